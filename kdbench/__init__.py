@@ -1,0 +1,29 @@
+"""Benchmark every way of making a BERT-like model smaller or cheaper to adapt; all that a plugin imports.
+
+`from kdbench import losses` brings the losses; they stand apart because they load torch.
+"""
+
+from kdbench.errors import KdbenchError, UsageError
+from kdbench.hookspecs import hookimpl
+from kdbench.kinds import TaskKind
+from kdbench.sources import HubSource, LocalSource, Opened, PackageSource
+from kdbench.spec import StrategySpec
+from kdbench.strategy import Params, Strategy, StudentParams, student_params
+from kdbench.task import Task
+
+__all__ = [
+    "HubSource",
+    "KdbenchError",
+    "LocalSource",
+    "Opened",
+    "PackageSource",
+    "Params",
+    "Strategy",
+    "StrategySpec",
+    "StudentParams",
+    "Task",
+    "TaskKind",
+    "UsageError",
+    "hookimpl",
+    "student_params",
+]

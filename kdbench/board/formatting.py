@@ -1,0 +1,114 @@
+"""Values as text: on one line, in readable units, and harmless in Markdown and in spreadsheets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+
+MISSING = "-"
+_MARKDOWN = re.compile(r"([\\`*_~|$]|(?<=\])\()")
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def one_line(text: str, limit: int | None = None) -> str:
+    """Return `text` on one line without control characters, cut to `limit` characters."""
+    words = " ".join(text.split())
+    line = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in words)
+    return line if limit is None or len(line) <= limit else f"{line[: limit - 1]}\N{HORIZONTAL ELLIPSIS}"
+
+
+def escape_markdown(text: str) -> str:
+    """Return `text` on one line so that Markdown shows it as it is: no markup, no link, no HTML."""
+    line = one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _MARKDOWN.sub(r"\\\1", line)
+
+
+def defuse_formula(text: str) -> str:
+    """Return `text` so that a spreadsheet shows it as text and runs nothing."""
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+
+
+def percent(score: Any) -> str:
+    """Return a fraction in percent points: 0.785 is ``78.5``."""
+    return _unless_missing(score, lambda value: _decimals(100 * value, 1))
+
+
+def difference(score: Any) -> str:
+    """Return a difference of fractions in percent points with its sign: ``+1.2``."""
+    return _unless_missing(score, lambda value: f"{round(100 * value, 1) + 0.0:+.1f}")
+
+
+def share(part: Any) -> str:
+    """Return a share in percent: ``97.3%``."""
+    return _unless_missing(part, lambda value: f"{_decimals(100 * value, 1)}%")
+
+
+def with_interval(score: Any, low: Any, high: Any) -> str:
+    """Return a score in percent points and, where it has one, its interval: ``78.5 [76.0, 80.9]``."""
+    if pd.isna(low) or pd.isna(high):
+        return percent(score)
+    return f"{percent(score)} [{percent(low)}, {percent(high)}]"
+
+
+def count(number: Any) -> str:
+    """Return a count of parameters: ``22.7M``, ``295k``, ``12``."""
+    return _unless_missing(number, lambda value: _scaled(value, ("", "k", "M", "B", "T")))
+
+
+def size(number_of_bytes: Any) -> str:
+    """Return bytes in decimal units: ``90.9 MB``."""
+    return _unless_missing(
+        number_of_bytes, lambda value: _scaled(value, (" B", " kB", " MB", " GB", " TB"))
+    )
+
+
+def milliseconds(ms: Any) -> str:
+    """Return milliseconds to three digits, without the unit: ``0.874``, ``8.74``, ``87.4``."""
+    return _unless_missing(ms, _three_digits)
+
+
+def ratio(times: Any) -> str:
+    """Return a factor: ``1.83x``."""
+    return _unless_missing(times, lambda value: f"{value:.2f}x")
+
+
+def seconds(duration_s: Any) -> str:
+    """Return a duration: ``12.3 s``, ``5.8 min``, ``2.1 h``."""
+    return _unless_missing(duration_s, _duration)
+
+
+def plural(number: int, noun: str) -> str:
+    """Return ``1 cell``, ``1,000 cells``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _unless_missing(value: Any, write: Callable[[float], str]) -> str:
+    return MISSING if pd.isna(value) else write(float(value))
+
+
+def _decimals(value: float, digits: int) -> str:
+    """Round, and never write a negative zero."""
+    return f"{round(value, digits) + 0.0:.{digits}f}"
+
+
+def _three_digits(value: float) -> str:
+    if value >= 99.95:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if value >= 9.995 else f"{value:.2f}" if value >= 0.9995 else f"{value:.3f}"
+
+
+def _scaled(value: float, units: tuple[str, ...]) -> str:
+    for unit in units[:-1]:
+        if value < 999.5:
+            return f"{value:.0f}{unit}" if unit is units[0] or value >= 99.95 else f"{value:.1f}{unit}"
+        value /= 1000
+    return f"{value:.1f}{units[-1]}"
+
+
+def _duration(duration_s: float) -> str:
+    if duration_s < 99.95:
+        return f"{duration_s:.1f} s"
+    return f"{duration_s / 60:.1f} min" if duration_s < 5997 else f"{duration_s / 3600:.1f} h"

@@ -1,0 +1,119 @@
+"""Which records may stand on one board."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Hashable
+from dataclasses import dataclass
+
+from kdbench.board.formatting import one_line, plural
+from kdbench.records import Record
+
+# A task's name becomes a file's name; one in a record from elsewhere must not lead out of the board's folder.
+_FILE_NAME = re.compile(r"\w[\w.-]*")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The records of one board, in the order of task, row and seed, and a line for those that were left out."""
+
+    records: list[Record]
+    left_out: list[str]
+
+
+def select(
+    records: list[Record], *, budget: str, model: str | None = None, keys: Collection[str] | None = None
+) -> Selection:
+    """Return what may be compared: one budget, one base model, one data set a task, one record a cell.
+
+    `model` is a base model's name or the SHA-256 of its weights; without it the newest record's is taken. `keys`
+    keeps nothing but these cells. Where records disagree about a task's data, metric or budget settings, those
+    that agree with the newest stay.
+    """
+    wanted = set(keys) if keys is not None else None
+    kept = [
+        record
+        for record in records
+        if record.budget.name == budget
+        and (wanted is None or record.key in wanted)
+        and (model is None or model in (record.model.name, record.model.weights_sha256))
+    ]
+    # From here on the first of two that exclude each other wins.
+    kept.sort(key=lambda record: (record.finished_at, record.key), reverse=True)
+    left_out: list[str] = []
+    kept = _nameable(kept, left_out)
+    kept = _of_one_model(kept, left_out)
+    kept = _of_one_setting(kept, left_out)
+    kept = _newest_of_each_cell(kept, left_out)
+    return Selection(sorted(kept, key=_cell), left_out)
+
+
+def _cell(record: Record) -> tuple[str, str, int]:
+    return record.task.name, record.strategy.label, record.seed
+
+
+def _nameable(records: list[Record], left_out: list[str]) -> list[Record]:
+    kept = []
+    for record in records:
+        if _FILE_NAME.fullmatch(record.task.name):
+            kept.append(record)
+        else:
+            left_out.append(f"left out {_describe(record)}: its task's name cannot be a file's name")
+    return kept
+
+
+def _of_one_model(records: list[Record], left_out: list[str]) -> list[Record]:
+    kept, others = _agreeing_with_first(records, lambda record: record.model.weights_sha256)
+    for name, weights in sorted({(record.model.name, record.model.weights_sha256) for record in others}):
+        number = sum(record.model.weights_sha256 == weights for record in others)
+        left_out.append(
+            f"left out {plural(number, 'record')} of the base model {one_line(name)} ({weights[:8]}):"
+            " a board shows one base model; name it with --model to see them"
+        )
+    return kept
+
+
+def _of_one_setting(records: list[Record], left_out: list[str]) -> list[Record]:
+    kept: list[Record] = []
+    for task in sorted({record.task.name for record in records}):
+        of_task = [record for record in records if record.task.name == task]
+        agreeing, others = _agreeing_with_first(of_task, _setting)
+        kept.extend(agreeing)
+        if others:
+            left_out.append(
+                f"left out {plural(len(others), 'record')} of {one_line(task)}: measured with other data, another"
+                " metric or other budget settings than the newest; run them again to see them"
+            )
+    return kept
+
+
+def _setting(record: Record) -> Hashable:
+    """Return all that two scores must share to be compared; how many seeds and timings there are is no part."""
+    budget = record.budget.model_dump_json(exclude={"seeds", "latency_rounds"})
+    return record.task.fingerprint, record.task.metric, record.task.scored_split, budget
+
+
+def _newest_of_each_cell(records: list[Record], left_out: list[str]) -> list[Record]:
+    newest: dict[tuple[str, str, int], Record] = {}
+    for record in records:
+        if _cell(record) not in newest:
+            newest[_cell(record)] = record
+        else:
+            left_out.append(
+                f"left out {_describe(record)}: {newest[_cell(record)].key} is newer and of the same"
+                " strategy, task and seed"
+            )
+    return list(newest.values())
+
+
+def _agreeing_with_first(
+    records: list[Record], of: Callable[[Record], Hashable]
+) -> tuple[list[Record], list[Record]]:
+    values = [of(record) for record in records]
+    kept = [record for record, value in zip(records, values, strict=True) if value == values[0]]
+    return kept, [record for record, value in zip(records, values, strict=True) if value != values[0]]
+
+
+def _describe(record: Record) -> str:
+    task, strategy, seed = _cell(record)
+    return one_line(f"record {record.key} ({strategy} on {task}, seed {seed})")

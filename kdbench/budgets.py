@@ -1,0 +1,76 @@
+"""What every strategy gets alike: examples, steps, batch, seeds."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from kdbench.kinds import TaskKind
+
+_CLASSIFICATION = TaskKind.SEQUENCE_CLASSIFICATION
+_REGRESSION = TaskKind.SEQUENCE_REGRESSION
+_TOKENS = TaskKind.TOKEN_CLASSIFICATION
+
+
+class Budget(BaseModel):
+    """The training examples, steps, batch and seeds that every strategy gets alike."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    train_examples: int | None = Field(None, ge=8, description="labelled training examples; all where absent")
+    validation_examples: int = Field(ge=4, description="examples split off train, at most a fifth of it")
+    scored_examples: int | None = Field(None, ge=8, description="examples of the scored split; all where absent")
+    steps: dict[TaskKind, int] = Field(description="optimizer steps by kind of task")
+    batch_size: dict[TaskKind, int] = Field(description="examples a step by kind of task")
+    max_length: int = Field(128, ge=8, description="word pieces kept of a text")
+    evaluations: int = Field(4, ge=1, description="validations during training; the best one's weights are kept")
+    seeds: int = Field(1, ge=1, description="seeds where the user names no number")
+    latency_rounds: int = Field(100, ge=20, description="timed calls a model")
+
+
+_BATCH = {_CLASSIFICATION: 32, _REGRESSION: 32, _TOKENS: 16}
+
+BUDGETS: dict[str, Budget] = {
+    budget.name: budget
+    for budget in (
+        Budget(
+            name="smoke",
+            train_examples=64,
+            validation_examples=16,
+            scored_examples=64,
+            steps={_CLASSIFICATION: 6, _REGRESSION: 6, _TOKENS: 6},
+            batch_size={_CLASSIFICATION: 8, _REGRESSION: 8, _TOKENS: 8},
+            max_length=64,
+            evaluations=1,
+            latency_rounds=20,
+        ),
+        Budget(
+            name="quick",
+            train_examples=2000,
+            validation_examples=200,
+            scored_examples=1000,
+            steps={_CLASSIFICATION: 190, _REGRESSION: 190, _TOKENS: 320},
+            batch_size=_BATCH,
+            evaluations=3,
+        ),
+        Budget(
+            name="standard",
+            train_examples=10_000,
+            validation_examples=500,
+            steps={_CLASSIFICATION: 400, _REGRESSION: 400, _TOKENS: 500},
+            batch_size=_BATCH,
+            seeds=3,
+            latency_rounds=300,
+        ),
+        Budget(
+            name="full",
+            validation_examples=1000,
+            steps={_CLASSIFICATION: 6000, _REGRESSION: 2000, _TOKENS: 2500},
+            batch_size=_BATCH,
+            evaluations=10,
+            seeds=5,
+            latency_rounds=1000,
+        ),
+    )
+}
+"""The budgets that come with kdbench, by name."""

@@ -1,0 +1,20 @@
+"""The way of a task's data: from its source, read and checked, to encoded splits on disk."""
+
+from kdbench.data.base_model import fetch_base_model
+from kdbench.data.loading import TaskData, load_task
+from kdbench.data.opening import Download, missing_downloads, open_source
+from kdbench.data.preparing import PreparedTask, prepare
+from kdbench.data.settings import DataSettings, default_cache_dir
+
+__all__ = [
+    "DataSettings",
+    "Download",
+    "PreparedTask",
+    "TaskData",
+    "default_cache_dir",
+    "fetch_base_model",
+    "load_task",
+    "missing_downloads",
+    "open_source",
+    "prepare",
+]

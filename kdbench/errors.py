@@ -1,0 +1,42 @@
+"""The errors that a user can act on, and how any error is told in one line."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from traceback import walk_tb
+
+_IMPORT_SYSTEM = ("<frozen", str(Path(importlib.__file__).parent))
+
+
+class KdbenchError(Exception):
+    """A user's mistake or a fault of the surroundings, told in one line with its remedy; no traceback is shown."""
+
+
+class UsageError(KdbenchError):
+    """A command, config or input file that cannot be run as it stands; exit code 2."""
+
+
+def did_you_mean(name: str, known: list[str]) -> str:
+    """Return a hint such as `` (did you mean 'lora'?)``, or nothing where no known name is near."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, known, n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """Return a hint such as `` (did you mean 'lora'?)``, or the known names where none is near."""
+    return did_you_mean(name, known) or f" (known: {', '.join(sorted(known)) or 'none'})"
+
+
+def one_line(error: BaseException) -> str:
+    """Return `error` in one line: for a `KdbenchError` its message, for others type, message, file and line."""
+    message = " ".join(str(error).split())
+    if isinstance(error, KdbenchError):
+        return message
+    told = ": ".join(part for part in (type(error).__name__, message) if part)
+    # The first frame is the one that caught the error; what raised it lies below.
+    frames = [(frame.f_code.co_filename, line) for frame, line in walk_tb(error.__traceback__)][1:]
+    places = [f"{file}, line {line}" for file, line in frames if not file.startswith(_IMPORT_SYSTEM)]
+    return f"{told} ({places[-1]})" if places else told

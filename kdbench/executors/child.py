@@ -1,0 +1,69 @@
+"""What a stage's process does around the stage."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from multiprocessing.connection import Connection
+
+from kdbench.executors.job import Stage
+from kdbench.executors.reasons import one_line
+
+_SECONDS_BETWEEN_REPORTS = 0.1
+
+
+def child_main(connection: Connection, function: str, argument: str, log: str, threads: int | None) -> None:
+    """Run one stage; tell the parent how far it is and why it failed, and write everything else to `log`.
+
+    Args:
+        threads: how many torch may use; None leaves that to the environment.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends its children itself
+    _write_output_to(log)
+    threading.Thread(target=_end_with_parent, args=(connection,), daemon=True).start()
+    if threads is not None:
+        _set_threads(threads)
+    last_report = 0.0
+
+    def report(phase: str, done: int, total: int, loss: float | None) -> None:
+        nonlocal last_report
+        now = time.monotonic()
+        if done >= total or now - last_report >= _SECONDS_BETWEEN_REPORTS:
+            last_report = now
+            connection.send(("progress", phase, done, total, loss))
+
+    try:
+        Stage(function, argument).run(report)
+    except BaseException as error:
+        traceback.print_exc()
+        connection.send(("failure", one_line(error)))
+        sys.stderr.flush()
+        os._exit(1)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # at once: the interpreter's own end can take seconds, or hang in a library's thread
+
+
+def _end_with_parent(connection: Connection) -> None:
+    """End this process when the parent is gone, even by SIGKILL: two runs would else work on one folder."""
+    try:
+        connection.recv()
+    except (EOFError, OSError):
+        os._exit(1)
+
+
+def _write_output_to(log: str) -> None:
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(file)
+
+
+def _set_threads(threads: int) -> None:
+    import torch  # only here: a stage that brings its own environment must not load it before its time
+
+    torch.set_num_threads(threads)

@@ -1,0 +1,141 @@
+"""Jobs in processes of their own: a crash, a time-out or a lack of memory ends one job and no other."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext, SpawnContext
+from multiprocessing.process import BaseProcess
+
+from kdbench.executors.child import child_main
+from kdbench.executors.job import Ended, Event, Job, Progress
+from kdbench.executors.reasons import exit_reason
+from kdbench.records import Status
+
+# Imported once, in a server that forks every stage's process off itself: a fresh process then starts in a second
+# instead of six. Imports alone: a thread pool started in the server would be broken in every child.
+_PRELOADED = ["torch", "transformers", "datasets", "peft", "evaluate", "kdbench.cell"]
+
+
+class ProcessExecutor:
+    """Runs up to `workers` jobs at once; each gets `threads` threads."""
+
+    def __init__(self, workers: int = 1, threads: int | None = None) -> None:
+        self.capacity = workers
+        self._threads = threads or max(1, (os.cpu_count() or 1) // workers)
+        self._fresh = multiprocessing.get_context("spawn")
+        self._context: ForkServerContext | SpawnContext = self._fresh
+        if "forkserver" in multiprocessing.get_all_start_methods():
+            self._context = multiprocessing.get_context("forkserver")
+            self._context.set_forkserver_preload(_PRELOADED)
+        self._running: list[_Running] = []
+
+    def start(self, job: Job) -> None:
+        """Start the first stage of `job`."""
+        job.log.parent.mkdir(parents=True, exist_ok=True)
+        job.log.write_bytes(b"")
+        self._running.append(self._spawn(job, 0, time.monotonic()))
+
+    def poll(self, timeout_s: float) -> list[Event]:
+        """Return what happened since the last call; wait up to `timeout_s` for something to happen."""
+        deadlines = [running.deadline for running in self._running if running.deadline is not None]
+        if deadlines:
+            timeout_s = min(timeout_s, max(0.0, min(deadlines) - time.monotonic()))
+        wait([running.connection for running in self._running], timeout_s)
+        events: list[Event] = []
+        for running in list(self._running):
+            events += self._look_at(running)
+        return events
+
+    def stop(self) -> None:
+        """Kill every running job."""
+        for running in self._running:
+            running.kill()
+        self._running.clear()
+
+    def _look_at(self, running: _Running) -> list[Event]:
+        events = running.read()
+        if not running.closed:
+            if running.deadline is None or time.monotonic() < running.deadline:
+                return events
+            reason = f"took longer than {running.job.timeout_s:g} s"
+            return [*events, self._finish(running, Status.TIMEOUT, reason)]
+        running.process.join()
+        code = running.process.exitcode
+        if running.failure is not None or code != 0:
+            reason = running.failure or exit_reason(code or 0)
+            return [*events, self._finish(running, Status.FAILED, reason)]
+        if running.stage + 1 == len(running.job.stages):
+            return [*events, self._finish(running, Status.OK, None)]
+        self._running.remove(running)
+        self._running.append(self._spawn(running.job, running.stage + 1, running.started))
+        return events
+
+    def _finish(self, running: _Running, status: Status, reason: str | None) -> Ended:
+        running.kill()
+        self._running.remove(running)
+        return Ended(running.job.id, status, reason, time.monotonic() - running.started)
+
+    def _spawn(self, job: Job, index: int, started: float) -> _Running:
+        stage = job.stages[index]
+        context = self._fresh if stage.environment else self._context
+        ours, theirs = context.Pipe()
+        threads = None if stage.environment else self._threads
+        process = context.Process(
+            target=child_main, args=(theirs, stage.function, stage.argument, str(job.log), threads)
+        )
+        with _environment(stage.environment):
+            process.start()
+        theirs.close()  # the end of the pipe then means the end of the process
+        return _Running(job, index, process, ours, started)
+
+
+@dataclass
+class _Running:
+    job: Job
+    stage: int
+    process: BaseProcess
+    connection: Connection
+    started: float
+    closed: bool = False
+    failure: str | None = None
+
+    @property
+    def deadline(self) -> float | None:
+        return None if self.job.timeout_s is None else self.started + self.job.timeout_s
+
+    def read(self) -> list[Event]:
+        """Return the progress that the process told since the last call."""
+        events: list[Event] = []
+        try:
+            while self.connection.poll():
+                message = self.connection.recv()
+                if message[0] == "progress":
+                    events.append(Progress(self.job.id, *message[1:]))
+                else:
+                    self.failure = message[1]
+        except (EOFError, ConnectionResetError):
+            self.closed = True
+        return events
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.join()
+        self.connection.close()
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Let a process that starts in the block inherit `variables`."""
+    before = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

@@ -1,0 +1,26 @@
+"""Why a job did not end well, in one line."""
+
+from __future__ import annotations
+
+import signal
+
+from kdbench.errors import KdbenchError
+
+_LONGEST = 300
+
+
+def one_line(error: BaseException) -> str:
+    """Return the error's type and message in one line of readable length."""
+    message = " ".join(str(error).split())
+    if not isinstance(error, KdbenchError):
+        message = f"{type(error).__name__}: {message}" if message else type(error).__name__
+    return message if len(message) <= _LONGEST else message[: _LONGEST - 1] + "…"
+
+
+def exit_reason(code: int) -> str:
+    """Return what a process's exit code says, where the process itself said nothing."""
+    if code < 0:
+        name = signal.Signals(-code).name
+        hint = ", as the system does when memory runs out" if name == "SIGKILL" else ""
+        return f"its process was killed by {name}{hint}"
+    return f"its process ended with exit code {code} and said nothing"

@@ -1,0 +1,42 @@
+"""The hooks of kdbench; a plugin implements any of them with `kdbench.hookimpl`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from kdbench.records import Record
+    from kdbench.strategy import Strategy
+    from kdbench.task import Task
+
+PROJECT = "kdbench"
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def kdbench_strategies() -> Iterable[type[Strategy]]:
+    """Return the strategy classes that this plugin brings."""
+    return ()
+
+
+@hookspec
+def kdbench_tasks() -> Iterable[Task]:
+    """Return the tasks that this plugin brings."""
+    return ()
+
+
+@hookspec
+def kdbench_cell_finished(record: Record) -> None:
+    """Observe the record of a cell that has just ended, whatever its status."""
+
+
+@hookspec
+def kdbench_board_columns(table: pd.DataFrame) -> pd.DataFrame | None:
+    """Return further columns for the board, a row for each row of `table` (same index), or None."""

@@ -1,0 +1,114 @@
+"""What a model answered, example by example, kept so that any statistic can be computed later."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import safetensors.numpy
+from safetensors import SafetensorError
+
+from kdbench.errors import KdbenchError
+from kdbench.files import write_atomically
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """A model's outputs for a split beside the right answers.
+
+    A unit is what gets one answer: the example itself, or a word in token classification, where an example is a
+    sentence of words.
+
+    Raises:
+        KdbenchError: the arrays do not fit together, or the outputs are not finite.
+    """
+
+    ids: npt.NDArray[np.int64]
+    """(examples,): which example of the split."""
+    logits: npt.NDArray[np.float32]
+    """(units, classes); one column in regression."""
+    references: npt.NDArray[np.int64] | npt.NDArray[np.float32]
+    """(units,): class indices, or float32 targets in regression."""
+    offsets: npt.NDArray[np.int64] | None = None
+    """(examples + 1,): example i owns the units from offsets[i] up to offsets[i + 1]; None: a unit is an example."""
+
+    def __post_init__(self) -> None:
+        problem = self._problem()
+        if problem is not None:
+            raise KdbenchError(f"these predictions cannot be scored: {problem}")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def is_regression(self) -> bool:
+        """Whether the answers are numbers, not classes."""
+        return self.references.dtype == np.float32
+
+    @property
+    def predicted(self) -> npt.NDArray[np.int64] | npt.NDArray[np.float32]:
+        """(units,): the class of the largest logit (the first of equals), or the value in regression."""
+        if self.is_regression:
+            return self.logits[:, 0]
+        return self.logits.argmax(axis=1)
+
+    def save(self, path: Path) -> None:
+        """Write a safetensors file that a reader sees whole or not at all."""
+        # safetensors writes an array's memory as it lies, whatever its strides.
+        arrays = {name: np.ascontiguousarray(array) for name, array in self._arrays().items()}
+        write_atomically(path, safetensors.numpy.save(arrays))
+
+    @classmethod
+    def load(cls, path: Path) -> Predictions:
+        """Return what `save` wrote to `path`.
+
+        Raises:
+            KdbenchError: the file is missing, damaged, or no file of predictions.
+        """
+        try:
+            return cls(**safetensors.numpy.load(path.read_bytes()))
+        except OSError as error:
+            reason = error.strerror or str(error)
+        except SafetensorError as error:
+            reason = f"damaged: {error}"
+        except (KeyError, TypeError):  # a type numpy lacks; an array missing or too many
+            reason = f"the file must hold the arrays {', '.join(field.name for field in fields(cls))}"
+        except KdbenchError as error:
+            reason = str(error)
+        raise KdbenchError(f"cannot read {path} ({reason}); delete it with its record and run again")
+
+    def _arrays(self) -> dict[str, npt.NDArray[np.generic]]:
+        arrays = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: array for name, array in arrays.items() if array is not None}
+
+    def _problem(self) -> str | None:
+        """Return why the arrays cannot be one model's answers to one split, or None where they can."""
+        shapes = ", ".join(f"{name} {array.dtype}{array.shape}" for name, array in self._arrays().items())
+        integers = [self.ids] if self.offsets is None else [self.ids, self.offsets]
+        if not self.is_regression:
+            integers.append(self.references)
+        if self.logits.dtype != np.float32 or any(array.dtype != np.int64 for array in integers):
+            return f"wrong types of numbers ({shapes})"
+        if self.logits.ndim != 2 or self.references.ndim != 1 or any(array.ndim != 1 for array in integers):
+            return f"wrong dimensions ({shapes})"
+        units = len(self.ids) if self.offsets is None else len(self.references)
+        if not len(self.logits) == len(self.references) == units:
+            return f"as many logits as references are needed ({shapes})"
+        if self.offsets is not None and not _delimits(self.offsets, len(self.ids), units):
+            return f"the offsets do not delimit {len(self.ids)} examples of {units} words in all"
+        if not (np.isfinite(self.logits).all() and np.isfinite(self.references).all()):
+            return "an output is not finite; if training diverged, lower the learning rate"
+        classes = self.logits.shape[1]
+        if self.is_regression:
+            return None if classes == 1 else f"regression needs one output, not {classes}"
+        if ((self.references < 0) | (self.references >= classes)).any():
+            return f"a reference is none of the {classes} classes"
+        return None
+
+
+def _delimits(offsets: npt.NDArray[np.int64], examples: int, units: int) -> bool:
+    if len(offsets) != examples + 1:
+        return False
+    return bool(offsets[0] == 0 and offsets[-1] == units and (np.diff(offsets) >= 0).all())

@@ -1,0 +1,217 @@
+"""What the plugins brought: strategies, tasks, and the hooks that observe a run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import pluggy
+from pydantic import ValidationError
+from pydantic_core import to_json
+
+from kdbench.errors import UsageError, did_you_mean, nearest, one_line
+from kdbench.spec import StrategySpec, parse_spec
+from kdbench.strategy import Params, Strategy
+from kdbench.task import Task
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from kdbench.records import Record
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Registered(Generic[_T]):
+    """A strategy class or a task, and the distribution that brought it."""
+
+    item: _T
+    distribution: str
+    version: str
+
+
+@dataclass(frozen=True)
+class Broken:
+    """One thing that is wrong with a plugin."""
+
+    plugin: str
+    distribution: str
+    version: str
+    error: str
+
+    def __str__(self) -> str:
+        return f"plugin {self.plugin!r} of {self.distribution} {self.version}".rstrip() + f": {self.error}"
+
+
+@dataclass(frozen=True)
+class PluginInfo:
+    """What one plugin brought, and what is wrong with it."""
+
+    name: str
+    distribution: str
+    version: str
+    strategies: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
+    hooks: tuple[str, ...] = ()
+    """The observing hooks that it implements."""
+    errors: tuple[str, ...] = ()
+    """A line for each thing that is wrong; what is sound was taken in all the same."""
+
+    @property
+    def error(self) -> str | None:
+        """Everything that is wrong with the plugin in one line, or None."""
+        return "; ".join(self.errors) or None
+
+
+@dataclass(frozen=True)
+class Registry:
+    """Everything that the installed and the named plugins brought, in the order in which they were loaded."""
+
+    strategies: dict[str, Registered[type[Strategy]]]
+    tasks: dict[str, Registered[Task]]
+    plugins: list[PluginInfo]
+    hook: pluggy.HookRelay = field(repr=False)
+
+    @property
+    def broken(self) -> list[Broken]:
+        """Each thing that is wrong with a plugin."""
+        return [Broken(p.name, p.distribution, p.version, error) for p in self.plugins for error in p.errors]
+
+    def strategy(self, spec: StrategySpec) -> Strategy:
+        """Return the strategy that `spec` names, with its parameters validated.
+
+        Raises:
+            UsageError: there is no such strategy or parameter, or a value has a wrong type or is impossible.
+        """
+        strategy = _known(spec.name, self.strategies, "strategy").item
+        return strategy(_validated(spec, strategy.Params))
+
+    def task(self, name: str) -> Task:
+        """Return the task called `name`.
+
+        Raises:
+            UsageError: there is none.
+        """
+        return _known(name, self.tasks, "task").item
+
+    def match_strategies(self, patterns: Iterable[str]) -> list[StrategySpec]:
+        """Return the strategies that any of `patterns` names, in the order of registration, each once.
+
+        Args:
+            patterns: names, globs such as ``tinybert*``, either with parameters: ``lora[r=16]``, ``*[dropout=0.2]``.
+
+        Raises:
+            UsageError: a pattern has no hit, or sets a parameter that one of its hits lacks or refuses.
+        """
+        asked = [parse_spec(pattern) for pattern in patterns]
+        hits = [
+            StrategySpec(name=name, params=pattern.params)
+            for pattern in asked
+            for name in _matches(pattern.name, self.strategies, "strategy")
+        ]
+        for spec in hits:
+            self.strategy(spec)
+        order = list(self.strategies)
+        return sorted(dict.fromkeys(hits), key=lambda spec: order.index(spec.name))
+
+    def match_tasks(self, patterns: Iterable[str]) -> list[Task]:
+        """Return the tasks that any of `patterns` (names or globs) names, in the order of registration, each once.
+
+        Raises:
+            UsageError: a pattern has no hit.
+        """
+        hits = {name for pattern in patterns for name in _matches(pattern, self.tasks, "task")}
+        return [registered.item for name, registered in self.tasks.items() if name in hits]
+
+    def cell_finished(self, record: Record) -> list[str]:
+        """Show `record` to every plugin that observes cells, and return a line for each that failed."""
+        warnings: list[str] = []
+        for _ in _call_each(self.hook.kdbench_cell_finished, {"record": record}, warnings):
+            pass
+        return warnings
+
+    def board_columns(self, table: pd.DataFrame) -> tuple[list[pd.DataFrame], list[str]]:
+        """Return the columns that plugins add to `table`, and a line for each plugin that failed."""
+        warnings: list[str] = []
+        added: list[pd.DataFrame] = []
+        taken = set(table.columns)
+        for plugin, columns in _call_each(self.hook.kdbench_board_columns, {"table": table}, warnings):
+            problem = _column_problem(columns, table, taken)
+            if problem is not None:
+                warnings.append(f"{plugin}: {problem}")
+            elif columns is not None:
+                added.append(columns)
+                taken.update(columns.columns)
+        return added, warnings
+
+
+def _known(name: str, registered: Mapping[str, Registered[_T]], what: str) -> Registered[_T]:
+    if name not in registered:
+        raise UsageError(f"unknown {what} {name!r}{nearest(name, list(registered))}")
+    return registered[name]
+
+
+def _matches(pattern: str, names: Iterable[str], what: str) -> list[str]:
+    names = list(names)
+    hits = [name for name in names if fnmatchcase(name, pattern)]
+    if not hits:
+        raise UsageError(f"no {what} matches {pattern!r}{nearest(pattern, names)}")
+    return hits
+
+
+def _validated(spec: StrategySpec, params: type[Params]) -> Params:
+    known = list(params.model_fields)
+    for name in spec.params:
+        if name not in known:
+            raise UsageError(
+                f"strategy {spec.name!r} has no parameter {name!r}{did_you_mean(name, known)}; "
+                f"it has: {', '.join(sorted(known))}"
+            )
+    try:
+        # Strict JSON takes a list for a tuple, but no 'true' or '"8"' for a number: one meaning has one spelling.
+        return params.model_validate_json(to_json(spec.params), strict=True)
+    except ValidationError as error:
+        raise UsageError(f"strategy {spec.name!r}: {'; '.join(_problems(error, spec))}") from None
+
+
+def _problems(error: ValidationError, spec: StrategySpec) -> Iterator[str]:
+    """Tell what is wrong with each parameter; what each branch of a union wants is joined by 'or'."""
+    wanted: dict[str, list[str]] = {}
+    for fault in error.errors():
+        name = str(fault["loc"][0]) if fault["loc"] else ""
+        message = re.sub(r"^\w+ should ", "must ", fault["msg"])
+        wanted.setdefault(name, []).append(message.removeprefix("Value error, "))
+    for name, messages in wanted.items():
+        told = " or ".join(dict.fromkeys(messages))
+        yield f"{name} {told}, got {spec.params[name]!r}" if name in spec.params else told
+
+
+def _call_each(
+    hook: pluggy.HookCaller, arguments: Mapping[str, object], warnings: list[str]
+) -> Iterator[tuple[str, Any]]:
+    """Yield who answered what; an implementation that raises becomes a line of `warnings`, and the next is called."""
+    for impl in hook.get_hookimpls():
+        try:
+            answer = impl.function(*(arguments[name] for name in impl.argnames))
+        except (Exception, SystemExit) as error:
+            warnings.append(f"{impl.plugin_name}: {one_line(error)}")
+        else:
+            yield impl.plugin_name, answer
+
+
+def _column_problem(columns: object, table: pd.DataFrame, taken: set[object]) -> str | None:
+    import pandas as pd
+
+    if columns is None:
+        return None
+    if not isinstance(columns, pd.DataFrame):
+        return f"returned {type(columns).__name__}, not a DataFrame"
+    if not columns.index.equals(table.index):
+        return "returned a table with another index than the board's"
+    if taken & set(columns.columns):
+        return f"returned columns that the board has: {', '.join(sorted(map(str, taken & set(columns.columns))))}"
+    return None

@@ -1,0 +1,10 @@
+"""One seed for each axis of randomness, so that every strategy sees the same data order within a seed."""
+
+from __future__ import annotations
+
+import hashlib
+
+
+def axis_seed(seed: int, axis: str) -> int:
+    """Return the 31-bit seed of one `axis` (``data``, ``init``, ``dropout``) within the repetition `seed`."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{axis}".encode()).digest()[:4], "big") >> 1

@@ -1,0 +1,73 @@
+"""A strategy as the user writes it: ``lora``, ``lora[r=16,alpha=32]``."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import tomlkit
+from pydantic import BaseModel, ConfigDict
+from tomlkit.exceptions import TOMLKitError
+
+from kdbench.errors import UsageError
+
+_SHAPE = re.compile(r"(?P<name>[^\[\]]+?)\s*(?:\[(?P<params>.*)\])?", re.DOTALL)
+_PAIR = re.compile(r"\s*(?P<key>[A-Za-z_]\w*)\s*=\s*(?P<value>\[[^\]]*\]|\"[^\"]*\"|[^,\[\]]+?)\s*(?:,|$)")
+
+
+class StrategySpec(BaseModel):
+    """A strategy's name and the parameters that were set on it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    params: dict[str, Any] = {}
+
+    def __str__(self) -> str:
+        if not self.params:
+            return self.name
+        return f"{self.name}[{','.join(f'{k}={_show(v)}' for k, v in sorted(self.params.items()))}]"
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
+
+def parse_spec(text: str) -> StrategySpec:
+    """Return the strategy and parameters that `text` names.
+
+    Raises:
+        UsageError: the text has another shape than ``name`` or ``name[parameter=value,…]``.
+    """
+    shape = _SHAPE.fullmatch(text.strip())
+    if shape is None:
+        raise _malformed(text)
+    params: dict[str, Any] = {}
+    rest = shape["params"] or ""
+    while rest.strip():
+        pair = _PAIR.match(rest)
+        if pair is None:
+            raise _malformed(text)
+        if pair["key"] in params:
+            raise UsageError(f"strategy {text!r} sets {pair['key']!r} twice; keep one of them")
+        params[pair["key"]] = _value(pair["value"])
+        rest = rest[pair.end() :]
+    return StrategySpec(name=shape["name"], params=params)
+
+
+def _malformed(text: str) -> UsageError:
+    return UsageError(f"cannot read strategy {text!r}; write it as 'name' or 'name[parameter=value,other=value]'")
+
+
+def _value(text: str) -> Any:
+    """Read one value as TOML does; a bare word is a string."""
+    try:
+        return tomlkit.parse(f"value = {text}").unwrap()["value"]
+    except TOMLKitError:
+        return text
+
+
+def _show(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, separators=(",", ":"))

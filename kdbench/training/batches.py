@@ -1,0 +1,88 @@
+"""Examples in batches: ordered by length within reach of each other, padded to the longest of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Sampler
+from transformers import PreTrainedTokenizerBase
+
+from kdbench.losses import IGNORED
+
+_BATCHES_SORTED_TOGETHER = 50
+
+Batch = dict[str, Tensor]
+"""``input_ids`` and ``attention_mask`` ``(batch, sequence)``, ``labels``, ``id`` ``(batch,)``."""
+
+
+class LengthGroupedSampler(Sampler[int]):
+    """Yield the indices of one epoch so that each run of `batch_size` of them has similar lengths.
+
+    The order depends on the seed and the epoch alone, never on what a strategy draws besides. The same idea as
+    ``group_by_length`` of the Trainer, whose order follows the global random state instead.
+    """
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
+        self._lengths = np.asarray(lengths)
+        self._batch_size = batch_size
+        self._seed = seed
+        self._epoch = 0
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = np.random.default_rng([self._seed, self._epoch])
+        self._epoch += 1
+        order = generator.permutation(len(self._lengths))
+        pool = self._batch_size * _BATCHES_SORTED_TOGETHER
+        batches = []
+        for start in range(0, len(order), pool):
+            chunk = order[start : start + pool]
+            chunk = chunk[np.argsort(self._lengths[chunk], kind="stable")]
+            batches += [chunk[i : i + self._batch_size] for i in range(0, len(chunk), self._batch_size)]
+        # A short batch stays last: anywhere else it would shift every later one across its borders.
+        whole = [batch for batch in batches if len(batch) == self._batch_size]
+        short = [batch for batch in batches if len(batch) < self._batch_size]
+        generator.shuffle(whole)
+        for batch in whole + short:
+            yield from batch.tolist()
+
+
+class Collator:
+    """Pad encoded examples to the longest of the batch."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._inputs = [name for name in tokenizer.model_input_names if name != "attention_mask"]
+        self._padding = {"input_ids": tokenizer.pad_token_id or 0}
+
+    def __call__(self, examples: Sequence[Mapping[str, Any]]) -> Batch:
+        """Return the examples as one batch."""
+        longest = max(len(example["input_ids"]) for example in examples)
+        batch = {
+            name: _padded([example[name] for example in examples], longest, self._padding.get(name, 0))
+            for name in self._inputs
+            if name in examples[0]
+        }
+        lengths = torch.tensor([len(example["input_ids"]) for example in examples])
+        batch["attention_mask"] = (torch.arange(longest) < lengths[:, None]).long()
+        labels = [example["labels"] for example in examples]
+        batch["labels"] = _padded(labels, longest, IGNORED) if isinstance(labels[0], list) else torch.tensor(labels)
+        batch["id"] = torch.tensor([example["id"] for example in examples])
+        return batch
+
+
+def model_inputs(batch: Mapping[str, Any]) -> Batch:
+    """Return what a model's ``forward`` takes of `batch`."""
+    return {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids") if name in batch}
+
+
+def _padded(rows: Sequence[Sequence[int]], length: int, value: int) -> Tensor:
+    padded = np.full((len(rows), length), value, dtype=np.int64)
+    for i, row in enumerate(rows):
+        padded[i, : len(row)] = row
+    return torch.from_numpy(padded)

@@ -1,0 +1,171 @@
+"""The bench that a strategy works at."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+
+from torch import nn
+from transformers import PreTrainedModel
+
+from kdbench.budgets import Budget
+from kdbench.data import PreparedTask
+from kdbench.kinds import TaskKind
+from kdbench.metrics import get_metric
+from kdbench.seeds import axis_seed
+from kdbench.strategy import FINE_TUNING_RATES, Params, Strategy, StudentParams
+from kdbench.training.experiment import Experiment
+from kdbench.training.models import build_student, load_base
+from kdbench.training.predict import predict
+from kdbench.training.teacher import TEACHER_PARAMS, TEACHER_SEED, RunningTeacher, TeacherStore
+from kdbench.training.trainer import Loss, Schedule, TeacherOutputs, TrainingRun, hard_label_loss, train
+
+Report = Callable[[str, int, int, float | None], None]
+"""``report(phase, done, total, loss)``."""
+
+
+class Bench:
+    """All that a strategy may need to turn a base model and a task into a model."""
+
+    def __init__(self, experiment: Experiment, strategy: Strategy, seed: int, report: Report) -> None:
+        self.experiment = experiment
+        self.seed = seed
+        self.runs: list[TrainingRun] = []
+        """The training loops that this cell ran; the teacher's is not among them."""
+        self.teacher_s = 0.0
+        """Seconds that the teacher and its outputs took, once this cell has used them."""
+        self.is_teacher = False
+        """Whether `finetuned` gave out the teacher itself."""
+        self._strategy = strategy
+        self._report = report
+        self._teachers = TeacherStore(experiment)
+
+    @property
+    def task(self) -> PreparedTask:
+        """The task with its encoded splits ``train``, ``validation`` and ``scored``."""
+        return self.experiment.task
+
+    @property
+    def budget(self) -> Budget:
+        """What every strategy gets alike."""
+        return self.experiment.budget
+
+    @property
+    def params(self) -> Params:
+        """The strategy's parameters."""
+        return self._strategy.params
+
+    def base(self) -> PreTrainedModel:
+        """Return the base model with a fresh head for the task."""
+        return self._base(self.params, self.seed)
+
+    def student(self, params: StudentParams) -> PreTrainedModel:
+        """Return the untrained student that `params` describes."""
+        return build_student(
+            params,
+            base=self.base(),
+            teacher=self.teacher if params.init == "teacher" else None,
+            kind=self.experiment.kind,
+            seed=axis_seed(self.seed, "init"),
+        )
+
+    @cached_property
+    def teacher(self) -> PreTrainedModel:
+        """The base model fine-tuned on the task, frozen and in evaluation mode; trained at the first use by anyone."""
+        self._ensure_teacher()
+        self.teacher_s = self._teachers.run().train_s
+        model = self._teachers.load().to(self.experiment.device)
+        return model.requires_grad_(False).eval()
+
+    def finetuned(self) -> PreTrainedModel:
+        """Return the base model fine-tuned with this cell's parameters and seed; the teacher, where they are its own."""
+        if self.params == TEACHER_PARAMS and self.seed == TEACHER_SEED:
+            self._ensure_teacher()
+            self.is_teacher = True
+            self.runs.append(self._teachers.run())
+            return self._teachers.load()
+        model = self.base()
+        self.train(model)
+        return model
+
+    def train(
+        self, model: nn.Module, *, loss: Loss = hard_label_loss, teacher_outputs: str | None = None
+    ) -> nn.Module:
+        """Train `model` in place within the budget, and return it with the weights that validated best.
+
+        Args:
+            model: its parameters that require gradients are trained.
+            loss: ``loss(student, batch, teacher) -> scalar``; by default the loss against the labels.
+            teacher_outputs: ``"logits"`` (computed once, then nearly free), ``"all"`` (the teacher runs in every
+                step; both models answer with ``hidden_states`` and ``attentions``) or None.
+        """
+        outputs: TeacherOutputs | None = None
+        if teacher_outputs == "logits":
+            self._ensure_teacher()
+            outputs = self._teachers.logits()
+            self.teacher_s = self._teachers.run().train_s + self._teachers.logits_s()
+        elif teacher_outputs == "all":
+            outputs = RunningTeacher(self.teacher)
+            if isinstance(model, PreTrainedModel):
+                model.set_attn_implementation("eager")  # the fused kernels give no attentions
+        elif teacher_outputs is not None:
+            raise ValueError(f"teacher_outputs={teacher_outputs!r}: expected 'logits', 'all' or None")
+        rates = self._strategy.learning_rates
+        self.runs.append(self._train(model, self.params, rates, self.seed, loss, outputs))
+        return model
+
+    def _ensure_teacher(self) -> None:
+        with self._teachers.lock():
+            if not self._teachers.exists():
+                model = self._base(TEACHER_PARAMS, TEACHER_SEED)
+                run = self._train(model, TEACHER_PARAMS, FINE_TUNING_RATES, TEACHER_SEED, hard_label_loss, None)
+                self._teachers.save(model, run)
+
+    def _base(self, params: Params, seed: int) -> PreTrainedModel:
+        return load_base(
+            self.experiment.base.path,
+            self.experiment.kind,
+            self.task.task.labels,
+            seed=axis_seed(seed, "init"),
+            dropout=params.dropout,
+        )
+
+    def _train(
+        self,
+        model: nn.Module,
+        params: Params,
+        rates: Mapping[TaskKind, float],
+        seed: int,
+        loss: Loss,
+        teacher_outputs: TeacherOutputs | None,
+    ) -> TrainingRun:
+        kind = self.experiment.kind
+        schedule = Schedule(
+            steps=self.budget.steps[kind],
+            batch_size=self.budget.batch_size[kind],
+            learning_rate=params.learning_rate or rates[kind],
+            evaluations=self.budget.evaluations,
+            data_seed=axis_seed(seed, "data"),
+            dropout_seed=axis_seed(seed, "dropout"),
+        )
+        phase = "training" if params is self.params else "training the teacher"
+        with tempfile.TemporaryDirectory() as scratch:
+            return train(
+                model,
+                self.task.train,
+                self.experiment.collate,
+                params=params,
+                schedule=schedule,
+                validate=self._validation_score,
+                scratch=Path(scratch),
+                loss=loss,
+                teacher_outputs=teacher_outputs,
+                report=lambda step, steps, value: self._report(phase, step, steps, value),
+            )
+
+    def _validation_score(self, model: nn.Module) -> float:
+        rows = self.task.validation
+        answers = predict(model, rows, self.experiment.collate, device=self.experiment.device)
+        return get_metric(self.task.task.metric).of(answers, self.task.task.labels)

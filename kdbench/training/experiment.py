@@ -1,0 +1,54 @@
+"""What all cells of one task share: data, base model, budget, results folder."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from kdbench.base_model import BaseModel
+from kdbench.budgets import Budget
+from kdbench.data import PreparedTask
+from kdbench.kinds import TaskKind
+from kdbench.training.batches import Collator
+from kdbench.training.device import pick_device, training_precision
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What all cells of one task share."""
+
+    task: PreparedTask
+    base: BaseModel
+    budget: Budget
+    results: Path
+    tokenizer: PreTrainedTokenizerBase
+
+    @property
+    def kind(self) -> TaskKind:
+        """The task's kind."""
+        return TaskKind(self.task.task.kind)
+
+    @cached_property
+    def device(self) -> torch.device:
+        """The device that models run on."""
+        return pick_device()
+
+    @property
+    def precision(self) -> AbstractContextManager[object]:
+        """The precision of training and of what only training reads."""
+        return training_precision(self.device)
+
+    @cached_property
+    def collate(self) -> Collator:
+        """What puts encoded rows into batches."""
+        return Collator(self.tokenizer)
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """Return the tokenizer of the model in `folder`, ready for texts and for words."""
+    return AutoTokenizer.from_pretrained(folder, use_fast=True, add_prefix_space=True)

@@ -1,0 +1,147 @@
+"""The base model with a head for the task, and students cut out of it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    PretrainedConfig,
+    PreTrainedModel,
+)
+
+from kdbench.errors import UsageError
+from kdbench.kinds import TaskKind
+from kdbench.strategy import StudentParams
+
+AUTO_CLASSES: dict[TaskKind, Any] = {
+    TaskKind.SEQUENCE_CLASSIFICATION: AutoModelForSequenceClassification,
+    TaskKind.SEQUENCE_REGRESSION: AutoModelForSequenceClassification,
+    TaskKind.TOKEN_CLASSIFICATION: AutoModelForTokenClassification,
+}
+_DROPOUTS = (
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+    "hidden_dropout",
+    "attention_dropout",
+    "dropout",
+    "classifier_dropout",
+    "seq_classif_dropout",
+)
+
+
+def load_base(
+    folder: Path, kind: TaskKind, labels: Sequence[str], *, seed: int, dropout: float | None = None
+) -> PreTrainedModel:
+    """Return the encoder in `folder` with a fresh head for `labels`, drawn from `seed`."""
+    torch.manual_seed(seed)
+    model: PreTrainedModel = AUTO_CLASSES[kind].from_pretrained(
+        folder, config=_task_config(folder, kind, labels, dropout), dtype=torch.float32
+    )
+    return model
+
+
+def build_student(
+    params: StudentParams,
+    *,
+    base: PreTrainedModel,
+    teacher: PreTrainedModel | None,
+    kind: TaskKind,
+    seed: int,
+) -> PreTrainedModel:
+    """Return the student that `params` describes: chosen layers of the teacher or the base, or a fresh network.
+
+    Args:
+        base: the base model with a fresh head, whose configuration the student takes over; it is changed.
+        teacher: the fine-tuned model that `init` ``teacher`` copies from.
+
+    Raises:
+        UsageError: the base has no such layers, or the width does not fit its attention heads.
+    """
+    kept = kept_layers(params.layers, base.config.num_hidden_layers)
+    if params.init == "random" or params.hidden_size not in (None, base.config.hidden_size):
+        return _random_student(base.config, len(kept), params.hidden_size, kind, seed)
+    student = base
+    if params.init == "teacher":
+        if teacher is None:
+            raise ValueError("a student that starts from the teacher needs one")
+        student.load_state_dict(teacher.state_dict())
+    return keep_layers(student, kept)
+
+
+def kept_layers(layers: int | tuple[int, ...], depth: int) -> tuple[int, ...]:
+    """Return which of `depth` layers a student keeps; a number means evenly spaced from the first.
+
+    Three of six are 0, 2, 4: every second layer, as DistilBERT starts (Sanh et al. 2019, arXiv:1910.01108).
+    """
+    if isinstance(layers, int):
+        if not 1 <= layers <= depth:
+            raise UsageError(f"layers={layers}: the base model has {depth} layers; keep between 1 and {depth}")
+        return tuple(i * depth // layers for i in range(layers))
+    if not layers or list(layers) != sorted(set(layers)) or not 0 <= layers[0] <= layers[-1] < depth:
+        raise UsageError(f"layers={list(layers)}: name layers from 0 to {depth - 1}, each once, in rising order")
+    return layers
+
+
+def keep_layers(model: PreTrainedModel, kept: Sequence[int]) -> PreTrainedModel:
+    """Return `model` with none but the transformer layers `kept`, by index."""
+    stack = _layer_stack(model)
+    layers = list(stack)
+    del stack[:]
+    stack.extend(layers[i] for i in kept)
+    model.config.num_hidden_layers = len(kept)
+    return model
+
+
+def _layer_stack(model: PreTrainedModel) -> nn.ModuleList:
+    """Return the list that holds the encoder's layers, whatever the architecture calls it."""
+    depth = model.config.num_hidden_layers
+    for module in model.base_model.modules():
+        if isinstance(module, nn.ModuleList) and len(module) == depth:
+            return module
+    raise UsageError(
+        f"{type(model).__name__} has no list of {depth} layers to choose from (layers shared by all, perhaps); "
+        "set init=random"
+    )
+
+
+def _random_student(
+    base: PretrainedConfig, depth: int, width: int | None, kind: TaskKind, seed: int
+) -> PreTrainedModel:
+    config = copy.deepcopy(base)
+    config.num_hidden_layers = depth
+    if width is not None:
+        if width % config.num_attention_heads:
+            raise UsageError(
+                f"hidden_size={width} does not divide among the base's {config.num_attention_heads} attention heads; "
+                f"take a multiple of {config.num_attention_heads}"
+            )
+        config.intermediate_size = config.intermediate_size * width // config.hidden_size
+        config.hidden_size = width
+    torch.manual_seed(seed)
+    model: PreTrainedModel = AUTO_CLASSES[kind].from_config(config)
+    return model
+
+
+def _task_config(
+    folder: Path, kind: TaskKind, labels: Sequence[str], dropout: float | None
+) -> PretrainedConfig:
+    config = AutoConfig.from_pretrained(folder)
+    if kind is TaskKind.SEQUENCE_REGRESSION:
+        config.num_labels = 1
+        config.problem_type = "regression"
+    else:
+        config.id2label = dict(enumerate(labels))
+        config.label2id = {label: i for i, label in enumerate(labels)}
+    if dropout is not None:
+        for name in _DROPOUTS:
+            if getattr(config, name, None) is not None:
+                setattr(config, name, dropout)
+    return config

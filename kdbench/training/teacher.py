@@ -1,0 +1,115 @@
+"""The teacher: the base model fine-tuned on the task, trained once and kept by content hash."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from filelock import FileLock
+from transformers import PreTrainedModel
+from transformers.modeling_outputs import ModelOutput
+
+from kdbench.files import folder_atomically, write_atomically
+from kdbench.keys import content_hash
+from kdbench.strategy import Params
+from kdbench.training.batches import Batch, model_inputs
+from kdbench.training.cached_logits import CachedLogits
+from kdbench.training.experiment import Experiment
+from kdbench.training.models import AUTO_CLASSES
+from kdbench.training.predict import row_logits
+from kdbench.training.trainer import TrainingRun
+
+TEACHER_SEED = 0
+TEACHER_PARAMS = Params()
+"""The teacher is fine-tuned with every parameter at its default."""
+
+
+class TeacherStore:
+    """The teachers of a results folder: ``teachers/<key>/`` with weights, ``training.json`` and ``logits/``."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        self._experiment = experiment
+        self.folder = experiment.results / "teachers" / teacher_key(experiment)
+
+    def lock(self) -> FileLock:
+        """Return the lock under which the teacher is trained; two processes never train it twice."""
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        return FileLock(f"{self.folder}.lock")
+
+    def exists(self) -> bool:
+        """Return whether the teacher was trained."""
+        return (self.folder / "training.json").exists()
+
+    def save(self, model: PreTrainedModel, run: TrainingRun) -> None:
+        """Keep the trained teacher."""
+        with folder_atomically(self.folder) as partial:
+            model.save_pretrained(partial)
+            (partial / "training.json").write_text(json.dumps(asdict(run)) + "\n")
+
+    def load(self) -> PreTrainedModel:
+        """Return the teacher as it was trained."""
+        model: PreTrainedModel = AUTO_CLASSES[self._experiment.kind].from_pretrained(self.folder)
+        return model
+
+    def run(self) -> TrainingRun:
+        """Return what training the teacher took."""
+        return TrainingRun(**json.loads((self.folder / "training.json").read_text()))
+
+    def logits(self) -> CachedLogits:
+        """Return the teacher's logits over the training rows, computed at the first call."""
+        folder = self.folder / "logits"
+        with self.lock():
+            if not folder.exists():
+                self._write_logits(folder)
+        return CachedLogits(folder)
+
+    def logits_s(self) -> float:
+        """Return the seconds that computing the logits took."""
+        return float(json.loads((self.folder / "logits.json").read_text())["seconds"])
+
+    def _write_logits(self, folder: Path) -> None:
+        experiment = self._experiment
+        rows = experiment.task.train
+        started = time.perf_counter()
+        model = self.load().to(experiment.device)
+        logits, _ = row_logits(
+            model, rows, experiment.collate, device=experiment.device, precision=experiment.precision
+        )
+        seconds = time.perf_counter() - started
+        write_atomically(self.folder / "logits.json", json.dumps({"seconds": seconds}) + "\n")
+        CachedLogits.write(folder, rows["id"], logits)
+
+
+class RunningTeacher:
+    """A frozen teacher that runs in every step and answers with hidden states and attentions."""
+
+    internals = True
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        model.set_attn_implementation("eager")  # the fused kernels give no attentions
+        self._model = model
+
+    @torch.no_grad()
+    def __call__(self, batch: Batch) -> ModelOutput:
+        """Return the teacher's outputs on `batch`."""
+        outputs: ModelOutput = self._model(
+            **model_inputs(batch), output_hidden_states=True, output_attentions=True
+        )
+        return outputs
+
+
+def teacher_key(experiment: Experiment) -> str:
+    """Return the hash of all that the teacher's weights follow from."""
+    return content_hash(
+        {
+            "base": experiment.base.sha256,
+            "task": experiment.task.task.name,
+            "data": experiment.task.fingerprint,
+            "budget": experiment.budget.model_dump(mode="json", exclude={"seeds", "latency_rounds"}),
+            "params": TEACHER_PARAMS.model_dump(mode="json"),
+            "seed": TEACHER_SEED,
+        }
+    )
