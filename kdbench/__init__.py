@@ -6,18 +6,21 @@
 from kdbench.errors import KdbenchError, UsageError
 from kdbench.hookspecs import hookimpl
 from kdbench.kinds import TaskKind
-from kdbench.sources import HubSource, LocalSource, Opened, PackageSource
+from kdbench.sources import HubSource, LocalSource, Opened, PackageSource, Source
 from kdbench.spec import StrategySpec
 from kdbench.strategy import Params, Strategy, StudentParams, student_params
-from kdbench.task import Task
+from kdbench.task import Example, Splits, Task
 
 __all__ = [
+    "Example",
     "HubSource",
     "KdbenchError",
     "LocalSource",
     "Opened",
     "PackageSource",
     "Params",
+    "Source",
+    "Splits",
     "Strategy",
     "StrategySpec",
     "StudentParams",

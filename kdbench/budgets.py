@@ -19,11 +19,15 @@ class Budget(BaseModel):
     name: str
     train_examples: int | None = Field(None, ge=8, description="labelled training examples; all where absent")
     validation_examples: int = Field(ge=4, description="examples split off train, at most a fifth of it")
-    scored_examples: int | None = Field(None, ge=8, description="examples of the scored split; all where absent")
+    scored_examples: int | None = Field(
+        None, ge=8, description="examples of the scored split; all where absent"
+    )
     steps: dict[TaskKind, int] = Field(description="optimizer steps by kind of task")
     batch_size: dict[TaskKind, int] = Field(description="examples a step by kind of task")
     max_length: int = Field(128, ge=8, description="word pieces kept of a text")
-    evaluations: int = Field(4, ge=1, description="validations during training; the best one's weights are kept")
+    evaluations: int = Field(
+        4, ge=1, description="validations during training; the best one's weights are kept"
+    )
     seeds: int = Field(1, ge=1, description="seeds where the user names no number")
     latency_rounds: int = Field(100, ge=20, description="timed calls a model")
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
+from reprlib import Repr
 from traceback import walk_tb
 
 _IMPORT_SYSTEM = ("<frozen", str(Path(importlib.__file__).parent))
+_REPR = Repr()
+_REPR.maxstring = _REPR.maxother = 100
 
 
 class KdbenchError(Exception):
@@ -36,7 +39,14 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, KdbenchError):
         return message
     told = ": ".join(part for part in (type(error).__name__, message) if part)
+    if isinstance(error, SyntaxError):
+        return told  # it names the place itself
     # The first frame is the one that caught the error; what raised it lies below.
     frames = [(frame.f_code.co_filename, line) for frame, line in walk_tb(error.__traceback__)][1:]
     places = [f"{file}, line {line}" for file, line in frames if not file.startswith(_IMPORT_SYSTEM)]
     return f"{told} ({places[-1]})" if places else told
+
+
+def shown(value: object) -> str:
+    """Return the ``repr`` of `value`, with what is long in it left out."""
+    return _REPR.repr(value)

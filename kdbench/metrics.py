@@ -17,11 +17,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
 
+from kdbench.entities import check_iob2, entity_ends
 from kdbench.errors import UsageError, nearest
 from kdbench.kinds import TaskKind
 from kdbench.predictions import Predictions
 
 Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +87,7 @@ class Metric(evaluate.Metric, ABC):  # type: ignore[misc]
         """Return (...): the scores of samples whose statistics sum to `totals` (..., k); here column 0 by column 1."""
         return _ratio(totals[..., 0], totals[..., 1])
 
-    def value(self, predictions: Predictions, labels: tuple[str, ...]) -> float:
+    def of(self, predictions: Predictions, labels: tuple[str, ...]) -> float:
         """Return the score of all `predictions`."""
         return float(self.score(self.statistics(predictions, labels).sum(axis=0)))
 
@@ -121,9 +123,9 @@ class _ClassMetric(Metric):
     column = datasets.Value("int64")
 
     def _answers(self, predictions: Sequence[int], references: Sequence[int]) -> Answers:
-        classes = max(2, 1 + max(*predictions, *references))
-        labels = tuple(str(index) for index in range(classes))
-        return Answers(np.asarray(predictions), np.asarray(references), labels)
+        predicted, actual = np.asarray(predictions), np.asarray(references)
+        classes = max(2, 1 + int(max(predicted.max(), actual.max())))
+        return Answers(predicted, actual, tuple(str(index) for index in range(classes)))
 
 
 class Accuracy(_ClassMetric):
@@ -149,7 +151,8 @@ class F1(_ClassMetric):
 
     def unit_statistics(self, answers: Answers) -> Floats:
         """Return (units, 2): the terms of F1."""
-        return _f1_terms(answers.predicted == 1, answers.references == 1)
+        found, there = answers.predicted == 1, answers.references == 1
+        return _f1_terms(found & there, found, there)
 
 
 class MacroF1(_ClassMetric):
@@ -160,7 +163,8 @@ class MacroF1(_ClassMetric):
     def unit_statistics(self, answers: Answers) -> Floats:
         """Return (units, 2 * classes): the first term of each class's F1, then the second of each."""
         classes = np.arange(len(answers.labels))
-        return _f1_terms(answers.predicted[:, None] == classes, answers.references[:, None] == classes)
+        found, there = answers.predicted[:, None] == classes, answers.references[:, None] == classes
+        return _f1_terms(found & there, found, there)
 
     def score(self, totals: Floats) -> Floats:
         """Return the mean F1."""
@@ -199,7 +203,9 @@ class Pearson(Metric):
 
     def unit_statistics(self, answers: Answers) -> Floats:
         """Return (units, 6): 1, x, y, x², y² and xy of the centred values."""
-        x, y = _centred(answers.predicted), _centred(answers.references)
+        x, y = answers.predicted.astype(np.float64), answers.references.astype(np.float64)
+        # The median, never far from the mean, keeps the sums' digits, and leaves exactly 0 of constants.
+        x, y = x - np.median(x), y - np.median(y)
         return _columns(np.ones(len(x)), x, y, x * x, y * y, x * y)
 
     def score(self, totals: Floats) -> Floats:
@@ -208,8 +214,8 @@ class Pearson(Metric):
         variance_x, variance_y = count * xx - x * x, count * yy - y * y
         # A resample of one value over and over leaves rounding noise in the place of a zero variance.
         varies = (variance_x > 1e-12 * count * xx) & (variance_y > 1e-12 * count * yy)
-        scale = np.sqrt(np.where(varies, variance_x * variance_y, np.inf))
-        return np.clip((count * xy - x * y) / scale, -1.0, 1.0)
+        scale = np.sqrt(np.where(varies, variance_x * variance_y, 0.0))
+        return np.clip(_ratio(count * xy - x * y, scale), -1.0, 1.0)
 
     def _answers(self, predictions: Sequence[float], references: Sequence[float]) -> Answers:
         return Answers(np.asarray(predictions), np.asarray(references), labels=())
@@ -241,57 +247,28 @@ class EntityF1(Metric):
 
     def check_labels(self, labels: tuple[str, ...]) -> None:
         """Raise a UsageError unless every label is an IOB2 tag."""
-        for label in labels:
-            if label != "O" and not label.startswith(("B-", "I-")):
-                raise UsageError(
-                    f"metric 'entity-f1' needs IOB2 tags (O, B-type, I-type), but one is {label!r}"
-                )
+        check_iob2(labels)
 
     def unit_statistics(self, answers: Answers) -> Floats:
         """Return (words, 2): the terms of F1, each entity counted at its first word."""
-        ends, types = _entities(answers.predicted, answers)
-        true_ends, true_types = _entities(answers.references, answers)
-        right = (ends == true_ends) & (types == true_types)
-        return _columns(2.0 * (right & (ends > 0)), 1.0 * (ends > 0) + (true_ends > 0))
+        ends, types = entity_ends(answers.predicted, answers.labels, answers.offsets)
+        true_ends, true_types = entity_ends(answers.references, answers.labels, answers.offsets)
+        right = (ends > 0) & (ends == true_ends) & (types == true_types)
+        return _f1_terms(right, ends > 0, true_ends > 0)
 
     def _answers(self, predictions: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> Answers:
         lengths = [len(tags) for tags in references]
         if lengths != [len(tags) for tags in predictions]:
             raise ValueError("a sentence has another number of predicted tags than of reference tags")
-        labels = tuple(sorted({tag for tags in (*predictions, *references) for tag in tags}))
-        index = {label: position for position, label in enumerate(labels)}
-        predicted, actual = (
-            np.array([index[tag] for tags in sentences for tag in tags], dtype=np.int64)
-            for sentences in (predictions, references)
-        )
-        return Answers(predicted, actual, labels, np.cumsum([0, *lengths]))
+        words = [tag for tags in (*predictions, *references) for tag in tags]
+        labels, indices = np.unique(words, return_inverse=True)
+        predicted, actual = np.split(indices, 2)
+        return Answers(predicted, actual, tuple(labels.tolist()), np.cumsum([0, *lengths]))
 
 
-def _entities(
-    tags: npt.NDArray[np.int64], answers: Answers
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return (words,) twice: where the entity that opens with each word ends (0: none opens), and its type."""
-    names = sorted({label[2:] for label in answers.labels})
-    types = np.array([names.index(label[2:]) for label in answers.labels], dtype=np.int64)[tags]
-    prefixes = np.array([label[:1] for label in answers.labels], dtype=np.str_)[tags]
-    # A run is a word and the I- words of its type that follow; it is an entity where it opens with B-.
-    opens = (prefixes != "I") | (types != np.roll(types, 1))
-    if answers.offsets is not None:
-        opens[answers.offsets[answers.offsets < len(tags)]] = True
-    ends = np.append(np.flatnonzero(opens), len(tags))[np.cumsum(opens)]
-    return np.where(prefixes == "B", ends, 0), types
-
-
-def _centred(values: npt.NDArray[Any]) -> Floats:
-    """Return `values` less their median: within a standard deviation of the mean, and exactly 0 for constants."""
-    wide = values.astype(np.float64)
-    centred: Floats = wide - np.median(wide)
-    return centred
-
-
-def _f1_terms(found: npt.NDArray[np.bool_], there: npt.NDArray[np.bool_]) -> Floats:
-    """Return as columns what each unit adds to 2 * true positives and to all that is found or there, F1's terms."""
-    return _columns(2.0 * (found & there), 1.0 * found + there)
+def _f1_terms(right: Flags, found: Flags, there: Flags) -> Floats:
+    """Return what each unit adds to 2 * right and to found + there, the two sums of which F1 is the quotient."""
+    return _columns(2.0 * right, 1.0 * found + there)
 
 
 def _columns(*parts: npt.NDArray[Any]) -> Floats:

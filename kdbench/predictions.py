@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,14 @@ from safetensors import SafetensorError
 
 from kdbench.errors import KdbenchError
 from kdbench.files import write_atomically
+
+_ARRAYS = {
+    "ids": (("int64",), 1),
+    "logits": (("float32",), 2),
+    "references": (("int64", "float32"), 1),
+    "offsets": (("int64",), 1),
+}
+"""The types and the number of dimensions of each array."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,14 +53,14 @@ class Predictions:
     @property
     def is_regression(self) -> bool:
         """Whether the answers are numbers, not classes."""
-        return self.references.dtype == np.float32
+        return bool(self.references.dtype == np.float32)
 
     @property
     def predicted(self) -> npt.NDArray[np.int64] | npt.NDArray[np.float32]:
         """(units,): the class of the largest logit (the first of equals), or the value in regression."""
         if self.is_regression:
             return self.logits[:, 0]
-        return self.logits.argmax(axis=1)
+        return np.asarray(self.logits.argmax(axis=1), dtype=np.int64)
 
     def save(self, path: Path) -> None:
         """Write a safetensors file that a reader sees whole or not at all."""
@@ -74,28 +82,25 @@ class Predictions:
         except SafetensorError as error:
             reason = f"damaged: {error}"
         except (KeyError, TypeError):  # a type numpy lacks; an array missing or too many
-            reason = f"the file must hold the arrays {', '.join(field.name for field in fields(cls))}"
+            reason = "its arrays must be ids, logits, references and, for words, offsets"
         except KdbenchError as error:
             reason = str(error)
         raise KdbenchError(f"cannot read {path} ({reason}); delete it with its record and run again")
 
     def _arrays(self) -> dict[str, npt.NDArray[np.generic]]:
-        arrays = {field.name: getattr(self, field.name) for field in fields(self)}
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
         return {name: array for name, array in arrays.items() if array is not None}
 
     def _problem(self) -> str | None:
         """Return why the arrays cannot be one model's answers to one split, or None where they can."""
-        shapes = ", ".join(f"{name} {array.dtype}{array.shape}" for name, array in self._arrays().items())
-        integers = [self.ids] if self.offsets is None else [self.ids, self.offsets]
-        if not self.is_regression:
-            integers.append(self.references)
-        if self.logits.dtype != np.float32 or any(array.dtype != np.int64 for array in integers):
-            return f"wrong types of numbers ({shapes})"
-        if self.logits.ndim != 2 or self.references.ndim != 1 or any(array.ndim != 1 for array in integers):
-            return f"wrong dimensions ({shapes})"
+        for name, array in self._arrays().items():
+            types, dimensions = _ARRAYS[name]
+            if array.dtype.name not in types or array.ndim != dimensions:
+                wanted = f"{dimensions} dimension(s) of {' or '.join(types)}"
+                return f"{name} must have {wanted}, but is {array.dtype.name} of shape {array.shape}"
         units = len(self.ids) if self.offsets is None else len(self.references)
         if not len(self.logits) == len(self.references) == units:
-            return f"as many logits as references are needed ({shapes})"
+            return f"{len(self.logits)} logits and {len(self.references)} references for {units} units"
         if self.offsets is not None and not _delimits(self.offsets, len(self.ids), units):
             return f"the offsets do not delimit {len(self.ids)} examples of {units} words in all"
         if not (np.isfinite(self.logits).all() and np.isfinite(self.references).all()):

@@ -132,7 +132,7 @@ class Environment(_Part):
 class Record(_Part):
     """What one cell measured; a number that was not measured is absent, never a stand-in."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     key: str
     status: Status
     reason: str | None = None
@@ -166,7 +166,7 @@ class ModelTiming(_Part):
 class Timing(_Part):
     """The latency phase of one task on one machine."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     task: str
     budget: str
     model: str
@@ -239,4 +239,7 @@ def _read(kind: type[_T], path: Path) -> tuple[_T | None, str | None]:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        return None, f"no {kind.__name__.lower()} of schema {SCHEMA_VERSION} ({place or 'file'}: {first['msg']})"
+        return (
+            None,
+            f"no {kind.__name__.lower()} of schema {SCHEMA_VERSION} ({place or 'file'}: {first['msg']})",
+        )

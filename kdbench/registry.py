@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -44,7 +44,7 @@ class Broken:
     error: str
 
     def __str__(self) -> str:
-        return f"plugin {self.plugin!r} of {self.distribution} {self.version}".rstrip() + f": {self.error}"
+        return f"{_plugin_label(self.plugin, self.distribution, self.version)}: {self.error}"
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,15 @@ class PluginInfo:
     name: str
     distribution: str
     version: str
-    strategies: tuple[str, ...] = ()
-    tasks: tuple[str, ...] = ()
-    hooks: tuple[str, ...] = ()
+    strategies: list[str] = field(default_factory=list)
+    tasks: list[str] = field(default_factory=list)
+    hooks: list[str] = field(default_factory=list)
     """The observing hooks that it implements."""
-    errors: tuple[str, ...] = ()
+    errors: list[str] = field(default_factory=list)
     """A line for each thing that is wrong; what is sound was taken in all the same."""
+
+    def __str__(self) -> str:
+        return _plugin_label(self.name, self.distribution, self.version)
 
     @property
     def error(self) -> str | None:
@@ -130,16 +133,18 @@ class Registry:
     def cell_finished(self, record: Record) -> list[str]:
         """Show `record` to every plugin that observes cells, and return a line for each that failed."""
         warnings: list[str] = []
-        for _ in _call_each(self.hook.kdbench_cell_finished, {"record": record}, warnings):
-            pass
+        for _ in _call_each(self.hook.kdbench_cell_finished, lambda: {"record": record}, warnings):
+            pass  # what an observer returns means nothing
         return warnings
 
     def board_columns(self, table: pd.DataFrame) -> tuple[list[pd.DataFrame], list[str]]:
         """Return the columns that plugins add to `table`, and a line for each plugin that failed."""
         warnings: list[str] = []
         added: list[pd.DataFrame] = []
-        taken = set(table.columns)
-        for plugin, columns in _call_each(self.hook.kdbench_board_columns, {"table": table}, warnings):
+        taken: set[object] = set(table.columns)
+        hook = self.hook.kdbench_board_columns
+        # Each plugin gets a copy: none can change the board's own columns or what the next one sees.
+        for plugin, columns in _call_each(hook, lambda: {"table": table.copy()}, warnings):
             problem = _column_problem(columns, table, taken)
             if problem is not None:
                 warnings.append(f"{plugin}: {problem}")
@@ -147,6 +152,10 @@ class Registry:
                 added.append(columns)
                 taken.update(columns.columns)
         return added, warnings
+
+
+def _plugin_label(name: str, distribution: str, version: str) -> str:
+    return f"plugin {name!r} of {distribution} {version}".rstrip()
 
 
 def _known(name: str, registered: Mapping[str, Registered[_T]], what: str) -> Registered[_T]:
@@ -186,17 +195,18 @@ def _problems(error: ValidationError, spec: StrategySpec) -> Iterator[str]:
         message = re.sub(r"^\w+ should ", "must ", fault["msg"])
         wanted.setdefault(name, []).append(message.removeprefix("Value error, "))
     for name, messages in wanted.items():
-        told = " or ".join(dict.fromkeys(messages))
+        told = " or ".join(dict.fromkeys(messages)).replace(" or must be ", " or ")
         yield f"{name} {told}, got {spec.params[name]!r}" if name in spec.params else told
 
 
 def _call_each(
-    hook: pluggy.HookCaller, arguments: Mapping[str, object], warnings: list[str]
+    hook: pluggy.HookCaller, arguments: Callable[[], Mapping[str, object]], warnings: list[str]
 ) -> Iterator[tuple[str, Any]]:
     """Yield who answered what; an implementation that raises becomes a line of `warnings`, and the next is called."""
     for impl in hook.get_hookimpls():
         try:
-            answer = impl.function(*(arguments[name] for name in impl.argnames))
+            given = arguments()
+            answer = impl.function(*(given[name] for name in impl.argnames))
         except (Exception, SystemExit) as error:
             warnings.append(f"{impl.plugin_name}: {one_line(error)}")
         else:

@@ -12,8 +12,12 @@ from tomlkit.exceptions import TOMLKitError
 
 from kdbench.errors import UsageError
 
-_SHAPE = re.compile(r"(?P<name>[^\[\]]+?)\s*(?:\[(?P<params>.*)\])?", re.DOTALL)
-_PAIR = re.compile(r"\s*(?P<key>[A-Za-z_]\w*)\s*=\s*(?P<value>\[[^\]]*\]|\"[^\"]*\"|[^,\[\]]+?)\s*(?:,|$)")
+_SHAPE = re.compile(r"(?P<name>[^\[\]\s]+)\s*(?:\[(?P<params>.*)\])?", re.DOTALL)
+_QUOTED = r"\"(?:[^\"\\\n]|\\.)*\""
+_LIST = rf"\[(?:[^\[\]\"\n]|{_QUOTED})*\]"
+_BARE = r"[^,\[\]\"#\n]+?"
+_PAIR = re.compile(rf"\s*(?P<key>[A-Za-z_]\w*)\s*=\s*(?P<value>{_LIST}|{_QUOTED}|{_BARE})\s*(?:,|$)")
+_WORD = re.compile(r"[A-Za-z_][\w.-]*")
 
 
 class StrategySpec(BaseModel):
@@ -56,18 +60,24 @@ def parse_spec(text: str) -> StrategySpec:
 
 
 def _malformed(text: str) -> UsageError:
-    return UsageError(f"cannot read strategy {text!r}; write it as 'name' or 'name[parameter=value,other=value]'")
+    return UsageError(
+        f"cannot read strategy {text!r}; write it as 'name' or 'name[parameter=value,other=value]'"
+    )
 
 
 def _value(text: str) -> Any:
-    """Read one value as TOML does; a bare word is a string."""
+    """Read one value as TOML does, and ``null``, which TOML lacks; anything else is a string as it stands."""
+    if text == "null":
+        return None
     try:
-        return tomlkit.parse(f"value = {text}").unwrap()["value"]
+        value = tomlkit.parse(f"value = {text}").unwrap()["value"]
     except TOMLKitError:
         return text
+    return value if isinstance(value, (bool, int, float, str, list)) else text
 
 
 def _show(value: object) -> str:
-    if isinstance(value, str):
+    """Write one value so that `_value` reads it back; a string stays bare where it can."""
+    if isinstance(value, str) and _WORD.fullmatch(value) and _value(value) == value:
         return value
-    return json.dumps(value, separators=(",", ":"))
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)

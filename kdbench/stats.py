@@ -12,8 +12,8 @@ Floats = npt.NDArray[np.float64]
 Score = Callable[[Floats], Floats]
 """Turns sums of statistics (..., k) into scores (...), as `kdbench.metrics.Metric.score` does."""
 
-_DRAWS_AT_ONCE = 2_000_000
-"""Examples drawn before their counts are summed: bounds memory to about 50 MB."""
+_DRAWS_AT_ONCE = 1_000_000
+"""Examples drawn before their counts are summed: bounds memory to some 40 MB."""
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,9 @@ class Params(BaseModel):
         None, gt=0, description="peak learning rate; by default the strategy's own for the task's kind"
     )
     weight_decay: float = Field(0.01, ge=0, description="AdamW's decoupled weight decay")
-    warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps over which the rate rises linearly")
+    warmup: float = Field(
+        0.1, ge=0, lt=1, description="share of the steps over which the rate rises linearly"
+    )
     dropout: float | None = Field(
         None, ge=0, lt=1, description="hidden and attention dropout; by default the base model's own"
     )
@@ -60,6 +62,9 @@ class StudentParams(Params):
     )
 
 
+_Params = Params  # the contract below has an attribute of that name
+
+
 class Strategy(ABC):
     """A recipe that turns a base model and a task into a deployable model.
 
@@ -77,14 +82,17 @@ class Strategy(ABC):
     """Groups rows on a board: ``fine-tuning``, ``distillation``, ``parameter-efficient`` …"""
     kinds: ClassVar[frozenset[TaskKind]] = frozenset(TaskKind)
     """The task kinds that it serves."""
+    is_reference: ClassVar[bool] = False
+    """Whether its row is the teacher's own: it then runs for every task of a matrix, and first."""
     uses_teacher: ClassVar[bool] = False
     """Whether `fit` reads ``bench.teacher`` or its outputs; such a cell waits for its teacher."""
     learning_rates: ClassVar[Mapping[TaskKind, float]] = FINE_TUNING_RATES
     """The default peak learning rate by kind of task."""
 
-    Params: ClassVar[type[Params]] = Params
+    Params: ClassVar[type[_Params]] = _Params
+    """The parameters that the user may set; every one has a default."""
 
-    def __init__(self, params: Params) -> None:
+    def __init__(self, params: _Params) -> None:
         self.params = params
 
     def applies(self, task: Task) -> str | None:

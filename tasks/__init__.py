@@ -1,0 +1,19 @@
+"""The tasks that come with kdbench, registered as any plugin's are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from kdbench_tasks.drug_reviews import DrugReviews
+from kdbench_tasks.entities import ENTITIES
+from kdbench_tasks.glue import GLUE
+from kdbench_tasks.rotten_tomatoes import RottenTomatoes
+from kdbench_tasks.twitter_ner import TwitterNer
+
+from kdbench import Task, hookimpl
+
+
+@hookimpl
+def kdbench_tasks() -> Iterable[Task]:
+    """Return the built-in tasks, those that need no files of the user's first."""
+    return [RottenTomatoes(), TwitterNer(), DrugReviews(), *GLUE, *ENTITIES]

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
-
-import pandas as pd
 
 MISSING = "-"
 _MARKDOWN = re.compile(r"([\\`*_~|$]|(?<=\])\()")
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
-def one_line(text: str, limit: int | None = None) -> str:
+def on_one_line(text: str, limit: int | None = None) -> str:
     """Return `text` on one line without control characters, cut to `limit` characters."""
     words = " ".join(text.split())
     line = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in words)
@@ -22,7 +19,7 @@ def one_line(text: str, limit: int | None = None) -> str:
 
 def escape_markdown(text: str) -> str:
     """Return `text` on one line so that Markdown shows it as it is: no markup, no link, no HTML."""
-    line = one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    line = on_one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _MARKDOWN.sub(r"\\\1", line)
 
 
@@ -31,51 +28,49 @@ def defuse_formula(text: str) -> str:
     return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
 
 
-def percent(score: Any) -> str:
+def percent(score: float | None) -> str:
     """Return a fraction in percent points: 0.785 is ``78.5``."""
     return _unless_missing(score, lambda value: _decimals(100 * value, 1))
 
 
-def difference(score: Any) -> str:
+def difference(score: float | None) -> str:
     """Return a difference of fractions in percent points with its sign: ``+1.2``."""
     return _unless_missing(score, lambda value: f"{round(100 * value, 1) + 0.0:+.1f}")
 
 
-def share(part: Any) -> str:
+def share(part: float | None) -> str:
     """Return a share in percent: ``97.3%``."""
     return _unless_missing(part, lambda value: f"{_decimals(100 * value, 1)}%")
 
 
-def with_interval(score: Any, low: Any, high: Any) -> str:
+def with_interval(score: float | None, low: float | None, high: float | None) -> str:
     """Return a score in percent points and, where it has one, its interval: ``78.5 [76.0, 80.9]``."""
-    if pd.isna(low) or pd.isna(high):
+    if low is None or high is None:
         return percent(score)
     return f"{percent(score)} [{percent(low)}, {percent(high)}]"
 
 
-def count(number: Any) -> str:
+def count(number: float | None) -> str:
     """Return a count of parameters: ``22.7M``, ``295k``, ``12``."""
     return _unless_missing(number, lambda value: _scaled(value, ("", "k", "M", "B", "T")))
 
 
-def size(number_of_bytes: Any) -> str:
+def size(number_of_bytes: float | None) -> str:
     """Return bytes in decimal units: ``90.9 MB``."""
-    return _unless_missing(
-        number_of_bytes, lambda value: _scaled(value, (" B", " kB", " MB", " GB", " TB"))
-    )
+    return _unless_missing(number_of_bytes, lambda value: _scaled(value, (" B", " kB", " MB", " GB", " TB")))
 
 
-def milliseconds(ms: Any) -> str:
+def milliseconds(ms: float | None) -> str:
     """Return milliseconds to three digits, without the unit: ``0.874``, ``8.74``, ``87.4``."""
     return _unless_missing(ms, _three_digits)
 
 
-def ratio(times: Any) -> str:
+def ratio(times: float | None) -> str:
     """Return a factor: ``1.83x``."""
     return _unless_missing(times, lambda value: f"{value:.2f}x")
 
 
-def seconds(duration_s: Any) -> str:
+def seconds(duration_s: float | None) -> str:
     """Return a duration: ``12.3 s``, ``5.8 min``, ``2.1 h``."""
     return _unless_missing(duration_s, _duration)
 
@@ -85,8 +80,15 @@ def plural(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def _unless_missing(value: Any, write: Callable[[float], str]) -> str:
-    return MISSING if pd.isna(value) else write(float(value))
+def plain(value: object) -> str:
+    """Return any value of a plugin's column: numbers to four digits, all else as it prints itself."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return MISSING if value is None else str(value)
+
+
+def _unless_missing(value: float | None, write: Callable[[float], str]) -> str:
+    return MISSING if value is None else write(float(value))
 
 
 def _decimals(value: float, digits: int) -> str:

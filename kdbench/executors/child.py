@@ -41,11 +41,7 @@ def child_main(connection: Connection, function: str, argument: str, log: str, t
     except BaseException as error:
         traceback.print_exc()
         connection.send(("failure", one_line(error)))
-        sys.stderr.flush()
-        os._exit(1)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)  # at once: the interpreter's own end can take seconds, or hang in a library's thread
+        sys.exit(1)
 
 
 def _end_with_parent(connection: Connection) -> None:

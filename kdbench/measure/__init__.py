@@ -1,0 +1,1 @@
+"""What is measured of a finished model, and of the machine that measured it."""

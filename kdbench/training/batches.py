@@ -71,7 +71,9 @@ class Collator:
         lengths = torch.tensor([len(example["input_ids"]) for example in examples])
         batch["attention_mask"] = (torch.arange(longest) < lengths[:, None]).long()
         labels = [example["labels"] for example in examples]
-        batch["labels"] = _padded(labels, longest, IGNORED) if isinstance(labels[0], list) else torch.tensor(labels)
+        batch["labels"] = (
+            _padded(labels, longest, IGNORED) if isinstance(labels[0], list) else torch.tensor(labels)
+        )
         batch["id"] = torch.tensor([example["id"] for example in examples])
         return batch
 

@@ -76,8 +76,11 @@ class Bench:
         """The base model fine-tuned on the task, frozen and in evaluation mode; trained at the first use by anyone."""
         self._ensure_teacher()
         self.teacher_s = self._teachers.run().train_s
-        model = self._teachers.load().to(self.experiment.device)
-        return model.requires_grad_(False).eval()
+        model = self._teachers.load()
+        nn.Module.to(model, self.experiment.device)
+        model.requires_grad_(False)
+        model.train(False)
+        return model
 
     def finetuned(self) -> PreTrainedModel:
         """Return the base model fine-tuned with this cell's parameters and seed; the teacher, where they are its own."""
@@ -120,7 +123,9 @@ class Bench:
         with self._teachers.lock():
             if not self._teachers.exists():
                 model = self._base(TEACHER_PARAMS, TEACHER_SEED)
-                run = self._train(model, TEACHER_PARAMS, FINE_TUNING_RATES, TEACHER_SEED, hard_label_loss, None)
+                run = self._train(
+                    model, TEACHER_PARAMS, FINE_TUNING_RATES, TEACHER_SEED, hard_label_loss, None
+                )
                 self._teachers.save(model, run)
 
     def _base(self, params: Params, seed: int) -> PreTrainedModel:

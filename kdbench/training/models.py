@@ -83,10 +83,14 @@ def kept_layers(layers: int | tuple[int, ...], depth: int) -> tuple[int, ...]:
     """
     if isinstance(layers, int):
         if not 1 <= layers <= depth:
-            raise UsageError(f"layers={layers}: the base model has {depth} layers; keep between 1 and {depth}")
+            raise UsageError(
+                f"layers={layers}: the base model has {depth} layers; keep between 1 and {depth}"
+            )
         return tuple(i * depth // layers for i in range(layers))
     if not layers or list(layers) != sorted(set(layers)) or not 0 <= layers[0] <= layers[-1] < depth:
-        raise UsageError(f"layers={list(layers)}: name layers from 0 to {depth - 1}, each once, in rising order")
+        raise UsageError(
+            f"layers={list(layers)}: name layers from 0 to {depth - 1}, each once, in rising order"
+        )
     return layers
 
 
@@ -133,7 +137,7 @@ def _random_student(
 def _task_config(
     folder: Path, kind: TaskKind, labels: Sequence[str], dropout: float | None
 ) -> PretrainedConfig:
-    config = AutoConfig.from_pretrained(folder)
+    config: PretrainedConfig = AutoConfig.from_pretrained(folder)
     if kind is TaskKind.SEQUENCE_REGRESSION:
         config.num_labels = 1
         config.problem_type = "regression"

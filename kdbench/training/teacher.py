@@ -9,8 +9,9 @@ from pathlib import Path
 
 import torch
 from filelock import FileLock
+from torch import nn
 from transformers import PreTrainedModel
-from transformers.modeling_outputs import ModelOutput
+from transformers.utils.generic import ModelOutput
 
 from kdbench.files import folder_atomically, write_atomically
 from kdbench.keys import content_hash
@@ -74,7 +75,8 @@ class TeacherStore:
         experiment = self._experiment
         rows = experiment.task.train
         started = time.perf_counter()
-        model = self.load().to(experiment.device)
+        model: nn.Module = self.load()
+        model.to(experiment.device)
         logits, _ = row_logits(
             model, rows, experiment.collate, device=experiment.device, precision=experiment.precision
         )

@@ -15,14 +15,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Sampler
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.modeling_outputs import ModelOutput
+from transformers.utils.generic import ModelOutput
 
 from kdbench.losses import task_loss
 from kdbench.strategy import Params
 from kdbench.training.batches import Batch, Collator, LengthGroupedSampler, model_inputs
 from kdbench.training.device import has_fast_bf16, pick_device
 
-Loss = Callable[[ModelOutput, Batch, Any], Tensor]
+Loss = Callable[[Any, Batch, Any], Tensor]
 """``loss(student, batch, teacher) -> scalar``; `student` and `teacher` answer ``.logits``."""
 
 
@@ -61,7 +61,7 @@ class TrainingRun:
     """The headline metric on the validation part, of the weights that were kept."""
 
 
-def hard_label_loss(student: ModelOutput, batch: Batch, teacher: Any) -> Tensor:
+def hard_label_loss(student: Any, batch: Batch, teacher: Any) -> Tensor:
     """Return the loss against the labels alone."""
     return task_loss(student.logits, batch["labels"])
 
@@ -182,7 +182,9 @@ class _StrategyTrainer(Trainer):
 class _BestWeights(TrainerCallback):
     """Validate a few times on the way and keep the best weights in memory."""
 
-    def __init__(self, validate: Callable[[nn.Module], float], schedule: Schedule, patience: int | None) -> None:
+    def __init__(
+        self, validate: Callable[[nn.Module], float], schedule: Schedule, patience: int | None
+    ) -> None:
         self._validate = validate
         self._due = {
             math.ceil(schedule.steps * i / schedule.evaluations) for i in range(1, schedule.evaluations + 1)

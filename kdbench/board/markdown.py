@@ -1,0 +1,61 @@
+"""The parts that a board's pages in Markdown are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pandas as pd
+from tabulate import DataRow, TableFormat, tabulate
+
+from kdbench.board.formatting import escape_markdown, on_one_line, plural
+from kdbench.board.frames import rows_of
+
+_LENGTH = 300
+"""A reason or a warning is cut here; the CSV file has all of it."""
+
+
+def page(*parts: str) -> str:
+    """Return a page of these parts; an empty one leaves no trace."""
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def section(heading: str, lines: Iterable[str]) -> str:
+    """Return `lines` of Markdown as a list under `heading`, or nothing where there are none."""
+    listed = "\n".join(f"- {line}" for line in lines)
+    return f"## {heading}\n\n{listed}" if listed else ""
+
+
+def progress(done: int, pending: int) -> str:
+    """Return how many cells are done, or nothing where none is pending."""
+    if not pending:
+        return ""
+    return f"**{done:,} of {plural(done + pending, 'cell')} done**; the others are running or waiting."
+
+
+def cut(text: str) -> str:
+    """Return `text` escaped and cut to a length that reads well in a list."""
+    return escape_markdown(on_one_line(text, _LENGTH))
+
+
+def remarks(rows: pd.DataFrame, column: str, place: str = "") -> list[str]:
+    """Return a line for each row that has something in `column`; `place` (Markdown) follows the row's name."""
+    return [
+        f"**{escape_markdown(row['strategy'])}**{place}: {cut(row[column])}"
+        for row in rows_of(rows)
+        if row[column]
+    ]
+
+
+def table(headings: list[tuple[str, bool]], rows: list[list[str]]) -> str:
+    """Return a table of plain texts; a heading is Markdown already and says whether its column is text."""
+    rule = "|".join("---" if is_text else "---:" for _, is_text in headings)
+    line = DataRow("|", "|", "|")
+    # Cells are not padded: one row's longer name would change every line, and with it a diff of two runs.
+    unpadded = TableFormat(None, lambda widths, aligns: f"|{rule}|", None, None, line, line, 1, None)
+    return tabulate(
+        [[escape_markdown(text) for text in row] for row in rows],
+        headers=[heading for heading, _ in headings],
+        tablefmt=unpadded,
+        disable_numparse=True,
+        stralign=None,
+    )

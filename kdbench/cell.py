@@ -1,0 +1,185 @@
+"""One cell in two stages: train and save a model; in a fresh process reload it, score it, write the record."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+
+import datasets
+import numpy as np
+from pydantic import BaseModel
+from torch import nn
+
+from kdbench.artifacts import load_artifact, save_artifact
+from kdbench.config import RunConfig
+from kdbench.errors import KdbenchError
+from kdbench.executors.job import Report
+from kdbench.files import folder_atomically, folder_bytes
+from kdbench.kinds import TaskKind
+from kdbench.measure.environment import describe_environment, peak_memory_bytes
+from kdbench.measure.size import count_non_embedding, count_parameters, count_trainable
+from kdbench.metrics import get_metric
+from kdbench.opening import open_experiment
+from kdbench.predictions import Predictions
+from kdbench.recording import model_info, strategy_info, task_info
+from kdbench.records import Cost, Quality, Record, RecordStore, Size, Status
+from kdbench.results import CellFiles
+from kdbench.spec import StrategySpec
+from kdbench.stats import bootstrap_interval
+from kdbench.training.bench import Bench
+from kdbench.training.experiment import Experiment
+from kdbench.training.predict import predict
+
+PROBE_EXAMPLES = 256
+"""How many scored examples are answered before saving, to be held against the reloaded model's answers."""
+_LARGEST_LOGIT_DRIFT = 1e-4
+_LARGEST_SCORE_DRIFT = 1e-6
+
+
+class CellOrder(BaseModel):
+    """What a cell's process must know."""
+
+    config: RunConfig
+    spec: StrategySpec
+    task: str
+    seed: int
+    key: str
+
+
+class Fit(BaseModel):
+    """What the training stage leaves beside the artifact."""
+
+    cost: Cost
+    size: Size
+    is_teacher: bool
+
+
+def train_cell(argument: str, report: Report) -> None:
+    """Fit, finalize and save one cell's model, unless an earlier run did."""
+    order = CellOrder.model_validate_json(argument)
+    files = CellFiles(order.config.results, order.key)
+    if files.is_trained():
+        return
+    report("loading", 0, 1, None)
+    started = time.perf_counter()
+    opened = open_experiment(order.config, order.task)
+    strategy = opened.registry.strategy(order.spec)
+    bench = Bench(opened.experiment, strategy, order.seed, report)
+    fitted = strategy.fit(bench)
+    trainable = count_trainable(fitted)
+    model = strategy.finalize(fitted, bench)
+    with folder_atomically(files.folder) as partial:
+        artifact = partial / files.artifact.name
+        save_artifact(model, opened.experiment.tokenizer, artifact)
+        seconds = time.perf_counter() - started
+        _answer(model, opened.experiment, _probe(opened.experiment), report).save(partial / files.probe.name)
+        fit = Fit(
+            cost=_cost(bench, seconds), size=_size(model, trainable, artifact), is_teacher=bench.is_teacher
+        )
+        (partial / files.fit.name).write_text(fit.model_dump_json(indent=1) + "\n")
+
+
+def score_cell(argument: str, report: Report) -> None:
+    """Reload one cell's model, hold it against the model that was saved, score it and write its record."""
+    order = CellOrder.model_validate_json(argument)
+    files = CellFiles(order.config.results, order.key)
+    opened = open_experiment(order.config, order.task)
+    experiment = opened.experiment
+    fit = Fit.model_validate_json(files.fit.read_text())
+    model = load_artifact(files.artifact).to(experiment.device)
+    _compare(
+        Predictions.load(files.probe), _answer(model, experiment, _probe(experiment), report), experiment
+    )
+    answers = _answer(model, experiment, experiment.task.scored, report)
+    answers.save(files.predictions)
+    RecordStore(order.config.results).put(
+        Record(
+            key=order.key,
+            status=Status.OK,
+            is_teacher=fit.is_teacher,
+            strategy=strategy_info(opened.registry, order.spec),
+            task=task_info(experiment.task),
+            model=model_info(experiment.base),
+            budget=experiment.budget,
+            seed=order.seed,
+            quality=_quality(answers, experiment),
+            size=fit.size,
+            cost=fit.cost,
+            warnings=_warnings(answers, experiment),
+            environment=describe_environment(),
+            finished_at=datetime.now(timezone.utc),
+        )
+    )
+
+
+def _probe(experiment: Experiment) -> datasets.Dataset:
+    """Return the rows of some scored examples, from the shortest to the longest."""
+    rows = experiment.task.scored
+    by_length = np.argsort(np.asarray(rows["length"]), kind="stable")
+    picked = by_length[np.unique(np.linspace(0, len(by_length) - 1, PROBE_EXAMPLES).astype(int))]
+    examples = np.asarray(rows["example"])
+    return rows.select(np.flatnonzero(np.isin(examples, examples[picked])))
+
+
+def _answer(model: nn.Module, experiment: Experiment, rows: datasets.Dataset, report: Report) -> Predictions:
+    return predict(
+        model.to(experiment.device),
+        rows,
+        experiment.collate,
+        device=experiment.device,
+        report=lambda done, total: report("scoring", done, total, None),
+    )
+
+
+def _compare(saved: Predictions, reloaded: Predictions, experiment: Experiment) -> None:
+    """Refuse a model that answers otherwise after it was saved and loaded: it is not what was trained."""
+    task = experiment.task.task
+    metric = get_metric(task.metric)
+    logits = float(np.abs(saved.logits - reloaded.logits).max())
+    before, after = metric.of(saved, task.labels), metric.of(reloaded, task.labels)
+    if logits > _LARGEST_LOGIT_DRIFT or abs(before - after) > _LARGEST_SCORE_DRIFT:
+        raise KdbenchError(
+            f"the saved model is not the trained one: after reloading, {task.metric} on {len(saved)} examples is "
+            f"{after:.6f} instead of {before:.6f} and logits differ by up to {logits:.1e}"
+        )
+
+
+def _quality(answers: Predictions, experiment: Experiment) -> Quality:
+    task = experiment.task.task
+    headline = get_metric(task.metric)
+    statistics = headline.statistics(answers, task.labels)
+    low, high = bootstrap_interval(statistics[None], headline.score)
+    metrics = {name: get_metric(name).of(answers, task.labels) for name in (task.metric, *task.metrics)}
+    return Quality(score=metrics[task.metric], low=low, high=high, metrics=metrics)
+
+
+def _warnings(answers: Predictions, experiment: Experiment) -> tuple[str, ...]:
+    if experiment.kind is TaskKind.SEQUENCE_REGRESSION:
+        return ()
+    labels = experiment.task.task.labels
+    predicted = np.unique(answers.predicted)
+    if len(predicted) == 1:
+        return (f"answers {labels[int(predicted[0])]!r} to every example",)
+    return ()
+
+
+def _cost(bench: Bench, seconds: float) -> Cost:
+    return Cost(
+        train_s=sum(run.train_s for run in bench.runs),
+        total_s=seconds,
+        teacher_s=bench.teacher_s,
+        steps=sum(run.steps for run in bench.runs),
+        examples=sum(run.examples for run in bench.runs),
+        tokens=sum(run.tokens for run in bench.runs),
+        peak_memory_bytes=peak_memory_bytes(),
+    )
+
+
+def _size(model: nn.Module, trainable: int, artifact: Path) -> Size:
+    return Size(
+        total_parameters=count_parameters(model),
+        trainable_parameters=trainable,
+        non_embedding_parameters=count_non_embedding(model),
+        artifact_bytes=folder_bytes(artifact),
+    )

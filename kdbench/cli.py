@@ -1,0 +1,268 @@
+"""The commands: parse, call, print."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from functools import wraps
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import click
+from rich.console import Console
+
+from kdbench.config import RunConfig, load_config, to_toml
+from kdbench.errors import KdbenchError, UsageError
+
+# The commands import what they need when they run, so that --help and a mistyped flag answer at once.
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from kdbench.board.write import BoardSummary
+    from kdbench.registry import Registry
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+_WIDTH_OF_FILES = 120  # of tables, where the output is no terminal
+
+out = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH_OF_FILES)
+err = Console(stderr=True, highlight=False)
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one line on standard error, not a traceback."""
+    debug = "--debug" in sys.argv
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        status = cli.main(args=[word for word in sys.argv[1:] if word != "--debug"], standalone_mode=False)
+    except KdbenchError as error:
+        if debug:
+            traceback.print_exc()
+        _complain(str(error))
+        sys.exit(2 if isinstance(error, UsageError) else 1)
+    except click.ClickException as error:
+        _complain(error.format_message())
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        _complain("interrupted")
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(1)  # the reader of our output has gone, as `| head` does
+    sys.exit(status)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _complain(message: str) -> None:
+    err.print(f"kdbench: {message}", markup=False, soft_wrap=True, style="red")
+
+
+def _setting(
+    name: str, *, metavar: str, multiple: bool = False, kind: Any = None
+) -> Callable[[_Command], _Command]:
+    """Return the flag of one setting of `RunConfig`, explained by its description there."""
+    description = RunConfig.model_fields[name].description
+    return click.option(
+        f"--{name.replace('_', '-')}", name, help=description, metavar=metavar, multiple=multiple, type=kind
+    )
+
+
+def settings(command: _Command) -> _Command:
+    """Give `command` a flag for each setting of a run; it is called with the merged settings as `config`."""
+    flags = [
+        click.option(
+            "--config",
+            "file",
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="a TOML file of settings",
+        ),
+        _setting("strategy", metavar="NAME", multiple=True),
+        _setting("task", metavar="NAME", multiple=True),
+        _setting("budget", metavar="NAME"),
+        _setting("seeds", metavar="N", kind=int),
+        _setting("model", metavar="PATH_OR_HUB_ID"),
+        _setting("data_dir", metavar="DIR", kind=click.Path(path_type=Path)),
+        _setting("results", metavar="DIR", kind=click.Path(path_type=Path)),
+        _setting("board", metavar="DIR", kind=click.Path(path_type=Path)),
+        _setting("executor", metavar="process|inline"),
+        _setting("workers", metavar="N", kind=int),
+        _setting("threads", metavar="N", kind=int),
+        _setting("timeout", metavar="SECONDS", kind=float),
+        _setting("overwrite", metavar="never|failed|all"),
+        _plugin_flag,
+    ]
+
+    @wraps(command)
+    def merged(file: Path | None, plugin: tuple[str, ...], **given: Any) -> Any:
+        names = RunConfig.model_fields
+        chosen = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
+        flags = {name: value for name, value in chosen.items() if name in names}
+        if plugin:
+            flags["plugins"] = {"modules": list(plugin)}
+        others = {name: value for name, value in given.items() if name not in names}
+        return command(load_config(file, flags), **others)
+
+    for flag in reversed(flags):
+        merged = flag(merged)
+    return cast(_Command, merged)
+
+
+_plugin_flag = click.option(
+    "--plugin", multiple=True, metavar="MODULE", help="a plugin that is not installed: a module or a .py file"
+)
+_json_flag = click.option("--json", "as_json", is_flag=True, help="print JSON")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="kdbench")
+def cli() -> None:
+    """Benchmark every way of making a BERT-like model smaller or cheaper to adapt, under one budget.
+
+    With --debug an error shows its traceback.
+    """
+
+
+@cli.command()
+@settings
+def run(config: RunConfig) -> int:
+    """Run every strategy on every task and write the boards; what has finished before is kept."""
+    from kdbench.progress import Terminal
+    from kdbench.runner import run as run_matrix
+
+    registry = _plugins(config.plugins.modules)
+    with Terminal(out) as terminal:
+        outcome = run_matrix(config, registry, terminal)
+    if outcome.board is not None:
+        _show_board(config, outcome.board)
+    out.print(f"Records, models and logs: {config.results}", soft_wrap=True)
+    if outcome.interrupted:
+        _complain(f"interrupted with {outcome.unfinished} cells to go; the same command goes on from here")
+        return 130
+    if outcome.failed:
+        err.print(
+            f"{outcome.failed} of {len(outcome.plan.cells)} cells have no result; the board says why, "
+            f"{config.results / 'logs'} holds the details, and --overwrite failed runs them again",
+            soft_wrap=True,
+        )
+    return 1 if outcome.failed or outcome.latency_failures else 0
+
+
+@cli.command()
+@settings
+@_json_flag
+def plan(config: RunConfig, as_json: bool) -> int:
+    """Print what a run with the same flags would do, and about how long it would take; nothing is run."""
+    from kdbench.plan import make_plan
+    from kdbench.plan_view import plan_data, print_plan
+
+    found = make_plan(config, _plugins(config.plugins.modules), fetch=False)
+    if as_json:
+        _print_json(plan_data(found, config))
+    else:
+        print_plan(found, config, out)
+    return 0
+
+
+@cli.command("config")
+@settings
+def show_config(config: RunConfig) -> int:
+    """Print the settings that a run with the same flags would have, as a config file."""
+    out.print(to_toml(config), markup=False, soft_wrap=True, end="")
+    return 0
+
+
+@cli.command()
+@settings
+def board(config: RunConfig) -> int:
+    """Draw the boards again from the records; nothing is run."""
+    from kdbench.board.write import write_board
+
+    registry = _plugins(config.plugins.modules)
+    warnings: list[str] = []
+
+    def plugin_columns(table: pd.DataFrame) -> list[pd.DataFrame]:
+        columns, problems = registry.board_columns(table)
+        warnings.extend(problems)
+        return columns
+
+    _show_board(
+        config,
+        write_board(
+            config.results,
+            config.board_folder,
+            budget=config.budget,
+            model=config.model,
+            columns=plugin_columns,
+        ),
+    )
+    _warn(warnings)
+    return 0
+
+
+@cli.command("list")
+@click.argument("what", default="strategies", metavar="[strategies|tasks|plugins|budgets]")
+@_plugin_flag
+@_json_flag
+def list_(what: str, plugin: tuple[str, ...], as_json: bool) -> int:
+    """Print the strategies, tasks, plugins or budgets that there are."""
+    from kdbench.describe import listing, listing_table
+
+    rows = listing(_plugins(plugin), what)
+    if as_json:
+        _print_json(rows)
+    else:
+        out.print(listing_table(what, rows))
+    return 0
+
+
+@cli.command()
+@click.argument("name")
+@settings
+@_json_flag
+def describe(config: RunConfig, name: str, as_json: bool) -> int:
+    """Print all that is known of a strategy, a task or a budget."""
+    from kdbench.describe import description, description_view
+    from kdbench.task_sizes import task_sizes
+
+    registry = _plugins(config.plugins.modules)
+    sizes = task_sizes(registry.task(name), config) if name in registry.tasks else None
+    found = description(registry, name, sizes)
+    if as_json:
+        _print_json(found)
+    else:
+        out.print(description_view(found))
+    return 0
+
+
+def _plugins(modules: Sequence[str]) -> Registry:
+    """Return what the plugins brought; what is wrong with one is told and never fatal."""
+    from kdbench.plugins import load_plugins
+
+    registry = load_plugins(modules)
+    _warn(registry.broken)
+    return registry
+
+
+def _show_board(config: RunConfig, summary: BoardSummary) -> None:
+    from kdbench.board.terminal import render_terminal
+
+    for table in render_terminal(summary.rows):
+        out.print(table)
+    _warn(summary.problems)
+    out.print(f"Board: {config.board_folder / 'README.md'}", soft_wrap=True)
+
+
+def _warn(lines: Iterable[object]) -> None:
+    for line in lines:
+        err.print(f"  ! {line}", markup=False, style="yellow", soft_wrap=True)
+
+
+def _print_json(data: object) -> None:
+    click.echo(json.dumps(data, indent=2, ensure_ascii=False))

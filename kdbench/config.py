@@ -1,0 +1,162 @@
+"""The settings of a run: defaults, then the config file, then the flags, in one validated `RunConfig`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import tomlkit
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from tomlkit.exceptions import ParseError, TOMLKitError
+
+from kdbench.budgets import BUDGETS, Budget
+from kdbench.data.settings import DataSettings, default_cache_dir
+from kdbench.errors import UsageError, nearest
+
+_PATHS = ("data_dir", "results", "board", "cache_dir")
+
+
+class PluginTable(BaseModel):
+    """Plugins that are not installed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    modules: list[str] = Field([], description="modules by dotted name, or paths of .py files")
+
+
+class RunConfig(BaseModel):
+    """What a run does; the names are those of the flags."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    strategy: list[str] = Field(["*"], min_length=1, description="names, globs, or name[parameter=value,…]")
+    task: list[str] = Field(
+        [], description="names or globs; by default those in data_dir, or else the embedded ones"
+    )
+    budget: str = Field("quick", description="smoke, quick, standard or full")
+    seeds: int | None = Field(
+        None, ge=1, le=100, description="how many seeds; by default the budget's number"
+    )
+    model: str | None = Field(None, description="a folder or a hub id; by default the embedded MiniLM")
+    data_dir: Path | None = Field(None, description="a folder with corpora in their official layouts")
+    results: Path = Field(Path("results"), description="the folder that records and models are kept in")
+    board: Path | None = Field(
+        None, description="the folder that boards are written to; by default leaderboards/<budget>"
+    )
+    cache_dir: Path = Field(default_factory=default_cache_dir, description="downloads and encoded data")
+    executor: Literal["process", "inline"] = Field("process", description="where cells run")
+    workers: int = Field(1, ge=1, le=256, description="cells at once")
+    threads: int | None = Field(None, ge=1, le=1024, description="threads a cell; by default cores / workers")
+    timeout: float | None = Field(None, gt=0, description="seconds a cell may take")
+    overwrite: Literal["never", "failed", "all"] = Field(
+        "never", description="which finished cells are run again"
+    )
+    plugins: PluginTable = PluginTable()
+    grid: dict[str, dict[str, list[Any]]] = Field(
+        {}, description="by strategy and parameter: the values to try, every combination a row"
+    )
+
+    @field_validator("budget")
+    @classmethod
+    def _known_budget(cls, name: str) -> str:
+        if name not in BUDGETS:
+            raise ValueError(f"unknown budget {name!r}{nearest(name, list(BUDGETS))}")
+        return name
+
+    @property
+    def resolved_budget(self) -> Budget:
+        """The budget with its numbers."""
+        return BUDGETS[self.budget]
+
+    @property
+    def seed_count(self) -> int:
+        """How many seeds run."""
+        return self.seeds or self.resolved_budget.seeds
+
+    @property
+    def board_folder(self) -> Path:
+        """Where boards are written."""
+        return self.board or Path("leaderboards") / self.budget
+
+    @property
+    def data(self) -> DataSettings:
+        """Where data is looked for and kept."""
+        return DataSettings(data_dir=self.data_dir, cache_dir=self.cache_dir)
+
+
+def load_config(file: Path | None, flags: Mapping[str, Any]) -> RunConfig:
+    """Return the merged settings; a flag beats the file, the file beats the default.
+
+    Args:
+        file: a TOML file, whose relative paths count from its own folder.
+        flags: by name; None and empty lists mean that a flag was not given.
+
+    Raises:
+        UsageError: the file cannot be read, or a value is impossible; names the file, the line and the key.
+    """
+    given = {name: value for name, value in flags.items() if value is not None and value != []}
+    text = _read(file) if file is not None else ""
+    settings = _parse(file, text) if file is not None else {}
+    try:
+        return RunConfig.model_validate({**settings, **given})
+    except ValidationError as error:
+        raise UsageError(_explain(error, given, file, text)) from None
+
+
+def to_toml(config: RunConfig) -> str:
+    """Return `config` as a TOML file that gives the same run again."""
+    return tomlkit.dumps(config.model_dump(mode="json", exclude_none=True))
+
+
+def _read(file: Path) -> str:
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UsageError(f"config {file} cannot be read: {error.strerror}; correct --config") from None
+    except UnicodeDecodeError as error:
+        raise UsageError(f"config {file} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
+    if not text.strip():
+        raise UsageError(
+            f'config {file} is empty; write settings such as budget = "smoke", or leave --config out'
+        )
+    return text
+
+
+def _parse(file: Path, text: str) -> dict[str, Any]:
+    try:
+        settings = dict(tomlkit.parse(text).unwrap())
+    except ParseError as error:
+        raise UsageError(f"config {file}, line {error.line}: {' '.join(str(error).split())}") from None
+    except TOMLKitError as error:
+        raise UsageError(f"config {file}: {error}") from None
+    for name in _PATHS:
+        if isinstance(settings.get(name), str):
+            settings[name] = file.parent / Path(settings[name]).expanduser()
+    return settings
+
+
+def _explain(error: ValidationError, flags: Mapping[str, Any], file: Path | None, text: str) -> str:
+    first = error.errors()[0]
+    keys = [str(part) for part in first["loc"]]
+    if first["type"] == "extra_forbidden":
+        known = list(RunConfig.model_fields if len(keys) == 1 else PluginTable.model_fields)
+        what = f"unknown setting {'.'.join(keys)!r}{nearest(keys[-1], known)}"
+    else:
+        message = first["msg"].removeprefix("Value error, ")
+        what = f"{'.'.join(keys)}: {message[0].lower()}{message[1:]}, got {first['input']!r}"
+        if first["type"] == "value_error":
+            what = message
+    if keys[0] in flags:
+        return f"--{keys[0].replace('_', '-')}: {what.removeprefix(f'{keys[0]}: ')}"
+    return f"config {file}, line {_line_of(keys, text)}: {what}"
+
+
+def _line_of(keys: list[str], text: str) -> int:
+    """Return the line on which the innermost of `keys` that the file spells out stands."""
+    for key in reversed(keys):
+        match = re.search(rf"^\s*(?:\[.*)?[\"']?{re.escape(key)}[\"']?\s*(?:=|\])", text, re.MULTILINE)
+        if match is not None:
+            return text.count("\n", 0, match.end()) + 1
+    return 1

@@ -1,0 +1,194 @@
+"""Examples to word pieces: truncated texts, and sentences split at word borders, never cut."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from tokenizers import pre_tokenizers
+
+from kdbench.data.tables import write_table
+from kdbench.errors import UsageError
+from kdbench.kinds import TaskKind
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from datasets import Dataset
+    from transformers import PreTrainedTokenizerBase
+
+    from kdbench.task import Task
+
+IGNORED = -100
+"""The label of every word piece but a word's first; losses and metrics skip it."""
+_BATCH = 2_000
+
+
+@dataclass
+class Counts:
+    """What encoding a split met."""
+
+    examples: int = 0
+    too_long: int = 0
+    """Examples that did not fit: truncated, or for tokens split."""
+    pieces: int = 0
+    unknown: int = 0
+
+
+class Encoder:
+    """Turns the examples of a task into rows of word pieces, at most `max_length` each."""
+
+    def __init__(self, task: Task, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
+        if not tokenizer.is_fast:
+            raise UsageError(
+                f"tokenizer {type(tokenizer).__name__} has no fast version; use a model that has one"
+            )
+        self.task = task
+        self.max_length = min(max_length, tokenizer.model_max_length)
+        self._tokens = task.kind is TaskKind.TOKEN_CLASSIFICATION
+        # Calls change a tokenizer's truncation; the caller's stays as it is.
+        self._tokenizer = copy.deepcopy(tokenizer)
+        if self._tokens:
+            _add_prefix_space(self._tokenizer)
+        self._label_ids = {label: index for index, label in enumerate(task.labels)}
+        self._with_types = "token_type_ids" in tokenizer("a")
+
+    @property
+    def key(self) -> str:
+        """A hash of all that decides the encoding but the examples."""
+        state = json.loads(self._tokenizer.backend_tokenizer.to_str())
+        del state["truncation"], state["padding"]
+        parts = [state, self._with_types, self.max_length, str(self.task.kind), list(self.task.labels)]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    def write(self, rows: Dataset, path: Path) -> Counts:
+        """Encode `rows` into the Arrow file at `path`."""
+        counts = Counts()
+        schema = self._schema()
+        write_table(path, schema, self._tables(rows, schema, counts))
+        return counts
+
+    def _schema(self) -> pa.Schema:
+        import pyarrow as pa
+
+        label = {
+            TaskKind.SEQUENCE_CLASSIFICATION: pa.int64(),
+            TaskKind.SEQUENCE_REGRESSION: pa.float64(),
+            TaskKind.TOKEN_CLASSIFICATION: pa.list_(pa.int64()),
+        }[self.task.kind]
+        fields = [("id", pa.int64()), ("example", pa.int64()), ("input_ids", pa.list_(pa.int32()))]
+        if self._with_types:
+            fields.append(("token_type_ids", pa.list_(pa.int8())))
+        return pa.schema([*fields, ("labels", label), ("length", pa.int32())])
+
+    def _tables(self, rows: Dataset, schema: pa.Schema, counts: Counts) -> Iterator[pa.RecordBatch]:
+        import pyarrow as pa
+
+        next_id = 0
+        for batch in rows.with_format(None).iter(batch_size=_BATCH):
+            columns = (
+                self._encode_tokens(batch, counts) if self._tokens else self._encode_texts(batch, counts)
+            )
+            size = len(columns["input_ids"])
+            columns["id"] = range(next_id, next_id + size)
+            columns["length"] = [len(pieces) for pieces in columns["input_ids"]]
+            next_id += size
+            yield pa.RecordBatch.from_arrays(
+                [pa.array(columns[field.name], field.type) for field in schema], schema=schema
+            )
+
+    def _encode_texts(self, batch: Mapping[str, list[Any]], counts: Counts) -> dict[str, Any]:
+        encoded = self._tokenizer(
+            batch["text"],
+            batch.get("text_pair"),
+            truncation=True,
+            max_length=self.max_length,
+            return_attention_mask=False,
+        )
+        size = len(batch["text"])
+        first = counts.examples
+        counts.examples += size
+        counts.too_long += sum(bool(encoding.overflowing) for encoding in encoded.encodings)
+        self._count_pieces(encoded["input_ids"], counts)
+        labels = batch["label"]
+        if self.task.kind is TaskKind.SEQUENCE_CLASSIFICATION:
+            labels = [self._label_ids[label] for label in labels]
+        return {**encoded, "example": range(first, first + size), "labels": labels}
+
+    def _encode_tokens(self, batch: Mapping[str, list[Any]], counts: Counts) -> dict[str, Any]:
+        examples: list[int] = []
+        sentences: list[list[str]] = []
+        tags: list[list[str]] = []
+        for words, sizes, word_tags in zip(
+            *self._pieces_of_words(batch["words"]), batch["tags"], strict=True
+        ):
+            starts = self._starts(sizes)
+            for start, end in zip(starts, [*starts[1:], len(words)], strict=True):
+                examples.append(counts.examples)
+                sentences.append(words[start:end])
+                tags.append(word_tags[start:end])
+            counts.examples += 1
+            counts.too_long += len(starts) > 1
+        # Only a single word of more pieces than fit is truncated here; its first piece, which counts, stays.
+        encoded = self._tokenizer(
+            sentences,
+            is_split_into_words=True,
+            truncation=True,
+            max_length=self.max_length,
+            return_attention_mask=False,
+        )
+        self._count_pieces(encoded["input_ids"], counts)
+        labels = [self._piece_labels(encoded.word_ids(row), row_tags) for row, row_tags in enumerate(tags)]
+        return {**encoded, "example": examples, "labels": labels}
+
+    def _pieces_of_words(self, sentences: list[list[str]]) -> tuple[list[list[str]], list[list[int]]]:
+        """Return `sentences` with every word that has no piece made the unknown word, and each word's pieces."""
+        encoded = self._tokenizer(sentences, is_split_into_words=True, add_special_tokens=False)
+        kept, sizes = [], []
+        for row, words in enumerate(sentences):
+            found = Counter(encoded.word_ids(row))
+            # A tokenizer may drop a word whole (a lone variation selector); it is scored all the same.
+            kept.append(
+                [word if found[index] else self._tokenizer.unk_token for index, word in enumerate(words)]
+            )
+            sizes.append([found[index] or 1 for index in range(len(words))])
+        return kept, sizes
+
+    def _starts(self, sizes: list[int]) -> list[int]:
+        """Return the words at which rows begin, given the word pieces of each word."""
+        room = self.max_length - self._tokenizer.num_special_tokens_to_add()
+        starts, used = [0], 0
+        for index, size in enumerate(sizes):
+            if index > 0 and used + size > room:
+                starts.append(index)
+                used = 0
+            used += size
+        return starts
+
+    def _piece_labels(self, words: list[int | None], tags: list[str]) -> list[int]:
+        """Return the tag's number for the first piece of each word, `IGNORED` for every other piece."""
+        labels = []
+        previous = None
+        for word in words:
+            labels.append(IGNORED if word is None or word == previous else self._label_ids[tags[word]])
+            previous = word
+        return labels
+
+    def _count_pieces(self, rows: list[list[int]], counts: Counts) -> None:
+        unknown = self._tokenizer.unk_token_id
+        counts.pieces += sum(map(len, rows))
+        if unknown is not None:
+            counts.unknown += sum(row.count(unknown) for row in rows)
+
+
+def _add_prefix_space(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Let a byte-level tokenizer (RoBERTa's) read each word as it would inside a text, after a space."""
+    step = tokenizer.backend_tokenizer.pre_tokenizer
+    for one in cast("Iterable[object]", step) if isinstance(step, pre_tokenizers.Sequence) else [step]:
+        if isinstance(one, pre_tokenizers.ByteLevel):
+            one.add_prefix_space = True

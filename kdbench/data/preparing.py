@@ -1,0 +1,116 @@
+"""A task made ready to train on: split, encoded, cut to a budget."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kdbench.budgets import Budget
+from kdbench.data.cache import build_once
+from kdbench.data.encoding import Counts, Encoder
+from kdbench.data.loading import TaskData
+from kdbench.data.splitting import Indices, choose
+from kdbench.data.tables import read_table
+from kdbench.kinds import TaskKind
+from kdbench.task import Task
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedTokenizerBase
+
+_LAYOUT = 1
+"""Raised when what `prepare` keeps on disk changes."""
+_META = "meta.json"
+
+
+@dataclass(frozen=True)
+class PreparedTask:
+    """A task's splits as rows of word pieces, cut to a budget.
+
+    Columns: ``id`` (the row's number in the complete encoded split), ``example`` (the example's number in the split;
+    a long sentence of tokens makes several rows), ``input_ids``, ``token_type_ids`` where the tokenizer has them,
+    ``labels`` (class number; number; or for tokens a list with -100 on all but each word's first piece) and
+    ``length`` in word pieces. Nothing is padded.
+    """
+
+    task: Task
+    source: str
+    fingerprint: str
+    train: Dataset
+    validation: Dataset
+    scored: Dataset
+    unlabelled: Dataset
+    """The rows of train that the budget leaves out, without labels."""
+    train_examples: int
+    validation_examples: int
+    scored_examples: int
+    validation_split: str
+    """The split that ``validation`` is a part of: ``train``, or ``validation`` where the data brings one."""
+    duplicates: int
+    """Examples of the whole scored split whose text stands in the whole of train, too."""
+    label_counts: Mapping[str, int]
+    """How often each label (for tokens: each tag) occurs in ``train``; empty for regression."""
+    too_long_share: float
+    """Share of all examples that do not fit into the maximum length: texts truncated, or sentences split."""
+    unknown_share: float
+    """Share of all word pieces that the tokenizer does not know."""
+
+
+def prepare(
+    data: TaskData, budget: Budget, tokenizer: PreTrainedTokenizerBase, cache_dir: Path
+) -> PreparedTask:
+    """Return the splits of `data` encoded by `tokenizer` and cut to `budget`; encoded once, then read from the cache.
+
+    Raises:
+        UsageError: no validation part can be split off, or the cache cannot be written.
+    """
+    task = data.task
+    encoder = Encoder(task, tokenizer, budget.max_length)
+    folder = cache_dir / "encoded" / f"{task.name}-{data.fingerprint[:16]}-{encoder.key[:16]}-{_LAYOUT}"
+
+    def encode(partial: Path) -> None:
+        counts = [encoder.write(rows, partial / f"{name}.arrow") for name, rows in data.splits.items()]
+        (partial / _META).write_text(json.dumps([asdict(count) for count in counts]), encoding="utf-8")
+
+    build_once(folder, encode)
+    counts = [Counts(**entry) for entry in json.loads((folder / _META).read_text(encoding="utf-8"))]
+    rows = {name: read_table(folder / f"{name}.arrow") for name in data.splits}
+    choice = choose(data, budget)
+    return PreparedTask(
+        task=task,
+        source=data.source,
+        fingerprint=data.fingerprint,
+        train=_rows_of(rows["train"], choice.train),
+        validation=_rows_of(rows[choice.validation_split], choice.validation),
+        scored=_rows_of(rows[task.scored_split], choice.scored),
+        unlabelled=_rows_of(rows["train"], choice.unlabelled).remove_columns("labels"),
+        train_examples=len(choice.train),
+        validation_examples=len(choice.validation),
+        scored_examples=len(choice.scored),
+        validation_split=choice.validation_split,
+        duplicates=data.duplicates,
+        label_counts=_label_counts(data, choice.train),
+        too_long_share=sum(count.too_long for count in counts) / sum(count.examples for count in counts),
+        unknown_share=sum(count.unknown for count in counts) / sum(count.pieces for count in counts),
+    )
+
+
+def _rows_of(encoded: Dataset, examples: Indices) -> Dataset:
+    """Return the rows of `examples`, in order."""
+    owners = encoded.data.column("example").to_numpy()
+    return encoded.select(np.flatnonzero(np.isin(owners, examples)))
+
+
+def _label_counts(data: TaskData, examples: Indices) -> Mapping[str, int]:
+    if data.task.kind is TaskKind.SEQUENCE_REGRESSION:
+        return {}
+    tokens = data.task.kind is TaskKind.TOKEN_CLASSIFICATION
+    labels = data.splits["train"].data.column("tags" if tokens else "label").take(examples).to_pylist()
+    found = Counter(tag for tags in labels for tag in tags) if tokens else Counter(labels)
+    return {label: found[label] for label in data.task.labels}

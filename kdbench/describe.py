@@ -1,0 +1,209 @@
+"""What `kdbench list` and `kdbench describe` tell: plain data first, then its rendering for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from kdbench.budgets import BUDGETS, Budget
+from kdbench.errors import UsageError, nearest
+from kdbench.kinds import TaskKind
+from kdbench.registry import PluginInfo, Registered, Registry
+from kdbench.sources import LocalSource, PackageSource, Source
+from kdbench.strategy import Params, Strategy
+from kdbench.task import Task
+
+Row = dict[str, Any]
+"""One strategy, task, plugin or budget as JSON has it."""
+
+_COLUMNS: Mapping[str, Sequence[str]] = {
+    "strategies": ("name", "title", "family", "kinds", "distribution"),
+    "tasks": ("name", "title", "kind", "metrics", "sources", "distribution"),
+    "plugins": ("distribution", "version", "name", "strategies", "tasks", "hooks", "error"),
+    "budgets": ("name", "train_examples", "steps", "batch_size", "evaluations", "seeds", "latency_rounds"),
+}
+_CONSTRAINTS = {
+    "minimum": ">=",
+    "exclusiveMinimum": ">",
+    "maximum": "<=",
+    "exclusiveMaximum": "<",
+    "multipleOf": "multiple of",
+    "pattern": "matches",
+    "minLength": "characters >=",
+    "maxLength": "characters <=",
+    "minItems": "items >=",
+    "maxItems": "items <=",
+}
+_TYPES = {"null": "none", "array": "list", "object": "table"}
+"""JSON Schema's words to those that a user of TOML knows; the others stand as they are."""
+
+
+def listing(registry: Registry, what: str) -> list[Row]:
+    """Return all that is known of each of `what`: ``strategies``, ``tasks``, ``plugins`` or ``budgets``.
+
+    Raises:
+        UsageError: `what` is something else.
+    """
+    rows: Mapping[str, Callable[[], list[Row]]] = {
+        "strategies": lambda: [_strategy(found) for found in registry.strategies.values()],
+        "tasks": lambda: [_task(found) for found in registry.tasks.values()],
+        "plugins": lambda: [_plugin(info) for info in registry.plugins],
+        "budgets": lambda: [_budget(budget) for budget in BUDGETS.values()],
+    }
+    if what not in rows:
+        raise UsageError(f"cannot list {what!r}{nearest(what, list(rows))}")
+    return rows[what]()
+
+
+def description(registry: Registry, name: str, sizes: Mapping[str, Any] | None = None) -> Row:
+    """Return all that is known of the strategy, task or budget `name`, looked up in this order.
+
+    Args:
+        registry: what the plugins brought.
+        name: as the user types it.
+        sizes: what was counted in the task's data, where it was read.
+
+    Raises:
+        UsageError: there is nothing of that name.
+    """
+    known: dict[str, Row] = {}
+    for what in ("budgets", "tasks", "strategies"):
+        known.update((row["name"], row) for row in listing(registry, what))
+    if name not in known:
+        raise UsageError(f"there is no strategy, task or budget {name!r}{nearest(name, list(known))}")
+    return known[name] if sizes is None else {**known[name], "sizes": dict(sizes)}
+
+
+def listing_table(what: str, rows: Sequence[Row]) -> Table:
+    """Return the table that shows the `rows` of `listing`."""
+    table = Table(title=what, title_justify="left")
+    for column in _COLUMNS[what]:
+        table.add_column(column.replace("_", " "), no_wrap=column == "name", overflow="fold")
+    for row in rows:
+        # All kinds in full would make every row three lines high.
+        short = {**row, "kinds": "all"} if len(row.get("kinds", ())) == len(TaskKind) else row
+        table.add_row(*(_cell(short[column]) for column in _COLUMNS[what]))
+    return table
+
+
+def description_view(row: Row) -> RenderableType:
+    """Return the text that shows the answer of `description`."""
+    facts = Table.grid(padding=(0, 2))
+    for key, value in row.items():
+        if key != "parameters":
+            facts.add_row(key.replace("_", " "), _cell(value))
+    if "parameters" not in row:
+        return facts
+    parameters = Table(title="parameters", title_justify="left")
+    for column in ("name", "type", "default", "constraints", "meaning"):
+        parameters.add_column(column, no_wrap=column == "name", overflow="fold")
+    for parameter in row["parameters"]:
+        parameters.add_row(*(_cell(value) for value in parameter.values()))
+    return Group(facts, parameters)
+
+
+def _strategy(found: Registered[type[Strategy]]) -> Row:
+    strategy = found.item
+    return {
+        "name": strategy.name,
+        "title": strategy.title,
+        "family": strategy.family,
+        "reference": strategy.reference,
+        "kinds": sorted(str(kind) for kind in strategy.kinds),
+        "uses_teacher": strategy.uses_teacher,
+        "learning_rates": {str(kind): strategy.learning_rates[kind] for kind in sorted(strategy.kinds)},
+        "distribution": found.distribution,
+        "version": found.version,
+        "parameters": _parameters(strategy.Params),
+    }
+
+
+def _parameters(params: type[Params]) -> list[Row]:
+    schema = params.model_json_schema()
+    rows = []
+    for name, field in schema["properties"].items():
+        branches = field.get("anyOf", [field])
+        rows.append(
+            {
+                "name": name,
+                "type": " or ".join(_type(branch, schema) for branch in branches),
+                "default": field.get("default"),
+                "constraints": ", ".join(_constraints(branches)),
+                "meaning": field.get("description", ""),
+            }
+        )
+    return rows
+
+
+def _type(field: Row, schema: Row) -> str:
+    """Return a JSON Schema type in words; `schema` holds the definitions that `field` may point to."""
+    if "$ref" in field:
+        return _type(schema["$defs"][field["$ref"].rpartition("/")[2]], schema)
+    if "enum" in field:
+        return " or ".join(repr(choice) for choice in field["enum"])
+    if "items" in field:
+        return f"list of {_type(field['items'], schema)}"
+    return _TYPES.get(field.get("type", "any"), str(field.get("type", "any")))
+
+
+def _constraints(branches: Sequence[Row]) -> list[str]:
+    return [
+        f"{told} {field[word]}" for field in branches for word, told in _CONSTRAINTS.items() if word in field
+    ]
+
+
+def _task(found: Registered[Task]) -> Row:
+    task = found.item
+    return {
+        "name": task.name,
+        "title": task.title,
+        "kind": str(task.kind),
+        "labels": list(task.labels),
+        "metrics": list(dict.fromkeys([task.metric, *task.metrics])),
+        "scored_split": task.scored_split,
+        "sources": [_source(source) for source in task.sources.values()],
+        "licence": task.licence,
+        "citation": task.citation,
+        "distribution": found.distribution,
+        "version": found.version,
+    }
+
+
+def _source(source: Source) -> str:
+    if isinstance(source, PackageSource):
+        size = f" ({source.wheel_bytes / 1e6:.1f} MB)" if source.wheel_bytes else ""
+        return f"package {source.requirement}{size}"
+    if isinstance(source, LocalSource):
+        return f"files under --data-dir: {', '.join(names[0] for names in source.candidates().values())}"
+    return f"hub data set {source}" + (f" at {source.revision}" if source.revision else "")
+
+
+def _plugin(info: PluginInfo) -> Row:
+    return {
+        "name": info.name,
+        "distribution": info.distribution,
+        "version": info.version,
+        "strategies": info.strategies,
+        "tasks": info.tasks,
+        "hooks": info.hooks,
+        "error": info.error,
+    }
+
+
+def _budget(budget: Budget) -> Row:
+    return budget.model_dump(mode="json")
+
+
+def _cell(value: object) -> Text:
+    """Return `value` as text that no plugin can style or break."""
+    if isinstance(value, Mapping):
+        value = ", ".join(f"{key}: {_cell(item)}" for key, item in value.items())
+    elif isinstance(value, (list, tuple)):
+        value = ", ".join(str(item) for item in value)
+    elif isinstance(value, bool):
+        value = "yes" if value else "no"
+    return Text("-" if value is None else str(value))

@@ -1,0 +1,106 @@
+"""How long a run would take, from measured throughput."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from torch import nn
+
+from kdbench.config import RunConfig
+from kdbench.kinds import TaskKind
+from kdbench.measure.environment import describe_environment
+from kdbench.plan import Plan, State
+from kdbench.records import RecordStore
+from kdbench.training.experiment import Experiment
+from kdbench.training.models import load_base
+
+_SECONDS_OF_STARTING = 5.0
+"""Of a cell's two processes: starting, loading, saving."""
+_PROBE_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """About how long the pending cells take."""
+
+    seconds: float
+    basis: str
+    """What was measured."""
+
+
+def estimate(plan: Plan, config: RunConfig) -> Estimate | None:
+    """Return how long the pending cells of `plan` would take, or None where data or model are not here yet.
+
+    The tokens that each cell will train on and score, by the tokens a second that training reached here: by the
+    same strategy's records in the results folder where there are any, else by all of them, else in some trial
+    steps of the base model. Scoring a token in float32 takes about as long as training on it in bfloat16.
+    """
+    if plan.experiments is None:
+        return None
+    known = _recorded_rates(config)
+    pending = [planned.cell for planned in plan.cells if planned.state is State.PENDING]
+    if not pending:
+        return Estimate(0.0, "nothing is pending")
+    basis = f"records in {config.results}"
+    if known:
+        fallback = statistics.median(known.values())
+    else:
+        fallback = _trial_rate(next(iter(plan.experiments.values())))
+        basis = "trial steps of the base model on this machine; smaller students are faster"
+    seconds = sum(
+        _SECONDS_OF_STARTING
+        + _tokens(plan.experiments[cell.task.name]) / known.get(cell.row.strategy.name, fallback)
+        for cell in pending
+    )
+    return Estimate(seconds / config.workers if known else seconds, basis)
+
+
+def _recorded_rates(config: RunConfig) -> dict[str, float]:
+    """Return tokens a second by strategy, as trained on this hardware."""
+    rates: dict[str, list[float]] = {}
+    for record in RecordStore(config.results).load()[0]:
+        if (
+            record.cost
+            and record.cost.train_s
+            and record.environment.hardware == describe_environment().hardware
+        ):
+            rates.setdefault(record.strategy.name, []).append(record.cost.tokens / record.cost.train_s)
+    return {name: statistics.median(found) for name, found in rates.items()}
+
+
+def _tokens(experiment: Experiment) -> float:
+    budget, kind, task = experiment.budget, experiment.kind, experiment.task
+    examples = (
+        budget.steps[kind] * budget.batch_size[kind]
+        + budget.evaluations * task.validation_examples
+        + task.scored_examples
+    )
+    return examples * float(np.mean(task.train["length"][:]))
+
+
+def _trial_rate(experiment: Experiment) -> float:
+    """Return the tokens a second that training the base model reaches, in a few steps."""
+    task = experiment.task
+    model: nn.Module = load_base(experiment.base.path, experiment.kind, task.task.labels, seed=0)
+    model.to(experiment.device).train()
+    batch_size = min(experiment.budget.batch_size[experiment.kind], len(task.train))
+    batch = experiment.collate([task.train[i] for i in range(batch_size)])
+    batch.pop("id")
+    if experiment.kind is TaskKind.SEQUENCE_REGRESSION:
+        batch["labels"] = batch["labels"].float()
+    inputs = {name: value.to(experiment.device) for name, value in batch.items()}
+    tokens, started = 0, time.perf_counter()
+    while True:
+        with experiment.precision:
+            loss = model(**inputs).loss
+        loss.backward()
+        model.zero_grad()
+        if tokens == 0:
+            started = time.perf_counter()  # the first step pays for setting up
+        tokens += int(batch["attention_mask"].sum())
+        elapsed = time.perf_counter() - started
+        if elapsed >= _PROBE_SECONDS:
+            return tokens / elapsed

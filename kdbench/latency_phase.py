@@ -1,0 +1,75 @@
+"""The phase after all training in which the models of each task are timed, one task after another."""
+
+from __future__ import annotations
+
+from kdbench.config import RunConfig
+from kdbench.executors import Ended, Executor, Job, Progress, Stage
+from kdbench.measure.environment import describe_environment
+from kdbench.measure.latency import TimingOrder
+from kdbench.plan import Plan
+from kdbench.records import RecordStore, Status
+from kdbench.results import CellFiles
+from kdbench.training.experiment import Experiment
+from kdbench.watcher import Watcher
+
+THREADS = 1
+"""A model that serves single requests gets one core; with more, the scheduler would be timed as well."""
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
+
+
+def run_latency_phase(config: RunConfig, plan: Plan, executor: Executor, watcher: Watcher) -> list[str]:
+    """Time the models of each task of `plan` that were not timed together yet; return a line for each failure."""
+    failures = []
+    for task, experiment in (plan.experiments or {}).items():
+        keys = _timed_cells(config, experiment)
+        if not keys or _is_timed(config, experiment, keys):
+            continue
+        name = f"latency of {task}"
+        watcher.started(name)
+        order = TimingOrder(config=config, task=task, keys=keys, threads=THREADS).model_dump_json()
+        stage = Stage(
+            "kdbench.measure.latency:time_task", order, {name: str(THREADS) for name in _THREAD_VARIABLES}
+        )
+        executor.start(Job(name, (stage,), config.results / "logs" / f"latency-{task}.log"))
+        ended = _wait(executor, watcher, name)
+        watcher.ended(name, ended.status, ended.reason, None, ended.seconds)
+        if ended.status is not Status.OK:
+            failures.append(f"{name}: {ended.reason}")
+    return failures
+
+
+def _wait(executor: Executor, watcher: Watcher, name: str) -> Ended:
+    while True:
+        for event in executor.poll(1.0):
+            if isinstance(event, Progress):
+                watcher.progressed(name, event)
+            else:
+                return event
+
+
+def _timed_cells(config: RunConfig, experiment: Experiment) -> list[str]:
+    """Return the keys of the task's cells, of this run or earlier ones, whose models are there to be timed."""
+    records, _ = RecordStore(config.results).load()
+    return [
+        record.key
+        for record in records
+        if record.status is Status.OK
+        and record.seed == 0
+        and record.task.name == experiment.task.task.name
+        and record.task.fingerprint == experiment.task.fingerprint
+        and record.budget == experiment.budget
+        and record.model.weights_sha256 == experiment.base.sha256
+        and CellFiles(config.results, record.key).artifact.is_dir()
+    ]
+
+
+def _is_timed(config: RunConfig, experiment: Experiment, keys: list[str]) -> bool:
+    """Return whether these models, and no others, were timed together on this hardware."""
+    timings, _ = RecordStore(config.results).load_timings()
+    return any(
+        timing.task == experiment.task.task.name
+        and {model.key for model in timing.models} == set(keys)
+        and timing.rounds == experiment.budget.latency_rounds
+        and timing.environment.hardware == describe_environment().hardware
+        for timing in timings
+    )

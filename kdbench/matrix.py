@@ -1,0 +1,151 @@
+"""Which strategies run on which tasks from which seeds: settings in, cells out."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from kdbench.config import RunConfig
+from kdbench.data import missing_downloads
+from kdbench.errors import UsageError
+from kdbench.keys import content_hash
+from kdbench.kinds import TaskKind
+from kdbench.plugins import Registry
+from kdbench.records import SCHEMA_VERSION
+from kdbench.sources import LocalSource
+from kdbench.spec import StrategySpec
+from kdbench.strategy import Strategy
+from kdbench.task import Task
+
+
+@dataclass(frozen=True)
+class Row:
+    """A strategy with its parameters, as it stands on a board."""
+
+    strategy: Strategy
+    added_for: str | None = None
+    """Why the row runs although nobody asked for it."""
+
+    @property
+    def spec(self) -> StrategySpec:
+        """The strategy's name with those parameters that differ from the defaults."""
+        return spec_of(self.strategy)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One strategy with its parameters on one task from one seed."""
+
+    row: Row
+    task: Task
+    seed: int
+    not_applicable: str | None = None
+    """Why the strategy does not run on the task."""
+
+    @property
+    def label(self) -> str:
+        """The cell in words."""
+        return f"{self.row.spec} on {self.task.name}, seed {self.seed}"
+
+
+def spec_of(strategy: Strategy) -> StrategySpec:
+    """Return the name of `strategy` with those parameters that differ from the defaults."""
+    params = strategy.params
+    changed = {
+        name: value
+        for name, field in type(params).model_fields.items()
+        if (value := getattr(params, name)) != field.get_default(call_default_factory=True)
+    }
+    return StrategySpec(name=strategy.name, params=changed)
+
+
+def cells_of(config: RunConfig, registry: Registry) -> list[Cell]:
+    """Return the cells of a run in the order in which they should start.
+
+    One seed of the whole matrix comes before the next, so that a board fills early; within a task the teacher's own
+    row comes first, since others wait for it.
+    """
+    rows = select_rows(config, registry)
+    tasks = select_tasks(config, registry)
+    return [
+        Cell(row, task, seed, _why_not(row.strategy, task))
+        for seed in range(config.seed_count)
+        for task in tasks
+        for row in rows
+    ]
+
+
+def select_rows(config: RunConfig, registry: Registry) -> list[Row]:
+    """Return the strategies that the settings name, with the teacher's own row before and every control added."""
+    asked = [registry.strategy(spec) for spec in registry.match_strategies(config.strategy)]
+    asked += [registry.strategy(spec) for spec in _grid(config.grid)]
+    rows: dict[StrategySpec, Row] = {}
+    for found in registry.strategies.values():
+        if found.item.is_reference:
+            reference = Row(registry.strategy(StrategySpec(name=found.item.name)), "the teacher itself")
+            rows[reference.spec] = reference
+    for strategy in asked:
+        control = strategy.control()
+        if control is not None and control.name in registry.strategies:
+            row = Row(registry.strategy(control), f"the control of {spec_of(strategy)}")
+            rows.setdefault(row.spec, row)
+        rows[spec_of(strategy)] = Row(strategy)
+    return list(rows.values())
+
+
+def select_tasks(config: RunConfig, registry: Registry) -> list[Task]:
+    """Return the tasks that the settings name; by default those in the data folder, or else the embedded ones."""
+    if config.task:
+        return registry.match_tasks(config.task)
+    tasks = [found.item for found in registry.tasks.values()]
+    if config.data_dir is None:
+        return [task for task in tasks if "package" in task.sources]
+    if not config.data_dir.is_dir():
+        raise UsageError(f"--data-dir {config.data_dir} is no folder; name one that holds corpora")
+    local = [task for task in tasks if isinstance(task.sources.get("local"), LocalSource)]
+    there = [task for task in local if not missing_downloads(task, config.data)]
+    if not there:
+        layouts = ", ".join(task.name for task in local)
+        raise UsageError(
+            f"--data-dir {config.data_dir} holds none of the corpora {layouts} in its official layout"
+        )
+    return there
+
+
+def cell_key(cell: Cell, *, fingerprint: str, base_sha256: str, config: RunConfig) -> str:
+    """Return the hash of all that the cell's quality follows from.
+
+    Args:
+        fingerprint: of the task's data.
+        base_sha256: of the base model's files.
+    """
+    strategy = cell.row.strategy
+    params = strategy.params.model_dump(mode="json")
+    if params["learning_rate"] is None:
+        params["learning_rate"] = strategy.learning_rates[TaskKind(cell.task.kind)]
+    return content_hash(
+        {
+            "schema": SCHEMA_VERSION,
+            "strategy": strategy.name,
+            "params": params,
+            "task": cell.task.name,
+            "data": fingerprint,
+            "base": base_sha256,
+            "budget": config.resolved_budget.model_dump(mode="json", exclude={"seeds", "latency_rounds"}),
+            "seed": cell.seed,
+        }
+    )
+
+
+def _why_not(strategy: Strategy, task: Task) -> str | None:
+    if task.kind not in strategy.kinds:
+        served = ", ".join(sorted(str(kind) for kind in strategy.kinds))
+        return f"serves {served}, not {task.kind}"
+    return strategy.applies(task)
+
+
+def _grid(grid: dict[str, dict[str, list[object]]]) -> Iterable[StrategySpec]:
+    for name, values in grid.items():
+        for combination in itertools.product(*values.values()):
+            yield StrategySpec(name=name, params=dict(zip(values, combination, strict=True)))

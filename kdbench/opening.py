@@ -1,0 +1,47 @@
+"""From the settings and a task's name to everything that its cells share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import datasets
+import transformers
+
+from kdbench.base_model import BaseModel, resolve_base_model
+from kdbench.config import RunConfig
+from kdbench.data import load_task, prepare
+from kdbench.plugins import load_plugins
+from kdbench.registry import Registry
+from kdbench.task import Task
+from kdbench.training.experiment import Experiment, load_tokenizer
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The plugins and one task's experiment."""
+
+    registry: Registry
+    experiment: Experiment
+
+
+def open_experiment(config: RunConfig, task: str) -> Opened:
+    """Return the experiment of `task`, its data read and encoded; what is in the cache is not done again."""
+    registry = load_plugins(config.plugins.modules)
+    base = resolve_base_model(config.model, config.cache_dir)
+    return Opened(registry, make_experiment(config, registry.task(task), base))
+
+
+def make_experiment(config: RunConfig, task: Task, base: BaseModel) -> Experiment:
+    """Return the experiment of `task` on `base`."""
+    quiet_libraries()
+    tokenizer = load_tokenizer(base.path)
+    data = load_task(task, config.data)
+    prepared = prepare(data, config.resolved_budget, tokenizer, config.cache_dir)
+    return Experiment(prepared, base, config.resolved_budget, config.results, tokenizer)
+
+
+def quiet_libraries() -> None:
+    """Silence progress bars and remarks on fresh heads; what goes wrong is raised, not logged."""
+    transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    datasets.disable_progress_bars()

@@ -1,0 +1,203 @@
+"""Discovery: every plugin that is installed or named is loaded; a broken one is reported and never fatal."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import TypeVar
+
+import pluggy
+
+from kdbench import hookspecs
+from kdbench.contracts import checked_strategy, checked_task
+from kdbench.errors import UsageError, nearest, one_line, shown
+from kdbench.registry import PluginInfo, Registered, Registry
+from kdbench.strategy import Strategy
+from kdbench.task import Task
+
+__all__ = ["MODULE", "Registry", "load_plugins"]
+
+MODULE = "(module)"
+"""Stands for the distribution of a plugin that was named and not installed."""
+
+_HOOKS = [name for name in vars(hookspecs) if name.startswith(f"{hookspecs.PROJECT}_")]
+_T = TypeVar("_T", type[Strategy], Task)
+
+
+def load_plugins(modules: Sequence[str] = ()) -> Registry:
+    """Return what the plugins of the entry-point group ``kdbench`` and of `modules` bring.
+
+    kdbench's own come first, then the others by distribution and name, then `modules` as given. The same modules
+    give the same registry in every process.
+
+    Args:
+        modules: plugins that are not installed, by dotted name or by the path of a ``.py`` file.
+    """
+    loading = _Loading()
+    for entry in sorted(entry_points(group=hookspecs.PROJECT), key=_order):
+        loading.add(PluginInfo(entry.name, *_distribution(entry)), entry.load)
+    for module in modules:
+        loading.add(PluginInfo(module, MODULE, ""), partial(_import, module))
+    return Registry(loading.strategies, loading.tasks, loading.plugins, loading.manager.hook)
+
+
+def _distribution(entry: EntryPoint) -> tuple[str, str]:
+    """Return name and version of what brought `entry`; a half-removed distribution has neither."""
+    if entry.dist is None:
+        return "(unknown)", ""
+    return entry.dist.name or "(unknown)", entry.dist.version or ""
+
+
+def _order(entry: EntryPoint) -> tuple[bool, str, str]:
+    name, _ = _distribution(entry)
+    return (name != hookspecs.PROJECT, name.lower(), entry.name)
+
+
+def _import(module: str) -> object:
+    if module.endswith(".py"):
+        return _import_file(Path(module).expanduser().resolve())
+    if not all(part.isidentifier() for part in module.split(".")):
+        raise UsageError(f"{module!r} is neither a dotted module name nor the path of a .py file")
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name and f"{module}.".startswith(f"{error.name}."):
+            raise UsageError(
+                f"there is no module {error.name!r}; put its folder on PYTHONPATH, or name the .py file"
+            ) from None
+        raise
+
+
+def _import_file(path: Path) -> object:
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}")
+    # The folder is part of the name: two files may be called alike, and neither may hide an installed module.
+    name = f"kdbench_file_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None  # the path ends with .py
+        assert spec.loader is not None
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        try:
+            spec.loader.exec_module(sys.modules[name])
+        except BaseException:
+            del sys.modules[name]
+            raise
+    return sys.modules[name]
+
+
+class _OneHook:
+    """A single hook of a plugin, as pluggy takes it: one that does not fit its spec leaves the others standing."""
+
+    def __init__(self, attribute: str, function: object) -> None:
+        setattr(self, attribute, function)
+
+
+class _Loading:
+    """Takes in plugins one by one; whatever is wrong with one is noted in its `PluginInfo`."""
+
+    def __init__(self) -> None:
+        self.manager = pluggy.PluginManager(hookspecs.PROJECT)
+        self.manager.add_hookspecs(hookspecs)
+        self.strategies: dict[str, Registered[type[Strategy]]] = {}
+        self.tasks: dict[str, Registered[Task]] = {}
+        self.plugins: list[PluginInfo] = []
+        self._seen: list[object] = []
+
+    def add(self, info: PluginInfo, load: Callable[[], object]) -> None:
+        """Load a plugin and take in what is sound in it; one that already came in is passed over."""
+        try:
+            plugin = load()
+            if any(plugin is seen for seen in self._seen):
+                return
+            self._seen.append(plugin)
+            self._take_in(plugin, info)
+        except (Exception, SystemExit) as error:
+            info.errors.append(one_line(error))
+        self.plugins.append(info)
+
+    def _take_in(self, plugin: object, info: PluginInfo) -> None:
+        hooks = list(self._hooks(plugin, info))
+        if not hooks and not info.errors:
+            info.errors.append("implements no hook of kdbench")
+        for hook, function in hooks:
+            if hook == "kdbench_strategies":
+                self._collect(hook, function, checked_strategy, self.strategies, info.strategies, info)
+            elif hook == "kdbench_tasks":
+                self._collect(hook, function, checked_task, self.tasks, info.tasks, info)
+            else:
+                info.hooks.append(hook)
+
+    def _hooks(self, plugin: object, info: PluginInfo) -> Iterator[tuple[str, Callable[[], object]]]:
+        """Register the hooks of `plugin` that fit their specs, and yield each with its function."""
+        for attribute in dir(plugin):
+            options = self.manager.parse_hookimpl_opts(plugin, attribute)
+            if options is None:
+                if attribute in _HOOKS:
+                    info.errors.append(f"{attribute} lacks its mark; write @hookimpl above it")
+                continue
+            hook = options.get("specname") or attribute
+            function = getattr(plugin, attribute)
+            if hook not in _HOOKS:
+                info.errors.append(f"{hook} is no hook of kdbench{nearest(hook, _HOOKS)}")
+            elif options.get("wrapper") or options.get("hookwrapper"):
+                info.errors.append(
+                    f"{attribute} is a wrapper; kdbench calls each plugin's hooks on their own"
+                )
+            else:
+                try:
+                    self.manager.register(_OneHook(attribute, function), name=f"{info}, {attribute}")
+                except pluggy.PluginValidationError:
+                    passed = ", ".join(inspect.signature(getattr(hookspecs, hook)).parameters)
+                    info.errors.append(
+                        f"{attribute}{inspect.signature(function)} asks for what the hook does not pass; "
+                        f"it passes ({passed})"
+                    )
+                else:
+                    yield hook, function
+
+    def _collect(
+        self,
+        hook: str,
+        function: Callable[[], object],
+        check: Callable[[object], _T],
+        into: dict[str, Registered[_T]],
+        names: list[str],
+        info: PluginInfo,
+    ) -> None:
+        """Add the sound ones of what `function` returns to `into` and their names to `names`."""
+        try:
+            returned = function()
+            if isinstance(returned, str) or not isinstance(returned, Iterable):
+                raise UsageError(f"returned {shown(returned)}, not a list")
+            for found in returned:
+                self._add(found, check, into, names, info)
+        except (Exception, SystemExit) as error:
+            info.errors.append(f"{hook}: {one_line(error)}")
+
+    def _add(
+        self,
+        found: object,
+        check: Callable[[object], _T],
+        into: dict[str, Registered[_T]],
+        names: list[str],
+        info: PluginInfo,
+    ) -> None:
+        try:
+            item = check(found)
+        except (Exception, SystemExit) as error:
+            info.errors.append(one_line(error))
+            return
+        if item.name in into:
+            taken_by = f"{into[item.name].distribution} {into[item.name].version}".rstrip()
+            info.errors.append(f"the name {item.name!r} is taken by {taken_by}; choose another")
+            return
+        into[item.name] = Registered(item, info.distribution, info.version)
+        names.append(item.name)

@@ -1,0 +1,119 @@
+"""How a run goes on, told in the terminal: a live display, or plain lines where the output is no terminal."""
+
+from __future__ import annotations
+
+import time
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from kdbench.executors import Progress
+from kdbench.plan import Plan, State
+from kdbench.records import Status
+
+_SECONDS_BETWEEN_LINES = 30.0
+LATENCY = "latency of "
+"""How the name of what is no cell begins."""
+
+
+class Terminal:
+    """Tells a run to a console."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live = (
+            Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
+        )
+        self._total = 0
+        self._failed = 0
+        self._durations: list[float] = []
+        self._running: dict[str, Progress | None] = {}
+        self._last_line = time.monotonic()
+
+    def __enter__(self) -> Terminal:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def planned(self, plan: Plan) -> None:
+        """Print what will be done."""
+        self._total = plan.count(State.PENDING)
+        strategies = dict.fromkeys(str(planned.cell.row.spec) for planned in plan.cells)
+        tasks = dict.fromkeys(planned.cell.task.name for planned in plan.cells)
+        states = [f"{plan.count(state)} {state}" for state in State if plan.count(state)]
+        self._print(f"{len(plan.cells)} cells ({', '.join(states)})")
+        self._print(f"  strategies: {', '.join(strategies)}")
+        self._print(f"  tasks: {', '.join(tasks)}")
+        for row in {planned.cell.row.spec: planned.cell.row for planned in plan.cells}.values():
+            if row.added_for is not None:
+                self._print(f"  added {row.spec}: {row.added_for}")
+
+    def started(self, name: str) -> None:
+        """Show that a cell, or the timing of a task, began."""
+        self._running[name] = None
+        self._refresh()
+
+    def progressed(self, name: str, progress: Progress) -> None:
+        """Show how far it is."""
+        self._running[name] = progress
+        if self._live is None and time.monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES:
+            self._print(f"   …    {name}: {_told(progress)}; {self._summary()}")
+        self._refresh()
+
+    def ended(
+        self, name: str, status: Status, reason: str | None, score: float | None, seconds: float
+    ) -> None:
+        """Print how it ended."""
+        del self._running[name]
+        if name.startswith(LATENCY):
+            number = ""
+        else:
+            self._durations.append(seconds)
+            number = f"{len(self._durations):>3}/{self._total} "
+        self._failed += status is not Status.OK
+        result = f"{100 * score:.1f}" if score is not None else reason or ""
+        self._print(
+            f"{number}{status} {name}: {result} ({seconds:.0f} s)", None if status is Status.OK else "red"
+        )
+        self._refresh()
+
+    def remark(self, line: str) -> None:
+        """Print something that the user should know."""
+        self._print(f"  ! {line}", "yellow")
+
+    def _print(self, line: str, style: str | None = None) -> None:
+        self._last_line = time.monotonic()
+        self._console.print(Text(line, style or ""), soft_wrap=True)
+
+    def _refresh(self) -> None:
+        if self._live is None:
+            return
+        table = Table.grid(padding=(0, 2))
+        for name, progress in self._running.items():
+            table.add_row(Text(name), Text(_told(progress)))
+        table.add_row(Text(self._summary(), style="bold"))
+        self._live.update(table)
+
+    def _summary(self) -> str:
+        done = len(self._durations)
+        told = f"{done} of {self._total} cells done, {self._failed} failed"
+        if not done or done == self._total:
+            return told
+        return f"{told}, about {_duration((self._total - done) * sum(self._durations) / done)} left"
+
+
+def _told(progress: Progress | None) -> str:
+    if progress is None:
+        return "starting"
+    loss = "" if progress.loss is None else f", loss {progress.loss:.3f}"
+    return f"{progress.phase} {progress.done}/{progress.total}{loss}"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

@@ -1,0 +1,78 @@
+"""The parts of a record that say what was run."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kdbench.base_model import BaseModel
+from kdbench.data import PreparedTask
+from kdbench.kinds import TaskKind
+from kdbench.losses import IGNORED
+from kdbench.matrix import spec_of
+from kdbench.metrics import get_metric
+from kdbench.predictions import Predictions
+from kdbench.records import ModelInfo, StrategyInfo, TaskInfo
+from kdbench.registry import Registry
+from kdbench.spec import StrategySpec
+
+
+def strategy_info(registry: Registry, spec: StrategySpec) -> StrategyInfo:
+    """Return what a record says of the strategy that `spec` names."""
+    registered = registry.strategies[spec.name]
+    strategy = registry.strategy(spec)
+    control = strategy.control()
+    return StrategyInfo(
+        name=strategy.name,
+        title=strategy.title,
+        reference=strategy.reference,
+        family=strategy.family,
+        params=strategy.params.model_dump(mode="json"),
+        set_params=spec_of(strategy).params,
+        distribution=registered.distribution,
+        version=registered.version,
+        control=str(spec_of(registry.strategy(control)))
+        if control and control.name in registry.strategies
+        else None,
+    )
+
+
+def task_info(prepared: PreparedTask) -> TaskInfo:
+    """Return what a record says of a task."""
+    task = prepared.task
+    return TaskInfo(
+        name=task.name,
+        title=task.title,
+        kind=task.kind,
+        metric=task.metric,
+        scored_split=task.scored_split,
+        fingerprint=prepared.fingerprint,
+        source=prepared.source,
+        labels=task.labels,
+        train_examples=prepared.train_examples,
+        validation_examples=prepared.validation_examples,
+        scored_examples=prepared.scored_examples,
+        majority_score=majority_score(prepared),
+    )
+
+
+def model_info(base: BaseModel) -> ModelInfo:
+    """Return what a record says of the base model."""
+    return ModelInfo(name=base.name, weights_sha256=base.sha256)
+
+
+def majority_score(prepared: PreparedTask) -> float | None:
+    """Return the headline metric of answering the most frequent training label always; None in regression."""
+    task = prepared.task
+    if task.kind is TaskKind.SEQUENCE_REGRESSION:
+        return None
+    labels = np.concatenate([np.atleast_1d(row) for row in prepared.scored["labels"]])
+    references = labels[labels != IGNORED].astype(np.int64)
+    logits = np.zeros((len(references), len(task.labels)), dtype=np.float32)
+    logits[
+        :, task.labels.index(max(prepared.label_counts, key=lambda label: prepared.label_counts[label]))
+    ] = 1
+    ids, offsets = np.arange(len(references)), None
+    if task.kind is TaskKind.TOKEN_CLASSIFICATION:
+        # Where one tag is answered always, sentence borders change nothing: one sentence will do.
+        ids, offsets = np.zeros(1, dtype=np.int64), np.array([0, len(references)])
+    return get_metric(task.metric).of(Predictions(ids, logits, references, offsets), task.labels)

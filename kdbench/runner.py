@@ -1,0 +1,249 @@
+"""Runs a plan: cells to the executor, records to the store, the board redrawn as rows arrive, latency at the end."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+
+import pandas as pd
+from filelock import FileLock, Timeout
+
+from kdbench.board.intervals import KnownIntervals
+from kdbench.board.write import BoardSummary, write_board
+from kdbench.cell import CellOrder
+from kdbench.config import RunConfig
+from kdbench.errors import KdbenchError, UsageError
+from kdbench.executors import Ended, Executor, InlineExecutor, Job, ProcessExecutor, Progress, Stage
+from kdbench.files import remove_temporary
+from kdbench.latency_phase import run_latency_phase
+from kdbench.measure.environment import describe_environment
+from kdbench.plan import Plan, PlannedCell, State, make_plan
+from kdbench.recording import model_info, strategy_info, task_info
+from kdbench.records import Record, RecordStore, Status
+from kdbench.registry import Registry
+from kdbench.results import CellFiles
+from kdbench.training.teacher import TeacherStore
+from kdbench.watcher import Watcher
+
+_POLL_S = 0.5
+
+
+@dataclass
+class Outcome:
+    """How a run ended."""
+
+    plan: Plan
+    records: list[Record] = field(default_factory=list)
+    """Of the cells that this run did."""
+    interrupted: bool = False
+    latency_failures: list[str] = field(default_factory=list)
+    board: BoardSummary | None = None
+
+    @property
+    def failed(self) -> int:
+        """The number of cells of the plan without a result, in this run or before."""
+        now = sum(record.status in (Status.FAILED, Status.TIMEOUT) for record in self.records)
+        return now + self.plan.count(State.FAILED)
+
+    @property
+    def unfinished(self) -> int:
+        """The number of cells that the run did not come to."""
+        return self.plan.count(State.PENDING) - sum(
+            record.status is not Status.NOT_APPLICABLE for record in self.records
+        )
+
+
+def run(config: RunConfig, registry: Registry, watcher: Watcher) -> Outcome:
+    """Do every pending cell of the matrix, then time the models, and draw the boards.
+
+    Ctrl-C ends it early; what has finished is kept, and the same call goes on from there.
+
+    Raises:
+        UsageError: the settings cannot be run, or another run holds the results folder.
+        KdbenchError: a file cannot be written.
+    """
+    with _holding(config), _writing(config):
+        plan = make_plan(config, registry, fetch=True)
+        watcher.planned(plan)
+        return _Run(config, registry, watcher, plan).go()
+
+
+class _Run:
+    def __init__(self, config: RunConfig, registry: Registry, watcher: Watcher, plan: Plan) -> None:
+        self._config = config
+        self._registry = registry
+        self._watcher = watcher
+        self._store = RecordStore(config.results)
+        self._outcome = Outcome(plan)
+        self._waiting = [planned for planned in plan.cells if planned.state is State.PENDING]
+        self._running: dict[str, PlannedCell] = {}
+        self._intervals: KnownIntervals = {}
+        self._executor = _executor(config)
+
+    def go(self) -> Outcome:
+        try:
+            self._clear_overwritten()
+            for planned in self._outcome.plan.cells:
+                if planned.state is State.NOT_APPLICABLE and self._store.get(_key(planned)) is None:
+                    self._put(planned, Status.NOT_APPLICABLE, planned.reason)
+            while self._waiting or self._running:
+                self._start_what_can()
+                for event in self._executor.poll(_POLL_S):
+                    planned = self._running[event.job_id]
+                    if isinstance(event, Progress):
+                        self._watcher.progressed(planned.cell.label, event)
+                    else:
+                        self._end(planned, event)
+            self._outcome.latency_failures = run_latency_phase(
+                self._config, self._outcome.plan, self._executor, self._watcher
+            )
+        except KeyboardInterrupt:
+            self._outcome.interrupted = True
+        finally:
+            self._executor.stop()
+        self._draw()
+        return self._outcome
+
+    def _clear_overwritten(self) -> None:
+        """Forget what is to be made again, and what a run that was cut off left half-written."""
+        remove_temporary(self._config.results)
+        for planned in self._waiting:
+            if self._store.path(_key(planned)).exists():
+                self._store.path(_key(planned)).unlink()
+                CellFiles(self._config.results, _key(planned)).remove_model()
+        if self._config.overwrite == "all":
+            for experiment in (self._outcome.plan.experiments or {}).values():
+                shutil.rmtree(TeacherStore(experiment).folder, ignore_errors=True)
+
+    def _start_what_can(self) -> None:
+        for planned in list(self._waiting):
+            if len(self._running) >= self._executor.capacity:
+                return
+            if self._must_wait(planned):
+                continue
+            self._waiting.remove(planned)
+            self._running[_key(planned)] = planned
+            self._watcher.started(planned.cell.label)
+            self._executor.start(self._job(planned))
+
+    def _must_wait(self, planned: PlannedCell) -> bool:
+        """Return whether the teacher that the cell may use is being made by another cell."""
+        return any(
+            other.cell.row.strategy.is_reference
+            and other.cell.task is planned.cell.task
+            and other is not planned
+            for other in self._running.values()
+        )
+
+    def _job(self, planned: PlannedCell) -> Job:
+        cell = planned.cell
+        key = _key(planned)
+        order = CellOrder(
+            config=self._config, spec=cell.row.spec, task=cell.task.name, seed=cell.seed, key=key
+        ).model_dump_json()
+        stages = (Stage("kdbench.cell:train_cell", order), Stage("kdbench.cell:score_cell", order))
+        return Job(key, stages, CellFiles(self._config.results, key).log, self._config.timeout)
+
+    def _end(self, planned: PlannedCell, ended: Ended) -> None:
+        del self._running[ended.job_id]
+        record = self._store.get(ended.job_id) if ended.status is Status.OK else None
+        if record is None:
+            status = Status.FAILED if ended.status is Status.OK else ended.status
+            record = self._put(planned, status, ended.reason or "its record vanished from the results folder")
+        self._outcome.records.append(record)
+        if planned.cell.seed > 0:
+            # One model a row is timed and can be taken; those of further seeds would fill the disk.
+            CellFiles(self._config.results, ended.job_id).remove_model()
+        score = record.quality.score if record.quality else None
+        self._watcher.ended(planned.cell.label, record.status, record.reason, score, ended.seconds)
+        for line in (*record.warnings, *self._registry.cell_finished(record)):
+            self._watcher.remark(f"{planned.cell.label}: {line}")
+        self._draw()
+
+    def _put(self, planned: PlannedCell, status: Status, reason: str | None) -> Record:
+        """Write the record of a cell that has no result."""
+        plan = self._outcome.plan
+        assert plan.base is not None  # a run has fetched everything
+        assert plan.experiments is not None
+        record = Record(
+            key=_key(planned),
+            status=status,
+            reason=reason,
+            strategy=strategy_info(self._registry, planned.cell.row.spec),
+            task=task_info(plan.experiments[planned.cell.task.name].task),
+            model=model_info(plan.base),
+            budget=self._config.resolved_budget,
+            seed=planned.cell.seed,
+            environment=describe_environment(),
+            finished_at=datetime.now(timezone.utc),
+        )
+        self._store.put(record)
+        return record
+
+    def _draw(self) -> None:
+        pending = [*self._running.values(), *self._waiting]
+        try:
+            self._outcome.board = write_board(
+                self._config.results,
+                self._config.board_folder,
+                budget=self._config.budget,
+                model=self._outcome.plan.base.sha256 if self._outcome.plan.base else None,
+                columns=self._plugin_columns,
+                pending=[(str(planned.cell.row.spec), planned.cell.task.name) for planned in pending],
+                known_intervals=self._intervals,
+            )
+        except UsageError:
+            return  # nothing has ended yet
+
+    def _plugin_columns(self, table: pd.DataFrame) -> list[pd.DataFrame]:
+        columns, warnings = self._registry.board_columns(table)
+        for line in warnings:
+            self._watcher.remark(line)
+        return columns
+
+
+def _key(planned: PlannedCell) -> str:
+    assert planned.key is not None  # a run has fetched everything that keys follow from
+    return planned.key
+
+
+def _executor(config: RunConfig) -> Executor:
+    if config.executor == "inline":
+        return InlineExecutor()
+    return ProcessExecutor(config.workers, config.threads)
+
+
+@contextmanager
+def _holding(config: RunConfig) -> Iterator[None]:
+    """Hold the results folder against other runs; the lock ends with the process, however that ends."""
+    try:
+        config.results.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(config.results / "run.lock", blocking=False)
+        lock.acquire()
+    except Timeout:
+        raise UsageError(
+            f"results folder {config.results} is in use by another run; wait for its end or name another by --results"
+        ) from None
+    except OSError as error:
+        raise UsageError(
+            f"results folder {config.results} cannot be written ({error.strerror}); name another by --results"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _writing(config: RunConfig) -> Iterator[None]:
+    """Tell a disk that is full, or a folder that went away, in one line."""
+    try:
+        yield
+    except OSError as error:
+        raise KdbenchError(
+            f"cannot write {error.filename or config.results} ({error.strerror or error}); put that right and run the "
+            "same command again: what has finished is kept"
+        ) from error

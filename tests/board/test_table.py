@@ -1,0 +1,241 @@
+from datetime import timedelta
+
+import pandas as pd
+import pytest
+from support import make_environment, make_record, make_timing, save_predictions
+
+from kdbench.board.table import PUBLISHED, aggregate, tidy
+from kdbench.records import Status
+
+
+def rows_of(records, timings=(), results=None, known=None):
+    return aggregate(tidy(records, timings), results, known)
+
+
+def row(rows, strategy, task="rotten-tomatoes"):
+    return rows[(rows["strategy"] == strategy) & (rows["task"] == task)].iloc[0]
+
+
+def test_one_row_a_cell_and_one_a_strategy_and_task():
+    records = [make_record(s, t, seed=n) for s in ("finetune", "lora") for t in ("a", "b") for n in (0, 1, 2)]
+    cells = tidy(records, [])
+    assert len(cells) == 12
+    rows = aggregate(cells)
+    assert list(zip(rows["task"], rows["strategy"], rows["seeds"], strict=True)) == [
+        ("a", "finetune", 3),
+        ("a", "lora", 3),
+        ("b", "finetune", 3),
+        ("b", "lora", 3),
+    ]
+
+
+def test_rows_of_a_task_stand_best_first_and_those_without_score_last():
+    rows = rows_of(
+        [
+            make_record("broken", status=Status.FAILED, reason="x"),
+            make_record("good", score=0.9),
+            make_record("unfit", status=Status.NOT_APPLICABLE, reason="x"),
+            make_record("slow", status=Status.TIMEOUT, reason="x"),
+            make_record("better", score=0.95),
+        ]
+    )
+    assert list(rows["strategy"]) == ["better", "good", "broken", "slow", "unfit"]
+    assert list(rows["rank"][:2]) == [1, 2]
+    assert rows["rank"][2:].isna().all()
+
+
+def test_equal_scores_share_a_rank_and_the_next_rank_is_skipped():
+    rows = rows_of([make_record(s, score=x) for s, x in [("a", 0.7), ("b", 0.8), ("c", 0.8), ("d", 0.9)]])
+    assert dict(zip(rows["strategy"], rows["rank"], strict=True)) == {"d": 1, "b": 2, "c": 2, "a": 4}
+
+
+def test_means_that_differ_in_the_last_bit_alone_are_equal():
+    # 0.1 + 0.2 is not 0.3 in binary: the two means differ by one bit.
+    records = [make_record("a", score=x, seed=n) for n, x in enumerate((0.1, 0.2))]
+    records += [make_record("b", score=x, seed=n) for n, x in enumerate((0.0, 0.3))]
+    assert list(rows_of(records)["rank"]) == [1, 1]
+
+
+def test_parameters_set_by_the_user_tell_rows_apart():
+    rows = rows_of([make_record("lora[r=8]", score=0.7), make_record("lora[r=16]", score=0.8)])
+    assert list(rows["strategy"]) == ["lora[r=16]", "lora[r=8]"]
+
+
+def test_one_seed_shows_the_interval_of_its_record():
+    only = row(rows_of([make_record(score=0.785, interval=(0.76, 0.809))]), "finetune")
+    assert (only["score"], only["score_low"], only["score_high"]) == (0.785, 0.76, 0.809)
+
+
+def test_several_seeds_show_their_mean_and_an_interval_over_seeds_and_examples(tmp_path):
+    right = {0: [True] * 80 + [False] * 20, 1: [True] * 60 + [False] * 40}
+    records = [make_record(score=sum(x) / 100, seed=n, interval=(0, 1)) for n, x in right.items()]
+    for record in records:
+        save_predictions(tmp_path, record.key, right[record.seed])
+    mean = row(rows_of(records, results=tmp_path), "finetune")
+    assert mean["score"] == 0.7
+    assert mean["seeds"] == 2
+    # A binomial interval on 100 examples at 0.7 is +-0.09; two seeds 0.2 apart widen it.
+    assert 0.5 < mean["score_low"] < 0.62
+    assert 0.78 < mean["score_high"] < 0.9
+    assert mean["warnings"] is None
+
+
+def test_seeds_are_joined_by_example_not_by_place_in_the_file(tmp_path):
+    right = [True] * 50 + [False] * 50
+    records = [make_record(score=0.5, seed=n) for n in (0, 1)]
+    aligned, reversed_ = tmp_path / "aligned", tmp_path / "reversed"
+    for folder in (aligned, reversed_):
+        save_predictions(folder, records[0].key, right)
+    save_predictions(aligned, records[1].key, right)
+    save_predictions(reversed_, records[1].key, right[::-1], ids=list(range(100))[::-1])
+    intervals = [
+        rows_of(records, results=folder)[["score_low", "score_high"]] for folder in (aligned, reversed_)
+    ]
+    pd.testing.assert_frame_equal(*intervals)
+
+
+def test_an_interval_that_is_known_is_not_drawn_again(tmp_path):
+    records = [make_record(score=0.5, seed=n) for n in (0, 1)]
+    for record in records:
+        save_predictions(tmp_path, record.key, [True, False] * 20)
+    known = {}
+    first = rows_of(records, results=tmp_path, known=known)
+    again = rows_of(records, results=tmp_path / "gone", known=known)
+    pd.testing.assert_frame_equal(first, again)
+    rerun = [records[0], records[1].model_copy(update={"finished_at": records[1].finished_at + timedelta(1)})]
+    assert pd.isna(rows_of(rerun, results=tmp_path / "gone", known=known)["score_low"]).all()
+
+
+def test_seeds_without_predictions_keep_their_mean_and_say_why_there_is_no_interval(tmp_path):
+    records = [make_record(score=0.5, seed=n) for n in (0, 1)]
+    save_predictions(tmp_path, records[0].key, [True, False] * 20)
+    mean = row(rows_of(records, results=tmp_path), "finetune")
+    assert mean["score"] == 0.5
+    assert pd.isna(mean["score_low"])
+    assert mean["warnings"] == "no interval: the predictions of seed 1 are missing or damaged"
+    assert str(tmp_path) not in mean["warnings"]
+
+
+def test_seeds_scored_on_different_examples_have_no_common_interval(tmp_path):
+    records = [make_record(score=0.5, seed=n) for n in (0, 1)]
+    save_predictions(tmp_path, records[0].key, [True, False] * 20)
+    save_predictions(tmp_path, records[1].key, [True, False] * 10)
+    mean = row(rows_of(records, results=tmp_path), "finetune")
+    assert mean["warnings"] == "no interval: the seeds were scored on different examples"
+
+
+@pytest.mark.parametrize("status", [Status.FAILED, Status.TIMEOUT])
+def test_a_row_with_one_failed_seed_has_no_average(status):
+    records = [
+        make_record("lora", score=0.9, seed=0),
+        make_record("lora", status=status, reason="out of memory", seed=1),
+        make_record("lora", score=0.9, seed=2),
+        make_record("finetune", score=0.5),
+    ]
+    rows = rows_of(records, [make_timing({records[0].key: 5.0})])
+    assert list(rows["strategy"]) == ["finetune", "lora"]
+    failed = row(rows, "lora")
+    assert failed["status"] == status.value
+    assert failed["reason"] == "seed 1: out of memory"
+    assert failed["seeds"] == 3
+    measured = [
+        "rank",
+        "score",
+        "score_low",
+        "train_s",
+        "total_parameters",
+        "p50_ms",
+        "speedup",
+        "share_kept",
+    ]
+    assert failed[measured].isna().all()
+
+
+def test_a_reason_that_all_seeds_share_is_said_once():
+    reason = "serves token classification alone"
+    records = [make_record("crf", status=Status.NOT_APPLICABLE, reason=reason, seed=n) for n in range(3)]
+    assert rows_of(records)["reason"][0] == reason
+
+
+def test_each_warning_says_which_seeds_it_is_about():
+    texts = {0: ("low",), 1: ("low", "odd"), 2: ()}
+    records = [make_record(seed=n, warnings=warnings) for n, warnings in texts.items()]
+    assert rows_of(records)["warnings"][0] == "seeds 0, 1: low; seed 1: odd"
+
+
+def test_the_share_kept_is_of_the_teachers_score_on_the_same_task():
+    records = [
+        make_record("finetune", "a", score=0.8, is_teacher=True),
+        make_record("lora", "a", score=0.6),
+        make_record("finetune", "b", score=0.5, is_teacher=True),
+        make_record("lora", "b", score=0.6),
+        make_record("lora", "without-teacher", score=0.6),
+    ]
+    rows = rows_of(records)
+    assert row(rows, "finetune", "a")["share_kept"] == 1
+    assert row(rows, "lora", "a")["share_kept"] == 0.75
+    assert row(rows, "lora", "b")["share_kept"] == 1.2
+    assert pd.isna(row(rows, "lora", "without-teacher")["share_kept"])
+
+
+@pytest.mark.parametrize(
+    "teacher", [{"score": 0.0}, {"score": -0.1}, {"status": Status.FAILED, "reason": "x"}]
+)
+def test_there_is_no_share_of_a_teacher_without_a_positive_score(teacher):
+    rows = rows_of([make_record("finetune", is_teacher=True, **teacher), make_record("lora", score=0.6)])
+    assert rows["share_kept"].isna().all()
+
+
+def test_the_difference_to_the_control_needs_both_scores():
+    records = [
+        make_record("vanilla-kd", score=0.755, control="hard-labels"),
+        make_record("hard-labels", score=0.746),
+        make_record("pkd", score=0.75, control="never-run"),
+        make_record("minilm", score=0.75, control="broken"),
+        make_record("broken", status=Status.FAILED, reason="x"),
+    ]
+    rows = rows_of(records)
+    assert row(rows, "vanilla-kd")["control_difference"] == 0.009
+    assert rows[rows["strategy"] != "vanilla-kd"]["control_difference"].isna().all()
+
+
+def test_training_time_is_the_mean_and_size_and_latency_are_the_timed_seeds():
+    records = [
+        make_record("prune", seed=1, train_s=10.0, parameters=100, artifact_bytes=400),
+        make_record("prune", seed=2, train_s=20.0, parameters=90, artifact_bytes=360),
+    ]
+    rows = rows_of(records, [make_timing({records[1].key: 4.0}, teacher_ms=10.0)])
+    assert rows["train_s"][0] == 15.0
+    assert rows["total_parameters"][0] == 90
+    assert rows["artifact_bytes"][0] == 360
+    assert (rows["p50_ms"][0], rows["speedup"][0]) == (4.0, 2.5)
+
+
+def test_without_a_timing_there_is_no_latency():
+    rows = rows_of([make_record()])
+    assert rows[["p50_ms", "p95_ms", "speedup", "latency_note"]].isna().all(axis=None)
+
+
+def test_the_newest_timing_of_a_cell_counts():
+    record = make_record()
+    timings = [make_timing({record.key: 4.0}, minutes=20), make_timing({record.key: 5.0}, minutes=10)]
+    assert rows_of([record], timings)["p50_ms"][0] == 4.0
+
+
+def test_latencies_of_other_hardware_leave_the_list_and_are_told_in_a_note():
+    records = [make_record(s, score=x) for s, x in [("finetune", 0.8), ("lora", 0.7), ("int8", 0.6)]]
+    elsewhere = make_timing({records[2].key: 1.0}, environment=make_environment("M4"), minutes=99)
+    rows = rows_of(records, [make_timing({records[0].key: 10.0, records[1].key: 9.0}), elsewhere])
+    assert list(rows["p50_ms"].dropna()) == [10.0, 9.0]
+    note = row(rows, "int8")["latency_note"]
+    assert "p50 1.00 ms" in note
+    assert "M4" in note
+    assert pd.isna(row(rows, "int8")["speedup"])
+
+
+def test_a_table_of_failures_alone_has_the_same_columns_and_types():
+    full = rows_of([make_record(warnings=("w",), control="x")], [make_timing({make_record().key: 1.0})])
+    failed = rows_of([make_record(status=Status.FAILED, reason="x")])
+    assert list(full.columns) == list(failed.columns) == list(PUBLISHED)
+    numbers = [name for name, kind in PUBLISHED.items() if kind != "object"]
+    assert full[numbers].dtypes.equals(failed[numbers].dtypes)

@@ -1,0 +1,146 @@
+"""What a plugin's strategies and tasks must be."""
+
+import pytest
+from pydantic import Field, model_validator
+
+from kdbench import HubSource, LocalSource, Params, Strategy, Task, TaskKind
+from kdbench.contracts import checked_strategy, checked_task
+from kdbench.errors import UsageError
+
+
+class Sound(Strategy):
+    name = "sound-2"
+    title = "A sound strategy"
+    reference = "Nobody 2026"
+
+    def fit(self, bench):
+        return bench.train(bench.base())
+
+
+class Corpus(Task):
+    name = "corpus"
+    title = "A corpus"
+    kind = TaskKind.SEQUENCE_CLASSIFICATION
+    labels = ("no", "yes")
+    metric = "accuracy"
+    sources = {"local": LocalSource({"train": "train.tsv"}), "hub": HubSource("nobody/corpus")}
+
+    def load(self, opened):
+        raise NotImplementedError
+
+
+class NoDefault(Params):
+    r: int
+
+
+class Impossible(Params):
+    low: int = 2
+    high: int = Field(1, description="more than low")
+
+    @model_validator(mode="after")
+    def _ordered(self):
+        if self.low > self.high:
+            raise ValueError("low is more than high")
+        return self
+
+
+def test_sound_ones_come_back_as_they_are():
+    corpus = Corpus()
+    assert checked_strategy(Sound) is Sound
+    assert checked_task(corpus) is corpus
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "fault"),
+    [
+        ("name", "Sound", "name must be lower-case letters, digits and single dashes, not 'Sound'"),
+        ("name", "two--dashes", "name must be"),
+        ("name", "-sound", "name must be"),
+        ("name", "so und", "name must be"),
+        ("name", "sound\n", "name must be"),
+        ("name", None, "name must be"),
+        ("title", "", "title must be one line of text, not ''"),
+        ("title", "two\nlines", "title must be one line of text"),
+        ("reference", None, "reference must be one line of text, not None"),
+        ("family", 3, "family must be one line of text, not 3"),
+        ("kinds", {"sequence-classification"}, "kinds must be a set of TaskKind, not {'sequence-classification'}"),
+        ("kinds", [TaskKind.TOKEN_CLASSIFICATION], "kinds must be a set of TaskKind"),
+        ("kinds", frozenset(), "kinds must be a set of TaskKind"),
+        ("learning_rates", {TaskKind.SEQUENCE_REGRESSION: 1e-3, TaskKind.TOKEN_CLASSIFICATION: 0},
+         "learning_rates has no positive number for sequence-classification; "
+         "learning_rates has no positive number for token-classification"),
+        ("learning_rates", 1e-3, "learning_rates must be a mapping from TaskKind to a number, not 0.001"),
+        ("Params", dict, "Params must be a subclass of kdbench.Params, not <class 'dict'>"),
+        ("Params", Params(), "Params must be a subclass of kdbench.Params"),
+        ("Params", NoDefault, "Params() must work, since every parameter has a default: ValidationError: 1 validation"),
+        ("Params", Impossible, "Params() must work, since every parameter has a default: ValidationError: 1 validation"),
+    ],
+)  # fmt: skip
+def test_each_bad_attribute_of_a_strategy_is_named(attribute, value, fault):
+    with pytest.raises(UsageError) as caught:
+        checked_strategy(type("Bad", (Sound,), {attribute: value, "__module__": "somewhere"}))
+    assert str(caught.value).startswith(f"strategy somewhere.Bad: {fault}")
+
+
+def test_a_strategy_without_fit_and_attributes_is_told_all_at_once():
+    with pytest.raises(UsageError) as caught:
+        checked_strategy(type("Bare", (Strategy,), {}))
+    for missing in ("name must be", "title must be", "reference must be", "does not implement fit"):
+        assert missing in str(caught.value)
+
+
+def test_an_instance_in_the_place_of_a_class_is_told_what_to_return():
+    with pytest.raises(UsageError, match="is no Strategy class; return the class itself"):
+        checked_strategy(Sound(Params()))
+    with pytest.raises(UsageError, match=r"is no Task; return an instance, Corpus\(\)"):
+        checked_task(Corpus)
+
+
+@pytest.mark.parametrize("found", [None, "lora", 3, dict, Params])
+def test_other_things_are_neither(found):
+    with pytest.raises(UsageError, match=r"is no Strategy class$"):
+        checked_strategy(found)
+    with pytest.raises(UsageError, match=r"is no Task$"):
+        checked_task(found)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "fault"),
+    [
+        ({"name": "SST2"}, "name must be"),
+        ({"title": None}, "title must be one line of text"),
+        ({"metric": ""}, "metric must be one line of text, not ''"),
+        ({"metrics": "accuracy"}, "metrics must be a tuple of names, not 'accuracy'"),
+        ({"scored_split": "train"}, "scored_split must not be 'train'"),
+        ({"kind": "sequence-classification"}, "kind must be a TaskKind, not 'sequence-classification'"),
+        ({"labels": ["no", "yes"]}, "labels must be a tuple of names, not ['no', 'yes']"),
+        ({"labels": (0, 1)}, "labels must be a tuple of names, not (0, 1)"),
+        ({"labels": ("yes",)}, "labels must name two classes or more, not ('yes',)"),
+        ({"labels": ("yes", "no", "yes")}, "labels names one twice: ('yes', 'no', 'yes')"),
+        ({"kind": TaskKind.SEQUENCE_REGRESSION}, "labels must be empty, since the task is a regression"),
+        ({"kind": TaskKind.TOKEN_CLASSIFICATION}, "labels must be IOB2 tags, 'O' first, not ('no', 'yes')"),
+        ({"kind": TaskKind.TOKEN_CLASSIFICATION, "labels": ("B-PER", "I-PER", "O")}, "labels must be IOB2 tags"),
+        ({"kind": TaskKind.TOKEN_CLASSIFICATION, "labels": ("O",)}, "labels must be IOB2 tags"),
+        ({"sources": {}}, "sources must map one or more of package, local, hub to a source, not {}"),
+        ({"sources": None}, "sources must map one or more of"),
+        ({"sources": {"web": HubSource("a")}}, "sources has the unknown way 'web'; the ways are package, local, hub"),
+        ({"sources": {"local": HubSource("a")}}, "sources['local'] must be a LocalSource, not HubSource("),
+    ],
+)  # fmt: skip
+def test_each_bad_attribute_of_a_task_is_named(attributes, fault):
+    with pytest.raises(UsageError) as caught:
+        checked_task(type("Bad", (Corpus,), {**attributes, "__module__": "somewhere"})())
+    assert str(caught.value).startswith(f"task somewhere.Bad: {fault}")
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"kind": TaskKind.SEQUENCE_REGRESSION, "labels": ()},
+        {"kind": TaskKind.TOKEN_CLASSIFICATION, "labels": ("O", "B-PER", "I-PER")},
+        {"metrics": ("macro-f1",), "scored_split": "dev"},
+    ],
+)
+def test_every_kind_of_sound_task_is_taken(attributes):
+    task = type("Good", (Corpus,), attributes)()
+    assert checked_task(task) is task
