@@ -246,6 +246,9 @@ def _plugins(modules: Sequence[str]) -> Registry:
     from kdbench.plugins import load_plugins
 
     registry = load_plugins(modules)
+    for plugin in registry.plugins:
+        if plugin.name in modules and plugin.error and not (plugin.strategies or plugin.tasks or plugin.hooks):
+            raise UsageError(f"--plugin {plugin.name}: {plugin.error}")
     _warn(registry.broken)
     return registry
 

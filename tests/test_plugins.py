@@ -1,6 +1,7 @@
 """Discovery: what is sound is taken in, what is broken is named, and nothing breaks anything else."""
 
 import json
+import os
 import pickle
 import random
 import subprocess
@@ -25,6 +26,7 @@ class Sound(Strategy):
 """
 LISTINGS = """
 import json
+import os
 from kdbench.describe import listing
 from kdbench.plugins import load_plugins
 
@@ -35,7 +37,11 @@ print(json.dumps({what: listing(registry, what) for what in ("strategies", "task
 
 def run_python(code, folder, *paths):
     """Run `code` in a fresh interpreter that finds `paths`, and return what it prints."""
-    environment = {"PYTHONPATH": ":".join(map(str, paths)), "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"}
+    environment = {
+        "PYTHONPATH": os.pathsep.join(map(str, paths)),
+        "OMP_NUM_THREADS": "1",
+        "PATH": "/usr/bin:/bin",
+    }
     command = [sys.executable, "-c", code]
     return subprocess.run(
         command, cwd=folder, env=environment, check=True, capture_output=True, text=True

@@ -11,7 +11,7 @@ from kdbench.errors import UsageError
 from kdbench.files import folder_atomically
 
 
-def build_once(folder: Path, build: Callable[[Path], None]) -> Path:
+def build_once(folder: Path, build: Callable[[Path], object]) -> Path:
     """Return `folder`, filled by `build` (which gets an empty folder to write to) unless it is there already.
 
     Raises:

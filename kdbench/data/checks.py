@@ -97,7 +97,7 @@ class ExampleCheck:
         if len(words) != len(tags):
             return f"the sentence has {len(words)} words but {len(tags)} tags; give one tag a word"
         for word, tag in zip(words, tags, strict=True):
-            if not isinstance(word, str) or not word.strip() or len(word) > MAX_CHARACTERS:
+            if not isinstance(word, str) or not word or len(word) > MAX_CHARACTERS:
                 return f"the word {_show(word)} is empty, too long or no string; correct or remove it"
             if tag not in self._known:
                 return f"the tag {_show(tag)} is none of the task's ({_list(self._task.labels)}); correct it"

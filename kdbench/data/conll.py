@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,9 @@ from kdbench.data.tagging import TagError, detect_scheme, to_iob2
 from kdbench.errors import UsageError
 
 _DOCUMENT = "-DOCSTART-"
+_BLANKS = " \t\r\n"
+"""What stands between values; other white space, such as a no-break space, can be a word."""
+_SPACES = re.compile(" +")
 
 
 @dataclass
@@ -50,22 +54,22 @@ def read_conll(path: Path, *, word: int = 0, tag: int = -1) -> Iterator[tuple[st
 def _sentences(path: Path, word: int, tag: int) -> Iterator[_Sentence]:
     sentence = _Sentence()
     for number, line in enumerate(read_lines(path), 1):
-        if not line.strip():
+        if not line.strip(_BLANKS):
             if sentence.words:
                 yield sentence
                 sentence = _Sentence()
             continue
-        values = line.rstrip("\r\n").split("\t") if "\t" in line else line.split()
+        values = line.rstrip("\r\n").split("\t") if "\t" in line else _SPACES.split(line.strip(_BLANKS))
         if values[0].startswith(_DOCUMENT):
             continue
         if len(values) <= max(word, tag, 1):
             raise UsageError(
                 f"{path}, line {number}: {len(values)} columns; write a word and its tag on each line"
             )
-        if not values[word].strip() or not values[tag].strip():
+        if not values[word].strip(_BLANKS) or not values[tag].strip(_BLANKS):
             raise UsageError(f"{path}, line {number}: the word or its tag is empty; write both on each line")
-        sentence.words.append(values[word].strip())
-        sentence.tags.append(values[tag].strip())
+        sentence.words.append(values[word].strip(_BLANKS))
+        sentence.tags.append(values[tag].strip(_BLANKS))
         sentence.lines.append(number)
     if sentence.words:
         yield sentence

@@ -29,7 +29,7 @@ def read_hub(opened: Opened, split: str, columns: Collection[str]) -> Iterator[t
     """
     source = opened.hub
     assert source is not None, "read_hub is for sources opened by way of the hub"
-    rows = load_split(source, split, offline=opened.offline)
+    rows = load_split(source, split)
     for name in columns:
         if name not in rows.column_names:
             raise UsageError(
@@ -44,7 +44,7 @@ def read_hub(opened: Opened, split: str, columns: Collection[str]) -> Iterator[t
             yield f"hub {source}, {split} row {number}", row
 
 
-def load_split(source: HubSource, split: str, *, offline: bool = False) -> Dataset:
+def load_split(source: HubSource, split: str) -> Dataset:
     """Return one split of `source`.
 
     Raises:
@@ -59,7 +59,6 @@ def load_split(source: HubSource, split: str, *, offline: bool = False) -> Datas
             source.name,
             split=source.splits.get(split, split),
             revision=source.revision,
-            download_config=datasets.DownloadConfig(local_files_only=offline),
         )
     except Exception as error:  # the library raises its own errors, its transport's, and ValueError
         told = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -36,7 +36,9 @@ def _row(where: str, line: str, columns: Collection[str]) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{where}: not JSON ({error}); write one object a line") from error
     if not isinstance(row, dict):
-        raise UsageError(f"{where}: not an object but {type(row).__name__}; write one object a line, without a list around")
+        raise UsageError(
+            f"{where}: not an object but {type(row).__name__}; write one object a line, without a list around"
+        )
     for name in columns:
         if name not in row:
             raise UsageError(f"{where}: no {name!r}, only {', '.join(map(repr, row))}; complete the object")

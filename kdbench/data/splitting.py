@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +19,10 @@ if TYPE_CHECKING:
     from kdbench.data.loading import TaskData
 
 Indices = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 
 _SEED = 20
-"""Which examples are drawn is part of a task, not of a run: seeds of a run vary the training alone."""
+"""Which examples are drawn belongs to a task, not to a run: the seeds of a run vary the training alone."""
 _BINS = 10
 _LARGEST_VALIDATION_SHARE = 5
 """Validation takes at most one in this many training examples."""
@@ -43,79 +45,97 @@ def choose(data: TaskData, budget: Budget) -> Choice:
     """Return the examples that `budget` allows.
 
     Raises:
-        UsageError: the training examples are too few, or too few groups, to split a validation part off.
+        UsageError: the training examples or their groups are too few to split a validation part off.
     """
-    kind = data.task.kind
-    scored_rows = data.splits[data.task.scored_split]
-    scored = stratified_order(strata(scored_rows, kind))[: budget.scored_examples]
-    train_rows = data.splits["train"]
-    order = stratified_order(strata(train_rows, kind))
+    scored = _order(data, data.task.scored_split)[: budget.scored_examples]
+    order = _order(data, "train")
     if "validation" in data.splits and data.task.scored_split != "validation":
-        validation_rows = data.splits["validation"]
-        validation = stratified_order(strata(validation_rows, kind))[: budget.validation_examples]
-        validation_split, pool = "validation", order
+        split, pool = "validation", order
+        validation = _order(data, "validation")[: budget.validation_examples]
     else:
-        held = _held_out(data, order, budget.validation_examples)
-        validation, pool = order[held[order]][: budget.validation_examples], order[~held[order]]
-        validation_split = "train"
-    # Validation is drawn from the order's front, training from its back: budgets of different size then nest.
-    count = len(pool) if budget.train_examples is None else min(budget.train_examples, len(pool))
+        split, held = "train", _validation_part(data, order, budget.validation_examples)
+        validation = order[held[order]][: budget.validation_examples]
+        pool = order[~held[order]]
+    # Validation comes from the order's front, training from its back: then a smaller budget's examples are
+    # among a larger one's, on either side.
+    left_out = 0 if budget.train_examples is None else max(0, len(pool) - budget.train_examples)
     return Choice(
-        train=np.sort(pool[len(pool) - count :]),
-        unlabelled=np.sort(pool[: len(pool) - count]),
+        train=np.sort(pool[left_out:]),
+        unlabelled=np.sort(pool[:left_out]),
         validation=np.sort(validation),
-        validation_split=validation_split,
+        validation_split=split,
         scored=np.sort(scored),
     )
 
 
-def stratified_order(strata: Indices, seed: int = _SEED) -> Indices:
-    """Return a random order in which every prefix and every suffix holds the strata in their overall shares.
+def hold_out(order: Indices, groups: Indices | None, wanted: int, most: int) -> Mask:
+    """Return which examples to keep apart: about `wanted`, never more than `most`.
 
-    The members of a stratum of n get the places 1/2n, 3/2n, … of the unit interval in random order.
+    Without `groups` they are the first of `order`; otherwise whole groups in random order, those that fit.
     """
-    shuffled = np.random.default_rng(seed).permutation(len(strata))
+    held = np.zeros(len(order), dtype=bool)
+    if groups is None:
+        held[order[: min(wanted, most)]] = True
+        return held
+    sizes = np.bincount(groups)
+    chosen = []
+    total = 0
+    for group in np.random.default_rng(_SEED).permutation(len(sizes)):
+        if total < wanted and total + sizes[group] <= most:
+            chosen.append(group)
+            total += sizes[group]
+    held[np.isin(groups, chosen)] = True
+    return held
+
+
+def stratified_order(strata: Indices) -> Indices:
+    """Return a seeded random order in which every prefix and every suffix holds the strata in their overall shares.
+
+    The members of a stratum of n take the places 1/2n, 3/2n, … of the unit interval in random order.
+    """
+    shuffled = np.random.default_rng(_SEED).permutation(len(strata))
     by_stratum = shuffled[np.argsort(strata[shuffled], kind="stable")]
-    sizes = np.unique(strata, return_counts=True)[1]
-    places = np.concatenate([(np.arange(size) + 0.5) / size for size in sizes]) if len(sizes) else np.empty(0)
-    return by_stratum[np.argsort(places, kind="stable")]
+    places = [(np.arange(size) + 0.5) / size for size in np.unique(strata, return_counts=True)[1]]
+    return by_stratum[np.argsort(np.concatenate(places), kind="stable")]
 
 
-def strata(rows: Dataset, kind: TaskKind) -> Indices:
-    """Return each row's stratum: its label; a number's decile; for tokens the type of the first entity."""
-    import pyarrow.compute as pc
-
+def strata_of(kind: TaskKind, labels: Iterable[Any]) -> Indices:
+    """Return each example's stratum: its label; a number's decile; of tags the type of the first entity."""
     if kind is TaskKind.TOKEN_CLASSIFICATION:
-        tags = rows.data.column("tags").to_pylist()
-        names = np.array([next((tag[2:] for tag in row if tag != "O"), "") for row in tags])
-        return np.unique(names, return_inverse=True)[1]
-    labels = rows.data.column("label")
+        return numbered(next((tag[2:] for tag in tags if tag != "O"), "") for tags in labels)
     if kind is TaskKind.SEQUENCE_REGRESSION:
-        numbers = labels.to_numpy()
-        numbers = np.searchsorted(np.quantile(numbers, np.arange(1, _BINS) / _BINS), numbers)
-        return np.asarray(numbers, dtype=np.int64)
-    return np.unique(pc.cast(labels, "string").to_numpy(zero_copy_only=False), return_inverse=True)[1]
+        values = np.fromiter(labels, dtype=np.float64)
+        edges = np.quantile(values, np.arange(1, _BINS) / _BINS)
+        return np.searchsorted(edges, values).astype(np.int64)
+    return numbered(labels)
 
 
-def _held_out(data: TaskData, order: Indices, wanted: int) -> npt.NDArray[np.bool_]:
-    """Return which training rows stay out of training for validation's sake; whole groups where there are any."""
+def numbered(values: Iterable[Hashable]) -> Indices:
+    """Return a number for each value, equal values having equal numbers."""
+    numbers: dict[Hashable, int] = {}
+    return np.fromiter((numbers.setdefault(value, len(numbers)) for value in values), dtype=np.int64)
+
+
+def _order(data: TaskData, split: str) -> Indices:
+    label = "tags" if data.task.kind is TaskKind.TOKEN_CLASSIFICATION else "label"
+    return stratified_order(strata_of(data.task.kind, _column(data.splits[split], label)))
+
+
+def _validation_part(data: TaskData, order: Indices, wanted: int) -> Mask:
+    """Return which training examples stay out of training for validation's sake."""
     rows = data.splits["train"]
-    allowed = len(rows) // _LARGEST_VALIDATION_SHARE
-    wanted = min(wanted, allowed)
-    held = np.zeros(len(rows), dtype=bool)
-    if "group" not in rows.column_names:
-        held[order[:wanted]] = True
-    else:
-        groups = np.unique(np.array(rows.data.column("group").to_pylist()), return_inverse=True)[1]
-        sizes = np.bincount(groups)
-        total = 0
-        for group in np.random.default_rng(_SEED).permutation(len(sizes)):
-            if total < wanted and total + sizes[group] <= allowed:
-                held[groups == group] = True
-                total += sizes[group]
+    most = len(rows) // _LARGEST_VALIDATION_SHARE
+    groups = numbered(_column(rows, "group")) if "group" in rows.column_names else None
+    held = hold_out(order, groups, min(wanted, most), most)
     if not held.any():
         raise UsageError(
             f"task {data.task.name!r}: no validation part can be split off its {len(rows)} training examples "
             "(at most a fifth, in whole groups); add examples or a validation file"
         )
     return held
+
+
+def _column(rows: Dataset, name: str) -> Iterator[Any]:
+    """Yield the values of a column a chunk at a time."""
+    for chunk in rows.data.column(name).chunks:
+        yield from chunk.to_pylist()

@@ -45,10 +45,10 @@ def detect_scheme(sentences: Iterable[Sequence[str]]) -> Scheme:
     for tags in sentences:
         previous = "O"
         for tag in tags:
-            prefixes.add(tag[0])
+            prefixes.add(tag[:1])
             continues = previous[2:] == tag[2:]
-            starts_with_inside |= tag[0] == "I" and not continues
-            begins_after_other |= tag[0] == "B" and not continues
+            starts_with_inside |= tag[:1] == "I" and not continues
+            begins_after_other |= tag[:1] == "B" and not continues
             previous = tag
     if prefixes & {"E", "S"}:
         return Scheme.BIOES

@@ -34,7 +34,9 @@ class TaskTable(BaseModel):
     labels: tuple[str, ...] = Field((), description="the classes or entity types; by default those of train")
     metric: str = Field("", description="headline metric; accuracy, pearson or entity-f1 by default")
     metrics: tuple[str, ...] = Field((), description="further metrics")
-    delimiter: str = Field("", max_length=1, description="between values; by default , in .csv and a tab in .tsv")
+    delimiter: str = Field(
+        "", max_length=1, description="between values; by default , in .csv and a tab in .tsv"
+    )
     quotes: bool = Field(True, description='whether " quotes values in .csv and .tsv')
 
     @model_validator(mode="after")

@@ -26,11 +26,12 @@ class InlineExecutor:
             self._events.append(Progress(job.id, phase, done, total, loss))
 
         status, reason = Status.OK, None
+        job.log.parent.mkdir(parents=True, exist_ok=True)
+        job.log.write_bytes(b"")
         try:
             for stage in job.stages:
                 stage.run(report)
-        except Exception as error:
-            job.log.parent.mkdir(parents=True, exist_ok=True)
+        except (Exception, SystemExit) as error:
             job.log.write_text(traceback.format_exc())
             status, reason = Status.FAILED, one_line(error)
         self._events.append(Ended(job.id, status, reason, time.monotonic() - started))

@@ -46,7 +46,7 @@ class ProcessExecutor:
         deadlines = [running.deadline for running in self._running if running.deadline is not None]
         if deadlines:
             timeout_s = min(timeout_s, max(0.0, min(deadlines) - time.monotonic()))
-        wait([running.connection for running in self._running], timeout_s)
+        wait([handle for running in self._running for handle in running.handles], timeout_s)
         events: list[Event] = []
         for running in list(self._running):
             events += self._look_at(running)
@@ -106,12 +106,20 @@ class _Running:
     failure: str | None = None
 
     @property
+    def handles(self) -> tuple[Connection, int]:
+        """What becomes ready when the process tells something or ends."""
+        return self.connection, self.process.sentinel
+
+    @property
     def deadline(self) -> float | None:
         return None if self.job.timeout_s is None else self.started + self.job.timeout_s
 
     def read(self) -> list[Event]:
         """Return the progress that the process told since the last call."""
         events: list[Event] = []
+        # Asked before reading, so that nothing comes after. The end of the pipe alone would not do: a process that
+        # the stage forked off keeps it open.
+        self.closed = self.process.exitcode is not None
         try:
             while self.connection.poll():
                 message = self.connection.recv()
@@ -124,6 +132,9 @@ class _Running:
         return events
 
     def kill(self) -> None:
+        """End the process and all that it started."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid or 0, signal.SIGKILL)
         self.process.kill()
         self.process.join()
         self.connection.close()

@@ -14,7 +14,14 @@ import datasets
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Sampler
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import (
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 from transformers.utils.generic import ModelOutput
 
 from kdbench.losses import task_loss
@@ -122,6 +129,7 @@ def train(
         teacher_outputs=teacher_outputs,
         sampler=LengthGroupedSampler(rows["length"], schedule.batch_size, schedule.data_seed),
     )
+    trainer.remove_callback(PrinterCallback)  # what there is to tell, `report` is told
     started = time.perf_counter()
     trainer.train()
     trainer.accelerator.unwrap_model(trainer.model_wrapped, keep_fp32_wrapper=False)

@@ -1,0 +1,29 @@
+# Two commands for a fresh machine: `make run` and `make test`. Both make the virtual environment first, once.
+PYTHON ?= python3
+VENV := .venv
+INSTALLED := $(VENV)/.installed
+
+.PHONY: run test check install clean
+
+run: install
+	$(VENV)/bin/kdbench run
+
+test: check
+	$(VENV)/bin/python -m pytest
+
+check: install
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+
+install: $(INSTALLED)
+
+# torch goes first and alone: once its pinned version is there, nothing that follows replaces it.
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt torch
+	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV)

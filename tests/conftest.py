@@ -1,0 +1,142 @@
+"""What tests share: a tiny model, toy tasks, and experiments made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from string import ascii_lowercase
+from typing import Any
+
+import pytest
+import torch
+import toy_plugin as toys
+from transformers import BertConfig, BertModel, BertTokenizerFast
+
+from kdbench import Strategy
+from kdbench.base_model import resolve_base_model
+from kdbench.budgets import Budget
+from kdbench.config import RunConfig
+from kdbench.data import DataSettings, load_task, prepare
+from kdbench.kinds import TaskKind
+from kdbench.opening import quiet_libraries
+from kdbench.plugins import load_plugins
+from kdbench.registry import Registry
+from kdbench.spec import parse_spec
+from kdbench.training.bench import Bench
+from kdbench.training.experiment import Experiment, load_tokenizer
+
+TINY_BUDGET = Budget(
+    name="tiny",
+    train_examples=64,
+    validation_examples=16,
+    scored_examples=40,
+    steps=dict.fromkeys(TaskKind, 4),
+    batch_size=dict.fromkeys(TaskKind, 8),
+    max_length=32,
+    evaluations=2,
+    latency_rounds=20,
+)
+"""Seconds, not quality: four steps of eight examples."""
+
+
+@pytest.fixture(scope="session")
+def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache of this session's own, for ``cache_dir`` settings or ``KDBENCH_CACHE``; it holds no download."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def toy_plugin() -> Path:
+    """The plugin with `toy-sentiment`, `toy-tags` and `toy-score`."""
+    return Path(toys.__file__)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a BERT of 4 layers x 32 with random weights, whose tokenizer knows most toy words whole."""
+    folder = tmp_path_factory.mktemp("models") / "tiny-bert"
+    known = {*toys.GOOD, *toys.BAD, *toys.FILLER, "anna", "bruno", "clara", "paris", "oslo", "new", "york"}
+    pieces = [*ascii_lowercase, *(f"##{letter}" for letter in ascii_lowercase)]
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *sorted(known - set(pieces)), *pieces]
+    folder.mkdir()
+    (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
+    BertTokenizerFast(str(folder / "vocab.txt"), model_max_length=64).save_pretrained(folder)
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=32,
+        num_hidden_layers=4,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+    )
+    torch.manual_seed(0)
+    BertModel(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def registry(toy_plugin: Path) -> Registry:
+    """The installed plugins and the toy one."""
+    return load_plugins([str(toy_plugin)])
+
+
+@pytest.fixture
+def make_config(
+    tiny_model: Path, toy_plugin: Path, cache_dir: Path, tmp_path: Path
+) -> Callable[..., RunConfig]:
+    """Settings of a smoke run of the tiny model on toy tasks: ``make_config(task=["toy-tags"], …)``."""
+
+    def make(**settings: Any) -> RunConfig:
+        defaults = {
+            "task": ["toy-sentiment"],
+            "budget": "smoke",
+            "model": str(tiny_model),
+            "results": tmp_path / "results",
+            "board": tmp_path / "board",
+            "cache_dir": cache_dir,
+            "plugins": {"modules": [str(toy_plugin)]},
+        }
+        return RunConfig.model_validate({**defaults, **settings})
+
+    return make
+
+
+@pytest.fixture
+def make_experiment(
+    tiny_model: Path, registry: Registry, cache_dir: Path, tmp_path: Path
+) -> Callable[..., Experiment]:
+    """An experiment with a budget of one's own: ``make_experiment("toy-tags", budget=…, results=…, model=…)``."""
+
+    def make(
+        task: str = "toy-sentiment",
+        *,
+        budget: Budget = TINY_BUDGET,
+        results: Path = tmp_path / "results",
+        model: Path = tiny_model,
+    ) -> Experiment:
+        quiet_libraries()
+        base = resolve_base_model(str(model), cache_dir)
+        tokenizer = load_tokenizer(model)
+        data = load_task(registry.task(task), DataSettings(cache_dir=cache_dir))
+        return Experiment(prepare(data, budget, tokenizer, cache_dir), base, budget, results, tokenizer)
+
+    return make
+
+
+@pytest.fixture
+def make_bench(
+    make_experiment: Callable[..., Experiment], registry: Registry
+) -> Callable[..., tuple[Strategy, Bench]]:
+    """A strategy and its bench: ``make_bench("lora[r=2]", "toy-tags", seed=1, budget=…, results=…, model=…)``."""
+
+    def make(
+        spec: str, task: str = "toy-sentiment", *, seed: int = 0, **experiment: Any
+    ) -> tuple[Strategy, Bench]:
+        strategy = registry.strategy(parse_spec(spec))
+        return strategy, Bench(make_experiment(task, **experiment), strategy, seed, no_report)
+
+    return make
+
+
+def no_report(phase: str, done: int, total: int, loss: float | None) -> None:
+    """Take a report and tell nobody."""

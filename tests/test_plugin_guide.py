@@ -1,0 +1,147 @@
+"""The guide's examples, and an installed plugin, do what the guide says: found, trained, saved, loaded again."""
+
+import csv
+from pathlib import Path
+
+import pytest
+import torch
+from test_hookspecs import GUIDE, code_blocks
+from transformers import BertConfig, BertModel, BertTokenizer
+
+from kdbench.artifacts import load_artifact, save_artifact
+from kdbench.config import load_config
+from kdbench.data import load_task
+from kdbench.errors import UsageError
+from kdbench.opening import open_experiment
+from kdbench.plugins import load_plugins
+from kdbench.spec import parse_spec
+from kdbench.training.bench import Bench
+
+THIRD_PARTY = Path(__file__).parent / "third_party"
+WORDS = {
+    "account": ["i", "cannot", "log", "in", "my", "password", "expired", "again"],
+    "billing": ["the", "invoice", "is", "wrong", "you", "charged", "my", "card", "twice"],
+    "outage": ["the", "server", "is", "down", "nothing", "loads", "since", "this", "morning"],
+}
+
+
+def example(class_line):
+    (block,) = (block for block in code_blocks(GUIDE) if class_line in block)
+    return block
+
+
+@pytest.fixture
+def corpora(tmp_path):
+    """A data folder with tickets whose words tell their queue."""
+    folder = tmp_path / "corpora"
+    for name, queues in (("helpdesk", list(WORDS)), ("tickets", ["billing", "outage"])):
+        (folder / name).mkdir(parents=True)
+        for split, count in (("train", 120), ("test", 30)):
+            with (folder / name / f"{split}.csv").open("w", encoding="utf-8", newline="") as file:
+                rows = csv.writer(file)
+                rows.writerow(["body", "queue"])
+                for number in range(count):
+                    queue = queues[number % len(queues)]
+                    words = WORDS[queue]
+                    turn = number % len(words)
+                    rows.writerow([f"{split} {number} {' '.join(words[turn:] + words[:turn])}", queue])
+    return folder
+
+
+@pytest.fixture
+def base_model(tmp_path):
+    """A folder with a BERT of two narrow layers and random weights."""
+    folder = tmp_path / "tiny-bert"
+    folder.mkdir()
+    words = sorted({word for queue in WORDS.values() for word in queue} | {"train", "test", *"0123456789"})
+    digits = [f"##{digit}" for digit in range(10)]
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words, *digits]
+    tokenizer = BertTokenizer(vocab={piece: number for number, piece in enumerate(pieces)})
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+    )
+    BertModel(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def deploy(tmp_path, corpora, base_model):
+    """Fit a strategy on a task in the smallest budget; return the fitted model and the one loaded from its folder."""
+
+    def fit_and_reload(plugins, strategy, task):
+        flags = {
+            "budget": "smoke",
+            "model": str(base_model),
+            "data_dir": corpora,
+            "results": tmp_path / "results",
+            "cache_dir": tmp_path / "cache",
+            "plugins": {"modules": plugins},
+        }
+        opened = open_experiment(load_config(None, flags), task)
+        made = opened.registry.strategy(parse_spec(strategy))
+        bench = Bench(opened.experiment, made, 0, lambda *progress: None)
+        model = made.finalize(made.fit(bench), bench).eval()
+        save_artifact(model, opened.experiment.tokenizer, tmp_path / "artifact")
+        return model, load_artifact(tmp_path / "artifact")
+
+    return fit_and_reload
+
+
+def write_example(folder, name, class_line):
+    path = folder / name
+    path.write_text(example(class_line), encoding="utf-8")
+    return str(path)
+
+
+def answers_alike(one, other):
+    inputs = {"input_ids": torch.tensor([[2, 9, 10, 3], [2, 11, 3, 0]])}
+    inputs["attention_mask"] = (inputs["input_ids"] != 0).long()
+    with torch.no_grad():
+        return torch.equal(one(**inputs).logits, other(**inputs).logits)
+
+
+def test_the_examples_of_the_guide_run_together(tmp_path, deploy):
+    plugins = [
+        write_example(tmp_path, "logit_mse.py", "class LogitMSE"),
+        write_example(tmp_path, "helpdesk.py", "class Helpdesk"),
+    ]
+    model, loaded = deploy(plugins, "logit-mse[layers=1,alpha=0.7]", "helpdesk")
+    assert model.config.num_hidden_layers == 1
+    assert list(model.config.id2label.values()) == ["account", "billing", "outage"]
+    assert answers_alike(model, loaded)
+
+
+def test_a_plugins_own_model_class_is_trained_deployed_and_loaded_again(deploy, base_model, monkeypatch):
+    monkeypatch.syspath_prepend(THIRD_PARTY / "kdbench-mean-pool")
+    model, loaded = deploy(["kdbench_mean_pool"], "mean-pool[frozen=true]", "support-tickets")
+    assert type(loaded).__name__ == "MeanPoolModel"
+    embeddings = BertModel.from_pretrained(base_model).get_input_embeddings()
+    assert torch.equal(loaded.embeddings.weight, embeddings.weight)
+    assert answers_alike(model, loaded)
+
+
+def test_the_strategy_of_the_guide_takes_no_more_than_thirty_lines():
+    lines = [line for line in example("class LogitMSE").splitlines() if line.strip()]
+    assert len(lines) <= 30
+
+
+def test_the_control_of_the_guides_strategy_is_its_student_on_labels_alone(tmp_path):
+    registry = load_plugins([write_example(tmp_path, "logit_mse.py", "class LogitMSE")])
+    strategy = registry.strategy(parse_spec("logit-mse[layers=4,alpha=0.7]"))
+    assert str(strategy.control()) == "hard-labels[layers=4]"
+    assert registry.strategy(strategy.control()).params.layers == 4
+
+
+def test_a_row_that_is_wrong_is_named_by_the_guides_task(tmp_path, corpora):
+    registry = load_plugins([write_example(tmp_path, "helpdesk.py", "class Helpdesk")])
+    with (corpora / "helpdesk" / "train.csv").open("a", encoding="utf-8") as file:
+        file.write('"a line\nand another",gardening\n')
+    config = load_config(None, {"data_dir": corpora, "cache_dir": tmp_path / "cache"})
+    with pytest.raises(UsageError, match=r"train\.csv, line 123: .*'gardening'"):
+        load_task(registry.task("helpdesk"), config.data)
