@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ def save_artifact(model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder: 
     """Write `model` by its own ``save_pretrained``, the tokenizer, and the name of the model's class.
 
     Raises:
-        KdbenchError: the model has no ``save_pretrained``, or wrote a pickle.
+        KdbenchError: the model has no ``save_pretrained``, wrote a pickle, or is of a class that no other process can
+            find.
     """
     saver: Any = model
     if not (
@@ -28,6 +30,11 @@ def save_artifact(model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder: 
     ):
         raise KdbenchError(
             f"{type(model).__name__} cannot be deployed: it lacks save_pretrained or from_pretrained"
+        )
+    if "<locals>" in type(model).__qualname__:
+        raise KdbenchError(
+            f"{type(model).__name__} cannot be loaded elsewhere: its class stands inside a function; "
+            "move it to the top of a module"
         )
     folder.mkdir(parents=True)
     saver.save_pretrained(folder)
@@ -44,5 +51,5 @@ def save_artifact(model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder: 
 def load_artifact(folder: Path) -> nn.Module:
     """Return the model that `save_artifact` wrote, in evaluation mode."""
     module, _, name = json.loads((folder / _MANIFEST).read_text())["class"].partition(":")
-    model: nn.Module = getattr(importlib.import_module(module), name).from_pretrained(folder)
+    model: nn.Module = attrgetter(name)(importlib.import_module(module)).from_pretrained(folder)
     return model.eval()

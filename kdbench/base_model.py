@@ -14,7 +14,8 @@ from kdbench.files import sha256
 from kdbench.keys import content_hash
 
 EMBEDDED_NAME = "all-MiniLM-L6-v2"
-_READ = ("config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt", "*.safetensors")
+_VOCABULARIES = ("tokenizer.json", "vocab.txt")
+_READ = ("config.json", "tokenizer_config.json", *_VOCABULARIES, "*.safetensors")
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,11 @@ def _check(name: str, folder: Path) -> None:
             raise UsageError(
                 f"model {name}: {path} is damaged ({_first_line(error)}); fetch it again"
             ) from None
+    # Without either, transformers makes up a tokenizer that knows no word.
+    if not any((folder / name).is_file() for name in _VOCABULARIES):
+        raise UsageError(
+            f"model {name}: {folder} has no tokenizer ({' or '.join(_VOCABULARIES)}); save the tokenizer there, too"
+        )
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
     except Exception as error:  # a damaged tokenizer raises whatever its parser does
@@ -115,7 +121,8 @@ def _from_hub(model: str) -> Path:
         return Path(snapshot_download(model, allow_patterns=list(_READ)))
     except Exception as error:  # the hub's client raises its own, its transport's and ValueError
         raise UsageError(
-            f"model {model} is neither a folder here nor can it be fetched from the hub: {_first_line(error)}"
+            f"model {model} is neither a folder here nor can it be fetched from the hub: {_first_line(error)}; "
+            "correct --model, or look after the network"
         ) from None
 
 

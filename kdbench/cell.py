@@ -10,6 +10,7 @@ import datasets
 import numpy as np
 from pydantic import BaseModel
 from torch import nn
+from transformers import set_seed
 
 from kdbench.artifacts import load_artifact, save_artifact
 from kdbench.config import RunConfig
@@ -25,6 +26,7 @@ from kdbench.predictions import Predictions
 from kdbench.recording import model_info, strategy_info, task_info
 from kdbench.records import Cost, Quality, Record, RecordStore, Size, Status
 from kdbench.results import CellFiles
+from kdbench.seeds import axis_seed
 from kdbench.spec import StrategySpec
 from kdbench.stats import bootstrap_interval
 from kdbench.training.bench import Bench
@@ -66,6 +68,7 @@ def train_cell(argument: str, report: Report) -> None:
     opened = open_experiment(order.config, order.task)
     strategy = opened.registry.strategy(order.spec)
     bench = Bench(opened.experiment, strategy, order.seed, report)
+    set_seed(axis_seed(order.seed, "strategy"))
     fitted = strategy.fit(bench)
     trainable = count_trainable(fitted)
     model = strategy.finalize(fitted, bench)

@@ -6,7 +6,7 @@ import json
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import wraps
 from pathlib import Path
 from types import FrameType
@@ -16,6 +16,7 @@ import click
 from rich.console import Console
 
 from kdbench.config import RunConfig, load_config, to_toml
+from kdbench.data.usertable import TaskTable, task_name
 from kdbench.errors import KdbenchError, UsageError
 
 # The commands import what they need when they run, so that --help and a mistyped flag answer at once.
@@ -73,6 +74,18 @@ def _setting(
     )
 
 
+_TABLE = ("text", "label", "kind", "test", "group", "metric")
+"""What can be said of a --task-file by flags; a config file can say all of it."""
+
+
+def _of_task_file(name: str, *, multiple: bool) -> Callable[[_Command], _Command]:
+    flag = "--test-file" if name == "test" else f"--{name}"
+    description = TaskTable.model_fields[name].description
+    return click.option(
+        flag, f"file_{name}", multiple=multiple, metavar="NAME", help=f"of --task-file: {description}"
+    )
+
+
 def settings(command: _Command) -> _Command:
     """Give `command` a flag for each setting of a run; it is called with the merged settings as `config`."""
     flags = [
@@ -97,15 +110,27 @@ def settings(command: _Command) -> _Command:
         _setting("timeout", metavar="SECONDS", kind=float),
         _setting("overwrite", metavar="never|failed|all"),
         _plugin_flag,
+        click.option(
+            "--task-file",
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="a task of your own, as [tasks] has it",
+        ),
+        *(_of_task_file(name, multiple=name == "text") for name in _TABLE),
     ]
 
     @wraps(command)
-    def merged(file: Path | None, plugin: tuple[str, ...], **given: Any) -> Any:
+    def merged(file: Path | None, plugin: tuple[str, ...], task_file: Path | None, **given: Any) -> Any:
         names = RunConfig.model_fields
         chosen = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
         flags = {name: value for name, value in chosen.items() if name in names}
         if plugin:
             flags["plugins"] = {"modules": list(plugin)}
+        table = {name: value for name in _TABLE if (value := given.pop(f"file_{name}"))}
+        if task_file is not None:
+            flags["tasks"] = {task_name(task_file): {"train": str(task_file), **table}}
+        elif table:
+            raise UsageError(f"--{next(iter(table))} says something of a task file; name it with --task-file")
         others = {name: value for name, value in given.items() if name not in names}
         return command(load_config(file, flags), **others)
 
@@ -136,7 +161,7 @@ def run(config: RunConfig) -> int:
     from kdbench.progress import Terminal
     from kdbench.runner import run as run_matrix
 
-    registry = _plugins(config.plugins.modules)
+    registry = _registry(config)
     with Terminal(out) as terminal:
         outcome = run_matrix(config, registry, terminal)
     if outcome.board is not None:
@@ -162,7 +187,7 @@ def plan(config: RunConfig, as_json: bool) -> int:
     from kdbench.plan import make_plan
     from kdbench.plan_view import plan_data, print_plan
 
-    found = make_plan(config, _plugins(config.plugins.modules), fetch=False)
+    found = make_plan(config, _registry(config), fetch=False)
     if as_json:
         _print_json(plan_data(found, config))
     else:
@@ -184,7 +209,7 @@ def board(config: RunConfig) -> int:
     """Draw the boards again from the records; nothing is run."""
     from kdbench.board.write import write_board
 
-    registry = _plugins(config.plugins.modules)
+    registry = _registry(config)
     warnings: list[str] = []
 
     def plugin_columns(table: pd.DataFrame) -> list[pd.DataFrame]:
@@ -208,13 +233,13 @@ def board(config: RunConfig) -> int:
 
 @cli.command("list")
 @click.argument("what", default="strategies", metavar="[strategies|tasks|plugins|budgets]")
-@_plugin_flag
+@settings
 @_json_flag
-def list_(what: str, plugin: tuple[str, ...], as_json: bool) -> int:
+def list_(config: RunConfig, what: str, as_json: bool) -> int:
     """Print the strategies, tasks, plugins or budgets that there are."""
     from kdbench.describe import listing, listing_table
 
-    rows = listing(_plugins(plugin), what)
+    rows = listing(_registry(config), what)
     if as_json:
         _print_json(rows)
     else:
@@ -231,7 +256,7 @@ def describe(config: RunConfig, name: str, as_json: bool) -> int:
     from kdbench.describe import description, description_view
     from kdbench.task_sizes import task_sizes
 
-    registry = _plugins(config.plugins.modules)
+    registry = _registry(config)
     sizes = task_sizes(registry.task(name), config) if name in registry.tasks else None
     found = description(registry, name, sizes)
     if as_json:
@@ -241,13 +266,17 @@ def describe(config: RunConfig, name: str, as_json: bool) -> int:
     return 0
 
 
-def _plugins(modules: Sequence[str]) -> Registry:
-    """Return what the plugins brought; what is wrong with one is told and never fatal."""
-    from kdbench.plugins import load_plugins
+def _registry(config: RunConfig) -> Registry:
+    """Return what the plugins and the settings bring; what is wrong with a plugin is told and never fatal."""
+    from kdbench.usertasks import load_registry
 
-    registry = load_plugins(modules)
+    registry = load_registry(config)
     for plugin in registry.plugins:
-        if plugin.name in modules and plugin.error and not (plugin.strategies or plugin.tasks or plugin.hooks):
+        if (
+            plugin.name in config.plugins.modules
+            and plugin.error
+            and not (plugin.strategies or plugin.tasks or plugin.hooks)
+        ):
             raise UsageError(f"--plugin {plugin.name}: {plugin.error}")
     _warn(registry.broken)
     return registry

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tomlkit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -13,6 +13,7 @@ from tomlkit.exceptions import ParseError, TOMLKitError
 
 from kdbench.budgets import BUDGETS, Budget
 from kdbench.data.settings import DataSettings, default_cache_dir
+from kdbench.data.usertable import TaskTable
 from kdbench.errors import UsageError, nearest
 
 _PATHS = ("data_dir", "results", "board", "cache_dir")
@@ -33,7 +34,9 @@ class RunConfig(BaseModel):
 
     strategy: list[str] = Field(["*"], min_length=1, description="names, globs, or name[parameter=value,…]")
     task: list[str] = Field(
-        [], description="names or globs; by default those in data_dir, or else the embedded ones"
+        [],
+        description="names or globs; by default those described under tasks, or else those in data_dir, "
+        "or else the embedded ones",
     )
     budget: str = Field("quick", description="smoke, quick, standard or full")
     seeds: int | None = Field(
@@ -53,8 +56,9 @@ class RunConfig(BaseModel):
     overwrite: Literal["never", "failed", "all"] = Field(
         "never", description="which finished cells are run again"
     )
+    tasks: dict[str, TaskTable] = Field({}, description="tasks of the user's own: files, or hub data sets")
     plugins: PluginTable = PluginTable()
-    grid: dict[str, dict[str, list[Any]]] = Field(
+    grid: dict[str, dict[str, Annotated[list[Any], Field(min_length=1)]]] = Field(
         {}, description="by strategy and parameter: the values to try, every combination a row"
     )
 
@@ -133,8 +137,36 @@ def _parse(file: Path, text: str) -> dict[str, Any]:
         raise UsageError(f"config {file}: {error}") from None
     for name in _PATHS:
         if isinstance(settings.get(name), str):
-            settings[name] = file.parent / Path(settings[name]).expanduser()
+            settings[name] = _beside(file, settings[name])
+    match settings:
+        case {"model": str(model)} if _beside(file, model).is_dir():
+            settings["model"] = str(_beside(file, model))
+    match settings:
+        case {"plugins": {"modules": [*modules], **others}}:
+            settings["plugins"] = {**others, "modules": [_plugin_beside(file, module) for module in modules]}
+    match settings:
+        case {"tasks": {**tables}}:
+            settings["tasks"] = {name: _task_beside(file, table) for name, table in tables.items()}
     return settings
+
+
+def _beside(file: Path, path: str) -> Path:
+    return file.parent / Path(path).expanduser()
+
+
+def _plugin_beside(file: Path, module: object) -> object:
+    is_file = isinstance(module, str) and module.endswith(".py")
+    return str(_beside(file, str(module))) if is_file else module
+
+
+def _task_beside(file: Path, table: object) -> object:
+    if not isinstance(table, dict) or table.get("dataset"):
+        return table  # of a hub data set the splits have names, not paths
+    splits = ("train", "validation", "test")
+    return {
+        key: str(_beside(file, value)) if key in splits and value and isinstance(value, str) else value
+        for key, value in table.items()
+    }
 
 
 def _explain(error: ValidationError, flags: Mapping[str, Any], file: Path | None, text: str) -> str:
@@ -149,14 +181,18 @@ def _explain(error: ValidationError, flags: Mapping[str, Any], file: Path | None
         if first["type"] == "value_error":
             what = message
     if keys[0] in flags:
-        return f"--{keys[0].replace('_', '-')}: {what.removeprefix(f'{keys[0]}: ')}"
-    return f"config {file}, line {_line_of(keys, text)}: {what}"
+        # What flags say of a task file ends up in a table of `tasks`.
+        flag = keys[2] if keys[0] == "tasks" and len(keys) > 2 else keys[0]
+        return f"--{flag.replace('_', '-')}: {what.removeprefix('.'.join(keys) + ': ')}"
+    return f"config {file}, line {_line_of(first['loc'], text)}: {what}"
 
 
-def _line_of(keys: list[str], text: str) -> int:
-    """Return the line on which the innermost of `keys` that the file spells out stands."""
-    for key in reversed(keys):
-        match = re.search(rf"^\s*(?:\[.*)?[\"']?{re.escape(key)}[\"']?\s*(?:=|\])", text, re.MULTILINE)
+def _line_of(place: tuple[int | str, ...], text: str) -> int:
+    """Return the line on which the innermost of the keys in `place` that the file spells out stands."""
+    start = 0
+    for key in (part for part in place if isinstance(part, str)):
+        pattern = re.compile(rf"^[^=#\n]*(?<![\w-]){re.escape(key)}[\"']?[ \t]*[=\].]", re.MULTILINE)
+        match = pattern.search(text, start)
         if match is not None:
-            return text.count("\n", 0, match.end()) + 1
-    return 1
+            start = match.start()
+    return text.count("\n", 0, start) + 1

@@ -95,9 +95,14 @@ def select_rows(config: RunConfig, registry: Registry) -> list[Row]:
 
 
 def select_tasks(config: RunConfig, registry: Registry) -> list[Task]:
-    """Return the tasks that the settings name; by default those in the data folder, or else the embedded ones."""
+    """Return the tasks that the settings name.
+
+    By default those that the settings describe, or else those in the data folder, or else the embedded ones.
+    """
     if config.task:
         return registry.match_tasks(config.task)
+    if config.tasks:
+        return [registry.task(name) for name in config.tasks]
     tasks = [found.item for found in registry.tasks.values()]
     if config.data_dir is None:
         return [task for task in tasks if "package" in task.sources]

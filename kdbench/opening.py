@@ -10,10 +10,10 @@ import transformers
 from kdbench.base_model import BaseModel, resolve_base_model
 from kdbench.config import RunConfig
 from kdbench.data import load_task, prepare
-from kdbench.plugins import load_plugins
 from kdbench.registry import Registry
 from kdbench.task import Task
 from kdbench.training.experiment import Experiment, load_tokenizer
+from kdbench.usertasks import load_registry
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Opened:
 
 def open_experiment(config: RunConfig, task: str) -> Opened:
     """Return the experiment of `task`, its data read and encoded; what is in the cache is not done again."""
-    registry = load_plugins(config.plugins.modules)
+    registry = load_registry(config)
     base = resolve_base_model(config.model, config.cache_dir)
     return Opened(registry, make_experiment(config, registry.task(task), base))
 

@@ -73,12 +73,13 @@ def make_plan(config: RunConfig, registry: Registry, *, fetch: bool) -> Plan:
     base = resolve_base_model(config.model, config.cache_dir)
     experiments = {name: make_experiment(config, task, base) for name, task in tasks.items()}
     store = RecordStore(config.results)
-    planned = []
+    planned: dict[str, PlannedCell] = {}
     for cell in cells:
         fingerprint = experiments[cell.task.name].task.fingerprint
         key = cell_key(cell, fingerprint=fingerprint, base_sha256=base.sha256, config=config)
-        planned.append(_planned(cell, key, store, config))
-    return Plan(planned, downloads, base, experiments)
+        # `lora` and `lora[learning_rate=…]` with the rate that is the default are one cell.
+        planned.setdefault(key, _planned(cell, key, store, config))
+    return Plan(list(planned.values()), downloads, base, experiments)
 
 
 def _planned(cell: Cell, key: str | None, store: RecordStore | None, config: RunConfig) -> PlannedCell:

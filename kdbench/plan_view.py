@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from kdbench.board.formatting import plural
 from kdbench.config import RunConfig
 from kdbench.estimate import Estimate, estimate
 from kdbench.plan import Plan, PlannedCell, State
@@ -37,7 +38,7 @@ def print_plan(plan: Plan, config: RunConfig, console: Console) -> None:
         )
     console.print(table)
     told = [f"{plan.count(state)} {state}" for state in State if plan.count(state)]
-    console.print(f"\n{len(plan.cells)} cells: {', '.join(told)}", soft_wrap=True)
+    console.print(f"\n{plural(len(plan.cells), 'cell')}: {', '.join(told)}", soft_wrap=True)
     for download in plan.downloads:
         size = "" if download.bytes is None else f" ({download.bytes / 1e6:.1f} MB)"
         console.print(f"to be fetched: {download.name}{size}", soft_wrap=True)

@@ -9,6 +9,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from kdbench.board.formatting import plural
 from kdbench.executors import Progress
 from kdbench.plan import Plan, State
 from kdbench.records import Status
@@ -47,7 +48,7 @@ class Terminal:
         strategies = dict.fromkeys(str(planned.cell.row.spec) for planned in plan.cells)
         tasks = dict.fromkeys(planned.cell.task.name for planned in plan.cells)
         states = [f"{plan.count(state)} {state}" for state in State if plan.count(state)]
-        self._print(f"{len(plan.cells)} cells ({', '.join(states)})")
+        self._print(f"{plural(len(plan.cells), 'cell')} ({', '.join(states)})")
         self._print(f"  strategies: {', '.join(strategies)}")
         self._print(f"  tasks: {', '.join(tasks)}")
         for row in {planned.cell.row.spec: planned.cell.row for planned in plan.cells}.values():

@@ -233,7 +233,7 @@ def _read(kind: type[_T], path: Path) -> tuple[_T | None, str | None]:
     if is_temporary(path):
         return None, None
     try:
-        return kind.model_validate_json(path.read_bytes()), None
+        item = kind.model_validate_json(path.read_bytes())
     except OSError as error:
         return None, f"cannot be read ({error.strerror})"
     except ValidationError as error:
@@ -243,3 +243,6 @@ def _read(kind: type[_T], path: Path) -> tuple[_T | None, str | None]:
             None,
             f"no {kind.__name__.lower()} of schema {SCHEMA_VERSION} ({place or 'file'}: {first['msg']})",
         )
+    if isinstance(item, Record) and path.stem != item.key:
+        return None, f"a copy of the record {item.key}, which would count twice"
+    return item, None

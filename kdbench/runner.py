@@ -25,6 +25,7 @@ from kdbench.recording import model_info, strategy_info, task_info
 from kdbench.records import Record, RecordStore, Status
 from kdbench.registry import Registry
 from kdbench.results import CellFiles
+from kdbench.training.experiment import Experiment
 from kdbench.training.teacher import TeacherStore
 from kdbench.watcher import Watcher
 
@@ -51,9 +52,7 @@ class Outcome:
     @property
     def unfinished(self) -> int:
         """The number of cells that the run did not come to."""
-        return self.plan.count(State.PENDING) - sum(
-            record.status is not Status.NOT_APPLICABLE for record in self.records
-        )
+        return self.plan.count(State.PENDING) - len(self.records)
 
 
 def run(config: RunConfig, registry: Registry, watcher: Watcher) -> Outcome:
@@ -80,6 +79,8 @@ class _Run:
         self._outcome = Outcome(plan)
         self._waiting = [planned for planned in plan.cells if planned.state is State.PENDING]
         self._running: dict[str, PlannedCell] = {}
+        self._no_teacher: dict[str, str] = {}
+        """Why a task has no teacher, where its own row tried and failed: nobody need try again."""
         self._intervals: KnownIntervals = {}
         self._executor = _executor(config)
 
@@ -115,8 +116,8 @@ class _Run:
                 self._store.path(_key(planned)).unlink()
                 CellFiles(self._config.results, _key(planned)).remove_model()
         if self._config.overwrite == "all":
-            for experiment in (self._outcome.plan.experiments or {}).values():
-                shutil.rmtree(TeacherStore(experiment).folder, ignore_errors=True)
+            for planned in self._waiting:
+                shutil.rmtree(self._teacher(planned).folder, ignore_errors=True)
 
     def _start_what_can(self) -> None:
         for planned in list(self._waiting):
@@ -127,7 +128,11 @@ class _Run:
             self._waiting.remove(planned)
             self._running[_key(planned)] = planned
             self._watcher.started(planned.cell.label)
-            self._executor.start(self._job(planned))
+            reason = self._no_teacher.get(planned.cell.task.name)
+            if reason is not None and planned.cell.row.strategy.uses_teacher:
+                self._end(planned, Ended(_key(planned), Status.FAILED, f"its teacher failed: {reason}", 0.0))
+            else:
+                self._executor.start(self._job(planned))
 
     def _must_wait(self, planned: PlannedCell) -> bool:
         """Return whether the teacher that the cell may use is being made by another cell."""
@@ -154,6 +159,8 @@ class _Run:
             status = Status.FAILED if ended.status is Status.OK else ended.status
             record = self._put(planned, status, ended.reason or "its record vanished from the results folder")
         self._outcome.records.append(record)
+        if planned.cell.row.strategy.is_reference and not self._teacher(planned).exists():
+            self._no_teacher[planned.cell.task.name] = record.reason or "for no reason known"
         if planned.cell.seed > 0:
             # One model a row is timed and can be taken; those of further seeds would fill the disk.
             CellFiles(self._config.results, ended.job_id).remove_model()
@@ -165,16 +172,15 @@ class _Run:
 
     def _put(self, planned: PlannedCell, status: Status, reason: str | None) -> Record:
         """Write the record of a cell that has no result."""
-        plan = self._outcome.plan
-        assert plan.base is not None  # a run has fetched everything
-        assert plan.experiments is not None
+        base = self._outcome.plan.base
+        assert base is not None  # a run has fetched everything
         record = Record(
             key=_key(planned),
             status=status,
             reason=reason,
             strategy=strategy_info(self._registry, planned.cell.row.spec),
-            task=task_info(plan.experiments[planned.cell.task.name].task),
-            model=model_info(plan.base),
+            task=task_info(self._experiment(planned).task),
+            model=model_info(base),
             budget=self._config.resolved_budget,
             seed=planned.cell.seed,
             environment=describe_environment(),
@@ -182,6 +188,13 @@ class _Run:
         )
         self._store.put(record)
         return record
+
+    def _experiment(self, planned: PlannedCell) -> Experiment:
+        assert self._outcome.plan.experiments is not None  # a run has fetched everything
+        return self._outcome.plan.experiments[planned.cell.task.name]
+
+    def _teacher(self, planned: PlannedCell) -> TeacherStore:
+        return TeacherStore(self._experiment(planned))
 
     def _draw(self) -> None:
         pending = [*self._running.values(), *self._waiting]

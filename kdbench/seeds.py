@@ -6,5 +6,8 @@ import hashlib
 
 
 def axis_seed(seed: int, axis: str) -> int:
-    """Return the 31-bit seed of one `axis` (``data``, ``init``, ``dropout``) within the repetition `seed`."""
+    """Return the 31-bit seed of one `axis` within the repetition `seed`.
+
+    The axes of training: ``data`` (the order), ``init`` (fresh weights), ``dropout``, and ``strategy`` (what it draws itself).
+    """
     return int.from_bytes(hashlib.sha256(f"{seed}/{axis}".encode()).digest()[:4], "big") >> 1

@@ -37,9 +37,13 @@ class LoRA(Strategy):
 
     def fit(self, bench: Bench) -> nn.Module:
         """Return the base model with trained updates beside its frozen weights."""
+        return bench.train(self.adapt(bench.base(), bench.task.task.kind))
+
+    def adapt(self, base: nn.Module, kind: TaskKind) -> nn.Module:
+        """Return `base` frozen, with updates that change nothing yet."""
         from peft import LoraConfig, TaskType, get_peft_model
 
-        tokens = bench.task.task.kind is TaskKind.TOKEN_CLASSIFICATION
+        tokens = kind is TaskKind.TOKEN_CLASSIFICATION
         config = LoraConfig(
             task_type=TaskType.TOKEN_CLS if tokens else TaskType.SEQ_CLS,
             r=self.params.r,
@@ -47,7 +51,7 @@ class LoRA(Strategy):
             lora_dropout=self.params.lora_dropout,
             target_modules=list(self.params.target),
         )
-        return bench.train(get_peft_model(bench.base(), config))
+        return get_peft_model(base, config)
 
     def finalize(self, model: nn.Module, bench: Bench) -> nn.Module:
         """Return the base model with the updates added to its weights."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from kdbench_tasks.drug_reviews import DrugReviews
-from kdbench_tasks.named_entities import ENTITIES
 from kdbench_tasks.glue import GLUE
+from kdbench_tasks.named_entities import ENTITIES
 from kdbench_tasks.rotten_tomatoes import RottenTomatoes
 from kdbench_tasks.twitter_ner import TwitterNer
 

@@ -81,8 +81,9 @@ class GlueTask(Task):
         for where, row in read_hub(opened, split, (*texts, "label")):
             yield self._example(where, [row[column] for column in texts], row["label"])
 
-    def _example(self, where: str, texts: list[str], label: object) -> Example:
-        example = dict(zip(("text", "text_pair"), texts, strict=False))
+    def _example(self, where: str, texts: list[str | None], label: object) -> Example:
+        # Copies of the corpora differ in blanks at the ends.
+        example = dict(zip(("text", "text_pair"), ((text or "").strip() for text in texts), strict=False))
         return {**example, "label": self._label(label), "where": where}
 
     def _label(self, value: object) -> object:

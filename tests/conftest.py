@@ -40,6 +40,12 @@ TINY_BUDGET = Budget(
 
 
 @pytest.fixture(scope="session")
+def tiny_budget() -> Budget:
+    """The budget of `make_experiment`, to copy with other numbers."""
+    return TINY_BUDGET
+
+
+@pytest.fixture(scope="session")
 def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache of this session's own, for ``cache_dir`` settings or ``KDBENCH_CACHE``; it holds no download."""
     return tmp_path_factory.mktemp("cache")
@@ -68,6 +74,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         num_attention_heads=2,
         intermediate_size=64,
         max_position_embeddings=64,
+        initializer_range=0.1,  # so small a model would else answer all texts alike
     )
     torch.manual_seed(0)
     BertModel(config).save_pretrained(folder)

@@ -17,6 +17,8 @@ _Test = TypeVar("_Test", bound=Callable[..., Any])
 
 def needs_real_data(test: _Test) -> _Test:
     """Mark `test` as reading real corpora; it is skipped where there are none."""
-    skip = pytest.mark.skipif(not REAL_DATA.is_dir(), reason="no real data: set KDBENCH_DATA_DIR to its folder")
+    skip = pytest.mark.skipif(
+        not REAL_DATA.is_dir(), reason="no real data: set KDBENCH_DATA_DIR to its folder"
+    )
     marked: _Test = pytest.mark.realdata(skip(test))
     return marked

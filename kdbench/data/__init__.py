@@ -5,12 +5,16 @@ from kdbench.data.loading import TaskData, load_task
 from kdbench.data.opening import Download, missing_downloads, open_source
 from kdbench.data.preparing import PreparedTask, prepare
 from kdbench.data.settings import DataSettings, default_cache_dir
+from kdbench.data.userfile import UserTask
+from kdbench.data.usertable import TaskTable
 
 __all__ = [
     "DataSettings",
     "Download",
     "PreparedTask",
     "TaskData",
+    "TaskTable",
+    "UserTask",
     "default_cache_dir",
     "fetch_base_model",
     "load_task",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Iterator
+from typing import TypeGuard
 
 from kdbench.errors import UsageError
 from kdbench.kinds import TaskKind
@@ -44,6 +45,8 @@ class ExampleCheck:
             self._columns = frozenset(row)
         elif row.keys() != self._columns:
             return f"it has the columns {_list(list(row))}, those before it {_list(sorted(self._columns))}"
+        if "group" in row and not _is_text(row["group"]):
+            return f"the group is {_show(row['group'])}, not a string; correct or remove the row"
         if self._task.kind is TaskKind.TOKEN_CLASSIFICATION:
             return self._token_problem(row.get("words"), row.get("tags"))
         return self._text_problem(row) or self._label_problem(row.get("label"))
@@ -69,8 +72,10 @@ class ExampleCheck:
     def _text_problem(self, row: Example) -> str | None:
         texts = [row.get("text"), *([row["text_pair"]] if "text_pair" in row else [])]
         for text in texts:
-            if not isinstance(text, str):
-                return f"the text is {_show(text)}, not a string; correct or remove the row"
+            if not _is_text(text):
+                return (
+                    f"the text is {_show(text)}, not a string of whole characters; correct or remove the row"
+                )
             if len(text) > MAX_CHARACTERS:
                 return f"the text has {len(text):,} characters, more than {MAX_CHARACTERS:,}; shorten it"
         if not any(text.strip() for text in texts):
@@ -82,7 +87,7 @@ class ExampleCheck:
             if not isinstance(label, int | float) or isinstance(label, bool) or not math.isfinite(label):
                 return f"the label is {_show(label)}, not a finite number; correct or remove the row"
             return None
-        if not isinstance(label, str):
+        if not _is_text(label):
             return f"the label is {_show(label)}, not one of {_list(self._task.labels)}; correct or remove the row"
         if label not in self._known:
             return f"the label {_show(label)} is none of the task's ({_list(self._task.labels)}); correct it or remove the row"
@@ -97,8 +102,10 @@ class ExampleCheck:
         if len(words) != len(tags):
             return f"the sentence has {len(words)} words but {len(tags)} tags; give one tag a word"
         for word, tag in zip(words, tags, strict=True):
-            if not isinstance(word, str) or not word or len(word) > MAX_CHARACTERS:
-                return f"the word {_show(word)} is empty, too long or no string; correct or remove it"
+            if not _is_text(word) or not word or len(word) > MAX_CHARACTERS:
+                return (
+                    f"the word {_show(word)} is empty, too long or no string of whole characters; correct it"
+                )
             if tag not in self._known:
                 return f"the tag {_show(tag)} is none of the task's ({_list(self._task.labels)}); correct it"
         return self._orphan(tags)
@@ -113,6 +120,17 @@ class ExampleCheck:
                 self.seen.add(tag[2:])
             previous = tag
         return None
+
+
+def _is_text(value: object) -> TypeGuard[str]:
+    """Return whether `value` is a string that can be written; half of a surrogate pair, as JSON may hold, cannot."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _list(names: Collection[str]) -> str:

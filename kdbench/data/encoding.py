@@ -56,7 +56,7 @@ class Encoder:
         if self._tokens:
             _add_prefix_space(self._tokenizer)
         self._label_ids = {label: index for index, label in enumerate(task.labels)}
-        self._with_types = "token_type_ids" in tokenizer("a")
+        self._with_types = "token_type_ids" in self._tokenizer("a")
 
     @property
     def key(self) -> str:

@@ -51,8 +51,11 @@ def load_split(source: HubSource, split: str) -> Dataset:
         UsageError: there is no such data set or split, it needs a script, or the hub cannot be reached.
     """
     import datasets
+    import huggingface_hub
 
     datasets.disable_progress_bars()
+    # What goes wrong is raised below; the library's remarks on each further try would bury it.
+    huggingface_hub.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
         return datasets.load_dataset(
             source.path,
@@ -63,7 +66,7 @@ def load_split(source: HubSource, split: str) -> Dataset:
     except Exception as error:  # the library raises its own errors, its transport's, and ValueError
         told = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         raise UsageError(
-            f"hub {source}, split {split!r}: {told}; check the names and the network, or name a local file"
+            f"hub {source}, split {split!r}: {told}; check the names and the network, or give the data as local files"
         ) from error
 
 

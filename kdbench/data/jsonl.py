@@ -42,15 +42,4 @@ def _row(where: str, line: str, columns: Collection[str]) -> dict[str, Any]:
     for name in columns:
         if name not in row:
             raise UsageError(f"{where}: no {name!r}, only {', '.join(map(repr, row))}; complete the object")
-    if "\\u" in line and not _is_text(row):
-        raise UsageError(f"{where}: half of a surrogate pair (\\ud800 to \\udfff); write the whole character")
     return row
-
-
-def _is_text(row: dict[str, Any]) -> bool:
-    """Return whether every string in `row` can be written as UTF-8."""
-    try:
-        json.dumps(row, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -27,11 +27,11 @@ def examples_of(table: TaskTable, rows: Callable[[], Rows]) -> Iterator[Example]
 
 def _labelled(table: TaskTable, rows: Rows) -> Iterator[Example]:
     read = _number if table.kind is TaskKind.SEQUENCE_REGRESSION else _class_name
+    columns = dict(zip(("text", "text_pair"), table.text_columns, strict=False))
+    label = table.label_column
     for where, row in rows:
-        texts = {
-            name: row[column] for name, column in zip(("text", "text_pair"), table.text_columns, strict=False)
-        }
-        yield {**texts, "label": read(where, row[table.label_column], table), **_place(where, row, table)}
+        texts = {name: row[column] for name, column in columns.items()}
+        yield {**texts, "label": read(where, row[label], table), **_place(where, row, table)}
 
 
 def _tagged(table: TaskTable, rows: Callable[[], Rows]) -> Iterator[Example]:

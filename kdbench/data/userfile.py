@@ -119,6 +119,13 @@ class UserTask(Task):
                     f"task {self.name!r}: {example['where']}: by here column {self._table.label_column!r} holds "
                     f"more than {_MOST_CLASSES:,} different values, so it is no class; name another as label"
                 )
+        if self.kind is TaskKind.SEQUENCE_CLASSIFICATION and len(found) == 1:
+            raise UsageError(
+                f"task {self.name!r}: column {self._table.label_column!r} of train holds one class only, "
+                f"{found.pop()!r}; a classifier needs two or more"
+            )
+        if not found:
+            raise UsageError(f"task {self.name!r}: train has no entity at all; check the column of the tags")
         return sorted(found)
 
     def _file_hashes(self) -> list[str]:

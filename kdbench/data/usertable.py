@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from kdbench.kinds import TaskKind
@@ -13,12 +16,20 @@ _METRICS = {
 }
 
 
+def task_name(file: Path) -> str:
+    """Return what a task of `file` is called: the file's name in lower case, with dashes for what names cannot hold."""
+    return re.sub(r"[^a-z0-9]+", "-", file.name.split(".")[0].lower()).strip("-") or "task"
+
+
 class TaskTable(BaseModel):
     """A task of the user's own: files, or a data set of the hub."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: TaskKind = TaskKind.SEQUENCE_CLASSIFICATION
+    kind: TaskKind = Field(
+        TaskKind.SEQUENCE_CLASSIFICATION,
+        description="sequence-classification, sequence-regression or token-classification",
+    )
     title: str = ""
     train: str = Field("", description="file of training examples; of a hub data set the name of the split")
     validation: str = Field("", description="file or split to tune on; by default a part of train")

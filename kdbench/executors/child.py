@@ -22,7 +22,8 @@ def child_main(connection: Connection, function: str, argument: str, log: str, t
     Args:
         threads: how many torch may use; None leaves that to the environment.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends its children itself
+    os.setpgid(0, 0)  # a group of its own, so that what the stage starts can be ended with it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends its children itself
     _write_output_to(log)
     threading.Thread(target=_end_with_parent, args=(connection,), daemon=True).start()
     if threads is not None:
@@ -45,11 +46,11 @@ def child_main(connection: Connection, function: str, argument: str, log: str, t
 
 
 def _end_with_parent(connection: Connection) -> None:
-    """End this process when the parent is gone, even by SIGKILL: two runs would else work on one folder."""
+    """End this process and its group when the parent is gone, even by SIGKILL: two runs would else share a folder."""
     try:
         connection.recv()
     except (EOFError, OSError):
-        os._exit(1)
+        os.killpg(0, signal.SIGKILL)
 
 
 def _write_output_to(log: str) -> None:

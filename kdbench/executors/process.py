@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, SpawnContext
@@ -72,6 +73,7 @@ class ProcessExecutor:
             return [*events, self._finish(running, Status.FAILED, reason)]
         if running.stage + 1 == len(running.job.stages):
             return [*events, self._finish(running, Status.OK, None)]
+        running.kill()
         self._running.remove(running)
         self._running.append(self._spawn(running.job, running.stage + 1, running.started))
         return events
@@ -133,8 +135,9 @@ class _Running:
 
     def kill(self) -> None:
         """End the process and all that it started."""
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid or 0, signal.SIGKILL)
+        assert self.process.pid is not None  # it was started
+        with suppress(OSError):  # nothing of the group is left, or it has not made it yet
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.kill()
         self.process.join()
         self.connection.close()

@@ -33,8 +33,13 @@ def describe_environment() -> Environment:
 
 def peak_memory_bytes() -> int:
     """Return the largest resident set that this process ever had."""
+    # On Linux getrusage would count what the parent held when it started this process.
+    status = Path("/proc/self/status")
+    for line in status.read_text().splitlines() if status.exists() else ():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB
+    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, others KiB
 
 
 def _hardware() -> dict[str, str]:

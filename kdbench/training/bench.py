@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 
+import torch
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, set_seed
 
 from kdbench.budgets import Budget
 from kdbench.data import PreparedTask
@@ -17,7 +18,7 @@ from kdbench.metrics import get_metric
 from kdbench.seeds import axis_seed
 from kdbench.strategy import FINE_TUNING_RATES, Params, Strategy, StudentParams
 from kdbench.training.experiment import Experiment
-from kdbench.training.models import build_student, load_base
+from kdbench.training.models import build_student, load_base, starts_fresh
 from kdbench.training.predict import predict
 from kdbench.training.teacher import TEACHER_PARAMS, TEACHER_SEED, RunningTeacher, TeacherStore
 from kdbench.training.trainer import Loss, Schedule, TeacherOutputs, TrainingRun, hard_label_loss, train
@@ -63,10 +64,12 @@ class Bench:
 
     def student(self, params: StudentParams) -> PreTrainedModel:
         """Return the untrained student that `params` describes."""
+        base = self.base()
+        copies_teacher = params.init == "teacher" and not starts_fresh(params, base.config)
         return build_student(
             params,
-            base=self.base(),
-            teacher=self.teacher if params.init == "teacher" else None,
+            base=base,
+            teacher=self.teacher if copies_teacher else None,
             kind=self.experiment.kind,
             seed=axis_seed(self.seed, "init"),
         )
@@ -120,13 +123,15 @@ class Bench:
         return model
 
     def _ensure_teacher(self) -> None:
-        with self._teachers.lock():
+        with self._teachers.lock(), torch.enable_grad():  # a strategy may first ask where gradients are off
             if not self._teachers.exists():
                 model = self._base(TEACHER_PARAMS, TEACHER_SEED)
                 run = self._train(
                     model, TEACHER_PARAMS, FINE_TUNING_RATES, TEACHER_SEED, hard_label_loss, None
                 )
                 self._teachers.save(model, run)
+        # Whether it was trained just now or long ago, what the strategy draws next is the same.
+        set_seed(axis_seed(self.seed, "strategy"))
 
     def _base(self, params: Params, seed: int) -> PreTrainedModel:
         return load_base(

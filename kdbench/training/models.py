@@ -35,6 +35,8 @@ _DROPOUTS = (
     "classifier_dropout",
     "seq_classif_dropout",
 )
+_WIDTHS = ("intermediate_size", "hidden_dim", "pooler_hidden_size")
+"""What architectures call the widths that grow with the hidden size."""
 
 
 def load_base(
@@ -66,14 +68,19 @@ def build_student(
         UsageError: the base has no such layers, or the width does not fit its attention heads.
     """
     kept = kept_layers(params.layers, base.config.num_hidden_layers)
-    if params.init == "random" or params.hidden_size not in (None, base.config.hidden_size):
-        return _random_student(base.config, len(kept), params.hidden_size, kind, seed)
+    if starts_fresh(params, base.config):
+        return _random_student(base.config, kept, params.hidden_size, kind, seed)
     student = base
     if params.init == "teacher":
         if teacher is None:
             raise ValueError("a student that starts from the teacher needs one")
         student.load_state_dict(teacher.state_dict())
     return keep_layers(student, kept)
+
+
+def starts_fresh(params: StudentParams, base: PretrainedConfig) -> bool:
+    """Return whether the student that `params` describes copies no weights, from the teacher or the base."""
+    return params.init == "random" or params.hidden_size not in (None, base.hidden_size)
 
 
 def kept_layers(layers: int | tuple[int, ...], depth: int) -> tuple[int, ...]:
@@ -100,8 +107,14 @@ def keep_layers(model: PreTrainedModel, kept: Sequence[int]) -> PreTrainedModel:
     layers = list(stack)
     del stack[:]
     stack.extend(layers[i] for i in kept)
-    model.config.num_hidden_layers = len(kept)
+    _keep_in_config(model.config, kept)
     return model
+
+
+def _keep_in_config(config: PretrainedConfig, kept: Sequence[int]) -> None:
+    config.num_hidden_layers = len(kept)
+    if getattr(config, "layer_types", None):  # local or global attention, layer by layer
+        config.layer_types = [config.layer_types[i] for i in kept]
 
 
 def _layer_stack(model: PreTrainedModel) -> nn.ModuleList:
@@ -117,17 +130,19 @@ def _layer_stack(model: PreTrainedModel) -> nn.ModuleList:
 
 
 def _random_student(
-    base: PretrainedConfig, depth: int, width: int | None, kind: TaskKind, seed: int
+    base: PretrainedConfig, kept: Sequence[int], width: int | None, kind: TaskKind, seed: int
 ) -> PreTrainedModel:
     config = copy.deepcopy(base)
-    config.num_hidden_layers = depth
+    _keep_in_config(config, kept)
     if width is not None:
         if width % config.num_attention_heads:
             raise UsageError(
                 f"hidden_size={width} does not divide among the base's {config.num_attention_heads} attention heads; "
                 f"take a multiple of {config.num_attention_heads}"
             )
-        config.intermediate_size = config.intermediate_size * width // config.hidden_size
+        for name in _WIDTHS:
+            if getattr(config, name, None) is not None:
+                setattr(config, name, getattr(config, name) * width // config.hidden_size)
         config.hidden_size = width
     torch.manual_seed(seed)
     model: PreTrainedModel = AUTO_CLASSES[kind].from_config(config)

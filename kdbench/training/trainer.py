@@ -129,7 +129,7 @@ def train(
         teacher_outputs=teacher_outputs,
         sampler=LengthGroupedSampler(rows["length"], schedule.batch_size, schedule.data_seed),
     )
-    trainer.remove_callback(PrinterCallback)  # what there is to tell, `report` is told
+    trainer.remove_callback(PrinterCallback)  # `report` tells what there is to tell
     started = time.perf_counter()
     trainer.train()
     trainer.accelerator.unwrap_model(trainer.model_wrapped, keep_fp32_wrapper=False)

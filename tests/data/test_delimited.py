@@ -37,7 +37,9 @@ def test_without_quoting_a_quote_is_a_character(write):
 def test_columns_may_be_named_where_a_file_does_not(write):
     path = write("gj04\t1\t\tHe left.\n", "train.tsv")
     names = ("source", "label", "star", "sentence")
-    assert values(path, ("sentence", "label"), delimiter="\t", quoted=False, names=names) == [("He left.", "1")]
+    assert values(path, ("sentence", "label"), delimiter="\t", quoted=False, names=names) == [
+        ("He left.", "1")
+    ]
 
 
 @pytest.mark.parametrize(

@@ -89,14 +89,16 @@ def test_an_index_that_cannot_be_reached_is_an_error_of_one_line(source, tmp_pat
     for name in ("PIP_NO_INDEX", "PIP_FIND_LINKS"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
-    with pytest.raises(UsageError, match=r"offers no corpus-demo==1\.0: it cannot be reached, .*pip config list"):
+    with pytest.raises(
+        UsageError, match=r"offers no corpus-demo==1\.0: it cannot be reached, .*pip config list"
+    ):
         fetch_package(source, tmp_path)
 
 
 def test_a_python_without_pip_is_told_how_to_get_it(source, tmp_path, monkeypatch):
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "bare")], check=True)
     monkeypatch.setattr(sys, "executable", str(tmp_path / "bare" / "bin" / "python"))
-    with pytest.raises(UsageError, match="which this Python lacks; run: .* -m ensurepip"):
+    with pytest.raises(UsageError, match=r"which this Python lacks; run: .* -m ensurepip"):
         fetch_package(source, tmp_path / "cache")
 
 

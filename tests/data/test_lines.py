@@ -50,7 +50,7 @@ def test_a_zip_archive_is_refused_with_a_remedy(tmp_path):
 
 def test_a_byte_that_is_not_utf8_is_named_with_its_line_and_place(tmp_path):
     path = tmp_path / "a.csv"
-    path.write_bytes("fine\nsch".encode() + b"\xf6n\n")
+    path.write_bytes(b"fine\nsch" + b"\xf6n\n")
     with pytest.raises(UsageError, match=r"a\.csv, line 2: byte 4 \(0xf6\) is not UTF-8"):
         lines_of(path)
 
@@ -58,7 +58,7 @@ def test_a_byte_that_is_not_utf8_is_named_with_its_line_and_place(tmp_path):
 def test_utf16_is_refused(tmp_path):
     path = tmp_path / "a.csv"
     path.write_bytes("text,label\n".encode("utf-16"))
-    with pytest.raises(UsageError, match="line 1: byte 1 .* save the file as UTF-8"):
+    with pytest.raises(UsageError, match=r"line 1: byte 1 .* save the file as UTF-8"):
         lines_of(path)
 
 

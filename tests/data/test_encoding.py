@@ -1,0 +1,162 @@
+import numpy as np
+import pytest
+from toytasks import ToyTask, settings_in
+from transformers import AutoTokenizer, RobertaTokenizerFast
+
+from kdbench.data import default_cache_dir, fetch_base_model, load_task
+from kdbench.data.encoding import IGNORED, Encoder
+from kdbench.data.tables import read_table
+from kdbench.kinds import TaskKind
+
+TAGS = ("O", "B-PER", "I-PER")
+
+
+@pytest.fixture(scope="module")
+def bert():
+    return AutoTokenizer.from_pretrained(fetch_base_model(default_cache_dir()))
+
+
+@pytest.fixture(scope="module")
+def roberta(tmp_path_factory):
+    """A byte-level tokenizer that knows little more than bytes."""
+    from tokenizers import ByteLevelBPETokenizer
+
+    trained = ByteLevelBPETokenizer()
+    trained.train_from_iterator(
+        ["a word and a word"] * 9, vocab_size=270, special_tokens=["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    )
+    folder = tmp_path_factory.mktemp("roberta")
+    trained.save_model(str(folder))
+    return RobertaTokenizerFast.from_pretrained(folder)
+
+
+@pytest.fixture
+def encode(tmp_path):
+    def encode(tokenizer, rows, kind, labels=(), max_length=128):
+        task = ToyTask({"train": rows, "test": rows}, kind, labels)
+        data = load_task(task, settings_in(tmp_path))
+        encoder = Encoder(data.task, tokenizer, max_length)
+        counts = encoder.write(data.splits["train"], tmp_path / "train.arrow")
+        return read_table(tmp_path / "train.arrow"), counts
+
+    return encode
+
+
+def sentence(words, tags):
+    return {"words": words.split(), "tags": tags.split()}
+
+
+def test_texts_are_encoded_as_the_tokenizer_does_with_labels_by_their_order(encode, bert):
+    rows = [{"text": "A fine film.", "label": "yes"}, {"text": "Unwatchable!", "label": "no"}]
+    encoded, counts = encode(bert, rows, TaskKind.SEQUENCE_CLASSIFICATION, ("no", "yes"))
+    assert encoded["input_ids"][:] == bert([row["text"] for row in rows])["input_ids"]
+    assert encoded["labels"][:] == [1, 0]
+    assert (encoded["id"][:], encoded["example"][:]) == ([0, 1], [0, 1])
+    assert encoded["length"][:] == [len(ids) for ids in encoded["input_ids"]]
+    assert "attention_mask" not in encoded.column_names
+    assert (counts.examples, counts.too_long, counts.unknown) == (2, 0, 0)
+
+
+def test_long_texts_are_truncated_and_counted(encode, bert):
+    rows = [{"text": "word " * n, "label": label} for n, label in ((6, "no"), (7, "yes"), (500, "no"))]
+    encoded, counts = encode(bert, rows, TaskKind.SEQUENCE_CLASSIFICATION, ("no", "yes"), max_length=8)
+    assert encoded["length"][:] == [8, 8, 8]
+    assert counts.too_long == 2
+
+
+def test_of_a_long_pair_both_texts_stay(encode, bert):
+    rows = [
+        {"text": "one " * 50, "text_pair": "two " * 50, "label": 1.25},
+        {"text": "a", "text_pair": "b", "label": 0},
+    ]
+    encoded, counts = encode(bert, rows, TaskKind.SEQUENCE_REGRESSION, max_length=11)
+    types = encoded["token_type_ids"][0]
+    assert (types.count(0), types.count(1)) == (6, 5)
+    assert encoded["labels"][:] == [1.25, 0.0]
+    assert counts.too_long == 1
+
+
+def test_no_row_is_longer_than_the_model_takes(encode, bert):
+    assert bert.model_max_length == 512
+    rows = [{"text": "word " * 600, "label": "no"}, {"text": "b", "label": "yes"}]
+    encoded, _ = encode(bert, rows, TaskKind.SEQUENCE_CLASSIFICATION, ("no", "yes"), max_length=4_000)
+    assert max(encoded["length"][:]) == 512
+
+
+def test_unknown_pieces_are_counted(encode, bert):
+    rows = [{"text": "a 𒀀 b", "label": "no"}, {"text": "plain", "label": "yes"}]
+    _, counts = encode(bert, rows, TaskKind.SEQUENCE_CLASSIFICATION, ("no", "yes"))
+    assert (counts.unknown, counts.pieces) == (1, 8)
+
+
+def test_a_word_counts_at_its_first_piece(encode, bert):
+    encoded, _ = encode(
+        bert, [sentence("Blackburn unwatchable", "B-PER O")], TaskKind.TOKEN_CLASSIFICATION, TAGS
+    )
+    pieces = bert.convert_ids_to_tokens(encoded["input_ids"][0])
+    assert pieces == ["[CLS]", "blackburn", "un", "##watch", "##able", "[SEP]"]
+    assert encoded["labels"][0] == [IGNORED, 1, 0, IGNORED, IGNORED, IGNORED]
+
+
+def test_a_word_that_the_tokenizer_drops_is_scored_all_the_same(encode, bert):
+    row = {"words": ["Go", "\ufe0f", "Anna", "\u200d"], "tags": ["O", "O", "B-PER", "O"]}
+    encoded, _ = encode(bert, [row], TaskKind.TOKEN_CLASSIFICATION, TAGS)
+    assert [label for label in encoded["labels"][0] if label != IGNORED] == [0, 0, 1, 0]
+
+
+def test_long_sentences_are_split_between_words_and_lose_none(encode, bert):
+    words = ["unwatchable", "Anna", "word"] * 40
+    tags = ["O", "B-PER", "O"] * 40
+    rows = [{"words": words, "tags": tags}, sentence("short Anna", "O B-PER")]
+    encoded, counts = encode(bert, rows, TaskKind.TOKEN_CLASSIFICATION, TAGS, max_length=16)
+    assert max(encoded["length"][:]) <= 16
+    assert encoded["id"][:] == list(range(len(encoded)))
+    assert (counts.examples, counts.too_long) == (2, 1)
+    first = [row for row in encoded if row["example"] == 0]
+    assert len(first) > 1
+    assert [label for row in first for label in row["labels"] if label != IGNORED] == [0, 1, 0] * 40
+    whole = [piece for row in first for piece in row["input_ids"][1:-1]]
+    assert whole == bert(words, is_split_into_words=True)["input_ids"][1:-1]
+
+
+def test_a_word_of_more_pieces_than_fit_keeps_its_first_ones(encode, bert):
+    row = {"words": ["Anna", "ab" * 45, "left"], "tags": ["B-PER", "I-PER", "O"]}
+    encoded, _ = encode(bert, [row], TaskKind.TOKEN_CLASSIFICATION, TAGS, max_length=8)
+    assert max(encoded["length"][:]) == 8
+    assert [label for row in encoded for label in row["labels"] if label != IGNORED] == [1, 2, 0]
+
+
+def test_a_byte_level_tokenizer_reads_words_as_after_a_space(encode, roberta):
+    encoded, _ = encode(roberta, [sentence("a word", "O B-PER")], TaskKind.TOKEN_CLASSIFICATION, TAGS)
+    tokens = roberta.convert_ids_to_tokens(encoded["input_ids"][0])
+    assert "".join(tokens[1:-1]) == "ĠaĠword"
+    assert [label for label in encoded["labels"][0] if label != IGNORED] == [0, 1]
+    assert "token_type_ids" not in encoded.column_names
+    assert roberta.tokenize("a") == ["a"], "the caller's tokenizer is left as it was"
+
+
+def test_the_key_follows_the_tokenizer_and_the_length_but_not_earlier_calls(bert, roberta):
+    task = ToyTask({})
+
+    def key(tokenizer, max_length=64):
+        return Encoder(task, tokenizer, max_length).key
+
+    before = key(bert)
+    bert(["some text"], truncation=True, max_length=5, padding="max_length")
+    assert key(bert) == before
+    assert len({before, key(bert, 65), key(roberta)}) == 3
+    changed = AutoTokenizer.from_pretrained(fetch_base_model(default_cache_dir()), do_lower_case=False)
+    assert key(changed) != before
+
+
+def test_labels_of_another_order_make_another_key(bert):
+    turned = ToyTask({}, labels=("yes", "no"))
+    assert Encoder(ToyTask({}), bert, 64).key != Encoder(turned, bert, 64).key
+
+
+def test_rows_across_batches_keep_their_order(encode, bert):
+    rows = [{"text": str(i), "label": ("no", "yes")[i % 2]} for i in range(4_500)]
+    encoded, _ = encode(bert, rows, TaskKind.SEQUENCE_CLASSIFICATION, ("no", "yes"))
+    assert encoded["example"][:] == list(range(4_500))
+    assert np.array_equal(encoded["labels"][:], np.arange(4_500) % 2)
+    assert bert.decode(encoded["input_ids"][4_321], skip_special_tokens=True) == "4321"

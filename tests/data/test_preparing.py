@@ -1,0 +1,98 @@
+import pickle
+
+import pytest
+from toytasks import ToyTask, labelled, settings_in
+from transformers import AutoTokenizer
+
+from kdbench.budgets import BUDGETS
+from kdbench.data import default_cache_dir, fetch_base_model, load_task, prepare
+from kdbench.kinds import TaskKind
+
+BUDGET = BUDGETS["smoke"].model_copy(
+    update={"train_examples": 20, "validation_examples": 10, "scored_examples": 8, "max_length": 16}
+)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return AutoTokenizer.from_pretrained(fetch_base_model(default_cache_dir()))
+
+
+@pytest.fixture
+def prepared(tmp_path, tokenizer):
+    def prepared(task, budget=BUDGET):
+        settings = settings_in(tmp_path)
+        return prepare(load_task(task, settings), budget, tokenizer, settings.cache_dir)
+
+    return prepared
+
+
+def texts(rows, tokenizer):
+    return [tokenizer.decode(ids, skip_special_tokens=True) for ids in rows["input_ids"]]
+
+
+def test_a_task_is_cut_to_its_budget_and_rows_keep_their_numbers(prepared, tokenizer):
+    task = ToyTask({"train": labelled(100), "test": labelled(30, 100)})
+    ready = prepared(task)
+    assert (ready.train_examples, ready.validation_examples, ready.scored_examples) == (20, 10, 8)
+    assert (len(ready.train), len(ready.validation), len(ready.scored), len(ready.unlabelled)) == (
+        20,
+        10,
+        8,
+        70,
+    )
+    for rows, offset in ((ready.train, 0), (ready.validation, 0), (ready.scored, 100), (ready.unlabelled, 0)):
+        assert texts(rows, tokenizer) == [f"sentence number {i + offset}" for i in rows["id"]]
+    shuffled = ready.train.shuffle(seed=1)
+    assert texts(shuffled, tokenizer) == [f"sentence number {i}" for i in shuffled["id"]]
+    assert ready.label_counts == {"no": 10, "yes": 10}
+    assert (ready.validation_split, ready.source) == ("train", "local toy")
+
+
+def test_the_rows_left_out_carry_no_labels(prepared):
+    assert (
+        "labels"
+        not in prepared(ToyTask({"train": labelled(100), "test": labelled(4)})).unlabelled.column_names
+    )
+
+
+def test_the_second_time_gives_the_same_rows_without_encoding(prepared, tmp_path):
+    task = ToyTask({"train": labelled(100), "test": labelled(30, 100)})
+    first = prepared(task)
+    [folder] = [path for path in (tmp_path / "cache" / "encoded").iterdir() if path.is_dir()]
+    written = (folder / "train.arrow").stat().st_mtime_ns
+    second = prepared(task)
+    assert second.train[:] == first.train[:]
+    assert (folder / "train.arrow").stat().st_mtime_ns == written
+
+
+def test_every_row_of_a_chosen_sentence_comes_along(prepared):
+    rows = [{"words": ["Anna"] * 40, "tags": ["B-PER"] + ["O"] * 39} for _ in range(30)]
+    ready = prepared(
+        ToyTask({"train": rows, "test": rows}, TaskKind.TOKEN_CLASSIFICATION, ("O", "B-PER", "I-PER"))
+    )
+    # 14 words fit beside the two special pieces, so 40 make three rows.
+    assert (ready.scored_examples, len(ready.scored)) == (8, 24)
+    assert ready.too_long_share == 1
+    assert ready.label_counts == {"O": 39 * 20, "B-PER": 20, "I-PER": 0}
+    assert ready.duplicates == 30
+
+
+def test_shares_are_of_all_examples_and_pieces(prepared):
+    train = [*labelled(90), *[{"text": "long " * 50, "label": "no"}] * 10]
+    ready = prepared(ToyTask({"train": train, "test": [{"text": "𒀀", "label": "no"}] * 100}))
+    assert ready.too_long_share == 10 / 200
+    pieces = 90 * 5 + 10 * 16 + 100 * 3
+    assert ready.unknown_share == pytest.approx(100 / pieces)
+
+
+def test_regression_has_no_label_counts(prepared):
+    rows = [{"text": f"number {i}", "label": i / 10} for i in range(60)]
+    ready = prepared(ToyTask({"train": rows, "test": rows[:8]}, TaskKind.SEQUENCE_REGRESSION, ()))
+    assert ready.label_counts == {}
+    assert ready.scored["labels"][:] == [i / 10 for i in range(8)]
+
+
+def test_a_prepared_task_travels_to_another_process(prepared):
+    ready = prepared(ToyTask({"train": labelled(100), "test": labelled(30, 100)}))
+    assert pickle.loads(pickle.dumps(ready)).train[:] == ready.train[:]

@@ -1,0 +1,117 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from toytasks import ToyTask, labelled, settings_in
+
+from kdbench.budgets import BUDGETS
+from kdbench.data import load_task
+from kdbench.data.splitting import choose, hold_out, numbered, strata_of, stratified_order
+from kdbench.errors import UsageError
+from kdbench.kinds import TaskKind
+
+
+def budget(**changes):
+    return BUDGETS["smoke"].model_copy(update={"train_examples": None, "scored_examples": None, **changes})
+
+
+@pytest.fixture
+def load(tmp_path):
+    def load(scored_split="test", **splits):
+        return load_task(ToyTask(splits, scored_split=scored_split), settings_in(tmp_path))
+
+    return load
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=200))
+def test_every_prefix_and_suffix_of_the_order_holds_each_stratum_in_its_share(strata):
+    strata = np.array(strata)
+    order = stratified_order(strata)
+    assert sorted(order) == list(range(len(strata)))
+    for ordered in (strata[order], strata[order][::-1]):
+        for value, size in zip(*np.unique(strata, return_counts=True), strict=True):
+            found = np.cumsum(ordered == value)
+            expected = np.arange(1, len(strata) + 1) * size / len(strata)
+            # Each of the up to four strata is rounded, so a prefix is off by no more than their number.
+            assert np.abs(found - expected).max() < 4
+
+
+def test_the_members_of_a_stratum_are_drawn_at_random():
+    drawn = stratified_order(np.zeros(1000, dtype=np.int64))[:500]
+    assert 200 < np.sum(drawn < 500) < 300
+
+
+def test_strata_are_labels_deciles_and_first_entities():
+    labels = strata_of(TaskKind.SEQUENCE_CLASSIFICATION, ["a", "b", "a"])
+    assert labels.tolist() == [0, 1, 0]
+    deciles = strata_of(TaskKind.SEQUENCE_REGRESSION, np.linspace(0, 5, 100))
+    assert np.bincount(deciles).tolist() == [10] * 10
+    tags = [["O", "B-PER"], ["O"], ["B-LOC", "B-PER"], ["B-PER", "I-PER"]]
+    assert strata_of(TaskKind.TOKEN_CLASSIFICATION, tags).tolist() == [0, 1, 2, 0]
+
+
+def test_equal_numbers_do_not_break_the_deciles():
+    assert set(strata_of(TaskKind.SEQUENCE_REGRESSION, [0.0] * 50).tolist()) == {0}
+
+
+def test_validation_comes_out_of_train_and_shares_no_example_with_it(load):
+    choice = choose(load(train=labelled(100), test=labelled(20, 100)), budget(validation_examples=10))
+    assert choice.validation_split == "train"
+    assert len(choice.validation) == 10
+    assert sorted([*choice.validation, *choice.train]) == list(range(100))
+    assert sum(choice.validation % 2) == 5
+    assert choice.scored.tolist() == list(range(20))
+
+
+def test_validation_takes_at_most_a_fifth_of_train(load):
+    choice = choose(load(train=labelled(42), test=labelled(2)), budget(validation_examples=1000))
+    assert (len(choice.validation), len(choice.train)) == (8, 34)
+
+
+def test_a_validation_split_of_the_datas_own_is_used_and_train_stays_whole(load):
+    data = load(train=labelled(40), validation=labelled(30, 40), test=labelled(8, 70))
+    choice = choose(data, budget(validation_examples=20))
+    assert (choice.validation_split, len(choice.validation), len(choice.train)) == ("validation", 20, 40)
+
+
+def test_a_validation_split_that_is_scored_tunes_nothing(load):
+    data = load("validation", train=labelled(40), validation=labelled(10, 40))
+    choice = choose(data, budget(validation_examples=4))
+    assert (choice.validation_split, len(choice.scored)) == ("train", 10)
+    assert not set(choice.validation) & set(choice.train)
+
+
+def test_smaller_budgets_draw_from_the_examples_of_larger_ones(load):
+    data = load(train=labelled(1000), test=labelled(400, 1000))
+    small = choose(data, budget(train_examples=50, validation_examples=10, scored_examples=30))
+    large = choose(data, budget(train_examples=200, validation_examples=100, scored_examples=200))
+    assert set(small.train) < set(large.train)
+    assert set(small.validation) < set(large.validation)
+    assert set(small.scored) < set(large.scored)
+    assert (len(small.train), len(small.unlabelled)) == (50, 940)
+    assert sum(small.train % 2) == 25
+    assert not set(small.train) & set(small.unlabelled)
+
+
+def test_groups_never_stand_on_both_sides(load):
+    rows = [{**row, "group": f"film {i // 7}"} for i, row in enumerate(labelled(210))]
+    choice = choose(load(train=rows, test=labelled(4, group="x")), budget(validation_examples=30))
+    assert len(choice.validation) == 30
+    assert not {i // 7 for i in choice.validation} & {i // 7 for i in choice.train}
+    # What a held-out group has beyond the 30 trains nothing either.
+    assert 210 - len(choice.train) == 35
+
+
+def test_too_few_groups_or_examples_for_a_validation_part_are_an_error(load):
+    rows = [{**row, "group": f"half {i // 20}"} for i, row in enumerate(labelled(40))]
+    with pytest.raises(UsageError, match="no validation part can be split off its 40 training examples"):
+        choose(load(train=rows, test=labelled(2, group="x")), budget())
+    with pytest.raises(UsageError, match="its 4 training examples"):
+        choose(load(train=labelled(4), test=labelled(2)), budget())
+
+
+def test_held_out_groups_pass_over_one_that_is_too_large():
+    groups = numbered(["large"] * 80 + [f"small {i}" for i in range(20)])
+    held = hold_out(np.arange(100), groups, 15, 20)
+    assert held[:80].sum() == 0
+    assert held.sum() == 15

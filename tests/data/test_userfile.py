@@ -1,0 +1,238 @@
+import csv
+import json
+from collections import Counter
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from datasets import ClassLabel, Dataset, Features, Value
+
+from kdbench.data import DataSettings, load_task
+from kdbench.data.userfile import HELD_OUT, UserTask
+from kdbench.data.usertable import TaskTable
+from kdbench.errors import UsageError
+
+TICKETS = [
+    {"body": f"ticket {i} says hello", "queue": ("sales", "support", "spam")[i % 3]} for i in range(60)
+]
+
+
+@pytest.fixture
+def task(tmp_path):
+    """Return what makes a task of a table, its files in the test's folder."""
+
+    def task(**table):
+        return UserTask("tickets", TaskTable(**table), tmp_path, tmp_path / "cache")
+
+    return task
+
+
+@pytest.fixture
+def load(task, tmp_path):
+    def load(**table):
+        return load_task(task(**table), DataSettings(cache_dir=tmp_path / "cache"))
+
+    return load
+
+
+def write_csv(path, rows, delimiter=","):
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0].keys(), delimiter=delimiter)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def write_jsonl(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def test_one_csv_gives_classes_and_a_held_out_fifth(load, tmp_path):
+    write_csv(tmp_path / "tickets.csv", TICKETS)
+    data = load(train="tickets.csv", text="body", label="queue", metric="macro-f1")
+    assert (data.task.labels, data.task.metric) == (("sales", "spam", "support"), "macro-f1")
+    assert (data.task.scored_split, data.source) == (HELD_OUT, "file tickets.csv")
+    assert {name: len(rows) for name, rows in data.splits.items()} == {HELD_OUT: 12, "train": 48}
+    assert Counter(data.splits[HELD_OUT]["label"]) == {"sales": 4, "support": 4, "spam": 4}
+    texts = [*data.splits["train"]["text"], *data.splits[HELD_OUT]["text"]]
+    assert sorted(texts) == sorted(row["body"] for row in TICKETS)
+
+
+def test_the_same_rows_in_another_format_are_the_same_data(load, tmp_path):
+    write_csv(tmp_path / "a.csv", TICKETS)
+    write_csv(tmp_path / "a.tsv", TICKETS, "\t")
+    write_jsonl(tmp_path / "a.jsonl", TICKETS)
+    pq.write_table(pa.Table.from_pylist(TICKETS), tmp_path / "a.parquet")
+    names = ("a.csv", "a.tsv", "a.jsonl", "a.parquet")
+    assert len({load(train=name, text="body", label="queue").fingerprint for name in names}) == 1
+
+
+def test_no_group_stands_on_both_sides_of_the_held_out_split(load, tmp_path):
+    write_csv(tmp_path / "a.csv", [{**row, "customer": i // 4} for i, row in enumerate(TICKETS)])
+    data = load(train="a.csv", text="body", label="queue", group="customer")
+    train, held = set(data.splits["train"]["group"]), set(data.splits[HELD_OUT]["group"])
+    assert not train & held
+    assert len(data.splits[HELD_OUT]) == 12
+
+
+def test_files_of_the_users_own_for_every_split(load, tmp_path):
+    for name, rows in (("train", TICKETS[:40]), ("dev", TICKETS[40:50]), ("test", TICKETS[50:])):
+        write_jsonl(tmp_path / f"{name}.jsonl", rows)
+    data = load(train="train.jsonl", validation="dev.jsonl", test="test.jsonl", text="body", label="queue")
+    assert {name: len(rows) for name, rows in data.splits.items()} == {
+        "test": 10,
+        "train": 40,
+        "validation": 10,
+    }
+    assert data.task.scored_split == "test"
+
+
+def test_a_pair_and_a_regression(load, tmp_path):
+    rows = [{"title": f"t {i}", "body": f"b {i}", "score": i / 2} for i in range(20)]
+    write_csv(tmp_path / "a.csv", rows)
+    data = load(kind="sequence-regression", train="a.csv", text=("title", "body"), label="score")
+    assert data.splits["train"].column_names == ["text", "text_pair", "label"]
+    assert data.task.labels == ()
+    assert sorted([*data.splits["train"]["label"], *data.splits[HELD_OUT]["label"]]) == [
+        i / 2 for i in range(20)
+    ]
+
+
+def test_whole_numbers_and_truth_values_are_classes(load, tmp_path):
+    write_jsonl(
+        tmp_path / "a.jsonl", [{"text": f"t {i}", "label": i % 2, "ok": i % 3 == 0} for i in range(20)]
+    )
+    assert load(train="a.jsonl").task.labels == ("0", "1")
+    assert load(train="a.jsonl", label="ok").task.labels == ("false", "true")
+
+
+def test_listed_classes_keep_their_order(load, tmp_path):
+    write_csv(tmp_path / "a.csv", TICKETS)
+    names = ("support", "spam", "sales", "other")
+    assert load(train="a.csv", text="body", label="queue", labels=names).task.labels == names
+
+
+@pytest.mark.parametrize("scheme", ["BIOES", "BILOU", "IOB1"])
+def test_tags_of_any_scheme_from_column_files_and_json_lines(load, tmp_path, scheme):
+    tags = {
+        "BIOES": ["B-PER", "E-PER", "S-LOC"],
+        "BILOU": ["B-PER", "L-PER", "U-LOC"],
+        "IOB1": ["I-PER", "I-PER", "I-LOC"],
+    }
+    rows = [{"tokens": [f"Anna{i}", "Smith", "Rome"], "tags": tags[scheme]} for i in range(10)]
+    write_jsonl(tmp_path / "a.jsonl", rows)
+    lines = ["\n".join(f"{w} {t}" for w, t in zip(row["tokens"], row["tags"], strict=True)) for row in rows]
+    (tmp_path / "a.conll").write_text("\n\n".join(lines))
+    json_lines = load(kind="token-classification", train="a.jsonl")
+    assert json_lines.task.labels == ("O", "B-LOC", "I-LOC", "B-PER", "I-PER")
+    assert json_lines.splits[HELD_OUT]["tags"][0] == ["B-PER", "I-PER", "B-LOC"]
+    assert load(kind="token-classification", train="a.conll").fingerprint == json_lines.fingerprint
+
+
+def test_a_hub_data_set_by_the_same_table(load, tmp_path, monkeypatch):
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "library")
+    features = Features({"text": Value("string"), "label": ClassLabel(names=["World", "Sports"])})
+    for split, offset in (("train", 0), ("test", 100)):
+        rows = [{"text": f"news {i + offset}", "label": i % 2} for i in range(20)]
+        Dataset.from_list(rows, features=features).to_parquet(tmp_path / "news" / f"{split}.parquet")
+    data = load(dataset=str(tmp_path / "news"), test="test")
+    assert data.task.labels == ("Sports", "World")
+    assert data.splits["test"][1] == {"text": "news 101", "label": "Sports"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("body,queue\na,x\nb,\n", r"a\.csv, line 3: the label in column 'queue' is empty"),
+        ("body,queue\na,x\n  ,y\n", r"a\.csv, line 3: the text is empty"),
+        (
+            "body,queue\na,0.5\nb,1.5\n",
+            r"a\.csv, line 2: the label 0\.5 is a decimal number where a class is meant",
+        ),
+        (
+            "body,queue\n" + "a,x\n" * 20,
+            "column 'queue' of train holds one class only, 'x'; a classifier needs two",
+        ),
+        ("body,queue\na,x\nb,y\n", "of its 2 examples no fifth .* can be held out"),
+        ("text,queue\na,x\n", "has no column 'body', only 'text', 'queue'"),
+        (
+            "body,queue\n" + "".join(f"a,{i}\n" for i in range(2000)),
+            "line 1002: .* more than 1,000 different values",
+        ),
+    ],
+)
+def test_a_bad_csv_is_told_with_its_line_and_leaves_nothing_half_built(load, tmp_path, text, message):
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(UsageError, match=message):
+        load(train="a.csv", text="body", label="queue")
+    kept = tmp_path / "cache" / "data"
+    assert not kept.exists() or not [path for path in kept.iterdir() if path.is_dir()]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"tokens": ["a", "b"], "tags": ["O"]}, "line 3: the sentence has 2 words but 1 tags"),
+        ({"tokens": ["a", "b"], "tags": ["O", "I-PER"]}, "line 3: word 2: 'I-PER' continues no entity"),
+        ({"tokens": [], "tags": []}, "line 3: the sentence has no words"),
+        ({"tokens": ["a"], "tags": [1]}, "line 3: 'tags' is no list of tags"),
+        ({"tokens": ["a", 5], "tags": ["O", "O"]}, "line 3: the word 5 is empty, too long or no string"),
+    ],
+)
+def test_a_bad_sentence_is_told_with_its_line(load, tmp_path, row, message):
+    good = {"tokens": ["Anna", "left"], "tags": ["B-PER", "O"]}
+    write_jsonl(tmp_path / "a.jsonl", [good, good, row, *[good] * 10])
+    with pytest.raises(UsageError, match=rf"a\.jsonl, {message}"):
+        load(kind="token-classification", train="a.jsonl")
+
+
+def test_a_column_file_without_an_entity_is_refused(task, tmp_path):
+    (tmp_path / "a.conll").write_text("so O\n\nit O\n")
+    with pytest.raises(UsageError, match="train has no entity at all; check the column of the tags"):
+        assert task(kind="token-classification", train="a.conll").labels
+
+
+def test_a_label_of_the_test_file_that_train_never_has_is_told_with_its_line(load, tmp_path):
+    write_csv(tmp_path / "a.csv", TICKETS)
+    write_csv(tmp_path / "b.csv", [*TICKETS[:2], {"body": "x", "queue": "refunds"}])
+    with pytest.raises(UsageError, match=r"b\.csv, line 4: the label 'refunds' is none of the task's"):
+        load(train="a.csv", test="b.csv", text="body", label="queue")
+
+
+def test_a_regression_label_that_is_no_number_is_told_with_its_line(load, tmp_path):
+    write_csv(tmp_path / "a.csv", TICKETS)
+    with pytest.raises(UsageError, match=r"a\.csv, line 2: the label 'sales' in column 'queue' is no number"):
+        load(kind="sequence-regression", train="a.csv", text="body", label="queue")
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"train": "none.csv"}, r"none\.csv does not exist; correct the path"),
+        ({"train": "."}, "is a folder|is read from"),
+        (
+            {"train": "a.xlsx"},
+            r"a\.xlsx: a sequence-classification task is read from \.jsonl, \.parquet, \.csv, \.tsv",
+        ),
+        (
+            {"train": "a.csv", "kind": "token-classification"},
+            r"is read from \.jsonl, \.parquet, \.conll files",
+        ),
+        ({"train": "a.conll", "kind": "token-classification", "text": "word"}, "has no names of columns"),
+    ],
+)
+def test_a_file_that_cannot_be_read_so_is_named_with_a_remedy(task, tmp_path, table, message):
+    for name in ("a.xlsx", "a.csv", "a.conll"):
+        (tmp_path / name).write_text("text,label\n")
+    with pytest.raises(UsageError, match=message):
+        assert task(**table).labels
+
+
+def test_classes_are_looked_for_once(task, tmp_path):
+    write_csv(tmp_path / "a.csv", TICKETS)
+    table = {"train": "a.csv", "text": "body", "label": "queue"}
+    assert task(**table).labels == ("sales", "spam", "support")
+    [kept] = [path for path in (tmp_path / "cache" / "labels").iterdir() if path.is_dir()]
+    (kept / "names.json").write_text('["kept"]')
+    assert task(**table).labels == ("kept",)
+    write_csv(tmp_path / "a.csv", TICKETS[1:])
+    assert task(**table).labels == ("sales", "spam", "support")

@@ -1,0 +1,218 @@
+import json
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file, save_file
+from sklearn.metrics import accuracy_score
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from kdbench.cell import CellOrder, score_cell, train_cell
+from kdbench.errors import KdbenchError
+from kdbench.predictions import Predictions
+from kdbench.records import RecordStore, Status
+from kdbench.results import CellFiles
+from kdbench.spec import parse_spec
+
+KEY = "0123456789abcdef0123"
+
+
+def no_report(*progress):
+    pass
+
+
+def order_of(config, spec, task="toy-sentiment", seed=0, key=KEY):
+    return CellOrder(config=config, spec=parse_spec(spec), task=task, seed=seed, key=key).model_dump_json()
+
+
+@pytest.fixture
+def finish(make_config):
+    """Run both stages of one cell; return its record and its files."""
+    config = make_config()
+
+    def run(spec, task="toy-sentiment", seed=0, key=KEY):
+        order = order_of(config, spec, task, seed, key)
+        train_cell(order, no_report)
+        score_cell(order, no_report)
+        return RecordStore(config.results).get(key), CellFiles(config.results, key)
+
+    return run
+
+
+def test_a_record_says_what_ran(finish):
+    record, _ = finish("vanilla-kd[layers=2,temperature=4.0]", seed=3)
+    assert (record.key, record.status, record.reason, record.seed) == (KEY, Status.OK, None, 3)
+    assert record.strategy.label == "vanilla-kd[layers=2,temperature=4.0]"
+    assert record.strategy.params["alpha"] == 0.7  # a default, told too
+    assert record.strategy.distribution == "kdbench"
+    assert record.strategy.control == "hard-labels[layers=2]"
+    assert (record.task.name, record.task.scored_split) == ("toy-sentiment", "test")
+    assert (record.task.train_examples, record.task.validation_examples, record.task.scored_examples) == (
+        64,
+        16,
+        64,
+    )
+    assert record.model.name == "tiny-bert"
+    assert record.budget.name == "smoke"
+    assert not record.is_teacher
+
+
+@pytest.mark.parametrize("task", ["toy-sentiment", "toy-tags", "toy-score"])
+def test_quality_follows_from_the_predictions_that_were_kept(finish, task):
+    record, files = finish("hard-labels", task)
+    answers = Predictions.load(files.predictions)
+    quality = record.quality
+    if task == "toy-sentiment":
+        expected = accuracy_score(answers.references, answers.logits.argmax(1))
+    elif task == "toy-score":
+        expected = np.corrcoef(answers.references, answers.logits[:, 0])[0, 1]
+    else:
+        expected = quality.metrics["entity-f1"]  # held against other scorers in the metrics' own tests
+    assert quality.score == pytest.approx(expected, abs=1e-6)
+    assert quality.metrics[record.task.metric] == quality.score
+    assert quality.low <= quality.score <= quality.high
+    assert len(answers) == record.task.scored_examples == 64
+
+
+def test_every_metric_of_the_task_is_there(finish):
+    record, _ = finish("hard-labels")
+    assert set(record.quality.metrics) == {"accuracy", "macro-f1"}
+
+
+def test_always_answering_the_most_frequent_training_label_is_scored_beside(finish, make_experiment, tiny_budget):
+    record, _ = finish("hard-labels")
+    smoke = record.budget
+    experiment = make_experiment(budget=smoke)
+    most_frequent = np.bincount(experiment.task.train["labels"]).argmax()
+    share = np.mean(np.array(experiment.task.scored["labels"]) == most_frequent)
+    assert record.task.majority_score == pytest.approx(share)
+
+
+def test_sizes_are_those_of_the_artifact(finish):
+    record, files = finish("lora[r=2]")
+    weights = load_file(files.artifact / "model.safetensors")
+    assert record.size.total_parameters == sum(value.numel() for value in weights.values())
+    tables = sum(value.numel() for name, value in weights.items() if "_embeddings.weight" in name)
+    assert record.size.non_embedding_parameters == record.size.total_parameters - tables
+    assert record.size.trainable_parameters == 4 * 2 * 2 * (32 + 32) + (2 * 32 + 2)
+    on_disk = [path.stat().st_size for path in files.artifact.iterdir()]
+    assert record.size.artifact_bytes == sum(on_disk)
+
+
+def test_all_of_a_student_is_trained_and_less_than_all_of_a_teacher(finish):
+    student, _ = finish("hard-labels[layers=2]", key="student")
+    teacher, _ = finish("finetune", key="teacher")
+    assert student.size.trainable_parameters == student.size.total_parameters
+    layer = 4 * (32 * 32 + 32) + 2 * 32 + (32 * 64 + 64) + (64 * 32 + 32) + 2 * 32
+    assert teacher.size.total_parameters - student.size.total_parameters == 2 * layer
+    assert student.size.artifact_bytes < teacher.size.artifact_bytes
+
+
+def test_costs_are_those_of_the_budget(finish):
+    record, _ = finish("hard-labels[init=base]")
+    cost = record.cost
+    assert (cost.steps, cost.examples) == (6, 48)
+    assert 48 * 4 <= cost.tokens <= 48 * 64
+    assert 0 < cost.train_s < cost.total_s
+    assert cost.teacher_s == 0
+    assert cost.peak_memory_bytes > 50e6
+
+
+def test_the_teachers_row_is_the_teacher_and_bears_its_cost_once(finish):
+    record, _ = finish("finetune")
+    assert record.is_teacher
+    assert record.cost.train_s > 0
+    assert record.cost.teacher_s == 0
+    other, _ = finish("finetune", seed=1, key="other")
+    assert not other.is_teacher
+    distilled, _ = finish("vanilla-kd", key="distilled")
+    assert distilled.cost.teacher_s > record.cost.train_s
+
+
+def test_a_model_that_always_gives_one_answer_is_pointed_out(finish):
+    record, files = finish("lora[learning_rate=1e-9]")
+    answered = set(Predictions.load(files.predictions).predicted.tolist())
+    assert bool(record.warnings) == (len(answered) == 1)
+    constant, _ = finish("hard-labels[hidden_size=2,learning_rate=1e-9]", key="constant")
+    assert len(constant.warnings) == 1
+    assert constant.warnings[0].endswith("to every example")
+
+
+def test_a_trained_model_is_not_trained_again(make_config):
+    config = make_config()
+    train_cell(order_of(config, "hard-labels"), no_report)
+    folder = CellFiles(config.results, KEY).folder
+    written = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    reports = []
+    train_cell(order_of(config, "hard-labels"), lambda *report: reports.append(report))
+    assert reports == []
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == written
+
+
+def test_the_same_seed_gives_the_same_quality_to_the_last_digit(finish):
+    first, files = finish("vanilla-kd", "toy-tags", key="first")
+    again, other = finish("vanilla-kd", "toy-tags", key="again")
+    assert first.quality == again.quality
+    one, two = Predictions.load(files.predictions), Predictions.load(other.predictions)
+    assert np.array_equal(one.logits, two.logits)
+
+
+def test_an_artifact_changed_between_the_stages_gets_no_record(make_config):
+    config = make_config()
+    order = order_of(config, "hard-labels")
+    train_cell(order, no_report)
+    weights = CellFiles(config.results, KEY).artifact / "model.safetensors"
+    changed = load_file(weights)
+    changed["classifier.weight"] += 0.01
+    save_file(changed, weights, metadata={"format": "pt"})
+    with pytest.raises(KdbenchError, match="the saved model is not the trained one.*logits differ by up to"):
+        score_cell(order, no_report)
+    assert RecordStore(config.results).get(KEY) is None
+    assert not CellFiles(config.results, KEY).predictions.exists()
+
+
+def test_an_artifact_that_loses_a_layer_on_the_way_gets_no_record(make_config):
+    config = make_config()
+    order = order_of(config, "hard-labels[layers=2]")
+    train_cell(order, no_report)
+    description = CellFiles(config.results, KEY).artifact / "config.json"
+    settings = json.loads(description.read_text())
+    settings["num_hidden_layers"] = 1
+    description.write_text(json.dumps(settings))
+    with pytest.raises(KdbenchError, match="the saved model is not the trained one"):
+        score_cell(order, no_report)
+
+
+def test_nothing_is_left_of_a_training_that_failed(make_config):
+    config = make_config()
+
+    def interrupted(phase, *progress):
+        if phase == "scoring":  # trained and saved, but not noted as such yet
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_cell(order_of(config, "hard-labels"), interrupted)
+    files = CellFiles(config.results, KEY)
+    assert not files.is_trained()
+    assert list(files.folder.parent.iterdir()) == []
+    train_cell(order_of(config, "hard-labels"), no_report)
+    assert files.is_trained()
+
+
+def test_the_artifact_is_what_transformers_loads_and_answers_as_recorded(finish, make_experiment):
+    record, files = finish("lora")
+    model = AutoModelForSequenceClassification.from_pretrained(files.artifact).eval()
+    tokenizer = AutoTokenizer.from_pretrained(files.artifact)
+    answers = Predictions.load(files.predictions)
+    rows = make_experiment(budget=record.budget).task.scored
+    text = tokenizer.decode(rows[0]["input_ids"], skip_special_tokens=True)
+    logits = model(**tokenizer(text, return_tensors="pt")).logits[0]
+    np.testing.assert_allclose(logits.detach().numpy(), answers.logits[0], atol=1e-5)
+    assert model.config.id2label == {0: "negative", 1: "positive"}
+
+
+def test_probed_examples_reach_from_the_shortest_to_the_longest(finish, make_experiment):
+    record, files = finish("hard-labels", "toy-tags")
+    rows = make_experiment("toy-tags", budget=record.budget).task.scored
+    probed = set(Predictions.load(files.probe).ids.tolist())
+    lengths = dict(zip(rows["example"], rows["length"], strict=True))
+    assert {min(lengths, key=lengths.get), max(lengths, key=lengths.get)} <= probed

@@ -1,0 +1,168 @@
+"""Settings: which source wins, what a file may say, and how a mistake in it is told."""
+
+from pathlib import Path
+
+import pytest
+
+from kdbench.config import load_config, to_toml
+from kdbench.errors import UsageError
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Write a config file and return its path."""
+
+    def write(content, name="kdbench.toml"):
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return write
+
+
+def refused(file, flags=None):
+    """Return the message with which the settings are refused."""
+    with pytest.raises(UsageError) as caught:
+        load_config(file, flags or {})
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_a_flag_beats_the_file_and_the_file_beats_the_default(file):
+    path = file('budget = "smoke"\nseeds = 2\nworkers = 2\n')
+    config = load_config(path, {"seeds": 5, "workers": None, "strategy": []})
+    assert (config.budget, config.seeds, config.workers) == ("smoke", 5, 2)
+    assert config.strategy == ["*"]
+
+
+def test_the_number_of_seeds_is_the_budget_s_unless_it_is_named():
+    assert load_config(None, {"budget": "standard"}).seed_count == 3
+    assert load_config(None, {"budget": "standard", "seeds": 1}).seed_count == 1
+
+
+def test_a_board_s_folder_follows_from_the_budget_unless_it_is_named():
+    assert load_config(None, {"budget": "smoke"}).board_folder == Path("leaderboards/smoke")
+    assert load_config(None, {"board": Path("here")}).board_folder == Path("here")
+
+
+def test_relative_paths_in_a_file_count_from_its_folder_and_those_of_flags_do_not(file, tmp_path):
+    path = file(
+        'results = "out"\nboard = "../boards"\ndata_dir = "/data"\ncache_dir = "cache"\n'
+        '[plugins]\nmodules = ["mine.py", "installed.module"]\n'
+        '[tasks.tickets]\ntrain = "tickets.csv"\ntest = "/data/test.csv"\ntext = "body"\nlabel = "queue"\n'
+    )
+    config = load_config(path, {"board": Path("here")})
+    assert config.results == tmp_path / "out"
+    assert config.board == Path("here")
+    assert config.data_dir == Path("/data")
+    assert config.cache_dir == tmp_path / "cache"
+    assert config.plugins.modules == [str(tmp_path / "mine.py"), "installed.module"]
+    assert (config.tasks["tickets"].train, config.tasks["tickets"].test) == (
+        str(tmp_path / "tickets.csv"),
+        "/data/test.csv",
+    )
+
+
+def test_a_model_in_a_file_is_a_folder_beside_it_where_there_is_one_and_stays_as_written_otherwise(file, tmp_path):
+    (tmp_path / "models" / "tiny").mkdir(parents=True)
+    assert load_config(file('model = "models/tiny"'), {}).model == str(tmp_path / "models" / "tiny")
+    assert load_config(file('model = "./models/tiny"'), {}).model == str(tmp_path / "models" / "tiny")
+    assert load_config(file('model = "google/bert_uncased"'), {}).model == "google/bert_uncased"
+
+
+def test_the_home_folder_may_be_written_as_a_tilde(file, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/anna")
+    assert load_config(file('results = "~/runs"'), {}).results == Path("/home/anna/runs")
+
+
+def test_what_is_printed_gives_the_same_settings_when_read_again(file):
+    given = {
+        "strategy": ["lora[r=16,target=[\"query\"]]", "vanilla-*"],
+        "task": ["sst2"],
+        "budget": "standard",
+        "seeds": 2,
+        "model": "/models/bert",
+        "data_dir": Path("/data"),
+        "results": Path("/runs/results"),
+        "board": Path("/runs/board"),
+        "cache_dir": Path("/runs/cache"),
+        "executor": "inline",
+        "workers": 3,
+        "threads": 1,
+        "timeout": 1.5,
+        "overwrite": "failed",
+        "tasks": {"tickets": {"train": "/data/tickets.csv", "text": ["title", "body"], "label": "queue"}},
+        "plugins": {"modules": ["/plugins/mine.py"]},
+        "grid": {"lora": {"r": [4, 8], "target": [["query"], ["key"]]}},
+    }
+    config = load_config(None, given)
+    assert load_config(file(to_toml(config)), {}) == config
+    assert {name for name in type(config).model_fields if getattr(config, name) is not None} == set(given)
+
+
+def test_the_defaults_survive_the_same_way(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = load_config(None, {})
+    Path("kdbench.toml").write_text(to_toml(config), encoding="utf-8")
+    assert load_config(Path("kdbench.toml"), {}) == config
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_name(file):
+    assert load_config(file(b'\xef\xbb\xbfbudget = "full"\r\n'), {}).budget == "full"
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ('budget = "smoke"\n\nbugdet = "quick"\n', ["line 3", "'bugdet'", "did you mean 'budget'?"]),
+        ('budget = "smok"\n', ["line 1", "unknown budget 'smok'", "did you mean 'smoke'?"]),
+        ("# so\nseeds = 0\n", ["line 2", "seeds", "greater than or equal to 1", "got 0"]),
+        ('seeds = "many"\n', ["line 1", "seeds", "integer", "got 'many'"]),
+        ("timeout = -1\n", ["line 1", "timeout", "greater than 0"]),
+        ('strategy = "lora"\n', ["line 1", "strategy", "list", "got 'lora'"]),
+        ("strategy = []\n", ["line 1", "strategy", "at least 1"]),
+        ('executor = "cloud"\n', ["line 1", "executor", "'process' or 'inline'", "got 'cloud'"]),
+        ('[plugins]\nmodule = ["x"]\n', ["line 2", "plugins.module", "did you mean 'modules'?"]),
+        ('[plugins]\nmodules = "x"\n', ["line 2", "plugins.modules", "list"]),
+        ('[plugins]\nmodules = [\n  "x",\n  1]\n', ["line 2", "plugins.modules.1", "string", "got 1"]),
+        ('plugins = "x"\n', ["line 1", "plugins"]),
+        ('tasks = "x"\n', ["line 1", "tasks"]),
+        ("[grid]\nlora = 8\n", ["line 2", "grid.lora", "got 8"]),
+        ("[grid.lora]\nr = 8\n", ["line 2", "grid.lora.r", "list", "got 8"]),
+        ('[grid.lora]\n\n"r" = []\n', ["line 3", "grid.lora.r", "at least 1"]),
+        ('workers = 2\ngrid.lora.r = 8\n', ["line 2", "grid.lora.r", "list"]),
+        ("budget = smoke\n", ["line 1"]),
+        ('budget = "smoke"\nseeds = \n', ["line 2"]),
+        ('budget = "smoke"\nbudget = "quick"\n', ["budget"]),
+        ("", ["is empty", "leave --config out"]),
+        ("  \n\t\n", ["is empty"]),
+        (b"budget = '\xff\xfe'", ["is not UTF-8"]),
+        (b"\x00\x01\x02\x03", ["line 1"]),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_told_with_its_name_and_the_line(file, content, told):
+    path = file(content)
+    message = refused(path)
+    assert message.startswith(f"config {path}")
+    for part in told:
+        assert part in message, message
+
+
+def test_a_line_is_found_in_the_table_that_holds_the_mistake(file):
+    path = file("[grid.hard-labels]\nlayers = [2, 3]\n\n[grid.lora]\nlayers = 2\n")
+    assert "line 5" in refused(path)
+
+
+@pytest.mark.parametrize("what", ["gone.toml", "."])
+def test_a_file_that_cannot_be_read_is_told_with_the_flag(tmp_path, what):
+    message = refused(tmp_path / what)
+    assert str(tmp_path / what) in message
+    assert "cannot be read" in message
+    assert "--config" in message
+
+
+def test_a_flag_s_mistake_is_told_by_the_flag_even_if_the_file_sets_the_same(file):
+    message = refused(file("seeds = 3\n"), {"seeds": 0})
+    assert message.startswith("--seeds: ")
+    assert "kdbench.toml" not in message

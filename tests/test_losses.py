@@ -1,0 +1,136 @@
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from kdbench.losses import IGNORED, soft_target_loss, task_loss
+from kdbench.training.batches import model_inputs
+from kdbench.training.models import load_base
+
+KINDS = ["toy-sentiment", "toy-tags", "toy-score"]
+
+
+def logits_of(*probabilities: float) -> Tensor:
+    return torch.tensor([probabilities], dtype=torch.float32).log()
+
+
+def test_divergence_equals_the_sum_done_by_hand() -> None:
+    loss = soft_target_loss(
+        logits_of(0.8, 0.2), logits_of(0.9, 0.1), labels=torch.tensor([0]), temperature=1.0
+    )
+    assert loss.item() == pytest.approx(0.9 * math.log(0.9 / 0.8) + 0.1 * math.log(0.1 / 0.2), abs=1e-6)
+    assert loss.item() == pytest.approx(0.03669, abs=5e-6)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0, 8.0])
+def test_divergence_is_the_soft_cross_entropy_less_the_teachers_entropy(temperature: float) -> None:
+    torch.manual_seed(0)
+    student, teacher = torch.randn(6, 5), 3 * torch.randn(6, 5)
+    soft = (teacher / temperature).softmax(-1)
+    entropy = -(soft * soft.log()).sum(-1).mean()
+    expected = temperature**2 * (functional.cross_entropy(student / temperature, soft) - entropy)
+    loss = soft_target_loss(student, teacher, torch.zeros(6, dtype=torch.long), temperature=temperature)
+    torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-5)
+
+
+def gradient(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    student = student.clone().requires_grad_()
+    soft_target_loss(
+        student, teacher, torch.zeros(len(student), dtype=torch.long), temperature=temperature
+    ).backward()
+    assert student.grad is not None
+    return student.grad
+
+
+def test_gradient_at_high_temperature_is_the_difference_of_logits_by_the_number_of_classes() -> None:
+    torch.manual_seed(0)
+    student, teacher = torch.randn(1, 7), torch.randn(1, 7)
+    student, teacher = student - student.mean(), teacher - teacher.mean()
+    torch.testing.assert_close(
+        gradient(student, teacher, temperature=1000.0), (student - teacher) / 7, rtol=0, atol=1e-3
+    )
+
+
+def test_gradient_keeps_its_size_when_the_temperature_changes() -> None:
+    torch.manual_seed(0)
+    student, teacher = torch.randn(32, 4), torch.randn(32, 4)
+    norms = [gradient(student, teacher, temperature).norm().item() for temperature in (1.0, 4.0, 16.0)]
+    assert max(norms) < 2 * min(norms)  # without the factor they would be 256 times apart
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0])
+def test_a_student_that_answers_as_its_teacher_has_no_soft_loss(temperature: float) -> None:
+    logits = torch.randn(3, 6, 5)
+    labels = torch.zeros(3, 6, dtype=torch.long)
+    assert soft_target_loss(logits, logits, labels, temperature=temperature).item() == 0
+    values = torch.randn(3, 1)
+    assert soft_target_loss(values, values, torch.zeros(3), temperature=temperature).item() == 0
+
+
+def test_regression_is_the_mean_squared_error() -> None:
+    answers, labels = torch.tensor([[1.0], [2.0], [4.0]]), torch.tensor([1.0, 0.0, 1.0])
+    assert task_loss(answers, labels).item() == pytest.approx((0 + 4 + 9) / 3)
+    teacher = torch.tensor([[0.0], [2.0], [2.0]])
+    assert soft_target_loss(answers, teacher, labels, temperature=3.0).item() == pytest.approx(
+        (1 + 0 + 4) / 3
+    )
+
+
+def test_hard_loss_of_even_odds_is_the_logarithm_of_the_number_of_classes() -> None:
+    assert task_loss(torch.zeros(4, 3), torch.tensor([0, 1, 2, 0])).item() == pytest.approx(math.log(3))
+    tags = torch.tensor([[0, 2, IGNORED], [1, IGNORED, IGNORED]])
+    assert task_loss(torch.zeros(2, 3, 3), tags).item() == pytest.approx(math.log(3))
+
+
+def test_what_stands_at_positions_that_do_not_count_changes_nothing() -> None:
+    torch.manual_seed(0)
+    student, teacher = torch.randn(2, 5, 3), torch.randn(2, 5, 3)
+    labels = torch.tensor([[IGNORED, 0, 2, IGNORED, IGNORED], [IGNORED, 1, IGNORED, 1, 0]])
+    noisy_student, noisy_teacher = student.clone(), teacher.clone()
+    noisy_student[labels == IGNORED] = 1e4
+    noisy_teacher[labels == IGNORED] = -1e4
+    torch.testing.assert_close(task_loss(noisy_student, labels), task_loss(student, labels))
+    torch.testing.assert_close(
+        soft_target_loss(noisy_student, noisy_teacher, labels, temperature=2.0),
+        soft_target_loss(student, teacher, labels, temperature=2.0),
+    )
+
+
+def test_soft_loss_is_a_mean_over_counted_positions_not_over_sentences() -> None:
+    torch.manual_seed(0)
+    student, teacher = torch.randn(2, 4, 3), torch.randn(2, 4, 3)
+    labels = torch.tensor([[0, 1, 2, 0], [1, IGNORED, IGNORED, IGNORED]])
+    counted = labels != IGNORED
+    flat = soft_target_loss(student[counted], teacher[counted], labels[counted], temperature=2.0)
+    torch.testing.assert_close(soft_target_loss(student, teacher, labels, temperature=2.0), flat)
+
+
+def test_soft_loss_of_a_batch_in_which_nothing_counts_is_zero() -> None:
+    labels = torch.full((2, 3), IGNORED)
+    assert soft_target_loss(torch.randn(2, 3, 4), torch.randn(2, 3, 4), labels, temperature=2.0).item() == 0
+
+
+@pytest.mark.parametrize("task", KINDS)
+def test_losses_of_a_padded_batch_equal_those_of_its_rows_one_by_one(task, make_experiment, tiny_model):
+    experiment = make_experiment(task)
+    labels = experiment.task.task.labels
+    student = load_base(tiny_model, experiment.kind, labels, seed=1).eval()
+    teacher = load_base(tiny_model, experiment.kind, labels, seed=2).eval()
+    rows = [experiment.task.train[i] for i in range(12)]
+    assert len({len(row["input_ids"]) for row in rows}) > 1  # so that there is padding
+
+    @torch.no_grad()
+    def losses(rows: list[dict]) -> tuple[Tensor, int]:
+        batch = experiment.collate(rows)
+        answers, targets = student(**model_inputs(batch)).logits, teacher(**model_inputs(batch)).logits
+        soft = soft_target_loss(answers, targets, batch["labels"], temperature=2.0)
+        hard = task_loss(answers, batch["labels"])
+        return torch.stack([soft, hard]), int((batch["labels"] != IGNORED).sum())
+
+    whole, count = losses(rows)
+    parts = [losses([row]) for row in rows]
+    assert count == sum(weight for _, weight in parts)
+    alone = torch.stack([loss * weight for loss, weight in parts]).sum(0) / count
+    torch.testing.assert_close(whole, alone, rtol=1e-4, atol=1e-7)

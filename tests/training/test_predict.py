@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+import torch
+
+from kdbench.data import DataSettings, load_task
+from kdbench.losses import IGNORED
+from kdbench.training.batches import model_inputs
+from kdbench.training.models import load_base
+from kdbench.training.predict import predict, row_logits
+
+KINDS = ["toy-sentiment", "toy-tags", "toy-score"]
+
+
+@pytest.fixture
+def setting(make_experiment, tiny_budget):
+    """An experiment whose long sentences are split into rows, and a model for it."""
+
+    def make(task):
+        budget = tiny_budget.model_copy(update={"max_length": 12, "scored_examples": None})
+        experiment = make_experiment(task, budget=budget)
+        model = load_base(experiment.base.path, experiment.kind, experiment.task.task.labels, seed=0)
+        return experiment, model
+
+    return make
+
+
+def answer(experiment, model, rows, **options):
+    return predict(model, rows, experiment.collate, device=experiment.device, **options)
+
+
+@pytest.mark.parametrize("task", KINDS)
+def test_answers_equal_those_of_each_row_alone(setting, task):
+    experiment, model = setting(task)
+    rows = experiment.task.scored
+    logits, labels = row_logits(model, rows, experiment.collate, device=experiment.device)
+    assert not model.training
+    for row, row_answers, row_labels in list(zip(rows, logits, labels, strict=True))[:25]:
+        batch = experiment.collate([row])
+        with torch.no_grad():
+            alone = model(**model_inputs(batch)).logits[0]
+        if task == "toy-tags":
+            counted = batch["labels"][0] != IGNORED
+            alone, expected = alone[counted], batch["labels"][0][counted].tolist()
+        else:
+            alone, expected = alone[None], [row["labels"]]
+        np.testing.assert_allclose(row_answers, alone.numpy(), rtol=0, atol=1e-5)
+        assert row_labels.tolist() == pytest.approx(expected)
+
+
+def test_rows_of_one_sentence_are_joined_word_by_word(setting, registry, cache_dir):
+    experiment, model = setting("toy-tags")
+    rows = experiment.task.scored
+    assert len(rows) > len(set(rows["example"]))  # some sentences were split
+    sentences = load_task(registry.task("toy-tags"), DataSettings(cache_dir=cache_dir)).splits["test"]["tags"]
+    answers = answer(experiment, model, rows)
+    assert answers.ids.tolist() == list(range(len(sentences)))
+    assert np.diff(answers.offsets).tolist() == [len(tags) for tags in sentences]
+    labels = experiment.task.task.labels
+    assert [labels[i] for i in answers.references] == [tag for tags in sentences for tag in tags]
+
+
+@pytest.mark.parametrize("task", ["toy-sentiment", "toy-score"])
+def test_texts_keep_their_order_and_number(setting, task):
+    experiment, model = setting(task)
+    rows = experiment.task.scored.select([5, 2, 30, 31, 7])
+    answers = answer(experiment, model, rows)
+    assert answers.ids.tolist() == rows["example"] == [5, 2, 30, 31, 7]
+    assert answers.references.tolist() == pytest.approx(rows["labels"])
+    assert answers.offsets is None
+    assert answers.is_regression == (task == "toy-score")
+
+
+@pytest.mark.parametrize("task", KINDS)
+def test_the_same_rows_in_a_larger_split_get_the_same_answers(setting, task):
+    experiment, model = setting(task)
+    rows = experiment.task.scored
+    chosen = [i for i, example in enumerate(rows["example"]) if example < 10]
+    few, all_rows = answer(experiment, model, rows.select(chosen)), answer(experiment, model, rows)
+    np.testing.assert_allclose(few.logits, all_rows.logits[: len(few.logits)], rtol=0, atol=1e-5)
+
+
+def test_progress_is_told_up_to_the_last_row(setting):
+    experiment, model = setting("toy-tags")
+    told = []
+    answer(experiment, model, experiment.task.scored, report=lambda done, total: told.append((done, total)))
+    rows = len(experiment.task.scored)
+    assert rows > 64
+    assert told[0] == (64, rows)
+    assert told[-1] == (rows, rows)

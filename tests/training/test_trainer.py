@@ -1,0 +1,298 @@
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from kdbench.losses import task_loss
+from kdbench.metrics import get_metric
+from kdbench.strategy import Params
+from kdbench.training.models import load_base
+from kdbench.training.predict import predict
+from kdbench.training.trainer import Schedule, hard_label_loss, train
+
+SCHEDULE = Schedule(steps=6, batch_size=8, learning_rate=1e-2, evaluations=1, data_seed=11, dropout_seed=12)
+
+
+@pytest.fixture
+def experiment(make_experiment):
+    return make_experiment()
+
+
+@pytest.fixture
+def fit(experiment, tmp_path):
+    """Train a fresh model; return it with what the training loop did."""
+
+    def run(model=None, *, params=None, schedule=SCHEDULE, validate=lambda model: 0.0, **options):
+        model = model or fresh(experiment)
+        done = train(
+            model,
+            experiment.task.train,
+            experiment.collate,
+            params=params or Params(),
+            schedule=schedule,
+            validate=validate,
+            scratch=tmp_path / "scratch",
+            **options,
+        )
+        return model, done
+
+    return run
+
+
+def fresh(experiment):
+    return load_base(experiment.base.path, experiment.kind, experiment.task.task.labels, seed=0)
+
+
+def weights_of(model):
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+
+def equal(first, second):
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def with_steps(steps, evaluations=1, **changed):
+    return Schedule(**{**vars(SCHEDULE), "steps": steps, "evaluations": evaluations, **changed})
+
+
+def test_the_same_seeds_give_the_same_weights_bit_for_bit(fit):
+    torch.manual_seed(1)
+    first, _ = fit()
+    torch.manual_seed(2)  # what the global state was does not matter
+    again, _ = fit()
+    assert equal(weights_of(first), weights_of(again))
+
+
+@pytest.mark.parametrize("axis", ["data_seed", "dropout_seed"])
+def test_another_seed_of_either_axis_gives_other_weights(fit, axis):
+    first, _ = fit()
+    other, _ = fit(schedule=with_steps(6, **{axis: 99}))
+    assert not equal(weights_of(first), weights_of(other))
+
+
+def test_a_loss_that_draws_random_numbers_sees_the_data_in_the_same_order(fit):
+    def order(draws):
+        seen = []
+
+        def loss(student, batch, teacher):
+            seen.append(batch["id"].tolist())
+            if draws:
+                torch.rand(3)
+                np.random.random()
+                random.random()
+            return task_loss(student.logits, batch["labels"])
+
+        fit(loss=loss, schedule=with_steps(20))  # two epochs and a half
+        return seen
+
+    assert order(draws=True) == order(draws=False)
+
+
+def test_every_example_is_seen_once_before_any_is_seen_twice(fit, experiment):
+    seen = []
+
+    def loss(student, batch, teacher):
+        seen.extend(batch["id"].tolist())
+        return task_loss(student.logits, batch["labels"])
+
+    fit(loss=loss, schedule=with_steps(16))
+    ids = sorted(experiment.task.train["id"])
+    assert len(ids) == 64
+    assert sorted(seen[:64]) == ids
+    assert sorted(seen[64:]) == ids
+    assert seen[:64] != seen[64:]
+
+
+def test_examples_and_tokens_are_counted_without_padding(fit, experiment):
+    length = dict(zip(experiment.task.train["id"], experiment.task.train["length"], strict=True))
+    seen = []
+
+    def loss(student, batch, teacher):
+        seen.extend(batch["id"].tolist())
+        return task_loss(student.logits, batch["labels"])
+
+    _, done = fit(loss=loss, schedule=with_steps(9))
+    assert done.steps == 9
+    assert done.examples == len(seen) == 72
+    assert done.tokens == sum(length[i] for i in seen)
+    assert done.train_s > 0
+
+
+def test_frozen_parameters_stay_as_they_are(fit, experiment):
+    model = fresh(experiment)
+    model.base_model.requires_grad_(False)
+    before = weights_of(model)
+    model, _ = fit(model, params=Params(weight_decay=0.5))
+    changed = {name for name, value in weights_of(model).items() if not torch.equal(value, before[name])}
+    assert changed == {"classifier.weight", "classifier.bias"}
+
+
+def test_the_best_validated_weights_are_kept_not_the_last(fit):
+    scores = iter([0.1, 0.9, 0.3, 0.2])
+    snapshots = []
+
+    def validate(model):
+        snapshots.append(weights_of(model))
+        return next(scores)
+
+    model, done = fit(validate=validate, schedule=with_steps(8, evaluations=4))
+    assert done.steps == 8
+    assert done.best_score == 0.9
+    assert equal(weights_of(model), snapshots[1])
+    assert not equal(snapshots[1], snapshots[3])
+
+
+def test_of_equal_scores_the_first_weights_are_kept(fit):
+    snapshots = []
+
+    def validate(model):
+        snapshots.append(weights_of(model))
+        return 0.5
+
+    model, _ = fit(validate=validate, schedule=with_steps(4, evaluations=2))
+    assert equal(weights_of(model), snapshots[0])
+
+
+def test_buffers_go_with_the_best_weights(fit, experiment):
+    class Counting(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = fresh(experiment)
+            self.register_buffer("calls", torch.zeros(1))
+
+        def forward(self, **batch):
+            if self.training:
+                self.calls += 1
+            return self.inner(**batch)
+
+    scores = iter([0.7, 0.2])
+    model, _ = fit(Counting(), validate=lambda model: next(scores), schedule=with_steps(8, evaluations=2))
+    assert model.calls.item() == 4
+
+
+def test_validations_are_spread_over_the_steps_and_the_last_step_is_one(fit):
+    steps = []
+    reported = []
+    fit(
+        validate=lambda model: steps.append(reported[-1]) or 0.0,
+        report=lambda step, total, loss: reported.append(step),
+        schedule=with_steps(10, evaluations=4),
+    )
+    assert steps == [3, 5, 8, 10]
+    assert reported == list(range(1, 11))
+
+
+def test_more_validations_than_steps_are_one_a_step(fit):
+    count = []
+    fit(validate=lambda model: count.append(1) or 0.0, schedule=with_steps(2, evaluations=5))
+    assert len(count) == 2
+
+
+def test_patience_ends_the_training_early(fit):
+    scores = iter([0.5, 0.6, 0.4, 0.3, 0.9])
+    _, done = fit(
+        validate=lambda model: next(scores),
+        params=Params(patience=2),
+        schedule=with_steps(10, evaluations=5),
+    )
+    assert done.steps == 8
+    assert done.best_score == 0.6
+
+
+def test_a_better_score_renews_the_patience(fit):
+    scores = iter([0.5, 0.4, 0.6, 0.5, 0.7])
+    _, done = fit(
+        validate=lambda model: next(scores),
+        params=Params(patience=2),
+        schedule=with_steps(10, evaluations=5),
+    )
+    assert done.steps == 10
+    assert done.best_score == 0.7
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_loss_that_is_no_number_ends_the_training_and_names_the_step(fit, value):
+    calls = []
+
+    def loss(student, batch, teacher):
+        calls.append(1)
+        return hard_label_loss(student, batch, teacher) * (value if len(calls) == 3 else 1.0)
+
+    with pytest.raises(FloatingPointError, match="step 3"):
+        fit(loss=loss)
+
+
+def test_warm_up_starts_small_and_the_rate_decays_to_nothing(fit, experiment):
+    moved = []
+    model = fresh(experiment)
+    last = model.classifier.weight.detach().clone()
+
+    def validate(model):
+        nonlocal last
+        moved.append((model.classifier.weight - last).abs().max().item())
+        last = model.classifier.weight.detach().clone()
+        return 0.0
+
+    fit(model, params=Params(warmup=0.5), validate=validate, schedule=with_steps(10, evaluations=10))
+    assert moved[0] == 0  # the rate rises from 0
+    assert max(moved) == max(moved[3:7])
+    assert moved[9] < max(moved) / 3
+
+
+def test_dropout_is_on_in_every_step_after_a_validation_too(fit, experiment):
+    model = fresh(experiment)
+    modes = []
+
+    def loss(student, batch, teacher):
+        modes.append(model.training)
+        return task_loss(student.logits, batch["labels"])
+
+    def validate(model):
+        model.eval()
+        return 0.0
+
+    fit(model, loss=loss, validate=validate, schedule=with_steps(4, evaluations=4))
+    assert modes == [True] * 4
+
+
+def test_training_prints_nothing(fit, capsys):
+    fit(schedule=with_steps(2))
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_teachers_answer_comes_with_each_batch(fit):
+    class Echo:
+        internals = False
+
+        def __call__(self, batch):
+            return batch["id"] * 2
+
+    def loss(student, batch, teacher):
+        assert torch.equal(teacher, batch["id"] * 2)
+        return task_loss(student.logits, batch["labels"])
+
+    fit(loss=loss, teacher_outputs=Echo())
+
+
+@pytest.mark.parametrize(("task", "least"), [("toy-sentiment", 0.9), ("toy-tags", 0.8), ("toy-score", 0.5)])
+def test_what_can_be_learned_is_learned(make_experiment, tiny_budget, tmp_path, task, least):
+    experiment = make_experiment(task, budget=tiny_budget.model_copy(update={"train_examples": 192}))
+    metric, labels = get_metric(experiment.task.task.metric), experiment.task.task.labels
+    losses = []
+    model = fresh(experiment)
+    train(
+        model,
+        experiment.task.train,
+        experiment.collate,
+        params=Params(),
+        schedule=with_steps(60, evaluations=3, batch_size=16),
+        validate=lambda model: metric.of(
+            predict(model, experiment.task.validation, experiment.collate, device=experiment.device), labels
+        ),
+        scratch=tmp_path / "scratch",
+        report=lambda step, steps, loss: losses.append(loss),
+    )
+    answers = predict(model, experiment.task.scored, experiment.collate, device=experiment.device)
+    assert np.mean(losses[-5:]) < np.mean(losses[:5]) / 2
+    assert metric.of(answers, labels) > least
