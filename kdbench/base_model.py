@@ -45,8 +45,14 @@ def resolve_base_model(model: str | None, cache_dir: Path) -> BaseModel:
             raise UsageError(
                 f"--model {model}: there is no such folder; name a folder with config.json, or a hub id"
             )
-        return _from_folder(folder.resolve().name, folder)
-    return _from_folder(model, _from_hub(model))
+        return _from_folder(model_name(model), folder)
+    return _from_folder(model_name(model), _from_hub(model))
+
+
+def model_name(model: str) -> str:
+    """Return what records call the model that the user named: a folder by its own name, a hub id as it stands."""
+    folder = Path(model).expanduser()
+    return folder.resolve().name if folder.is_dir() else model
 
 
 def missing_model_downloads(model: str | None, cache_dir: Path) -> list[Download]:

@@ -14,7 +14,7 @@ from transformers import set_seed
 
 from kdbench.artifacts import load_artifact, save_artifact
 from kdbench.config import RunConfig
-from kdbench.errors import KdbenchError
+from kdbench.errors import KdbenchError, shown
 from kdbench.executors.job import Report
 from kdbench.files import folder_atomically, folder_bytes
 from kdbench.kinds import TaskKind
@@ -52,7 +52,8 @@ class CellOrder(BaseModel):
 class Fit(BaseModel):
     """What the training stage leaves beside the artifact."""
 
-    cost: Cost
+    cost: Cost | None
+    """None for a teacher that the user gave: nothing was trained."""
     size: Size
     is_teacher: bool
 
@@ -69,9 +70,9 @@ def train_cell(argument: str, report: Report) -> None:
     strategy = opened.registry.strategy(order.spec)
     bench = Bench(opened.experiment, strategy, order.seed, report)
     set_seed(axis_seed(order.seed, "strategy"))
-    fitted = strategy.fit(bench)
+    fitted = _checked(strategy.fit(bench), f"{strategy.name}'s fit")
     trainable = count_trainable(fitted)
-    model = strategy.finalize(fitted, bench)
+    model = _checked(strategy.finalize(fitted, bench), f"{strategy.name}'s finalize")
     with folder_atomically(files.folder) as partial:
         artifact = partial / files.artifact.name
         save_artifact(model, opened.experiment.tokenizer, artifact)
@@ -103,7 +104,7 @@ def score_cell(argument: str, report: Report) -> None:
             is_teacher=fit.is_teacher,
             strategy=strategy_info(opened.registry, order.spec),
             task=task_info(experiment.task),
-            model=model_info(experiment.base),
+            model=model_info(experiment),
             budget=experiment.budget,
             seed=order.seed,
             quality=_quality(answers, experiment),
@@ -114,6 +115,13 @@ def score_cell(argument: str, report: Report) -> None:
             finished_at=datetime.now(timezone.utc),
         )
     )
+
+
+def _checked(model: object, made_by: str) -> nn.Module:
+    """Return `model`, unless a plugin's author forgot to return one."""
+    if not isinstance(model, nn.Module):
+        raise KdbenchError(f"{made_by} returned {shown(model)}, which is no torch module")
+    return model
 
 
 def _probe(experiment: Experiment) -> datasets.Dataset:
@@ -167,7 +175,9 @@ def _warnings(answers: Predictions, experiment: Experiment) -> tuple[str, ...]:
     return ()
 
 
-def _cost(bench: Bench, seconds: float) -> Cost:
+def _cost(bench: Bench, seconds: float) -> Cost | None:
+    if not bench.runs:
+        return None
     return Cost(
         train_s=sum(run.train_s for run in bench.runs),
         total_s=seconds,

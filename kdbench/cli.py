@@ -101,6 +101,7 @@ def settings(command: _Command) -> _Command:
         _setting("budget", metavar="NAME"),
         _setting("seeds", metavar="N", kind=int),
         _setting("model", metavar="PATH_OR_HUB_ID"),
+        _setting("teacher", metavar="PATH_OR_HUB_ID"),
         _setting("data_dir", metavar="DIR", kind=click.Path(path_type=Path)),
         _setting("results", metavar="DIR", kind=click.Path(path_type=Path)),
         _setting("board", metavar="DIR", kind=click.Path(path_type=Path)),
@@ -207,6 +208,7 @@ def show_config(config: RunConfig) -> int:
 @settings
 def board(config: RunConfig) -> int:
     """Draw the boards again from the records; nothing is run."""
+    from kdbench.base_model import model_name
     from kdbench.board.write import write_board
 
     registry = _registry(config)
@@ -223,7 +225,7 @@ def board(config: RunConfig) -> int:
             config.results,
             config.board_folder,
             budget=config.budget,
-            model=config.model,
+            model=None if config.model is None else model_name(config.model),
             columns=plugin_columns,
         ),
     )

@@ -17,6 +17,8 @@ from kdbench.data.usertable import TaskTable
 from kdbench.errors import UsageError, nearest
 
 _PATHS = ("data_dir", "results", "board", "cache_dir")
+_MODELS = ("model", "teacher")
+"""Either a folder or a hub id."""
 
 
 class PluginTable(BaseModel):
@@ -43,6 +45,10 @@ class RunConfig(BaseModel):
         None, ge=1, le=100, description="how many seeds; by default the budget's number"
     )
     model: str | None = Field(None, description="a folder or a hub id; by default the embedded MiniLM")
+    teacher: str | None = Field(
+        None,
+        description="a fine-tuned model, folder or hub id, in the place of one trained here; for one task",
+    )
     data_dir: Path | None = Field(None, description="a folder with corpora in their official layouts")
     results: Path = Field(Path("results"), description="the folder that records and models are kept in")
     board: Path | None = Field(
@@ -138,9 +144,10 @@ def _parse(file: Path, text: str) -> dict[str, Any]:
     for name in _PATHS:
         if isinstance(settings.get(name), str):
             settings[name] = _beside(file, settings[name])
-    match settings:
-        case {"model": str(model)} if _beside(file, model).is_dir():
-            settings["model"] = str(_beside(file, model))
+    for name in _MODELS:
+        model = settings.get(name)
+        if isinstance(model, str) and _beside(file, model).is_dir():
+            settings[name] = str(_beside(file, model))
     match settings:
         case {"plugins": {"modules": [*modules], **others}}:
             settings["plugins"] = {**others, "modules": [_plugin_beside(file, module) for module in modules]}

@@ -1,6 +1,9 @@
-"""The kinds of task that kdbench knows."""
+"""The kinds of task that kdbench knows, and the label that no kind scores."""
 
 from enum import Enum
+
+IGNORED = -100
+"""The label of padding and of every word piece but a word's first; losses and metrics skip it."""
 
 
 class TaskKind(str, Enum):

@@ -1,7 +1,7 @@
 """Losses that strategies put together; padding and masked positions never count.
 
 Every function takes logits of shape ``(batch, classes)`` or ``(batch, sequence, classes)`` and returns a scalar: the
-mean over the counted positions. A position counts unless its label is `IGNORED`.
+mean over the counted positions. A position counts unless its label is `IGNORED` (-100).
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-IGNORED = -100
-"""The label of padding and of word pieces that do not begin a word."""
+from kdbench.kinds import IGNORED
 
 
 def task_loss(logits: Tensor, labels: Tensor) -> Tensor:

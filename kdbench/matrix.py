@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from kdbench.config import RunConfig
-from kdbench.data import missing_downloads
+from kdbench.data.opening import local_files
 from kdbench.errors import UsageError
 from kdbench.keys import content_hash
 from kdbench.kinds import TaskKind
@@ -109,7 +109,7 @@ def select_tasks(config: RunConfig, registry: Registry) -> list[Task]:
     if not config.data_dir.is_dir():
         raise UsageError(f"--data-dir {config.data_dir} is no folder; name one that holds corpora")
     local = [task for task in tasks if isinstance(task.sources.get("local"), LocalSource)]
-    there = [task for task in local if not missing_downloads(task, config.data)]
+    there = [task for task in local if local_files(task, config.data)]
     if not there:
         layouts = ", ".join(task.name for task in local)
         raise UsageError(
@@ -118,12 +118,15 @@ def select_tasks(config: RunConfig, registry: Registry) -> list[Task]:
     return there
 
 
-def cell_key(cell: Cell, *, fingerprint: str, base_sha256: str, config: RunConfig) -> str:
+def cell_key(
+    cell: Cell, *, fingerprint: str, base_sha256: str, config: RunConfig, teacher_sha256: str | None = None
+) -> str:
     """Return the hash of all that the cell's quality follows from.
 
     Args:
         fingerprint: of the task's data.
         base_sha256: of the base model's files.
+        teacher_sha256: of a teacher's files that the user gave.
     """
     strategy = cell.row.strategy
     params = strategy.params.model_dump(mode="json")
@@ -137,6 +140,7 @@ def cell_key(cell: Cell, *, fingerprint: str, base_sha256: str, config: RunConfi
             "task": cell.task.name,
             "data": fingerprint,
             "base": base_sha256,
+            **({"teacher": teacher_sha256} if teacher_sha256 else {}),
             "budget": config.resolved_budget.model_dump(mode="json", exclude={"seeds", "latency_rounds"}),
             "seed": cell.seed,
         }

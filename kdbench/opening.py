@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import datasets
@@ -12,7 +13,9 @@ from kdbench.config import RunConfig
 from kdbench.data import load_task, prepare
 from kdbench.registry import Registry
 from kdbench.task import Task
-from kdbench.training.experiment import Experiment, load_tokenizer
+from kdbench.training.experiment import Experiment
+from kdbench.training.given_teacher import check_given_teacher
+from kdbench.training.tokenizer import load_tokenizer
 from kdbench.usertasks import load_registry
 
 
@@ -37,11 +40,16 @@ def make_experiment(config: RunConfig, task: Task, base: BaseModel) -> Experimen
     tokenizer = load_tokenizer(base.path)
     data = load_task(task, config.data)
     prepared = prepare(data, config.resolved_budget, tokenizer, config.cache_dir)
-    return Experiment(prepared, base, config.resolved_budget, config.results, tokenizer)
+    teacher = None
+    if config.teacher is not None:
+        teacher = resolve_base_model(config.teacher, config.cache_dir)
+        check_given_teacher(teacher.path, task, tokenizer)
+    return Experiment(prepared, base, config.resolved_budget, config.results, tokenizer, teacher)
 
 
 def quiet_libraries() -> None:
-    """Silence progress bars and remarks on fresh heads; what goes wrong is raised, not logged."""
+    """Silence progress bars and remarks on fresh heads or old names; what goes wrong is raised, not logged."""
     transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     datasets.disable_progress_bars()
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")

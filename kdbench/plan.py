@@ -8,6 +8,7 @@ from enum import Enum
 from kdbench.base_model import BaseModel, missing_model_downloads, resolve_base_model
 from kdbench.config import RunConfig
 from kdbench.data import Download, missing_downloads
+from kdbench.errors import UsageError
 from kdbench.matrix import Cell, cell_key, cells_of
 from kdbench.opening import make_experiment
 from kdbench.records import RecordStore, Status
@@ -65,6 +66,8 @@ def make_plan(config: RunConfig, registry: Registry, *, fetch: bool) -> Plan:
     """
     cells = cells_of(config, registry)
     tasks = {cell.task.name: cell.task for cell in cells}
+    if config.teacher is not None and len(tasks) > 1:
+        raise UsageError(f"--teacher serves one task, but {len(tasks)} are to run; name its task with --task")
     downloads = missing_model_downloads(config.model, config.cache_dir)
     for task in tasks.values():
         downloads += missing_downloads(task, config.data)
@@ -74,9 +77,16 @@ def make_plan(config: RunConfig, registry: Registry, *, fetch: bool) -> Plan:
     experiments = {name: make_experiment(config, task, base) for name, task in tasks.items()}
     store = RecordStore(config.results)
     planned: dict[str, PlannedCell] = {}
+    given = next((experiment.given_teacher for experiment in experiments.values()), None)
     for cell in cells:
         fingerprint = experiments[cell.task.name].task.fingerprint
-        key = cell_key(cell, fingerprint=fingerprint, base_sha256=base.sha256, config=config)
+        key = cell_key(
+            cell,
+            fingerprint=fingerprint,
+            base_sha256=base.sha256,
+            config=config,
+            teacher_sha256=given.sha256 if given else None,
+        )
         # `lora` and `lora[learning_rate=…]` with the rate that is the default are one cell.
         planned.setdefault(key, _planned(cell, key, store, config))
     return Plan(list(planned.values()), downloads, base, experiments)

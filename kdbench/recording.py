@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from kdbench.base_model import BaseModel
 from kdbench.data import PreparedTask
-from kdbench.kinds import TaskKind
-from kdbench.losses import IGNORED
+from kdbench.kinds import IGNORED, TaskKind
 from kdbench.matrix import spec_of
 from kdbench.metrics import get_metric
 from kdbench.predictions import Predictions
 from kdbench.records import ModelInfo, StrategyInfo, TaskInfo
 from kdbench.registry import Registry
 from kdbench.spec import StrategySpec
+from kdbench.training.experiment import Experiment
 
 
 def strategy_info(registry: Registry, spec: StrategySpec) -> StrategyInfo:
@@ -55,9 +54,14 @@ def task_info(prepared: PreparedTask) -> TaskInfo:
     )
 
 
-def model_info(base: BaseModel) -> ModelInfo:
-    """Return what a record says of the base model."""
-    return ModelInfo(name=base.name, weights_sha256=base.sha256)
+def model_info(experiment: Experiment) -> ModelInfo:
+    """Return what a record says of the base model and of a given teacher."""
+    given = experiment.given_teacher
+    return ModelInfo(
+        name=experiment.base.name,
+        weights_sha256=experiment.base.sha256,
+        teacher=given.name if given else None,
+    )
 
 
 def majority_score(prepared: PreparedTask) -> float | None:

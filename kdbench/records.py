@@ -78,6 +78,8 @@ class ModelInfo(_Part):
 
     name: str
     weights_sha256: str
+    teacher: str | None = None
+    """The fine-tuned model that the user gave as the teacher; None where the base was fine-tuned here."""
 
 
 class Quality(_Part):

@@ -17,6 +17,7 @@ from kdbench.cell import CellOrder
 from kdbench.config import RunConfig
 from kdbench.errors import KdbenchError, UsageError
 from kdbench.executors import Ended, Executor, InlineExecutor, Job, ProcessExecutor, Progress, Stage
+from kdbench.executors.reasons import tells_of_a_full_disk
 from kdbench.files import remove_temporary
 from kdbench.latency_phase import run_latency_phase
 from kdbench.measure.environment import describe_environment
@@ -155,6 +156,12 @@ class _Run:
     def _end(self, planned: PlannedCell, ended: Ended) -> None:
         del self._running[ended.job_id]
         record = self._store.get(ended.job_id) if ended.status is Status.OK else None
+        if ended.reason is not None and tells_of_a_full_disk(ended.reason):
+            # Not the cell's fault: without a record, the same command does it as soon as there is room.
+            raise KdbenchError(
+                f"{planned.cell.label}: {ended.reason}; make room and run the same command again: what has finished "
+                "is kept"
+            )
         if record is None:
             status = Status.FAILED if ended.status is Status.OK else ended.status
             record = self._put(planned, status, ended.reason or "its record vanished from the results folder")
@@ -172,15 +179,13 @@ class _Run:
 
     def _put(self, planned: PlannedCell, status: Status, reason: str | None) -> Record:
         """Write the record of a cell that has no result."""
-        base = self._outcome.plan.base
-        assert base is not None  # a run has fetched everything
         record = Record(
             key=_key(planned),
             status=status,
             reason=reason,
             strategy=strategy_info(self._registry, planned.cell.row.spec),
             task=task_info(self._experiment(planned).task),
-            model=model_info(base),
+            model=model_info(self._experiment(planned)),
             budget=self._config.resolved_budget,
             seed=planned.cell.seed,
             environment=describe_environment(),

@@ -54,7 +54,8 @@ class Task(ABC):
     def load(self, opened: Opened) -> Splits:
         """Return the splits read from one opened source of `sources`.
 
-        A split may be a generator: the harness reads it once, checks every example and keeps it on disk.
+        A split may be a generator: the harness reads it once, checks every example and keeps it on disk until the
+        source's bytes, the task's attributes or the module of its class change.
 
         Raises:
             UsageError: a file is not what the task's layout says; names the file, the line and the remedy.

@@ -23,7 +23,8 @@ from kdbench.plugins import load_plugins
 from kdbench.registry import Registry
 from kdbench.spec import parse_spec
 from kdbench.training.bench import Bench
-from kdbench.training.experiment import Experiment, load_tokenizer
+from kdbench.training.experiment import Experiment
+from kdbench.training.tokenizer import load_tokenizer
 
 TINY_BUDGET = Budget(
     name="tiny",

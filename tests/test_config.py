@@ -68,6 +68,7 @@ def test_a_model_in_a_file_is_a_folder_beside_it_where_there_is_one_and_stays_as
     (tmp_path / "models" / "tiny").mkdir(parents=True)
     assert load_config(file('model = "models/tiny"'), {}).model == str(tmp_path / "models" / "tiny")
     assert load_config(file('model = "./models/tiny"'), {}).model == str(tmp_path / "models" / "tiny")
+    assert load_config(file('teacher = "models/tiny"'), {}).teacher == str(tmp_path / "models" / "tiny")
     assert load_config(file('model = "google/bert_uncased"'), {}).model == "google/bert_uncased"
 
 
@@ -83,6 +84,7 @@ def test_what_is_printed_gives_the_same_settings_when_read_again(file):
         "budget": "standard",
         "seeds": 2,
         "model": "/models/bert",
+        "teacher": "org/teacher",
         "data_dir": Path("/data"),
         "results": Path("/runs/results"),
         "board": Path("/runs/board"),

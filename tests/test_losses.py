@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from kdbench.losses import IGNORED, soft_target_loss, task_loss
+from kdbench.kinds import IGNORED
+from kdbench.losses import soft_target_loss, task_loss
 from kdbench.training.batches import model_inputs
 from kdbench.training.models import load_base
 

@@ -22,9 +22,14 @@ def task_notes(cells: pd.DataFrame) -> list[str]:
 def run_notes(cells: pd.DataFrame) -> list[str]:
     """Return the notes on what all `cells` share in Markdown: base model, machines, software, dates."""
     models = sorted({f"{name}, weights {sha[:8]}" for name, sha in _pairs(cells, "model", "weights_sha256")})
+    given = sorted(cells["given_teacher"].dropna().unique())
+    teachers = (
+        [f"**Teacher.** {escape_markdown('; '.join(given))}, given and not trained here."] if given else []
+    )
     days = sorted({when.strftime("%Y-%m-%d") for when in cells["finished_at"]})
     return [
         f"**Base model.** {escape_markdown('; '.join(models))}.",
+        *teachers,
         f"**Hardware.** {_told(cells['hardware'])}.",
         f"**Software.** {_told(cells['software'])}.",
         f"**Git revision.** {_told(cells['revision'])}.",

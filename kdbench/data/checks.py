@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Iterator
+from numbers import Real
 from typing import TypeGuard
 
 from kdbench.errors import UsageError
@@ -84,7 +85,7 @@ class ExampleCheck:
 
     def _label_problem(self, label: object) -> str | None:
         if self._task.kind is TaskKind.SEQUENCE_REGRESSION:
-            if not isinstance(label, int | float) or isinstance(label, bool) or not math.isfinite(label):
+            if not isinstance(label, Real) or isinstance(label, bool) or not math.isfinite(label):
                 return f"the label is {_show(label)}, not a finite number; correct or remove the row"
             return None
         if not _is_text(label):
@@ -106,7 +107,7 @@ class ExampleCheck:
                 return (
                     f"the word {_show(word)} is empty, too long or no string of whole characters; correct it"
                 )
-            if tag not in self._known:
+            if not isinstance(tag, str) or tag not in self._known:
                 return f"the tag {_show(tag)} is none of the task's ({_list(self._task.labels)}); correct it"
         return self._orphan(tags)
 

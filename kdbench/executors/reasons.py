@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
 
 from kdbench.errors import KdbenchError
 
 _LONGEST = 300
+_NO_ROOM = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT))
 
 
 def one_line(error: BaseException) -> str:
@@ -24,3 +27,8 @@ def exit_reason(code: int) -> str:
         hint = ", as the system does when memory runs out" if name == "SIGKILL" else ""
         return f"its process was killed by {name}{hint}"
     return f"its process ended with exit code {code} and said nothing"
+
+
+def tells_of_a_full_disk(reason: str) -> bool:
+    """Return whether a job ended for want of room, in whichever library the disk turned out to be full."""
+    return any(words in reason for words in _NO_ROOM)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import Sampler
 from transformers import PreTrainedTokenizerBase
 
-from kdbench.losses import IGNORED
+from kdbench.kinds import IGNORED
 
 _BATCHES_SORTED_TOGETHER = 50
 

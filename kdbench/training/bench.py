@@ -18,6 +18,7 @@ from kdbench.metrics import get_metric
 from kdbench.seeds import axis_seed
 from kdbench.strategy import FINE_TUNING_RATES, Params, Strategy, StudentParams
 from kdbench.training.experiment import Experiment
+from kdbench.training.given_teacher import load_given_teacher
 from kdbench.training.models import build_student, load_base, starts_fresh
 from kdbench.training.predict import predict
 from kdbench.training.teacher import TEACHER_PARAMS, TEACHER_SEED, RunningTeacher, TeacherStore
@@ -60,25 +61,24 @@ class Bench:
 
     def base(self) -> PreTrainedModel:
         """Return the base model with a fresh head for the task."""
-        return self._base(self.params, self.seed)
+        return self._load(self.experiment.base.path, self.params, self.seed)
 
     def student(self, params: StudentParams) -> PreTrainedModel:
         """Return the untrained student that `params` describes."""
-        base = self.base()
-        copies_teacher = params.init == "teacher" and not starts_fresh(params, base.config)
+        start = self.base()
+        if params.init == "teacher" and not starts_fresh(params, start.config):
+            self._ensure_teacher()
+            self.teacher_s = self._teachers.train_s()
+            start = self._load(self._teachers.folder, self.params, self.seed)
         return build_student(
-            params,
-            base=base,
-            teacher=self.teacher if copies_teacher else None,
-            kind=self.experiment.kind,
-            seed=axis_seed(self.seed, "init"),
+            params, start=start, kind=self.experiment.kind, seed=axis_seed(self.seed, "init")
         )
 
     @cached_property
     def teacher(self) -> PreTrainedModel:
         """The base model fine-tuned on the task, frozen and in evaluation mode; trained at the first use by anyone."""
         self._ensure_teacher()
-        self.teacher_s = self._teachers.run().train_s
+        self.teacher_s = self._teachers.train_s()
         model = self._teachers.load()
         nn.Module.to(model, self.experiment.device)
         model.requires_grad_(False)
@@ -90,7 +90,8 @@ class Bench:
         if self.params == TEACHER_PARAMS and self.seed == TEACHER_SEED:
             self._ensure_teacher()
             self.is_teacher = True
-            self.runs.append(self._teachers.run())
+            run = self._teachers.run()
+            self.runs += [run] if run else []
             return self._teachers.load()
         model = self.base()
         self.train(model)
@@ -111,7 +112,7 @@ class Bench:
         if teacher_outputs == "logits":
             self._ensure_teacher()
             outputs = self._teachers.logits()
-            self.teacher_s = self._teachers.run().train_s + self._teachers.logits_s()
+            self.teacher_s = self._teachers.train_s() + self._teachers.logits_s()
         elif teacher_outputs == "all":
             outputs = RunningTeacher(self.teacher)
             if isinstance(model, PreTrainedModel):
@@ -124,8 +125,11 @@ class Bench:
 
     def _ensure_teacher(self) -> None:
         with self._teachers.lock(), torch.enable_grad():  # a strategy may first ask where gradients are off
-            if not self._teachers.exists():
-                model = self._base(TEACHER_PARAMS, TEACHER_SEED)
+            given = self.experiment.given_teacher
+            if given is not None and not self._teachers.exists():
+                self._teachers.save(load_given_teacher(given.path, self.task.task), None)
+            elif not self._teachers.exists():
+                model = self._load(self.experiment.base.path, TEACHER_PARAMS, TEACHER_SEED)
                 run = self._train(
                     model, TEACHER_PARAMS, FINE_TUNING_RATES, TEACHER_SEED, hard_label_loss, None
                 )
@@ -133,9 +137,9 @@ class Bench:
         # Whether it was trained just now or long ago, what the strategy draws next is the same.
         set_seed(axis_seed(self.seed, "strategy"))
 
-    def _base(self, params: Params, seed: int) -> PreTrainedModel:
+    def _load(self, folder: Path, params: Params, seed: int) -> PreTrainedModel:
         return load_base(
-            self.experiment.base.path,
+            folder,
             self.experiment.kind,
             self.task.task.labels,
             seed=axis_seed(seed, "init"),

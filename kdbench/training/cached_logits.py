@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from kdbench.files import folder_atomically
-from kdbench.losses import IGNORED
+from kdbench.kinds import IGNORED
 from kdbench.training.batches import Batch
 
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from kdbench.base_model import BaseModel
 from kdbench.budgets import Budget
@@ -27,6 +27,8 @@ class Experiment:
     budget: Budget
     results: Path
     tokenizer: PreTrainedTokenizerBase
+    given_teacher: BaseModel | None = None
+    """A fine-tuned model that the user gives in the teacher's place."""
 
     @property
     def kind(self) -> TaskKind:
@@ -47,8 +49,3 @@ class Experiment:
     def collate(self) -> Collator:
         """What puts encoded rows into batches."""
         return Collator(self.tokenizer)
-
-
-def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """Return the tokenizer of the model in `folder`, ready for texts and for words."""
-    return AutoTokenizer.from_pretrained(folder, use_fast=True, add_prefix_space=True)

@@ -51,31 +51,20 @@ def load_base(
 
 
 def build_student(
-    params: StudentParams,
-    *,
-    base: PreTrainedModel,
-    teacher: PreTrainedModel | None,
-    kind: TaskKind,
-    seed: int,
+    params: StudentParams, *, start: PreTrainedModel, kind: TaskKind, seed: int
 ) -> PreTrainedModel:
-    """Return the student that `params` describes: chosen layers of the teacher or the base, or a fresh network.
+    """Return the student that `params` describes: chosen layers of `start`, or a fresh network shaped after it.
 
     Args:
-        base: the base model with a fresh head, whose configuration the student takes over; it is changed.
-        teacher: the fine-tuned model that `init` ``teacher`` copies from.
+        start: the teacher, or the base model with a fresh head; it is changed.
 
     Raises:
-        UsageError: the base has no such layers, or the width does not fit its attention heads.
+        UsageError: `start` has no such layers, or the width does not fit its attention heads.
     """
-    kept = kept_layers(params.layers, base.config.num_hidden_layers)
-    if starts_fresh(params, base.config):
-        return _random_student(base.config, kept, params.hidden_size, kind, seed)
-    student = base
-    if params.init == "teacher":
-        if teacher is None:
-            raise ValueError("a student that starts from the teacher needs one")
-        student.load_state_dict(teacher.state_dict())
-    return keep_layers(student, kept)
+    kept = kept_layers(params.layers, start.config.num_hidden_layers)
+    if starts_fresh(params, start.config):
+        return _random_student(start.config, kept, params.hidden_size, kind, seed)
+    return keep_layers(start, kept)
 
 
 def starts_fresh(params: StudentParams, base: PretrainedConfig) -> bool:

@@ -15,7 +15,7 @@ from transformers.utils.generic import ModelOutput
 
 from kdbench.files import folder_atomically, write_atomically
 from kdbench.keys import content_hash
-from kdbench.strategy import Params
+from kdbench.strategy import FINE_TUNING_RATES, Params
 from kdbench.training.batches import Batch, model_inputs
 from kdbench.training.cached_logits import CachedLogits
 from kdbench.training.experiment import Experiment
@@ -44,20 +44,26 @@ class TeacherStore:
         """Return whether the teacher was trained."""
         return (self.folder / "training.json").exists()
 
-    def save(self, model: PreTrainedModel, run: TrainingRun) -> None:
-        """Keep the trained teacher."""
+    def save(self, model: PreTrainedModel, run: TrainingRun | None) -> None:
+        """Keep the teacher; `run` is None for one that the user gave."""
         with folder_atomically(self.folder) as partial:
             model.save_pretrained(partial)
-            (partial / "training.json").write_text(json.dumps(asdict(run)) + "\n")
+            (partial / "training.json").write_text(json.dumps(asdict(run) if run else None) + "\n")
 
     def load(self) -> PreTrainedModel:
         """Return the teacher as it was trained."""
         model: PreTrainedModel = AUTO_CLASSES[self._experiment.kind].from_pretrained(self.folder)
         return model
 
-    def run(self) -> TrainingRun:
-        """Return what training the teacher took."""
-        return TrainingRun(**json.loads((self.folder / "training.json").read_text()))
+    def run(self) -> TrainingRun | None:
+        """Return what training the teacher took; None for one that the user gave."""
+        run = json.loads((self.folder / "training.json").read_text())
+        return TrainingRun(**run) if run else None
+
+    def train_s(self) -> float:
+        """Return the seconds that training the teacher took here; 0 for one that the user gave."""
+        run = self.run()
+        return run.train_s if run else 0.0
 
     def logits(self) -> CachedLogits:
         """Return the teacher's logits over the training rows, computed at the first call."""
@@ -105,6 +111,10 @@ class RunningTeacher:
 
 def teacher_key(experiment: Experiment) -> str:
     """Return the hash of all that the teacher's weights follow from."""
+    if experiment.given_teacher is not None:
+        return content_hash(
+            {"teacher": experiment.given_teacher.sha256, "labels": experiment.task.task.labels}
+        )
     return content_hash(
         {
             "base": experiment.base.sha256,
@@ -112,6 +122,7 @@ def teacher_key(experiment: Experiment) -> str:
             "data": experiment.task.fingerprint,
             "budget": experiment.budget.model_dump(mode="json", exclude={"seeds", "latency_rounds"}),
             "params": TEACHER_PARAMS.model_dump(mode="json"),
+            "learning_rate": FINE_TUNING_RATES[experiment.kind],
             "seed": TEACHER_SEED,
         }
     )

@@ -4,9 +4,9 @@ from toytasks import ToyTask, settings_in
 from transformers import AutoTokenizer, RobertaTokenizerFast
 
 from kdbench.data import default_cache_dir, fetch_base_model, load_task
-from kdbench.data.encoding import IGNORED, Encoder
+from kdbench.data.encoding import Encoder
 from kdbench.data.tables import read_table
-from kdbench.kinds import TaskKind
+from kdbench.kinds import IGNORED, TaskKind
 
 TAGS = ("O", "B-PER", "I-PER")
 

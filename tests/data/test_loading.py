@@ -65,6 +65,15 @@ def test_what_was_read_once_is_not_read_again_until_the_file_or_the_task_changes
     assert Counting.loads == 3
 
 
+def test_an_object_among_the_tasks_attributes_does_not_make_it_another_task(tmp_path):
+    settings = settings_in(tmp_path)
+    for _ in range(2):
+        task = ToyTask({"train": labelled(8), "test": labelled(4)})
+        task.helper = object()
+        load_task(task, settings)
+    assert len([path for path in (settings.cache_dir / "data").iterdir() if path.is_dir()]) == 1
+
+
 def test_scored_examples_whose_text_stands_in_train_are_counted(tmp_path):
     test = [*labelled(3, 6), {"text": "sentence number 7", "label": "no"}]
     assert load_task(ToyTask({"train": labelled(8), "test": test}), settings_in(tmp_path)).duplicates == 3
@@ -121,6 +130,7 @@ def test_a_bad_example_is_placed_by_its_row_or_by_its_number(tmp_path, row, mess
         ({"words": ["a", "b"], "tags": ["O", "I-PER"]}, "'I-PER' of word 2 continues no entity"),
         ({"words": ["a", "b"], "tags": ["B-LOC", "I-PER"]}, "'I-PER' of word 2 continues no entity"),
         ({"words": "a b", "tags": ["O"]}, "a list of words and a list of tags"),
+        ({"words": ["a"], "tags": [["O"]]}, r"the tag \['O'\] is none of the task's"),
     ],
 )
 def test_a_bad_sentence_is_placed(tmp_path, row, message):

@@ -1,3 +1,4 @@
+
 import pytest
 import torch
 from transformers import (
@@ -57,18 +58,20 @@ def encoders(tmp_path_factory):
 
 def student_of(folder, kind=SENTENCES, *, seed=1, **params):
     """Return a student, and the base and the teacher that it could come from."""
-    base, teacher = (load_base(folder, kind, LABELS[kind], seed=number) for number in (seed, 2))
-    with torch.no_grad():  # a teacher was trained: none of its weights is the base's
-        for weight in teacher.parameters():
-            weight.add_(0.01 * torch.randn_like(weight))
-    student = build_student(
-        StudentParams(**params),
-        base=load_base(folder, kind, LABELS[kind], seed=seed),
-        teacher=teacher if params.get("init", "teacher") == "teacher" else None,
-        kind=kind,
-        seed=seed,
-    )
-    return student.eval(), base.eval(), teacher.eval()
+
+    def teacher():
+        model = load_base(folder, kind, LABELS[kind], seed=2)
+        with torch.no_grad():  # a teacher was trained: none of its weights is the base's
+            for weight in model.parameters():
+                weight.add_(0.01 * torch.randn_like(weight))
+        return model
+
+    def base():
+        return load_base(folder, kind, LABELS[kind], seed=seed)
+
+    start = teacher() if params.get("init", "teacher") == "teacher" else base()
+    student = build_student(StudentParams(**params), start=start, kind=kind, seed=seed)
+    return student.eval(), base().eval(), teacher().eval()
 
 
 def layers_of(model):

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from kdbench.data import DataSettings, load_task
-from kdbench.losses import IGNORED
+from kdbench.kinds import IGNORED
 from kdbench.training.batches import model_inputs
 from kdbench.training.models import load_base
 from kdbench.training.predict import predict, row_logits

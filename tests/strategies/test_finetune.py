@@ -1,0 +1,46 @@
+import pytest
+import torch
+
+from kdbench.training.teacher import TeacherStore
+
+KINDS = ["toy-sentiment", "toy-tags", "toy-score"]
+
+
+def same(first, second):
+    first, second = first.state_dict(), second.state_dict()
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("task", KINDS)
+def test_with_defaults_and_the_first_seed_it_is_the_teacher(make_bench, task):
+    strategy, bench = make_bench("finetune", task)
+    model = strategy.finalize(strategy.fit(bench), bench)
+    store = TeacherStore(bench.experiment)
+    assert same(model, store.load())
+    assert bench.is_teacher
+    assert bench.runs == [store.run()]
+
+
+@pytest.mark.parametrize(
+    ("spec", "seed"),
+    [("finetune", 1), ("finetune[dropout=0.3]", 0), ("finetune[learning_rate=0.001]", 0)],
+)
+def test_with_another_seed_or_parameter_it_is_not(make_bench, spec, seed):
+    strategy, bench = make_bench(spec, seed=seed)
+    model = strategy.fit(bench)
+    assert not bench.is_teacher
+    assert not same(model, bench.teacher)
+
+
+def test_every_weight_is_trained(make_bench):
+    strategy, bench = make_bench("finetune", seed=1)
+    before = dict(bench.base().named_parameters())
+    model = strategy.fit(bench)
+    # Position rows beyond the longest text, and word pieces that no text has, are all that may stay.
+    unmoved = {name for name, weight in model.named_parameters() if torch.equal(weight, before[name])}
+    assert unmoved == set()
+
+
+def test_naming_the_rate_that_is_the_default_gives_the_teachers_weights(make_bench):
+    strategy, bench = make_bench("finetune[learning_rate=0.0001]")
+    assert same(strategy.fit(bench), bench.teacher)
