@@ -24,7 +24,7 @@ from kdbench.metrics import get_metric
 from kdbench.opening import open_experiment
 from kdbench.predictions import Predictions
 from kdbench.recording import model_info, strategy_info, task_info
-from kdbench.records import Cost, Quality, Record, RecordStore, Size, Status
+from kdbench.records import Cost, Quality, Record, RecordStore, Size, Status, TaskInfo
 from kdbench.results import CellFiles
 from kdbench.seeds import axis_seed
 from kdbench.spec import StrategySpec
@@ -97,20 +97,21 @@ def score_cell(argument: str, report: Report) -> None:
     )
     answers = _answer(model, experiment, experiment.task.scored, report)
     answers.save(files.predictions)
+    quality, info = _quality(answers, experiment), task_info(experiment.task)
     RecordStore(order.config.results).put(
         Record(
             key=order.key,
             status=Status.OK,
             is_teacher=fit.is_teacher,
             strategy=strategy_info(opened.registry, order.spec),
-            task=task_info(experiment.task),
+            task=info,
             model=model_info(experiment),
             budget=experiment.budget,
             seed=order.seed,
-            quality=_quality(answers, experiment),
+            quality=quality,
             size=fit.size,
             cost=fit.cost,
-            warnings=_warnings(answers, experiment),
+            warnings=_warnings(answers, quality.score, info),
             environment=describe_environment(),
             finished_at=datetime.now(timezone.utc),
         )
@@ -165,13 +166,15 @@ def _quality(answers: Predictions, experiment: Experiment) -> Quality:
     return Quality(score=metrics[task.metric], low=low, high=high, metrics=metrics)
 
 
-def _warnings(answers: Predictions, experiment: Experiment) -> tuple[str, ...]:
-    if experiment.kind is TaskKind.SEQUENCE_REGRESSION:
-        return ()
-    labels = experiment.task.task.labels
+def _warnings(answers: Predictions, score: float, info: TaskInfo) -> tuple[str, ...]:
+    """Return what makes the score worthless, loud enough for the board."""
+    if info.kind is TaskKind.SEQUENCE_REGRESSION:
+        return ("answers the same to every example",) if np.ptp(answers.predicted) == 0 else ()
     predicted = np.unique(answers.predicted)
     if len(predicted) == 1:
-        return (f"answers {labels[int(predicted[0])]!r} to every example",)
+        return (f"answers {info.labels[int(predicted[0])]!r} to every example",)
+    if info.majority_score is not None and score <= info.majority_score:
+        return (f"does not beat always answering the most frequent label ({100 * info.majority_score:.1f})",)
     return ()
 
 

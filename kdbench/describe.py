@@ -93,8 +93,8 @@ def listing_table(what: str, rows: Sequence[Row]) -> Table:
 def description_view(row: Row) -> RenderableType:
     """Return the text that shows the answer of `description`."""
     facts = Table.grid(padding=(0, 2))
-    for key, value in row.items():
-        if key != "parameters":
+    for key, value in {**row, **row.get("sizes", {})}.items():
+        if key not in ("parameters", "sizes"):
             facts.add_row(key.replace("_", " "), _cell(value))
     if "parameters" not in row:
         return facts
@@ -203,7 +203,8 @@ def _cell(value: object) -> Text:
     if isinstance(value, Mapping):
         value = ", ".join(f"{key}: {_cell(item)}" for key, item in value.items())
     elif isinstance(value, (list, tuple)):
-        value = ", ".join(str(item) for item in value)
+        between = "\n" if any(isinstance(item, Mapping) for item in value) else ", "
+        value = between.join(str(_cell(item)) for item in value)
     elif isinstance(value, bool):
         value = "yes" if value else "no"
     return Text("-" if value is None else str(value))

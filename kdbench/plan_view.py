@@ -12,6 +12,7 @@ from kdbench.board.formatting import plural
 from kdbench.config import RunConfig
 from kdbench.estimate import Estimate, estimate
 from kdbench.plan import Plan, PlannedCell, State
+from kdbench.preflight import preflight
 
 
 def plan_data(plan: Plan, config: RunConfig) -> dict[str, Any]:
@@ -19,6 +20,7 @@ def plan_data(plan: Plan, config: RunConfig) -> dict[str, Any]:
     guess = estimate(plan, config)
     return {
         "cells": [_cell_data(planned) for planned in plan.cells],
+        "tasks": {name: preflight(experiment.task) for name, experiment in (plan.experiments or {}).items()},
         "downloads": [{"name": download.name, "bytes": download.bytes} for download in plan.downloads],
         "estimated_s": None if guess is None else round(guess.seconds),
         "estimated_from": None if guess is None else guess.basis,
@@ -39,6 +41,11 @@ def print_plan(plan: Plan, config: RunConfig, console: Console) -> None:
     console.print(table)
     told = [f"{plan.count(state)} {state}" for state in State if plan.count(state)]
     console.print(f"\n{plural(len(plan.cells), 'cell')}: {', '.join(told)}", soft_wrap=True)
+    for name, experiment in (plan.experiments or {}).items():
+        console.print(f"\n{name}", soft_wrap=True)
+        for line in preflight(experiment.task):
+            console.print(f"  {line}", soft_wrap=True)
+    console.print()
     for download in plan.downloads:
         size = "" if download.bytes is None else f" ({download.bytes / 1e6:.1f} MB)"
         console.print(f"to be fetched: {download.name}{size}", soft_wrap=True)

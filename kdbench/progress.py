@@ -12,6 +12,7 @@ from rich.text import Text
 from kdbench.board.formatting import plural
 from kdbench.executors import Progress
 from kdbench.plan import Plan, State
+from kdbench.preflight import preflight
 from kdbench.records import Status
 
 _SECONDS_BETWEEN_LINES = 30.0
@@ -46,11 +47,13 @@ class Terminal:
         """Print what will be done."""
         self._total = plan.count(State.PENDING)
         strategies = dict.fromkeys(str(planned.cell.row.spec) for planned in plan.cells)
-        tasks = dict.fromkeys(planned.cell.task.name for planned in plan.cells)
         states = [f"{plan.count(state)} {state}" for state in State if plan.count(state)]
         self._print(f"{plural(len(plan.cells), 'cell')} ({', '.join(states)})")
         self._print(f"  strategies: {', '.join(strategies)}")
-        self._print(f"  tasks: {', '.join(tasks)}")
+        for name, experiment in (plan.experiments or {}).items():
+            self._print(f"  {name}:")
+            for line in preflight(experiment.task):
+                self._print(f"    {line}", "yellow" if line.startswith("!") else None)
         for row in {planned.cell.row.spec: planned.cell.row for planned in plan.cells}.values():
             if row.added_for is not None:
                 self._print(f"  added {row.spec}: {row.added_for}")

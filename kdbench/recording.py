@@ -50,6 +50,12 @@ def task_info(prepared: PreparedTask) -> TaskInfo:
         train_examples=prepared.train_examples,
         validation_examples=prepared.validation_examples,
         scored_examples=prepared.scored_examples,
+        validation_split=prepared.validation_split,
+        duplicates=prepared.duplicates,
+        too_long_share=prepared.too_long_share,
+        unknown_share=prepared.unknown_share,
+        licence=task.licence,
+        citation=task.citation,
         majority_score=majority_score(prepared),
     )
 

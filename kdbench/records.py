@@ -69,6 +69,16 @@ class TaskInfo(_Part):
     train_examples: int
     validation_examples: int
     scored_examples: int
+    validation_split: str = "train"
+    """The split that the validation examples are a part of."""
+    duplicates: int = 0
+    """Scored examples whose text stands in train, too; counted over the whole splits."""
+    too_long_share: float = 0.0
+    """Share of examples longer than the budget's word pieces: truncated, or for tokens split."""
+    unknown_share: float = 0.0
+    """Share of word pieces that the tokenizer does not know."""
+    licence: str = ""
+    citation: str = ""
     majority_score: float | None = None
     """The headline metric of always answering the most frequent training label."""
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+import numpy as np
+
 from kdbench.config import RunConfig
 from kdbench.data import load_task, missing_downloads
 from kdbench.kinds import TaskKind
@@ -19,15 +21,29 @@ def task_sizes(task: Task, config: RunConfig) -> dict[str, Any]:
             "unknown": f"not on this machine yet; a run would fetch {', '.join(load.name for load in missing)}"
         }
     data = load_task(task, config.data)
+    train = data.splits["train"]
     sizes: dict[str, Any] = {
         "source": data.source,
         "fingerprint": data.fingerprint[:16],
         "examples": {name: len(rows) for name, rows in data.splits.items()},
-        "scored examples that stand in train, too": data.duplicates,
+        "scored_in_train_too": data.duplicates,
+        "words": _lengths(train),
     }
     if task.kind is not TaskKind.SEQUENCE_REGRESSION:
-        sizes["label shares in train"] = _shares(task, data.splits["train"])
+        sizes["label_shares"] = _shares(task, train)
+    sizes["first_examples"] = [train[index] for index in range(min(2, len(train)))]
     return sizes
+
+
+def _lengths(rows: Any) -> dict[str, int]:
+    """Return percentiles of the number of words, as spaces part them."""
+    if "words" in rows.column_names:
+        lengths = [len(words) for words in rows["words"]]
+    else:
+        texts = [rows[name] for name in ("text", "text_pair") if name in rows.column_names]
+        lengths = [sum(len(text.split()) for text in pair) for pair in zip(*texts, strict=True)]
+    p50, p90, p99 = np.percentile(lengths, [50, 90, 99])
+    return {"p50": round(p50), "p90": round(p90), "p99": round(p99), "longest": max(lengths)}
 
 
 def _shares(task: Task, rows: Any) -> dict[str, float]:

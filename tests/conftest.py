@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from string import ascii_lowercase
@@ -25,6 +26,8 @@ from kdbench.spec import parse_spec
 from kdbench.training.bench import Bench
 from kdbench.training.experiment import Experiment
 from kdbench.training.tokenizer import load_tokenizer
+
+gc.freeze()  # the Trainer collects garbage at every start: it need not look through all that was imported
 
 TINY_BUDGET = Budget(
     name="tiny",

@@ -45,8 +45,16 @@ def _task(cells: pd.DataFrame) -> Iterator[str]:
     yield (
         f"**Task.** {escape_markdown(cell['task_title'])}; data: {_told(cells['source'])}. Scored on"
         f" {plural(cell['scored_examples'], 'example')} of the {escape_markdown(cell['scored_split'])} split."
-        f"{majority}"
+        f" Validated during training on {plural(cell['validation_examples'], 'example')} of the"
+        f" {escape_markdown(cell['validation_split'])} split.{majority}"
     )
+    if cell["duplicates"]:
+        yield f"**Duplicates.** {plural(cell['duplicates'], 'scored example')} stand in train, too."
+    if cell["too_long_share"] > 0:
+        kept = "split into several rows" if cell["kind"] == "token-classification" else "truncated"
+        yield f"**Length.** {cell['too_long_share']:.1%} of the examples are too long for the budget and {kept}."
+    if cell["licence"] or cell["citation"]:
+        yield f"**Data.** {escape_markdown('; '.join(filter(None, (cell['citation'], cell['licence']))))}."
 
 
 def _score(cells: pd.DataFrame) -> Iterator[str]:

@@ -31,9 +31,10 @@ def take_teacher(config: str, barrier, answers) -> None:
 
 def test_two_processes_at_once_train_it_once(make_config):
     config = make_config().model_dump_json()
-    spawn = multiprocessing.get_context("spawn")
-    barrier, answers = spawn.Barrier(2), spawn.Queue()
-    processes = [spawn.Process(target=take_teacher, args=(config, barrier, answers)) for _ in range(2)]
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["kdbench.cell"])  # what takes long is imported once for both
+    barrier, answers = context.Barrier(2), context.Queue()
+    processes = [context.Process(target=take_teacher, args=(config, barrier, answers)) for _ in range(2)]
     for process in processes:
         process.start()
     (first, trained_first), (second, trained_second) = (answers.get(timeout=120) for _ in processes)
