@@ -116,7 +116,7 @@ def make_config(
 def make_experiment(
     tiny_model: Path, registry: Registry, cache_dir: Path, tmp_path: Path
 ) -> Callable[..., Experiment]:
-    """An experiment with a budget of one's own: ``make_experiment("toy-tags", budget=…, results=…, model=…)``."""
+    """An experiment of one's own: ``make_experiment("toy-tags", budget=…, results=…, model=…, teacher=…)``."""
 
     def make(
         task: str = "toy-sentiment",
@@ -124,12 +124,15 @@ def make_experiment(
         budget: Budget = TINY_BUDGET,
         results: Path = tmp_path / "results",
         model: Path = tiny_model,
+        teacher: Path | None = None,
     ) -> Experiment:
         quiet_libraries()
         base = resolve_base_model(str(model), cache_dir)
         tokenizer = load_tokenizer(model)
         data = load_task(registry.task(task), DataSettings(cache_dir=cache_dir))
-        return Experiment(prepare(data, budget, tokenizer, cache_dir), base, budget, results, tokenizer)
+        prepared = prepare(data, budget, tokenizer, cache_dir)
+        given = resolve_base_model(str(teacher), cache_dir) if teacher else None
+        return Experiment(prepared, base, budget, results, tokenizer, given)
 
     return make
 

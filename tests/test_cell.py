@@ -9,6 +9,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from kdbench.cell import CellOrder, _warnings, score_cell, train_cell
 from kdbench.errors import KdbenchError
 from kdbench.predictions import Predictions
+from kdbench.recording import task_info
 from kdbench.records import RecordStore, Status
 from kdbench.results import CellFiles
 from kdbench.spec import parse_spec
@@ -130,16 +131,28 @@ def test_the_teachers_row_is_the_teacher_and_bears_its_cost_once(finish):
     assert distilled.cost.teacher_s > record.cost.train_s
 
 
-def test_a_model_that_always_gives_one_answer_is_pointed_out(make_experiment):
-    def answers(classes):
-        logits = np.eye(2, dtype=np.float32)[classes]
-        return Predictions(np.arange(len(classes)), logits, np.zeros(len(classes), dtype=np.int64))
+def answers(*logits):
+    """Return predictions for as many examples, all of whose right answers are 0."""
+    one_output = len(logits[0]) == 1
+    references = np.zeros(len(logits), dtype=np.float32 if one_output else np.int64)
+    return Predictions(np.arange(len(logits)), np.array(logits, dtype=np.float32), references)
 
-    experiment = make_experiment()
-    assert _warnings(answers([1, 1, 1]), experiment) == ("answers 'positive' to every example",)
-    assert _warnings(answers([1, 0, 1]), experiment) == ()
-    values = Predictions(np.arange(3), np.ones((3, 1), np.float32), np.zeros(3, np.float32))
-    assert _warnings(values, make_experiment("toy-score")) == ()
+
+def test_a_model_that_always_gives_one_answer_is_pointed_out(make_experiment):
+    classes = task_info(make_experiment().task)
+    assert _warnings(answers([0, 1], [0, 2]), 0.9, classes) == ("answers 'positive' to every example",)
+    assert _warnings(answers([0, 1], [2, 0]), 0.9, classes) == ()
+    values = task_info(make_experiment("toy-score").task)
+    assert _warnings(answers([0.5], [0.5]), 0.0, values) == ("answers the same to every example",)
+    assert _warnings(answers([0.5], [0.6]), 0.0, values) == ()
+
+
+def test_a_model_no_better_than_the_most_frequent_label_is_pointed_out(make_experiment):
+    info = task_info(make_experiment().task)
+    (warning,) = _warnings(answers([0, 1], [2, 0]), info.majority_score, info)
+    assert "does not beat" in warning
+    assert f"{100 * info.majority_score:.1f}" in warning
+    assert _warnings(answers([0, 1], [2, 0]), info.majority_score + 0.01, info) == ()
 
 
 def test_a_trained_model_is_not_trained_again(make_config):

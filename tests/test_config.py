@@ -64,7 +64,9 @@ def test_relative_paths_in_a_file_count_from_its_folder_and_those_of_flags_do_no
     )
 
 
-def test_a_model_in_a_file_is_a_folder_beside_it_where_there_is_one_and_stays_as_written_otherwise(file, tmp_path):
+def test_a_model_in_a_file_is_a_folder_beside_it_where_there_is_one_and_stays_as_written_otherwise(
+    file, tmp_path
+):
     (tmp_path / "models" / "tiny").mkdir(parents=True)
     assert load_config(file('model = "models/tiny"'), {}).model == str(tmp_path / "models" / "tiny")
     assert load_config(file('model = "./models/tiny"'), {}).model == str(tmp_path / "models" / "tiny")
@@ -79,7 +81,7 @@ def test_the_home_folder_may_be_written_as_a_tilde(file, monkeypatch):
 
 def test_what_is_printed_gives_the_same_settings_when_read_again(file):
     given = {
-        "strategy": ["lora[r=16,target=[\"query\"]]", "vanilla-*"],
+        "strategy": ['lora[r=16,target=["query"]]', "vanilla-*"],
         "task": ["sst2"],
         "budget": "standard",
         "seeds": 2,
@@ -133,7 +135,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_name(file):
         ("[grid]\nlora = 8\n", ["line 2", "grid.lora", "got 8"]),
         ("[grid.lora]\nr = 8\n", ["line 2", "grid.lora.r", "list", "got 8"]),
         ('[grid.lora]\n\n"r" = []\n', ["line 3", "grid.lora.r", "at least 1"]),
-        ('workers = 2\ngrid.lora.r = 8\n', ["line 2", "grid.lora.r", "list"]),
+        ("workers = 2\ngrid.lora.r = 8\n", ["line 2", "grid.lora.r", "list"]),
         ("budget = smoke\n", ["line 1"]),
         ('budget = "smoke"\nseeds = \n', ["line 2"]),
         ('budget = "smoke"\nbudget = "quick"\n', ["budget"]),

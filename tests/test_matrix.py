@@ -80,7 +80,10 @@ def test_the_control_has_the_student_of_its_row_and_two_rows_share_one(rows):
 
 
 def test_a_tuned_reference_stands_beside_the_teacher_s_own_row(rows):
-    assert rows("finetune[dropout=0.2]") == [("finetune", "the teacher itself"), ("finetune[dropout=0.2]", None)]
+    assert rows("finetune[dropout=0.2]") == [
+        ("finetune", "the teacher itself"),
+        ("finetune[dropout=0.2]", None),
+    ]
 
 
 def test_a_grid_is_every_combination_beside_the_rows_asked_for(rows):
@@ -114,7 +117,9 @@ def test_a_default_that_is_spelled_out_makes_no_row_of_its_own(rows):
         ({"task": ["toy-sentimental"]}, "did you mean 'toy-sentiment'?"),
     ],
 )
-def test_a_name_or_value_that_cannot_be_is_refused_before_anything_runs(make_config, registry, settings, told):
+def test_a_name_or_value_that_cannot_be_is_refused_before_anything_runs(
+    make_config, registry, settings, told
+):
     with pytest.raises(UsageError) as caught:
         cells_of(make_config(**settings), registry)
     assert told in str(caught.value)

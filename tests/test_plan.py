@@ -177,7 +177,16 @@ def test_a_plan_as_text_has_every_cell_its_state_and_why(plan, keep, keep_measur
     keep_measured(1000, 1.0)
     keep(plan()[0].cells[1].key, Status.TIMEOUT, "took longer than [5] s")
     lines = printed(*plan()).splitlines()
-    assert lines[1].split() == ["toy-sentiment", "finetune", "0", "pending", "added:", "the", "teacher", "itself"]
+    assert lines[1].split() == [
+        "toy-sentiment",
+        "finetune",
+        "0",
+        "pending",
+        "added:",
+        "the",
+        "teacher",
+        "itself",
+    ]
     assert lines[2].rstrip().endswith("took longer than [5] s")
     assert "2 cells: 1 failed before, 1 pending" in lines
     assert lines[-1].startswith("time: about")

@@ -25,7 +25,7 @@ def records_of(*names, **settings):
 @pytest.mark.parametrize(
     "record",
     [
-        make_record("lora[r=16,target=[\"query\",\"key\"]]", warnings=("answers 'fresh' to every example",)),
+        make_record('lora[r=16,target=["query","key"]]', warnings=("answers 'fresh' to every example",)),
         make_record("vanilla-kd", status=Status.TIMEOUT, reason="took longer than 5 s", seed=3),
         make_record("ängstlich", status=Status.FAILED, reason="ValueError: “?” \u2028 =cmd|' /C calc'!A0"),
     ],

@@ -110,19 +110,25 @@ class RunningTeacher:
 
 
 def teacher_key(experiment: Experiment) -> str:
-    """Return the hash of all that the teacher's weights follow from."""
-    if experiment.given_teacher is not None:
-        return content_hash(
-            {"teacher": experiment.given_teacher.sha256, "labels": experiment.task.task.labels}
-        )
+    """Return the hash of all that the teacher's weights, and its logits over the training rows, follow from."""
+    given = experiment.given_teacher
+    origin: dict[str, object]
+    if given is not None:
+        origin = {"teacher": given.sha256}
+    else:
+        rate = FINE_TUNING_RATES[experiment.kind]
+        origin = {
+            "params": TEACHER_PARAMS.model_dump(mode="json"),
+            "learning_rate": rate,
+            "seed": TEACHER_SEED,
+        }
     return content_hash(
         {
+            **origin,
             "base": experiment.base.sha256,
             "task": experiment.task.task.name,
+            "labels": experiment.task.task.labels,
             "data": experiment.task.fingerprint,
             "budget": experiment.budget.model_dump(mode="json", exclude={"seeds", "latency_rounds"}),
-            "params": TEACHER_PARAMS.model_dump(mode="json"),
-            "learning_rate": FINE_TUNING_RATES[experiment.kind],
-            "seed": TEACHER_SEED,
         }
     )

@@ -81,15 +81,19 @@ def test_another_name_stands_for_whatever_changes_its_weights(
     make_experiment, tiny_model, tiny_budget, tmp_path
 ):
     one = make_experiment()
-    other_weights = tmp_path / "other"
-    model = load_base(tiny_model, one.kind, ("a", "b"), seed=0).base_model
+    fine_tuned, other_weights = tmp_path / "fine-tuned", tmp_path / "other"
+    model = load_base(tiny_model, one.kind, one.task.task.labels, seed=0)
+    model.save_pretrained(fine_tuned)
     with torch.no_grad():
         model.get_input_embeddings().weight[7, 3] += 1e-3
-    model.save_pretrained(other_weights)
-    one.tokenizer.save_pretrained(other_weights)
+    model.base_model.save_pretrained(other_weights)
+    for folder in (fine_tuned, other_weights):
+        one.tokenizer.save_pretrained(folder)
 
     changed = [
         make_experiment("toy-tags"),
+        make_experiment(teacher=fine_tuned),
+        make_experiment(teacher=fine_tuned, budget=tiny_budget.model_copy(update={"train_examples": 65})),
         make_experiment(model=other_weights),
         make_experiment(budget=tiny_budget.model_copy(update={"train_examples": 65})),
         make_experiment(budget=tiny_budget.model_copy(update={"max_length": 31})),
