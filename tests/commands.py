@@ -13,7 +13,7 @@ from pathlib import Path
 
 from kdbench.records import Record, RecordStore
 
-PATIENCE_S = 240
+PATIENCE_S = 120
 """How long a small run may take on a machine that is busy with other things."""
 
 
@@ -58,9 +58,9 @@ class Command:
             check=False,
         )
 
-    def start(self, *arguments: object) -> Started:
+    def start(self, *arguments: object, **variables: str) -> Started:
         """Start a run in a process group of its own, as a shell does, and return at once."""
-        return Started(self, self.line("run", *arguments))
+        return Started(self, self.line("run", *arguments), {**self.environment, **variables})
 
     def records(self) -> dict[tuple[str, str, int], Record]:
         """Return the records by strategy, task and seed; there may be nothing else among them."""
@@ -83,14 +83,13 @@ class Command:
 class Started:
     """A run that goes on."""
 
-    def __init__(self, command: Command, line: list[str]) -> None:
-        self._command = command
-        self._output = command.folder / f"output-{uuid.uuid4().hex}"
+    def __init__(self, command: Command, line: list[str], environment: dict[str, str]) -> None:
+        self._output = command.scratch / f"output-{uuid.uuid4().hex}"
         with self._output.open("wb") as file:
             self._process = subprocess.Popen(
                 line,
                 cwd=command.folder,
-                env=command.environment,
+                env=environment,
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
@@ -91,8 +92,13 @@ class ProcessExecutor:
         process = context.Process(
             target=child_main, args=(theirs, stage.function, stage.argument, str(job.log), threads)
         )
-        with _environment(stage.environment):
-            process.start()
+        with _environment(stage.environment), _ctrl_c_blocked():
+            if context is self._fresh:
+                process.start()
+            else:
+                forkserver.ensure_running()
+        if context is not self._fresh:
+            process.start()  # the first time this waits until the server has its libraries
         theirs.close()  # the end of the pipe then means the end of the process
         return _Running(job, index, process, ours, started)
 
@@ -141,6 +147,16 @@ class _Running:
         self.process.kill()
         self.process.join()
         self.connection.close()
+
+
+@contextmanager
+def _ctrl_c_blocked() -> Iterator[None]:
+    """Let what starts in the block never see Ctrl-C, which would have it print a traceback into the terminal."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

@@ -209,7 +209,6 @@ class _BestWeights(TrainerCallback):
             return
         model: nn.Module = kwargs["model"]
         score = self._validate(model)
-        model.train()
         if score > self.best_score:
             self.best_score, self._waited = score, 0
             trained = {name for name, weight in model.named_parameters() if weight.requires_grad}

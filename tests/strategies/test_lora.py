@@ -1,8 +1,15 @@
 import pytest
 import torch
 from peft import PeftModel
-from transformers import BertConfig, BertForSequenceClassification, BertForTokenClassification
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    BertForTokenClassification,
+    DistilBertConfig,
+    DistilBertForSequenceClassification,
+)
 
+from kdbench.errors import UsageError
 from kdbench.kinds import TaskKind
 from kdbench.measure.size import count_parameters, count_trainable
 from kdbench.spec import parse_spec
@@ -101,3 +108,19 @@ def test_the_same_seed_gives_the_same_updates(make_bench):
     query = "bert.encoder.layer.0.attention.self.query.weight"
     assert torch.equal(first[query], again[query])
     assert not torch.equal(first[query], other[query])
+
+
+def test_other_architectures_call_their_layers_otherwise(registry):
+    base = DistilBertForSequenceClassification(
+        DistilBertConfig(vocab_size=20, dim=16, n_layers=2, n_heads=2, hidden_dim=32)
+    )
+    adapt = registry.strategy(parse_spec('lora[r=2,target=["q_lin","v_lin"]]')).adapt
+    head = (16 * 16 + 16) + (16 * 2 + 2)  # DistilBERT's has two layers
+    assert count_trainable(adapt(base, TaskKind.SEQUENCE_CLASSIFICATION)) == 2 * 2 * 2 * (16 + 16) + head
+
+
+@pytest.mark.parametrize("target", ['["query","valeu"]', '["valeu"]', '["uery"]'])
+def test_a_layer_that_the_base_lacks_is_refused_with_those_it_has(make_bench, target):
+    strategy, bench = make_bench(f"lora[target={target}]")
+    with pytest.raises(UsageError, match=r"target to some of classifier, dense, key, query, value"):
+        strategy.fit(bench)

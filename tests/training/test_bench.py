@@ -144,6 +144,13 @@ def test_the_learning_rate_is_the_strategys_own_unless_the_user_sets_one(make_be
     assert moved("lora") > 5 * moved("finetune")
 
 
+def test_dropout_is_the_students_and_not_the_teachers(make_bench):
+    strategy, bench = make_bench("vanilla-kd[dropout=0.3]")
+    for model in (bench.base(), bench.student(strategy.params)):
+        assert model.config.hidden_dropout_prob == model.config.attention_probs_dropout_prob == 0.3
+    assert bench.teacher.config.hidden_dropout_prob == 0.1
+
+
 def test_the_bench_shows_task_budget_and_parameters(make_bench, tiny_budget):
     strategy, bench = make_bench("lora[r=2]", "toy-score", seed=9)
     assert bench.task.task.name == "toy-score"

@@ -1,5 +1,6 @@
 import hashlib
 import multiprocessing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,7 @@ def test_another_name_stands_for_whatever_changes_its_weights(
 
     changed = [
         make_experiment("toy-tags"),
+        replace(one, task=replace(one.task, fingerprint="of other data")),
         make_experiment(teacher=fine_tuned),
         make_experiment(teacher=fine_tuned, budget=tiny_budget.model_copy(update={"train_examples": 65})),
         make_experiment(model=other_weights),

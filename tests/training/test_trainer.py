@@ -56,6 +56,16 @@ def with_steps(steps, evaluations=1, **changed):
     return Schedule(**{**vars(SCHEDULE), "steps": steps, "evaluations": evaluations, **changed})
 
 
+def noting(seen, note=lambda batch: batch["id"].tolist()):
+    """Return the loss on the labels that also appends to `seen` what it notes of each batch."""
+
+    def loss(student, batch, teacher):
+        seen.append(note(batch))
+        return task_loss(student.logits, batch["labels"])
+
+    return loss
+
+
 def test_the_same_seeds_give_the_same_weights_bit_for_bit(fit):
     torch.manual_seed(1)
     first, _ = fit()
@@ -90,13 +100,9 @@ def test_a_loss_that_draws_random_numbers_sees_the_data_in_the_same_order(fit):
 
 
 def test_every_example_is_seen_once_before_any_is_seen_twice(fit, experiment):
-    seen = []
-
-    def loss(student, batch, teacher):
-        seen.extend(batch["id"].tolist())
-        return task_loss(student.logits, batch["labels"])
-
-    fit(loss=loss, schedule=with_steps(16))
+    batches = []
+    fit(loss=noting(batches), schedule=with_steps(16))
+    seen = [i for batch in batches for i in batch]
     ids = sorted(experiment.task.train["id"])
     assert len(ids) == 64
     assert sorted(seen[:64]) == ids
@@ -106,16 +112,11 @@ def test_every_example_is_seen_once_before_any_is_seen_twice(fit, experiment):
 
 def test_examples_and_tokens_are_counted_without_padding(fit, experiment):
     length = dict(zip(experiment.task.train["id"], experiment.task.train["length"], strict=True))
-    seen = []
-
-    def loss(student, batch, teacher):
-        seen.extend(batch["id"].tolist())
-        return task_loss(student.logits, batch["labels"])
-
-    _, done = fit(loss=loss, schedule=with_steps(9))
+    batches = []
+    _, done = fit(loss=noting(batches), schedule=with_steps(9))
     assert done.steps == 9
-    assert done.examples == len(seen) == 72
-    assert done.tokens == sum(length[i] for i in seen)
+    assert done.examples == 72
+    assert done.tokens == sum(length[i] for batch in batches for i in batch)
     assert done.train_s > 0
 
 
@@ -128,30 +129,19 @@ def test_frozen_parameters_stay_as_they_are(fit, experiment):
     assert changed == {"classifier.weight", "classifier.bias"}
 
 
-def test_the_best_validated_weights_are_kept_not_the_last(fit):
-    scores = iter([0.1, 0.9, 0.3, 0.2])
+@pytest.mark.parametrize(
+    ("scores", "kept"), [([0.1, 0.9, 0.3, 0.2], 1), ([0.5, 0.5, 0.5, 0.5], 0), ([0.1, 0.2, 0.3, 0.4], 3)]
+)
+def test_the_first_of_the_best_validated_weights_are_kept(fit, scores, kept):
     snapshots = []
 
     def validate(model):
         snapshots.append(weights_of(model))
-        return next(scores)
+        return scores[len(snapshots) - 1]
 
     model, done = fit(validate=validate, schedule=with_steps(8, evaluations=4))
-    assert done.steps == 8
-    assert done.best_score == 0.9
-    assert equal(weights_of(model), snapshots[1])
-    assert not equal(snapshots[1], snapshots[3])
-
-
-def test_of_equal_scores_the_first_weights_are_kept(fit):
-    snapshots = []
-
-    def validate(model):
-        snapshots.append(weights_of(model))
-        return 0.5
-
-    model, _ = fit(validate=validate, schedule=with_steps(4, evaluations=2))
-    assert equal(weights_of(model), snapshots[0])
+    assert (done.steps, done.best_score) == (8, max(scores))
+    assert [equal(weights_of(model), snapshot) for snapshot in snapshots] == [i == kept for i in range(4)]
 
 
 def test_buffers_go_with_the_best_weights(fit, experiment):
@@ -171,44 +161,31 @@ def test_buffers_go_with_the_best_weights(fit, experiment):
     assert model.calls.item() == 4
 
 
-def test_validations_are_spread_over_the_steps_and_the_last_step_is_one(fit):
-    steps = []
-    reported = []
+@pytest.mark.parametrize(("evaluations", "expected"), [(4, [2, 3, 5, 6]), (1, [6]), (9, [1, 2, 3, 4, 5, 6])])
+def test_validations_are_spread_over_the_steps_and_the_last_step_is_one(fit, evaluations, expected):
+    steps, reported = [], []
     fit(
         validate=lambda model: steps.append(reported[-1]) or 0.0,
         report=lambda step, total, loss: reported.append(step),
-        schedule=with_steps(10, evaluations=4),
+        schedule=with_steps(6, evaluations),
     )
-    assert steps == [3, 5, 8, 10]
-    assert reported == list(range(1, 11))
+    assert steps == expected
+    assert reported == [1, 2, 3, 4, 5, 6]
 
 
-def test_more_validations_than_steps_are_one_a_step(fit):
-    count = []
-    fit(validate=lambda model: count.append(1) or 0.0, schedule=with_steps(2, evaluations=5))
-    assert len(count) == 2
-
-
-def test_patience_ends_the_training_early(fit):
-    scores = iter([0.5, 0.6, 0.4, 0.3, 0.9])
+@pytest.mark.parametrize(
+    ("scores", "steps", "best"),
+    [([0.5, 0.6, 0.4, 0.3, 0.9], 8, 0.6), ([0.5, 0.4, 0.6, 0.5, 0.7], 10, 0.7)],
+    ids=["ends the training", "is renewed by a better score"],
+)
+def test_patience(fit, scores, steps, best):
+    left = iter(scores)
     _, done = fit(
-        validate=lambda model: next(scores),
+        validate=lambda model: next(left),
         params=Params(patience=2),
         schedule=with_steps(10, evaluations=5),
     )
-    assert done.steps == 8
-    assert done.best_score == 0.6
-
-
-def test_a_better_score_renews_the_patience(fit):
-    scores = iter([0.5, 0.4, 0.6, 0.5, 0.7])
-    _, done = fit(
-        validate=lambda model: next(scores),
-        params=Params(patience=2),
-        schedule=with_steps(10, evaluations=5),
-    )
-    assert done.steps == 10
-    assert done.best_score == 0.7
+    assert (done.steps, done.best_score) == (steps, best)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -221,6 +198,30 @@ def test_a_loss_that_is_no_number_ends_the_training_and_names_the_step(fit, valu
 
     with pytest.raises(FloatingPointError, match="step 3"):
         fit(loss=loss)
+
+
+def test_weight_decay_shrinks_weights_by_the_rate_of_each_step(fit, experiment):
+    model = fresh(experiment)
+    before = weights_of(model)
+    model, _ = fit(
+        model,
+        loss=lambda student, batch, teacher: 0 * student.logits.sum(),
+        params=Params(weight_decay=0.5, warmup=0),
+        schedule=with_steps(4, learning_rate=0.1),
+    )
+    # The rate falls linearly: 0.1, 0.075, 0.05, 0.025, of which half is taken off.
+    left = 0.95 * 0.9625 * 0.975 * 0.9875
+    torch.testing.assert_close(model.classifier.weight.detach(), left * before["classifier.weight"])
+    assert torch.equal(model.classifier.bias, before["classifier.bias"])
+
+
+def test_gradients_are_clipped_to_the_norm_asked_for(fit, experiment):
+    def moved(norm):
+        model, _ = fit(params=Params(max_grad_norm=norm, weight_decay=0, warmup=0))
+        return (model.classifier.weight - fresh(experiment).classifier.weight).abs().max().item()
+
+    assert moved(1.0) > 0.01  # Adam's steps are as large as the rate
+    assert moved(1e-12) < 1e-4  # but for gradients far below its epsilon
 
 
 def test_warm_up_starts_small_and_the_rate_decays_to_nothing(fit, experiment):
@@ -244,14 +245,11 @@ def test_dropout_is_on_in_every_step_after_a_validation_too(fit, experiment):
     model = fresh(experiment)
     modes = []
 
-    def loss(student, batch, teacher):
-        modes.append(model.training)
-        return task_loss(student.logits, batch["labels"])
-
     def validate(model):
         model.eval()
         return 0.0
 
+    loss = noting(modes, lambda batch: model.training)
     fit(model, loss=loss, validate=validate, schedule=with_steps(4, evaluations=4))
     assert modes == [True] * 4
 
