@@ -53,7 +53,7 @@ BUDGETS: dict[str, Budget] = {
             train_examples=2000,
             validation_examples=200,
             scored_examples=1000,
-            steps={_CLASSIFICATION: 190, _REGRESSION: 190, _TOKENS: 320},
+            steps={_CLASSIFICATION: 120, _REGRESSION: 120, _TOKENS: 240},
             batch_size=_BATCH,
             evaluations=3,
         ),

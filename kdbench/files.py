@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,14 +44,22 @@ def folder_atomically(path: Path) -> Iterator[Path]:
         raise
 
 
+@contextmanager
+def scratch_folder(parent: Path) -> Iterator[Path]:
+    """Give an empty folder below `parent` that vanishes with the block, or else counts as temporary."""
+    parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=parent, suffix=_TEMPORARY) as folder:
+        yield Path(folder)
+
+
 def is_temporary(path: Path) -> bool:
     """Return whether `path` is the rest of a write that was cut off."""
     return path.name.endswith(_TEMPORARY)
 
 
-def remove_temporary(folder: Path) -> None:
-    """Delete what earlier processes, cut off while writing, left below `folder`."""
-    for path in list(folder.rglob(f"*{_TEMPORARY}")):
+def remove_temporary(folder: Path, name: str = "") -> None:
+    """Delete what earlier processes, cut off while writing, left below `folder`; of the file `name` alone, if given."""
+    for path in list(folder.rglob(f"{name}*{_TEMPORARY}")):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:

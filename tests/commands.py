@@ -9,6 +9,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from kdbench.records import Record, RecordStore
@@ -67,6 +68,12 @@ class Command:
         found, problems = RecordStore(self.results).load()
         assert problems == []
         return {(record.strategy.label, record.task.name, record.seed): record for record in found}
+
+    def kill(self) -> None:
+        """End whatever a failing test left running."""
+        for process in self.processes():
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
 
     def processes(self) -> list[int]:
         """Return the processes that the command started, however deep, and that still run."""

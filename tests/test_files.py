@@ -14,6 +14,7 @@ from kdbench.files import (
     folder_bytes,
     is_temporary,
     remove_temporary,
+    scratch_folder,
     sha256,
     write_atomically,
 )
@@ -83,6 +84,21 @@ def test_a_process_killed_while_writing_leaves_only_what_is_recognized_and_remov
     write_atomically(tmp_path / "models" / "other", "whole")
     remove_temporary(tmp_path)
     assert names_below(tmp_path) == ["models", "models/other"]
+
+
+def test_a_scratch_folder_vanishes_and_counts_as_temporary_till_then(tmp_path):
+    with scratch_folder(tmp_path / "results") as scratch:
+        (scratch / "file").write_text("1")
+        assert scratch.parent == tmp_path / "results"
+        assert is_temporary(scratch)
+    assert names_below(tmp_path) == ["results"]
+
+
+def test_the_rests_of_one_file_alone_can_be_removed(tmp_path):
+    for name in ("mine.1.partial", "mine.22.partial", "other.1.partial"):
+        (tmp_path / name).mkdir()
+    remove_temporary(tmp_path, "mine")
+    assert names_below(tmp_path) == ["other.1.partial"]
 
 
 def test_only_what_writing_left_counts_as_temporary(tmp_path):

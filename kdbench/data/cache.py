@@ -8,7 +8,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from kdbench.errors import UsageError
-from kdbench.files import folder_atomically
+from kdbench.files import folder_atomically, remove_temporary
 
 
 def build_once(folder: Path, build: Callable[[Path], object]) -> Path:
@@ -23,6 +23,7 @@ def build_once(folder: Path, build: Callable[[Path], object]) -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock"):
             if not folder.is_dir():
+                remove_temporary(folder.parent, folder.name)  # nobody else builds it now
                 with folder_atomically(folder) as partial:
                     build(partial)
     except OSError as error:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
@@ -30,6 +30,8 @@ class ProcessExecutor:
     def __init__(self, workers: int = 1, threads: int | None = None) -> None:
         self.capacity = workers
         self._threads = threads or max(1, (os.cpu_count() or 1) // workers)
+        # A waiting thread that spins takes the core from one that works as soon as anything else runs on the machine.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         self._fresh = multiprocessing.get_context("spawn")
         self._context: ForkServerContext | SpawnContext = self._fresh
         if "forkserver" in multiprocessing.get_all_start_methods():
@@ -152,6 +154,7 @@ class _Running:
 @contextmanager
 def _ctrl_c_blocked() -> Iterator[None]:
     """Let what starts in the block never see Ctrl-C, which would have it print a traceback into the terminal."""
+    resource_tracker.ensure_running()  # started in the block, it would unblock what is blocked
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

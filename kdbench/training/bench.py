@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +12,7 @@ from transformers import PreTrainedModel, set_seed
 
 from kdbench.budgets import Budget
 from kdbench.data import PreparedTask
+from kdbench.files import scratch_folder
 from kdbench.kinds import TaskKind
 from kdbench.metrics import get_metric
 from kdbench.seeds import axis_seed
@@ -165,7 +165,7 @@ class Bench:
             dropout_seed=axis_seed(seed, "dropout"),
         )
         phase = "training" if params is self.params else "training the teacher"
-        with tempfile.TemporaryDirectory() as scratch:
+        with scratch_folder(self.experiment.results) as scratch:
             return train(
                 model,
                 self.task.train,
@@ -173,7 +173,7 @@ class Bench:
                 params=params,
                 schedule=schedule,
                 validate=self._validation_score,
-                scratch=Path(scratch),
+                scratch=scratch,
                 loss=loss,
                 teacher_outputs=teacher_outputs,
                 report=lambda step, steps, value: self._report(phase, step, steps, value),
