@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from kdbench.kinds import TaskKind
@@ -24,12 +26,19 @@ class Budget(BaseModel):
     )
     steps: dict[TaskKind, int] = Field(description="optimizer steps by kind of task")
     batch_size: dict[TaskKind, int] = Field(description="examples a step by kind of task")
+    max_epochs: int | None = Field(None, ge=1, description="passes over the training examples at most")
     max_length: int = Field(128, ge=8, description="word pieces kept of a text")
     evaluations: int = Field(
         4, ge=1, description="validations during training; the best one's weights are kept"
     )
     seeds: int = Field(1, ge=1, description="seeds where the user names no number")
     latency_rounds: int = Field(100, ge=20, description="timed calls a model")
+
+    def steps_for(self, kind: TaskKind, train_examples: int) -> int:
+        """Return the optimizer steps of a task: those of its kind, but no more than `max_epochs` allows."""
+        if self.max_epochs is None:
+            return self.steps[kind]
+        return min(self.steps[kind], math.ceil(self.max_epochs * train_examples / self.batch_size[kind]))
 
 
 _BATCH = {_CLASSIFICATION: 32, _REGRESSION: 32, _TOKENS: 16}
@@ -55,6 +64,8 @@ BUDGETS: dict[str, Budget] = {
             scored_examples=1000,
             steps={_CLASSIFICATION: 120, _REGRESSION: 120, _TOKENS: 240},
             batch_size=_BATCH,
+            max_epochs=4,
+            max_length=64,
             evaluations=3,
         ),
         Budget(

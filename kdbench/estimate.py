@@ -74,7 +74,7 @@ def _recorded_rates(config: RunConfig) -> dict[str, float]:
 def _tokens(experiment: Experiment) -> float:
     budget, kind, task = experiment.budget, experiment.kind, experiment.task
     examples = (
-        budget.steps[kind] * budget.batch_size[kind]
+        budget.steps_for(kind, task.train_examples) * budget.batch_size[kind]
         + budget.evaluations * task.validation_examples
         + task.scored_examples
     )

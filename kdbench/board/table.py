@@ -183,7 +183,7 @@ def _cell(record: Record, timing: Timing | None, timed: ModelTiming | None) -> d
         "licence": record.task.licence,
         "citation": record.task.citation,
         "budget": record.budget.name,
-        "steps": record.budget.steps.get(kind),
+        "steps": record.budget.steps_for(kind, record.task.train_examples),
         "batch_size": record.budget.batch_size.get(kind),
         "max_length": record.budget.max_length,
         "hardware": _listing(record.environment.hardware),

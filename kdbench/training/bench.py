@@ -157,7 +157,7 @@ class Bench:
     ) -> TrainingRun:
         kind = self.experiment.kind
         schedule = Schedule(
-            steps=self.budget.steps[kind],
+            steps=self.budget.steps_for(kind, self.task.train_examples),
             batch_size=self.budget.batch_size[kind],
             learning_rate=params.learning_rate or rates[kind],
             evaluations=self.budget.evaluations,
