@@ -64,7 +64,7 @@ BUDGETS: dict[str, Budget] = {
             scored_examples=1000,
             steps={_CLASSIFICATION: 120, _REGRESSION: 120, _TOKENS: 240},
             batch_size=_BATCH,
-            max_epochs=4,
+            max_epochs=6,
             max_length=64,
             evaluations=3,
         ),

@@ -7,7 +7,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterable
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -30,8 +30,10 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _WIDTH_OF_FILES = 120  # of tables, where the output is no terminal
 
-out = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH_OF_FILES)
-err = Console(stderr=True, highlight=False)
+# Paths and names may hold brackets and colons: they are text, neither markup nor emoji.
+_console = partial(Console, highlight=False, markup=False, emoji=False)
+out = _console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES)
+err = _console(stderr=True)
 
 
 def main() -> None:
@@ -40,7 +42,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         status = cli.main(args=[word for word in sys.argv[1:] if word != "--debug"], standalone_mode=False)
-    except KdbenchError as error:
+    except BrokenPipeError:
+        sys.exit(1)  # the reader of our output has gone, as `| head` does
+    except (KdbenchError, OSError) as error:
         if debug:
             traceback.print_exc()
         _complain(str(error))
@@ -51,8 +55,6 @@ def main() -> None:
     except (KeyboardInterrupt, click.Abort):
         _complain("interrupted")
         sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(1)  # the reader of our output has gone, as `| head` does
     sys.exit(status)
 
 
@@ -61,7 +63,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _complain(message: str) -> None:
-    err.print(f"kdbench: {message}", markup=False, soft_wrap=True, style="red")
+    err.print(f"kdbench: {message}", soft_wrap=True, style="red")
 
 
 def _setting(
@@ -200,7 +202,7 @@ def plan(config: RunConfig, as_json: bool) -> int:
 @settings
 def show_config(config: RunConfig) -> int:
     """Print the settings that a run with the same flags would have, as a config file."""
-    out.print(to_toml(config), markup=False, soft_wrap=True, end="")
+    click.echo(to_toml(config), nl=False)
     return 0
 
 
@@ -295,7 +297,7 @@ def _show_board(config: RunConfig, summary: BoardSummary) -> None:
 
 def _warn(lines: Iterable[object]) -> None:
     for line in lines:
-        err.print(f"  ! {line}", markup=False, style="yellow", soft_wrap=True)
+        err.print(f"  ! {line}", style="yellow", soft_wrap=True)
 
 
 def _print_json(data: object) -> None:

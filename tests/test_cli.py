@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import signal
+import subprocess
 import sys
 
 import pandas as pd
@@ -166,6 +167,7 @@ def test_the_merged_settings_are_printed_as_a_file_that_gives_them_again(call, t
         'budget = "full"\nseeds = 2\nresults = "out"\n[grid.lora]\nr = [4, 8]\n'
     )
     given = ["--config", tmp_path / "base.toml", "--strategy", "lora[r=16,alpha=32]", "--budget", "standard"]
+    given += ["--model", "org/[red]a[/b]:key:"]
     code, out, err = call("config", *given, "--plugin", "/plugins/mine.py")
     assert (code, err) == (0, "")
     settings = tomlkit.parse(out).unwrap()
@@ -173,6 +175,7 @@ def test_the_merged_settings_are_printed_as_a_file_that_gives_them_again(call, t
     assert (settings["budget"], settings["seeds"]) == ("standard", 2)
     assert settings["results"] == str(tmp_path / "out")
     assert settings["plugins"]["modules"] == ["/plugins/mine.py"]
+    assert settings["model"] == "org/[red]a[/b]:key:"  # neither markup nor emoji
     (tmp_path / "merged.toml").write_text(out)
     assert call("config", "--config", tmp_path / "merged.toml") == (0, out, "")
 
@@ -253,24 +256,41 @@ def test_no_scratch_file_is_left(finished):
     assert list(command.folder.rglob("*.partial")) == []
 
 
-def test_a_second_run_has_nothing_to_do_and_a_plan_knows(finished):
+def test_a_second_run_has_nothing_to_do_and_a_plan_knows(finished, call, monkeypatch):
     command, *_ = finished
+    monkeypatch.setenv("KDBENCH_CACHE", command.environment["KDBENCH_CACHE"])
     before = {path: path.stat().st_mtime_ns for path in command.results.rglob("*.json")}
-    again = command.run()
-    assert (again.returncode, again.stderr) == (0, "")
-    assert again.stdout.startswith("6 cells (6 done)")
+    code, out, err = call(*command.line("run")[3:])
+    assert (code, err) == (0, "")
+    assert out.startswith("6 cells (6 done)")
     assert {path: path.stat().st_mtime_ns for path in command.results.rglob("*.json")} == before
-    planned = command.run(verb="plan").stdout
-    assert "6 cells: 6 done" in planned
-    assert planned.count(" done") == 7
-    assert "time: about 0 s" in planned
+    code, out, err = call(*command.line("plan")[3:])
+    assert (code, err) == (0, "")
+    assert "6 cells: 6 done" in out
+    assert out.count(" done") == 7
+    assert "time: about 0 s" in out
 
 
 def test_the_board_is_drawn_again_from_the_records_alone(finished, call, tmp_path):
     command, *_ = finished
-    arguments = ["--budget", "smoke", "--results", command.results, "--board", tmp_path / "again"]
+    again = tmp_path / "[red] :key: [/b]"  # any name will do
+    arguments = ["--budget", "smoke", "--results", command.results, "--board", again]
     code, out, err = call("board", *arguments, "--model", command.settings[3])
     assert (code, err) == (0, "")
-    assert f"Board: {tmp_path / 'again' / 'README.md'}" in out
+    assert f"Board: {again / 'README.md'}" in out
     for path in command.board.iterdir():
-        assert (tmp_path / "again" / path.name).read_text() == path.read_text()
+        assert (again / path.name).read_text() == path.read_text()
+
+
+def test_an_output_that_takes_no_more_is_told_in_a_line(command):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            command.line("config"),
+            env=command.environment,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert re.fullmatch(r"kdbench: [^\n]*No space left on device[^\n]*\n", done.stderr)

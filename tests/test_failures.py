@@ -129,7 +129,8 @@ def test_what_failed_is_run_again_when_that_is_asked_for_and_nothing_else(failed
     command, _, *_ = failed
     before = by_strategy(command)
     chosen = strategies(["raises", "hangs", "does-nothing"])
-    mended = command.run(*chosen, "--overwrite", "failed", STRATEGIES_ARE_MENDED="1")
+    how = ["--overwrite", "failed", "--executor", "inline"]
+    mended = command.run(*chosen, *how, STRATEGIES_ARE_MENDED="1")
     assert (mended.returncode, mended.stderr) == (0, "")
     assert mended.stdout.startswith("4 cells (2 done, 2 pending)\n")
     after = by_strategy(command)

@@ -67,7 +67,6 @@ class Told:
 
     @property
     def cells(self):
-        """The cells that were started, in order."""
         return [
             name.removesuffix(" on toy-sentiment, seed 0") for name in self.starts if "latency" not in name
         ]

@@ -10,6 +10,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+from commands import comes_true
 
 from kdbench.executors import Ended, Job, ProcessExecutor, Progress, Stage
 from kdbench.records import Status
@@ -60,15 +61,6 @@ def is_running(pid):
     except OSError:
         return False
     return state != "Z"
-
-
-def comes_true(condition, seconds=15):
-    give_up = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > give_up:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def noted_pids(path):
