@@ -6,18 +6,18 @@ import json
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterable
-from functools import partial, wraps
-from pathlib import Path
+from collections.abc import Iterable
+from functools import partial
 from types import FrameType
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 
-from kdbench.config import RunConfig, load_config, to_toml
-from kdbench.data.usertable import TaskTable, task_name
+from kdbench.board.formatting import plural
+from kdbench.config import RunConfig, to_toml
 from kdbench.errors import KdbenchError, UsageError
+from kdbench.flags import settings
 
 # The commands import what they need when they run, so that --help and a mistyped flag answer at once.
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from kdbench.board.write import BoardSummary
     from kdbench.registry import Registry
-
-_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _WIDTH_OF_FILES = 120  # of tables, where the output is no terminal
 
@@ -66,85 +64,6 @@ def _complain(message: str) -> None:
     err.print(f"kdbench: {message}", soft_wrap=True, style="red")
 
 
-def _setting(
-    name: str, *, metavar: str, multiple: bool = False, kind: Any = None
-) -> Callable[[_Command], _Command]:
-    """Return the flag of one setting of `RunConfig`, explained by its description there."""
-    description = RunConfig.model_fields[name].description
-    return click.option(
-        f"--{name.replace('_', '-')}", name, help=description, metavar=metavar, multiple=multiple, type=kind
-    )
-
-
-_TABLE = ("text", "label", "kind", "test", "group", "metric")
-"""What can be said of a --task-file by flags; a config file can say all of it."""
-
-
-def _of_task_file(name: str, *, multiple: bool) -> Callable[[_Command], _Command]:
-    flag = "--test-file" if name == "test" else f"--{name}"
-    description = TaskTable.model_fields[name].description
-    return click.option(
-        flag, f"file_{name}", multiple=multiple, metavar="NAME", help=f"of --task-file: {description}"
-    )
-
-
-def settings(command: _Command) -> _Command:
-    """Give `command` a flag for each setting of a run; it is called with the merged settings as `config`."""
-    flags = [
-        click.option(
-            "--config",
-            "file",
-            type=click.Path(path_type=Path),
-            metavar="FILE",
-            help="a TOML file of settings",
-        ),
-        _setting("strategy", metavar="NAME", multiple=True),
-        _setting("task", metavar="NAME", multiple=True),
-        _setting("budget", metavar="NAME"),
-        _setting("seeds", metavar="N", kind=int),
-        _setting("model", metavar="PATH_OR_HUB_ID"),
-        _setting("teacher", metavar="PATH_OR_HUB_ID"),
-        _setting("data_dir", metavar="DIR", kind=click.Path(path_type=Path)),
-        _setting("results", metavar="DIR", kind=click.Path(path_type=Path)),
-        _setting("board", metavar="DIR", kind=click.Path(path_type=Path)),
-        _setting("executor", metavar="process|inline"),
-        _setting("workers", metavar="N", kind=int),
-        _setting("threads", metavar="N", kind=int),
-        _setting("timeout", metavar="SECONDS", kind=float),
-        _setting("overwrite", metavar="never|failed|all"),
-        _plugin_flag,
-        click.option(
-            "--task-file",
-            type=click.Path(path_type=Path),
-            metavar="FILE",
-            help="a task of your own, as [tasks] has it",
-        ),
-        *(_of_task_file(name, multiple=name == "text") for name in _TABLE),
-    ]
-
-    @wraps(command)
-    def merged(file: Path | None, plugin: tuple[str, ...], task_file: Path | None, **given: Any) -> Any:
-        names = RunConfig.model_fields
-        chosen = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
-        flags = {name: value for name, value in chosen.items() if name in names}
-        if plugin:
-            flags["plugins"] = {"modules": list(plugin)}
-        table = {name: value for name in _TABLE if (value := given.pop(f"file_{name}"))}
-        if task_file is not None:
-            flags["tasks"] = {task_name(task_file): {"train": str(task_file), **table}}
-        elif table:
-            raise UsageError(f"--{next(iter(table))} says something of a task file; name it with --task-file")
-        others = {name: value for name, value in given.items() if name not in names}
-        return command(load_config(file, flags), **others)
-
-    for flag in reversed(flags):
-        merged = flag(merged)
-    return cast(_Command, merged)
-
-
-_plugin_flag = click.option(
-    "--plugin", multiple=True, metavar="MODULE", help="a plugin that is not installed: a module or a .py file"
-)
 _json_flag = click.option("--json", "as_json", is_flag=True, help="print JSON")
 
 
@@ -171,7 +90,9 @@ def run(config: RunConfig) -> int:
         _show_board(config, outcome.board)
     out.print(f"Records, models and logs: {config.results}", soft_wrap=True)
     if outcome.interrupted:
-        _complain(f"interrupted with {outcome.unfinished} cells to go; the same command goes on from here")
+        _complain(
+            f"interrupted with {plural(outcome.unfinished, 'cell')} to go; the same command goes on from here"
+        )
         return 130
     if outcome.failed:
         err.print(
@@ -179,6 +100,7 @@ def run(config: RunConfig) -> int:
             f"{config.results / 'logs'} holds the details, and --overwrite failed runs them again",
             soft_wrap=True,
         )
+    _warn(outcome.latency_failures)
     return 1 if outcome.failed or outcome.latency_failures else 0
 
 

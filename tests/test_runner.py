@@ -1,7 +1,5 @@
 """A plan is done: what is run, what is kept, what is made again, and how an interruption is left."""
 
-from pathlib import Path
-
 import failing_plugin
 import pandas as pd
 import pytest
@@ -297,4 +295,4 @@ def test_a_board_that_cannot_be_written_is_told_and_the_records_stay(do, records
     assert set(records()) == {"finetune"}
     outcome, told = do(board=tmp_path / "elsewhere")
     assert told.cells == ["does-nothing"]
-    assert Path(outcome.board.written[0]).parent == tmp_path / "elsewhere"
+    assert outcome.board.written[0].parent == tmp_path / "elsewhere"
