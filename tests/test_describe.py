@@ -24,6 +24,7 @@ from kdbench.describe import description, description_view, listing, listing_tab
 from kdbench.errors import UsageError
 from kdbench.plugins import load_plugins
 from kdbench.registry import PluginInfo, Registry
+from kdbench.strategy import FINE_TUNING_RATES
 
 
 class Norm(str, Enum):
@@ -130,7 +131,7 @@ def test_a_strategy_is_told_with_all_that_a_user_chooses_by(registry):
         "reference": "Nobody et al. 2026, Nothing, arXiv:0000.00000",
         "kinds": ["sequence-classification", "token-classification"],
         "uses_teacher": True,
-        "learning_rates": {"sequence-classification": 1e-4, "token-classification": 3e-4},
+        "learning_rates": {str(kind): FINE_TUNING_RATES[kind] for kind in sorted(Documentary.kinds)},
         "distribution": "(module)",
         "version": "",
     }

@@ -1,6 +1,8 @@
 import pytest
 import torch
 
+from kdbench.kinds import TaskKind
+from kdbench.strategy import FINE_TUNING_RATES
 from kdbench.training.teacher import TeacherStore
 
 KINDS = ["toy-sentiment", "toy-tags", "toy-score"]
@@ -42,5 +44,7 @@ def test_every_weight_is_trained(make_bench):
 
 
 def test_naming_the_rate_that_is_the_default_gives_the_teachers_weights(make_bench):
-    strategy, bench = make_bench("finetune[learning_rate=0.0001]")
+    strategy, bench = make_bench(
+        f"finetune[learning_rate={FINE_TUNING_RATES[TaskKind.SEQUENCE_CLASSIFICATION]}]"
+    )
     assert same(strategy.fit(bench), bench.teacher)
