@@ -138,9 +138,10 @@ def aggregate(cells: pd.DataFrame, statistics: Mapping[str, TaskStatistics] | No
             "task": table["task"],
             "status": table["status"].map(_ORDER),
             "score": -table["score"].round(12),
+            "rank": table["rank"],
             "strategy": table["strategy"],
         }
-    ).sort_values(["task", "status", "score", "strategy"])
+    ).sort_values(["task", "status", "score", "rank", "strategy"])
     return table.loc[order.index, list(PUBLISHED)].reset_index(drop=True)
 
 
@@ -187,7 +188,10 @@ def _seed_scores(cells: list[Row]) -> str | None:
 
 def _mean(cells: list[Row], column: str) -> float | None:
     values = [cell[column] for cell in cells]
-    return None if None in values or not values else fmean(values)
+    if None in values or not values:
+        return None
+    # A count stays one: how many texts without a label there are may differ from seed to seed.
+    return round(fmean(values)) if PUBLISHED[column] == "Int64" else fmean(values)
 
 
 def _by_seed(notes: list[tuple[int, str]], seeds: int) -> str | None:

@@ -37,6 +37,15 @@ def test_one_row_a_cell_and_one_a_strategy_and_task():
     ]
 
 
+def test_a_mean_of_counts_is_a_count():
+    records = [make_record(seed=seed) for seed in (0, 1, 2)]
+    records = [
+        record.model_copy(update={"cost": record.cost.model_copy(update={"unlabelled_examples": texts})})
+        for record, texts in zip(records, (63, 60, 60), strict=True)
+    ]
+    assert row(rows_of(records), "finetune")["unlabelled_examples"] == 61
+
+
 def test_rows_of_a_task_stand_best_first_and_those_without_score_last():
     rows = rows_of(
         [
@@ -74,6 +83,21 @@ def test_what_holm_takes_back_for_many_pairs_shares_a_rank(tmp_path):
         put_row(tmp_path, f"c{number}", {0: right(500, start=100 * number)})
     rows = tables_in(tmp_path).rows.set_index("strategy")
     assert rows.loc["a", "rank"] == rows.loc["b", "rank"] == 1
+
+
+def test_rows_that_answer_alike_never_stand_at_two_ranks(tmp_path):
+    # "c" and "twin" answer alike; "m", of the same score, is wrong where the best is right and alone shown to differ.
+    put_row(tmp_path, "best", {0: right(812)})
+    for name in ("c", "twin"):
+        put_row(tmp_path, name, {0: right(800, start=300)})
+    put_row(tmp_path, "m", {0: right(800)})
+    rows = tables_in(tmp_path).rows
+    assert list(zip(rows["strategy"], rows["rank"], rows["tied"], strict=True)) == [
+        ("best", 1, True),
+        ("c", 1, True),
+        ("twin", 1, True),
+        ("m", 4, False),
+    ]
 
 
 def test_without_predictions_there_is_no_rank():

@@ -38,6 +38,12 @@ def test_who_stands_below_a_new_leader_does_not_return_to_the_old_one():
     assert shown(tie_ranks([0.9, 0.8, 0.7], differing(3, (0, 1)))) == ["1", "2=", "2="]
 
 
+def test_models_that_answer_alike_share_a_rank_though_another_of_their_score_stands_between_them():
+    # 1 and 3 answer alike; 2 scores the same by other answers, and alone is shown to differ from the leader.
+    differs = differing(4, (0, 2))
+    assert shown(tie_ranks([0.9, 0.8, 0.8, 0.8], differs)) == ["1=", "1=", "4", "1="]
+
+
 def test_a_model_without_a_score_has_no_place():
     assert shown(tie_ranks([np.nan, 0.9, 0.8], differing(3, (1, 2)))) == [None, "1", "2"]
     assert tie_ranks([], differing(0)) == []
