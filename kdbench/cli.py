@@ -9,7 +9,7 @@ from types import FrameType
 
 import click
 
-from kdbench.commands import describing, models, reading, running, sharing
+from kdbench.commands import describing, models, reading, running, sharing, watching
 from kdbench.commands.common import complain
 from kdbench.errors import KdbenchError, UsageError
 
@@ -53,6 +53,7 @@ for command in (
     running.run,
     running.plan,
     running.show_config,
+    watching.watch,
     reading.board,
     reading.compare_,
     reading.recommend_,

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from kdbench.board.formatting import plural
 from kdbench.executors import Progress
+from kdbench.pace import seconds_left
 from kdbench.plan import Plan, State
 from kdbench.preflight import preflight
 from kdbench.records import Status
@@ -30,7 +31,8 @@ class Terminal:
         )
         self._total = 0
         self._failed = 0
-        self._durations: list[float] = []
+        self._done = 0
+        self._first_start: float | None = None
         self._running: dict[str, Progress | None] = {}
         self._last_line = time.monotonic()
 
@@ -61,6 +63,7 @@ class Terminal:
     def started(self, name: str) -> None:
         """Show that a cell, or the timing of a task, began."""
         self._running[name] = None
+        self._first_start = self._first_start or time.monotonic()
         self._refresh()
 
     def progressed(self, name: str, progress: Progress) -> None:
@@ -78,8 +81,8 @@ class Terminal:
         if name.startswith(LATENCY):
             number = ""
         else:
-            self._durations.append(seconds)
-            number = f"{len(self._durations):>3}/{self._total} "
+            self._done += 1
+            number = f"{self._done:>3}/{self._total} "
         self._failed += status is not Status.OK
         result = f"{100 * score:.1f}" if score is not None else reason or ""
         self._print(
@@ -105,11 +108,10 @@ class Terminal:
         self._live.update(table)
 
     def _summary(self) -> str:
-        done = len(self._durations)
-        told = f"{done} of {self._total} cells done, {self._failed} failed"
-        if not done or done == self._total:
-            return told
-        return f"{told}, about {_duration((self._total - done) * sum(self._durations) / done)} left"
+        told = f"{self._done} of {self._total} cells done, {self._failed} failed"
+        elapsed_s = time.monotonic() - self._first_start if self._first_start else 0.0
+        left_s = seconds_left(self._done, self._total, elapsed_s)
+        return f"{told}, about {_duration(left_s)} left" if left_s else told
 
 
 def _told(progress: Progress | None) -> str:

@@ -2,24 +2,45 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
+
 import click
 
 from kdbench.board.formatting import plural
 from kdbench.commands.common import complain, err, json_flag, out, print_json, registry_of, show_board, warn
+from kdbench.commands.watching import port_flag, serving
 from kdbench.config import RunConfig, to_toml
+from kdbench.errors import UsageError
 from kdbench.flags import settings
 
 
 @click.command()
 @settings
-def run(config: RunConfig) -> int:
+@click.option(
+    "--serve", is_flag=True, help="show the run in a browser while it goes on, as 'kdbench watch' does"
+)
+@port_flag
+def run(config: RunConfig, serve: bool, port: int | None) -> int:
     """Run every strategy on every task and write the boards; what has finished before is kept."""
+    if not serve:
+        if port is not None:
+            raise UsageError("--port says where --serve shows the run; add --serve, or leave --port out")
+        return _run(config)
+    with serving(config, port, since=datetime.now(timezone.utc)):
+        return _run(config)
+
+
+def _run(config: RunConfig) -> int:
+    from kdbench.live.recorder import Recorder
+    from kdbench.live.state import Ending
     from kdbench.progress import Terminal
     from kdbench.runner import run as run_matrix
+    from kdbench.watcher import Watchers
 
     registry = registry_of(config)
-    with Terminal(out) as terminal:
-        outcome = run_matrix(config, registry, terminal)
+    with Terminal(out) as terminal, Recorder(config) as recorder:
+        outcome = run_matrix(config, registry, Watchers(terminal, recorder))
+        recorder.end(Ending.INTERRUPTED if outcome.interrupted else Ending.DONE)
     if outcome.board is not None:
         show_board(config, outcome.board)
     out.print(f"Records, models and logs: {config.results}", soft_wrap=True)

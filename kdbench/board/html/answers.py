@@ -5,6 +5,7 @@ from __future__ import annotations
 from statistics import fmean
 from typing import Any
 
+from kdbench.board.answers import made_from
 from kdbench.board.frames import Row
 from kdbench.board.html.sources import Sources
 from kdbench.kinds import TaskKind
@@ -23,6 +24,13 @@ def answers(cells: list[Row], sources: Sources) -> dict[str, Any]:
         cells: of one row, a seed each.
         sources: the folder that they come from.
     """
+    source = made_from(cells)
+    if source not in sources.known:
+        sources.known[source] = _answers(cells, sources)
+    return sources.known[source]
+
+
+def _answers(cells: list[Row], sources: Sources) -> dict[str, Any]:
     labels = tuple(cells[0]["labels"])
     ended_well = [cell for cell in cells if cell["status"] == Status.OK.value]
     found_by_cell = [sources.predictions(cell["key"]) for cell in ended_well]

@@ -18,20 +18,23 @@ from kdbench.board.frames import Row, rows_of
 from kdbench.board.fronts import FRONTS
 from kdbench.board.html.columns import COSTS, Shown, shown_columns
 from kdbench.board.html.details import row_details
-from kdbench.board.html.sources import Sources
+from kdbench.board.html.sources import KnownPages, Sources
 from kdbench.board.loaded import Loaded
 
 
-def page_content(rows: pd.DataFrame, loaded: Loaded, results: Path) -> dict[str, Any]:
+def page_content(
+    rows: pd.DataFrame, loaded: Loaded, results: Path, known: KnownPages | None = None
+) -> dict[str, Any]:
     """Return what the page shows; drawing twice gives the same.
 
     Args:
         rows: the table of rows.
         loaded: the cells that it aggregates, their records and timings.
         results: the folder with their predictions and logs.
+        known: what earlier pages found in predictions; gets what is found now.
     """
     cells = loaded.cells
-    sources = Sources(loaded, results)
+    sources = Sources(loaded, results, known)
     rows = rows.assign(training_cost_s=rows["train_s"] + rows["teacher_s"])
     by_row = _cells_by_row(cells)
     columns = [column for column in shown_columns(rows.columns) if rows[column.name].notna().any()]
@@ -51,6 +54,12 @@ def page_content(rows: pd.DataFrame, loaded: Loaded, results: Path) -> dict[str,
         "notes": _notes(rows.columns),
         "overview": _overview(rows_of(rows), shown),
     }
+
+
+def no_content(title: str) -> dict[str, Any]:
+    """Return what a page shows before there is any row."""
+    lists = ("tasks", "columns", "costs", "families", "rows", "overview")
+    return {"title": title, "model": "a model", "notes": "", **{name: [] for name in lists}}
 
 
 def _cells_by_row(cells: pd.DataFrame) -> dict[tuple[str, str], list[Row]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,18 @@ _SCRIPTS = ("elements.js", "details.js", "picture.js", "tables.js", "main.js")
 """In the order in which each needs those before."""
 
 
-def html_page(content: dict[str, Any], cache: Path) -> str:
+@dataclass(frozen=True)
+class LivePart:
+    """What a page that asks its server for more has beside the board: trusted text, not content."""
+
+    markup: str
+    """Above the tabs."""
+    style: str
+    script: str
+    """Runs last."""
+
+
+def html_page(content: dict[str, Any], cache: Path, live: LivePart | None = None) -> str:
     """Return the page that shows `content`; it loads nothing and may be opened from disk.
 
     Whatever `content` says is shown as text: it reaches the page as JSON without a character that markup is made of.
@@ -24,6 +36,7 @@ def html_page(content: dict[str, Any], cache: Path) -> str:
     Args:
         content: what `page_content` returned.
         cache: a folder to keep the bundled libraries in.
+        live: with it, the page may ask the server that it came from, and no other.
 
     Raises:
         UsageError: the cache cannot be written.
@@ -38,8 +51,9 @@ def html_page(content: dict[str, Any], cache: Path) -> str:
     return environment.from_string(parts["page.html"]).render(
         content=content,
         specification=picture_specification(content["families"]),
-        style=parts["style.css"],
-        script="\n".join(parts[name] for name in _SCRIPTS),
+        style=parts["style.css"] + (live.style if live else ""),
+        script="\n".join([*(parts[name] for name in _SCRIPTS), *([live.script] if live else [])]),
+        live=live,
         libraries={"vega": _packed(vega(cache)), "data_tables": _packed(data_tables())},
     )
 

@@ -21,7 +21,7 @@ def picture_specification(families: Sequence[Sequence[str]]) -> dict[str, Any]:
     Args:
         families: the name, the colour and the shape of each.
     """
-    names, colours, shapes = zip(*families, strict=True)
+    names, colours, shapes = zip(*families, strict=True) if families else ((), (), ())
     marked = alt.param(name="marked", value=None)
     points = alt.Chart(alt.NamedData(name=DATA)).encode(
         x=alt.X(

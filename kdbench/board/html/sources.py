@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+from kdbench.board.answers import MadeFrom
 from kdbench.board.formatting import on_one_line
 from kdbench.board.loaded import Loaded
+from kdbench.board.timed import shown_timings
 from kdbench.errors import KdbenchError
 from kdbench.predictions import Predictions
 from kdbench.records import Record
 from kdbench.results import CellFiles
 from kdbench.timings import ModelTiming
 
+KnownPages = dict[MadeFrom, dict[str, Any]]
+"""What the stored answers of rows show; given to the next page, it spares reading them again."""
 LOG_LINES = 40
 """So much of a log's end tells why a cell failed."""
 
@@ -22,20 +27,22 @@ class Sources:
     Args:
         loaded: what a board is drawn from.
         results: the folder with the predictions and logs.
+        known: what earlier pages' rows were found to answer; gets what is found now.
     """
 
-    def __init__(self, loaded: Loaded, results: Path) -> None:
+    def __init__(self, loaded: Loaded, results: Path, known: KnownPages | None = None) -> None:
+        self.known: KnownPages = {} if known is None else known
         self._results = results
         self._records = {record.key: record for record in loaded.records}
-        timings = sorted(loaded.timings, key=lambda timing: timing.finished_at)
-        self._timings = {model.key: model for timing in timings for model in timing.models}
+        shown = shown_timings(loaded.timings, set(self._records))
+        self._timings = {key: model for key, (_, model) in shown.items()}
 
     def record(self, key: str) -> Record:
         """Return the record of a cell."""
         return self._records[key]
 
     def timing(self, key: str) -> ModelTiming | None:
-        """Return the newest timing of a cell's model, or None where there is none."""
+        """Return the timing of a cell's model that the board shows, or None where there is none."""
         return self._timings.get(key)
 
     def predictions(self, key: str) -> Predictions | None:

@@ -76,18 +76,23 @@ function seedPicture(row, seeds) {
     ...scores.map((score) => drawn("circle", { cx: x(score), cy: 12, r: 5, fill: "var(--link)", "fill-opacity": 0.7 })));
 }
 
-// The loss of one training loop as a line, its validations as points with their score below.
+// Losses by step as a line in a box; `last` is the step at its right edge.
+function lossLine(losses, last, { left, top, width, height }) {
+  const values = losses.map(([, loss]) => loss), low = Math.min(...values), high = Math.max(...values);
+  const x = (step) => left + width * step / last, y = (loss) => top + height * (high > low ? (high - loss) / (high - low) : 0.5);
+  return drawn("polyline", { points: losses.map(([step, loss]) => `${x(step)},${y(loss)}`).join(" "), fill: "none", stroke: "currentColor", "stroke-width": 1.5 });
+}
+
+// The loss of one training loop, its validations as points with their score below.
 function learningCurve(seed, number, curve) {
   const values = curve.losses.map(([, loss]) => loss), last = curve.losses.at(-1)[0];
-  const low = Math.min(...values), high = Math.max(...values);
-  const x = (step) => 20 + 380 * step / last, y = (loss) => 10 + 70 * (high > low ? (high - loss) / (high - low) : 0.5);
+  const x = (step) => 20 + 380 * step / last;
   const validated = curve.scores.map(([step, score]) => `${score} after step ${step}`).join(", ");
   const said = `Seed ${seed}, loop ${number}: loss ${values[0]} to ${values.at(-1)} in ${last} steps`
     + (validated ? `; validated ${validated}` : "");
   return element("figure", {},
     drawn("svg", { class: "curve", viewBox: "0 0 420 108", role: "img", "aria-label": said },
-      drawn("polyline", { points: curve.losses.map(([step, loss]) => `${x(step)},${y(loss)}`).join(" "),
-        fill: "none", stroke: "currentColor", "stroke-width": 1.5 }),
+      lossLine(curve.losses, last, { left: 20, top: 10, width: 380, height: 70 }),
       ...curve.scores.flatMap(([step, score]) => [
         drawn("circle", { cx: x(step), cy: 92, r: 3, fill: "var(--link)" }),
         drawn("text", { x: x(step), y: 106, "text-anchor": "end", "font-size": 10, fill: "currentColor" }, score)])),

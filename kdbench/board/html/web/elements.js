@@ -44,5 +44,5 @@ async function load(packed) {
   }
 }
 
-const content = read("content");
+let content = read("content");
 const libraries = read("libraries");

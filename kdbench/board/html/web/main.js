@@ -1,5 +1,6 @@
 // What the reader chose, and the page drawn accordingly.
-const chosen = { task: null, hidden: new Set(content.columns.filter(([, , first]) => !first).map(([name]) => name)), families: new Set(content.families.map(([name]) => name)) };
+const chosen = { task: null, columns: new Map(), familiesOff: new Set() };
+const isShown = ([name, , atFirst]) => chosen.columns.get(name) ?? atFirst;
 const tabs = document.getElementById("tabs");
 const search = document.getElementById("search");
 
@@ -15,9 +16,9 @@ function show(task) {
   document.getElementById("latency").textContent = task ? `${content.notes} Latency: ${task.latency} ${task.doubt}` : content.notes;
   document.getElementById("drawing").hidden = !task;
   document.getElementById("columns").hidden = !task;
-  if (task) taskTable(content.rows.filter((row) => row.task === task.name), chosen.hidden);
+  if (task) taskTable(content.rows.filter((row) => row.task === task.name));
   else overviewTable(content.overview, content.tasks);
-  table.search.fixed("families", (text, row) => chosen.families.has(row.family));
+  table.search.fixed("families", (text, row) => !chosen.familiesOff.has(row.family));
   filter();
 }
 
@@ -28,14 +29,20 @@ function filter() {
   if (chosen.task) drawPicture(chosen.task, rows);
 }
 
+// The tab to begin with: null is that of all tasks.
+const firstTask = () => (content.tasks.length > 1 ? null : content.tasks[0] ?? null);
+
 function makeTabs() {
   const all = content.tasks.length > 1 ? [null] : [];
-  [...all, ...content.tasks].forEach((task, i) => {
+  tabs.replaceChildren(...[...all, ...content.tasks].map((task, i) => {
     const tab = element("button", { type: "button", role: "tab", id: `tab-${i}`, value: task?.name ?? "" }, task?.name ?? "All tasks");
     tab.setAttribute("aria-controls", "panel");
     tab.addEventListener("click", () => show(task));
-    tabs.append(tab);
-  });
+    return tab;
+  }));
+}
+
+function listenToTabs() {
   tabs.addEventListener("keydown", (event) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     if (!step) return;
@@ -65,12 +72,15 @@ const SHAPES = {
 };
 
 function makeChoices() {
-  document.getElementById("families").append(...content.families.map(([name, colour, shape]) =>
-    checkbox(name, true, (on) => { toggle(chosen.families, name, on); filter(); },
+  document.getElementById("families").replaceChildren(element("legend", {}, "Families"), ...content.families.map(([name, colour, shape]) =>
+    checkbox(name, !chosen.familiesOff.has(name), (on) => { toggle(chosen.familiesOff, name, !on); filter(); },
       drawn("svg", { viewBox: "0 0 10 10", "aria-hidden": "true" }, drawn("path", { d: SHAPES[shape], fill: colour })), " ")));
-  document.querySelector("#columns div").append(...content.columns.map(([name, heading], i) =>
-    checkbox(heading, !chosen.hidden.has(name), (on) => { toggle(chosen.hidden, name, !on); table.column(i + 1).visible(on); })));
-  costChoice.append(...content.costs.map(([, title]) => element("option", {}, title)));
+  document.querySelector("#columns div").replaceChildren(...content.columns.map((column, i) =>
+    checkbox(column[1], isShown(column), (on) => { chosen.columns.set(column[0], on); table.column(i + 1).visible(on); })));
+  costChoice.replaceChildren(...content.costs.map(([, title]) => element("option", {}, title)));
+}
+
+function listenToChoices() {
   costChoice.addEventListener("change", filter);
   search.addEventListener("input", filter);
 }
@@ -90,8 +100,10 @@ function makeTheme() {
 const vegaLoaded = load(libraries.vega).then(() => window);
 makeTheme();
 makeTabs();
+listenToTabs();
 makeChoices();
+listenToChoices();
 const { default: DataTable } = await load(libraries.data_tables);
 prepareTables();
-show(content.tasks.length > 1 ? null : content.tasks[0]);
+show(firstTask());
 document.documentElement.dataset.ready = "true";

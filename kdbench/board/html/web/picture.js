@@ -1,5 +1,5 @@
 // Quality against a cost: the points are the table's rows, and either leads to the other.
-const specification = read("specification");
+let specification = read("specification");
 const costChoice = document.getElementById("cost");
 const NARROW = 600;
 let view = null;

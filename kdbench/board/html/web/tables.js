@@ -20,14 +20,14 @@ function button(text, action) {
   return made;
 }
 
-function taskTable(rows, hidden) {
+function taskTable(rows) {
   const score = content.columns.findIndex(([name]) => name === "score");
   const columns = [
     { title: "strategy", data: null, render: (row, type) => (type === "display" ? button(row.name, () => openDetails(row)) : fold(row.name)) },
-    ...content.columns.map(([name, heading], i) => ({
-      title: heading, data: null, visible: !hidden.has(name), searchable: false, type: "measured",
+    ...content.columns.map((column, i) => ({
+      title: column[1], data: null, visible: isShown(column), searchable: false, type: "measured",
       render: (row, type) => (type === "display" ? document.createTextNode(row.texts[i]) : row.values[i] ?? (i === score ? null : letters(row.texts[i]))),
-      orderSequence: LESS_IS_BETTER.test(name) ? ["asc", "desc"] : ["desc", "asc"],
+      orderSequence: LESS_IS_BETTER.test(column[0]) ? ["asc", "desc"] : ["desc", "asc"],
     })),
     FAMILY,
   ];

@@ -1,0 +1,145 @@
+"""The server of the live page: on this machine alone, and nothing can be changed through it."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
+
+from kdbench.errors import UsageError
+from kdbench.live.threads import start_thread
+
+HOST = "127.0.0.1"
+DEFAULT_PORT = 8731
+_PORTS_TRIED = 20
+_NAMES = ("localhost", "127.0.0.1", "::1")
+"""What a browser on this machine, or at the end of a tunnel, calls the server. Any other name was made to lead here."""
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is served under one path."""
+
+    kind: str
+    body: Callable[[], bytes]
+
+
+@contextmanager
+def served(answers: Mapping[str, Answer], port: int | None) -> Iterator[str]:
+    """Serve `answers`, by their paths, from threads while the block runs, and give the address.
+
+    Args:
+        answers: all that there is; any other path is not found.
+        port: 0 takes any that is free; None the first free one from `DEFAULT_PORT` on.
+
+    Raises:
+        UsageError: the port, or every one tried, is taken.
+    """
+    with _listening(answers, port) as server:
+        thread = start_thread("live page", lambda: server.serve_forever(poll_interval=0.2))
+        try:
+            yield f"http://{HOST}:{server.server_port}/"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def _listening(answers: Mapping[str, Answer], port: int | None) -> _Server:
+    tried = range(DEFAULT_PORT, DEFAULT_PORT + _PORTS_TRIED) if port is None else (port,)
+    for number in tried:
+        try:
+            return _Server(answers, number)
+        except OSError as error:
+            if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+                raise
+            reason = error.strerror
+    ports = f"port {port} is" if port is not None else f"ports {tried[0]} to {tried[-1]} are"
+    raise UsageError(f"{ports} not to be had on {HOST} ({reason}); name another by --port")
+
+
+class _Server(ThreadingHTTPServer):
+    allow_reuse_port = False  # two servers would else share the requests
+    daemon_threads = True
+
+    def __init__(self, answers: Mapping[str, Answer], port: int) -> None:
+        self.answers = answers
+        super().__init__((HOST, port), _Handler)
+
+    def server_bind(self) -> None:
+        """Bind without asking a name server what this machine is called."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.bind(self.server_address)
+        self.server_address = self.socket.getsockname()
+        self.server_name, self.server_port = HOST, int(self.server_address[1])
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing: a browser went away while it was answered."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    timeout = 10
+    """Seconds; for who connects and asks nothing."""
+
+    def do_GET(self) -> None:
+        """Answer, or refuse."""
+        self._answer(with_body=True)
+
+    def do_HEAD(self) -> None:
+        """Answer without the body."""
+        self._answer(with_body=False)
+
+    def _answer(self, *, with_body: bool) -> None:
+        if not self._is_asked_for_by_name():
+            self.send_error(HTTPStatus.MISDIRECTED_REQUEST)
+            return
+        answer = self.server.answers.get(self.path.split("?")[0])
+        if answer is None:
+            self.send_error(HTTPStatus.NOT_FOUND)
+            return
+        self._send(HTTPStatus.OK, answer.kind, answer.body(), with_body=with_body)
+
+    def _is_asked_for_by_name(self) -> bool:
+        """Return whether the browser took this server for what it is; a page from elsewhere may have led it here."""
+        try:
+            return urlsplit(f"//{self.headers.get('Host', '')}").hostname in _NAMES
+        except ValueError:
+            return False
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Refuse in one plain line that repeats nothing of what was asked."""
+        # What the base class does not know is a method that this server does not have.
+        status = HTTPStatus.METHOD_NOT_ALLOWED if code == HTTPStatus.NOT_IMPLEMENTED else HTTPStatus(code)
+        line = f"{status.value} {status.phrase}\n".encode()
+        self.close_connection = True
+        self._send(status, "text/plain", line, with_body=getattr(self, "command", None) != "HEAD")
+
+    def _send(self, status: HTTPStatus, kind: str, body: bytes, *, with_body: bool) -> None:
+        self.send_response(status)
+        for name, value in {**_HEADERS, "Content-Type": f"{kind}; charset=utf-8"}.items():
+            self.send_header(name, value)
+        if status is HTTPStatus.METHOD_NOT_ALLOWED:
+            self.send_header("Allow", "GET, HEAD")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if with_body:
+            self.wfile.write(body)
+
+    def version_string(self) -> str:
+        """Return a name without versions."""
+        return "kdbench"
+
+    def log_message(self, *told: object) -> None:
+        """Keep the terminal for the run."""

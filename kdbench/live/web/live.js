@@ -1,0 +1,205 @@
+// The live part: it asks the server how the run is going, and puts a new board into the page without disturbing its reader.
+const POLL_MS = 2000;
+const SILENT_S = 30;
+const part = (name) => document.getElementById(`live-${name}`);
+const tableOfCells = document.querySelector("#live-cells table");
+let version = null;
+let last = null;
+let news = "";
+
+async function ask(path) {
+  const answer = await fetch(path, { cache: "no-store" });
+  if (!answer.ok) throw new Error(String(answer.status));
+  return answer.json();
+}
+
+async function catchUp() {
+  const state = await ask("/state.json");
+  if (state.board !== null && state.board !== version) {
+    const made = await ask("/content.json");
+    if (made.content) renew(made);
+    version = made.version;
+    state.problem ??= made.problem;
+  }
+  last = state;
+  tell(state);
+}
+
+let wake = () => {};
+document.addEventListener("visibilitychange", () => wake());
+
+async function keepLooking() {
+  for (;;) {
+    if (!document.hidden) await catchUp().catch(tellGone);
+    await new Promise((go) => { wake = go; setTimeout(go, POLL_MS); });
+  }
+}
+
+// ---- the board, in place of the one before
+
+function renew(made) {
+  const kept = { order: order(), focus: focus(), left: document.getElementById("board").scrollLeft, top: scrollY };
+  const before = { tasks: content.tasks.map((one) => one.name), cost: content.costs[costChoice.selectedIndex]?.[0], choices: choices() };
+  content = made.content;
+  specification = made.specification;
+  document.title = content.title;
+  document.querySelector("h1").textContent = content.title;
+  document.getElementById("model").textContent = content.model;
+  document.body.classList.toggle("no-rows", !content.rows.length);
+  if (String(before.tasks) !== String(content.tasks.map((one) => one.name))) makeTabs();
+  if (before.choices !== choices()) {
+    makeChoices();
+    costChoice.selectedIndex = Math.max(0, content.costs.findIndex(([name]) => name === before.cost));
+  }
+  show(content.tasks.find((one) => one.name === chosen.task?.name) ?? firstTask());
+  const columns = titles();
+  const again = kept.order.filter(([title]) => columns.includes(title)).map(([title, way]) => [columns.indexOf(title), way]);
+  if (again.length) table.order(again).draw();
+  document.getElementById("board").scrollLeft = kept.left;
+  scrollTo(scrollX, kept.top);
+  refocus(kept.focus);
+}
+
+const choices = () => JSON.stringify([content.families, content.columns, content.costs]);
+const titles = () => table.columns().titles().toArray();
+const order = () => table.order().map(([column, way]) => [titles()[column], way]);
+
+// Where the focus is, if it is on something that a new board replaces.
+function focus() {
+  const at = document.activeElement;
+  const line = at.closest("#board tr");
+  if (line && at.closest("td")) {
+    return () => [...document.querySelectorAll("#board tbody tr")].find((one) => one.cells[0].textContent === line.cells[0].textContent)
+      ?.cells[at.closest("td").cellIndex]?.querySelector("button");
+  }
+  if (line) return () => document.querySelectorAll("#board thead th")[at.closest("th").cellIndex]?.querySelector('[role="button"]');
+  if (at.closest("#tabs")) return () => [...tabs.children].find((tab) => tab.value === at.value);
+  const label = at.closest("#families label, #columns label")?.textContent;
+  const group = at.closest("#families, #columns")?.id;
+  return label ? () => [...document.querySelectorAll(`#${group} label`)].find((one) => one.textContent === label)?.querySelector("input") : () => null;
+}
+
+function refocus(find) {
+  const at = document.activeElement;
+  if (at === null || at === document.body) find()?.focus({ preventScroll: true });
+}
+
+// ---- the run
+
+function tell(state) {
+  const run = state.run;
+  part("warning").textContent = warning(state);
+  part("told").textContent = told(state);
+  part("left").textContent = run && !run.ending && run.left_s !== null && waiting(run) ? `about ${lasting(Math.max(run.left_s - state.silent_s, 1))} left` : "";
+  part("bar").hidden = part("cells").hidden = !run;
+  part("work").hidden = !run || run.ending !== null;
+  if (!run) return;
+  part("bar").max = run.cells.length;
+  part("bar").value = run.cells.filter(over).length;
+  part("work").replaceChildren(...[...run.cells, ...run.timings].filter((one) => one.state === "running").map(working));
+  tellCells(run.cells);
+  if (news !== part("told").textContent) part("news").textContent = news = part("told").textContent;
+}
+
+const over = (cell) => !["queued", "running"].includes(cell.state);
+const waiting = (run) => run.cells.some((cell) => !over(cell));
+const counted = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
+
+function told({ run, expected }) {
+  if (!run) return expected ? "Models and data are made ready; then the run begins." : "No run has left word in this results folder; as soon as one begins, it shows here.";
+  const failed = run.cells.filter((cell) => cell.state === "failed").length;
+  const ended = run.cells.filter(over).length;
+  const sum = `${ended} of ${counted(run.cells.length, "cell")} done${failed ? `, ${failed} of them failed` : ""}`;
+  if (run.ending === "done") return `The run has ended: ${sum}.`;
+  if (run.ending === "interrupted") return `The run was interrupted: ${sum}. The same command goes on from here.`;
+  if (run.ending === "broken") return `The run broke off: ${sum}. Its terminal says why.`;
+  if (waiting(run)) return `${sum}.`;
+  return run.timings.some((one) => one.state === "running") ? `${sum}; the models are being timed.` : `${sum}; the board is being drawn.`;
+}
+
+function warning({ run, silent_s, problem }) {
+  if (problem) return problem;
+  if (run && !run.ending && silent_s > SILENT_S) return `No word from the run for ${lasting(silent_s)}: it was killed, or its machine is asleep.`;
+  return "";
+}
+
+function tellGone() {
+  if (last?.run?.ending) {
+    part("left").textContent = "";
+    return; // what the page shows is final
+  }
+  part("left").textContent = "";
+  part("warning").textContent = "This page is no longer answered: the run, or kdbench watch, was ended. It goes on when it is there again.";
+}
+
+function lasting(seconds) {
+  if (seconds < 90) return `${Math.round(seconds)} s`;
+  const minutes = Math.round(seconds / 60);
+  return minutes < 90 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
+// What runs now: how far, with the loss and the way it came.
+function working(one) {
+  const name = one.name ?? `${one.strategy} on ${one.task}, seed ${one.seed}`;
+  const how = one.phase === null ? "starting" : `${one.phase} ${one.done}/${one.total}${one.loss === null ? "" : `, loss ${one.loss.toFixed(3)}`}`;
+  const bar = element("progress", { max: Math.max(one.total, 1), value: one.done });
+  bar.setAttribute("aria-label", `${name}: ${how}`);
+  const losses = one.losses.length > 1
+    ? drawn("svg", { viewBox: "0 0 210 40", preserveAspectRatio: "none", role: "img", "aria-label": `loss ${one.losses[0][1]} to ${one.losses.at(-1)[1]}` },
+      lossLine(one.losses, one.losses.at(-1)[0], { left: 2, top: 3, width: 206, height: 34 }))
+    : element("span");
+  return element("div", { className: "work" }, element("div", { className: "name" }, name), element("div", {}, bar, element("div", { className: "how" }, how)), losses);
+}
+
+// Strategies against tasks, a chip a seed; a line is made anew only where something of it changed.
+function tellCells(cells) {
+  const tasks = [...new Set(cells.map((cell) => cell.task))];
+  const head = JSON.stringify(tasks);
+  const [top, body] = [tableOfCells.tHead, tableOfCells.tBodies[0]];
+  if (top.dataset.made !== head) {
+    top.dataset.made = head;
+    top.replaceChildren(element("tr", {}, ...["strategy", ...tasks].map((name) => element("th", { scope: "col" }, name))));
+    body.replaceChildren();
+  }
+  const strategies = Map.groupBy ? Map.groupBy(cells, (cell) => cell.strategy) : grouped(cells);
+  const lines = new Map([...body.rows].map((line) => [line.cells[0].textContent, line]));
+  for (const [strategy, own] of strategies) {
+    const made = JSON.stringify([version, own.map((cell) => [cell.state, cell.score, cell.done, cell.total])]);
+    const line = lines.get(strategy);
+    lines.delete(strategy);
+    if (line?.dataset.made === made) continue;
+    const fresh = element("tr", {}, element("th", { scope: "row", title: strategy }, strategy),
+      ...tasks.map((task) => element("td", {}, ...own.filter((cell) => cell.task === task).map(chip))));
+    fresh.dataset.made = made;
+    if (line) line.replaceWith(fresh);
+    else body.append(fresh);
+  }
+  for (const line of lines.values()) line.remove();
+}
+
+function grouped(cells) {
+  const groups = new Map();
+  for (const cell of cells) groups.set(cell.strategy, [...(groups.get(cell.strategy) ?? []), cell]);
+  return groups;
+}
+
+function chip(cell) {
+  const row = content.rows.find((one) => one.task === cell.task && one.strategy === cell.strategy);
+  const score = cell.score ?? row?.details.seeds.find((one) => one.seed === cell.seed)?.score ?? null;
+  const text = {
+    queued: "·", running: cell.total ? `${Math.floor(100 * cell.done / cell.total)}%` : "…", failed: "failed", "not-applicable": "–",
+    done: score === null ? "done" : (100 * score).toFixed(1),
+  }[cell.state];
+  const more = cell.reason ?? (cell.seconds === null ? "" : lasting(cell.seconds));
+  const title = `seed ${cell.seed}: ${cell.state}${more ? `, ${more}` : ""}`;
+  const made = row && over(cell)
+    ? button(text, () => openDetails(content.rows.find((one) => one.task === cell.task && one.strategy === cell.strategy)))
+    : element("span", {}, text);
+  made.className = `chip ${cell.state}`;
+  made.title = title;
+  made.setAttribute("aria-label", `${text === "·" ? "" : `${text}, `}${title}`);
+  return made;
+}
+
+document.body.classList.toggle("no-rows", !content.rows.length);
+keepLooking();
