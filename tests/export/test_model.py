@@ -87,7 +87,8 @@ def test_long_texts_are_cut_and_long_sentences_split(exported):
     filler = " ".join(["film"] * 200)
     model = kdbench.load(exported(*LORA).folder)
     cut, longer = model.predict([filler, f"{filler} awful"])
-    assert cut == longer
+    # Rows of one batch may differ in the last digits.
+    assert (cut.label, cut.scores) == (longer.label, pytest.approx(longer.scores, abs=1e-6))
     (answer,) = kdbench.load(exported(*TAGS).folder).predict([filler])
     assert len(answer.tags) == 200
 
