@@ -12,6 +12,7 @@ from kdbench.board.formatting import MISSING, escape_markdown, plural
 from kdbench.board.frames import Row, rows_of
 from kdbench.board.markdown import cut, page, progress, remarks, section, table
 from kdbench.board.notes import run_notes
+from kdbench.board.rerun import rerun_command
 
 _FEW = 10
 """Tasks below which a mean over them says little of further tasks."""
@@ -61,7 +62,18 @@ def overview_page(
         ),
         section("Left out", notes),
         section("Notes", run_notes(cells)),
+        _again(cells),
     )
+
+
+def _again(cells: pd.DataFrame) -> str:
+    # An indented block shows every character as it is.
+    command = "\n".join(f"    {line}" for line in rerun_command(cells))
+    return page(
+        "## The same again",
+        "With the same plugins and data at hand, this makes the records of this board, and draws it.",
+        command,
+    ).rstrip()
 
 
 def _matrix(rows: pd.DataFrame, across: pd.DataFrame) -> str:

@@ -46,6 +46,13 @@ def test_the_overview_has_strategies_against_tasks():
     assert "- **int8** has no score on ner (not run), sst2 (not-applicable)" in page
 
 
+def test_the_overview_ends_with_the_command_that_makes_it_again():
+    page = overview([make_record("lora[r=`4`]", is_teacher=True)])
+    assert page.endswith(
+        "    kdbench run --budget quick --seeds 1 \\\n    --task rotten-tomatoes \\\n    --strategy 'lora[r=\"`4`\"]'\n"
+    )
+
+
 def test_few_tasks_are_called_few():
     records = [make_record("finetune", task, is_teacher=True) for task in ("a", "b")]
     page = overview(records)
