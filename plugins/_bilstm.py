@@ -103,6 +103,14 @@ class BiLSTM(FolderModel):
         compared = torch.cat([one, two, one * two, (one - two).abs()], dim=-1)
         return SequenceClassifierOutput(logits=self._answer(compared))
 
+    def get_input_embeddings(self) -> nn.Module:
+        """Return the table of the word pieces' vectors."""
+        return self.embedding
+
+    def set_input_embeddings(self, table: nn.Module) -> None:
+        """Put `table` in the place of the word pieces' vectors."""
+        self.embedding = table
+
     def merge_projection(self) -> BiLSTM:
         """Return the model that answers the same from a table that is as narrow as what the LSTM reads."""
         if isinstance(self.projection, nn.Identity):

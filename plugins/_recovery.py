@@ -24,4 +24,16 @@ class RecoveryParams(Params):
 
 def recovered(model: nn.Module, bench: Bench, recovery: float) -> nn.Module:
     """Return `model`, trained on the labels for `recovery` of the budget's steps."""
-    return bench.train(model, share=recovery) if recovery else model
+    if not recovery:
+        return model
+    if bench.params.dropout is not None:
+        _set_dropout(model, bench.params.dropout)
+    return bench.train(model, share=recovery)
+
+
+def _set_dropout(model: nn.Module, share: float) -> None:
+    from torch import nn
+
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = share

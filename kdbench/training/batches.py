@@ -53,9 +53,11 @@ class LengthGroupedSampler(Sampler[int]):
             yield from batch.tolist()
 
 
-def length_grouped_batches(lengths: Sequence[int], batch_size: int, seed: int) -> Sampler[list[int]]:
-    """Return the batches of one pass after another, each of similar lengths; the last of a pass may be short."""
-    return BatchSampler(LengthGroupedSampler(lengths, batch_size, seed), batch_size, drop_last=False)
+def length_grouped_batches(lengths: Sequence[int], batch_size: int, seed: int) -> Iterator[list[int]]:
+    """Yield the batches of one pass after another, each of similar lengths; the last of a pass may be short."""
+    one_pass = BatchSampler(LengthGroupedSampler(lengths, batch_size, seed), batch_size, drop_last=False)
+    while True:
+        yield from one_pass
 
 
 class Collator:

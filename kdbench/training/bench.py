@@ -58,12 +58,16 @@ class Bench:
         """Whether `finetuned` gave out the teacher itself."""
         self.unlabelled_examples = 0
         """Examples without a label that this cell trained on, each counted once."""
+        self._unlabelled: set[int] = set()
         self.task_bytes: int | None = None
         """What one more task adds, where a joint strategy shares one encoder; else it follows from the model."""
         self._fitted = fitted
         self._strategy = strategy
         self._report = report
         self._teachers = TeacherStore(experiment)
+        self._drawn_from: datasets.Dataset | None = None
+        self._drawn = 0
+        """What the latest training loop drew from, and how many batches; the next stage goes on there."""
 
     @property
     def task(self) -> PreparedTask:
@@ -154,7 +158,7 @@ class Bench:
             teacher_outputs: ``"logits"`` (computed once, then nearly free), ``"hidden_states"`` or ``"attentions"``
                 (the teacher runs in every step; both models answer with these too) or None.
             rows: the rows to train on, by default ``task.train``; some may be `UNLABELLED`. The number of steps
-                stays the budget's.
+                stays the budget's, and a second stage on the same rows goes on where the first ended.
             share: of the budget's steps, for a strategy that trains in stages.
             learning_rate: the peak rate of this stage; by default the strategy's.
             keep: ``"best"`` validates on the way, ``"last"`` does not.
@@ -164,9 +168,13 @@ class Bench:
         if keep not in ("best", "last"):
             raise ValueError(f"keep={keep!r}: expected 'best' or 'last'")
         rows = self.task.train if rows is None else rows
+        schedule = self.schedule(share, learning_rate)
+        batches = self._draw(rows, schedule)
+        seen = rows.select(sorted({row for batch in batches for row in batch}))
         outputs: TeacherOutputs | None = None
         if teacher_outputs == "logits":
-            outputs = self.teacher_logits(rows)
+            # All strategies share the answers on the training rows; those on a pool of one's own are for what is seen.
+            outputs = self.teacher_logits(rows if rows is self.task.train else seen)
         elif teacher_outputs in ("hidden_states", "attentions"):
             attentions = teacher_outputs == "attentions"
             outputs = RunningTeacher(self.teacher, attentions=attentions)
@@ -176,11 +184,12 @@ class Bench:
             raise ValueError(
                 f"teacher_outputs={teacher_outputs!r}: expected 'logits', 'hidden_states', 'attentions' or None"
             )
-        self._count_unlabelled(rows)
+        if rows is not self.task.train:
+            self._count_unlabelled(seen)
         self.runs.append(
             self._train(
                 model,
-                self.schedule(share, learning_rate),
+                schedule,
                 params=self.params,
                 rows=rows,
                 phase="training",
@@ -189,9 +198,16 @@ class Bench:
                 teacher_outputs=outputs,
                 extra=extra,
                 after_step=after_step,
+                batches=batches,
             )
         )
         return model
+
+    def _draw(self, rows: datasets.Dataset, schedule: Schedule) -> list[list[int]]:
+        """Return the batches of a training loop; a second stage on the same rows goes on where the first ended."""
+        taken = self._drawn if self._drawn_from is rows else 0
+        self._drawn_from, self._drawn = rows, taken + schedule.steps
+        return schedule.batches(rows["length"], taken=taken)
 
     def schedule(self, share: float = 1.0, learning_rate: float | None = None) -> Schedule:
         """Return how `train` trains on this task."""
@@ -220,10 +236,10 @@ class Bench:
         self.teacher_s = self._teachers.train_s() + seconds
         return outputs
 
-    def _count_unlabelled(self, rows: datasets.Dataset) -> None:
-        if rows is not self.task.train:
-            known = set(self.task.train["example"][:])
-            self.unlabelled_examples = len(set(rows["example"][:]) - known)
+    def _count_unlabelled(self, seen: datasets.Dataset) -> None:
+        known = set(self.task.train["example"][:])
+        self._unlabelled |= set(seen["example"][:]) - known
+        self.unlabelled_examples = len(self._unlabelled)
 
     def _ensure_teacher(self) -> None:
         if self.own_tokenizer:

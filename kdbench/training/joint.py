@@ -19,7 +19,7 @@ from kdbench.measure.size import trainable_bytes
 from kdbench.training.batches import Batch
 from kdbench.training.bench import Bench
 from kdbench.training.gradient_balance import GradientBalance
-from kdbench.training.joint_batches import JointBatches, JointCollator, JointRows, task_order
+from kdbench.training.joint_batches import JointCollator, JointRows, joint_batches, task_order
 from kdbench.training.trainer import Schedule, TeacherOutputs, TrainingRun, train
 
 JointLoss = Callable[[Any, Batch, Any, float], Tensor]
@@ -69,8 +69,8 @@ def train_jointly(
         batch_size=max(schedule.batch_size for schedule in schedules.values()),
         learning_rate=min(schedule.learning_rate for schedule in schedules.values()),
     )
-    balancing = GradientBalance(model.shared_weights()) if balance else None
-    counting = _CountingLoss(loss, whole.steps, balancing, {task: Counter() for task in benches})
+    shared = model.shared_weights if balance else None
+    counting = _CountingLoss(loss, whole.steps, shared, {task: Counter() for task in benches})
     validation = _Validation(benches)
     with scratch_folder(first.experiment.results) as scratch:
         run = train(
@@ -87,8 +87,8 @@ def train_jointly(
             batches=_batches(benches, schedules, whole, exponents),
             trackers=first.trackers("joint training"),
         )
-    if balancing is not None:
-        balancing.stop()
+    if counting.balance is not None:
+        counting.balance.stop()
     for task, bench in benches.items():
         bench.runs.append(_share(run, counting.done[task], validation.of(task), validation.best[task]))
         bench.task_bytes = model.head_bytes(task)
@@ -115,6 +115,15 @@ class MultiTaskModel(nn.Module):
         """Return the outputs of the model of `task`, ``.logits`` among them, on a batch of `task`."""
         outputs: ModelOutput = self.by_task[task](**inputs)
         return outputs
+
+    def get_input_embeddings(self) -> nn.Module:
+        """Return the embedding table that all tasks share."""
+        return next(iter(self.by_task.values())).get_input_embeddings()
+
+    def set_input_embeddings(self, table: nn.Module) -> None:
+        """Put `table` into every task's model."""
+        for model in self.by_task.values():
+            model.set_input_embeddings(table)
 
     def shared_weights(self) -> list[nn.Parameter]:
         """Return the weights that all tasks have part in."""
@@ -143,14 +152,18 @@ class _CountingLoss:
 
     loss: JointLoss
     steps: int
-    balance: GradientBalance | None
+    shared: Callable[[], list[nn.Parameter]] | None
+    """The weights whose gradients are balanced, asked for at the first step; None where they are not."""
     done: dict[str, Counter[str]]
+    balance: GradientBalance | None = None
 
     def __call__(self, student: Any, batch: Batch, teacher: Any) -> Tensor:
         task = str(batch["task"])
         progress = sum(counted["steps"] for counted in self.done.values()) / self.steps
         examples, tokens = len(batch["id"]), int(batch["attention_mask"].sum())
         self.done[task].update(steps=1, examples=examples, tokens=tokens)
+        if self.shared is not None and self.balance is None:
+            self.balance = GradientBalance(self.shared())
         value = self.loss(student, batch, teacher, progress)
         return value if self.balance is None else self.balance.weigh(task, value)
 
@@ -207,11 +220,11 @@ def _batches(
     schedules: Mapping[str, Schedule],
     whole: Schedule,
     exponents: tuple[float, float],
-) -> JointBatches:
+) -> list[list[int]]:
     lengths = [bench.task.train["length"][:] for bench in benches.values()]
     sizes = [schedule.batch_size for schedule in schedules.values()]
     passes = [-(-len(rows) // size) for rows, size in zip(lengths, sizes, strict=True)]
-    return JointBatches(lengths, sizes, task_order(passes, whole.steps, exponents), whole.data_seed)
+    return joint_batches(lengths, sizes, task_order(passes, whole.steps, exponents), whole.data_seed)
 
 
 def _share(run: TrainingRun, done: Counter[str], scores: Sequence[float], best: float) -> TrainingRun:

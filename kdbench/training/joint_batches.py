@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import datasets
 import numpy as np
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from kdbench.training.batches import Batch, Collator, length_grouped_batches
 
@@ -57,8 +57,10 @@ class JointRows(Dataset[dict[str, Any]]):
         return {**part[index - self.starts[number]], "task": task}
 
 
-class JointBatches(Sampler[list[int]]):
-    """The batches of a whole training, as indices into `JointRows`.
+def joint_batches(
+    lengths: Sequence[Sequence[int]], batch_sizes: Sequence[int], order: Sequence[int], seed: int
+) -> list[list[int]]:
+    """Return the batches of a whole training, as indices into `JointRows`.
 
     Each task's own batches come in the order in which training on it alone would take them: of similar lengths, pass
     after pass.
@@ -69,28 +71,12 @@ class JointBatches(Sampler[list[int]]):
         order: the task of each step, by number.
         seed: of the order of rows.
     """
-
-    def __init__(
-        self,
-        lengths: Sequence[Sequence[int]],
-        batch_sizes: Sequence[int],
-        order: Sequence[int],
-        seed: int,
-    ) -> None:
-        self._samplers = [
-            length_grouped_batches(of_task, size, seed)
-            for of_task, size in zip(lengths, batch_sizes, strict=True)
-        ]
-        self._starts = list(itertools.accumulate((len(of_task) for of_task in lengths), initial=0))
-        self._order = order
-
-    def __len__(self) -> int:
-        return len(self._order)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        streams = [_passes(sampler) for sampler in self._samplers]
-        for task in self._order:
-            yield [self._starts[task] + index for index in next(streams[task])]
+    streams = [
+        length_grouped_batches(of_task, size, seed)
+        for of_task, size in zip(lengths, batch_sizes, strict=True)
+    ]
+    starts = list(itertools.accumulate((len(of_task) for of_task in lengths), initial=0))
+    return [[starts[task] + index for index in next(streams[task])] for task in order]
 
 
 class JointCollator(Collator):
@@ -100,8 +86,3 @@ class JointCollator(Collator):
         """Return the examples as one batch."""
         name: Any = examples[0]["task"]
         return {**super().__call__(examples), "task": name}
-
-
-def _passes(sampler: Sampler[list[int]]) -> Iterator[list[int]]:
-    while True:
-        yield from sampler

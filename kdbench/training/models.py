@@ -64,8 +64,7 @@ def load_base(
     )
     if new_layers == "xavier":
         for name in sorted(loaded["missing_keys"]):
-            if name.endswith("weight"):
-                nn.init.xavier_uniform_(model.get_parameter(name))
+            _draw_xavier(model.get_parameter(name))
     return model
 
 
@@ -82,7 +81,7 @@ def build_student(
     """
     kept = kept_layers(params.layers, start.config.num_hidden_layers)
     if starts_fresh(params, start.config):
-        return _random_student(start.config, kept, params.hidden_size, kind, seed)
+        return _random_student(start.config, kept, params, kind, seed)
     return keep_layers(start, kept)
 
 
@@ -138,9 +137,10 @@ def _layer_stack(model: PreTrainedModel) -> nn.ModuleList:
 
 
 def _random_student(
-    base: PretrainedConfig, kept: Sequence[int], width: int | None, kind: TaskKind, seed: int
+    base: PretrainedConfig, kept: Sequence[int], params: StudentParams, kind: TaskKind, seed: int
 ) -> PreTrainedModel:
     config = copy.deepcopy(base)
+    width = params.hidden_size
     _keep_in_config(config, kept)
     if width is not None:
         if width % config.num_attention_heads:
@@ -154,7 +154,17 @@ def _random_student(
         config.hidden_size = width
     torch.manual_seed(seed)
     model: PreTrainedModel = AUTO_CLASSES[kind].from_config(config)
+    if params.new_layers == "xavier":
+        for module in model.modules():
+            if isinstance(module, nn.Linear):
+                _draw_xavier(module.weight)
     return model
+
+
+def _draw_xavier(weight: nn.Parameter) -> None:
+    """Draw a matrix anew; biases and the factors of normalizations start as ever."""
+    if weight.dim() > 1:
+        nn.init.xavier_uniform_(weight)
 
 
 def _task_config(

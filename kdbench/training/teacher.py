@@ -19,6 +19,7 @@ from kdbench.keys import content_hash
 from kdbench.params import FINE_TUNING_RATES, Params
 from kdbench.training.batches import Batch, model_inputs
 from kdbench.training.cached_logits import CachedLogits
+from kdbench.training.device import training_precision
 from kdbench.training.experiment import Experiment
 from kdbench.training.models import AUTO_CLASSES
 from kdbench.training.predict import row_logits
@@ -101,8 +102,9 @@ class RunningTeacher:
 
     @torch.no_grad()
     def __call__(self, batch: Batch) -> ModelOutput:
-        """Return the teacher's outputs on `batch`."""
-        outputs: ModelOutput = self._model(**model_inputs(batch), **self.wanted)
+        """Return the teacher's outputs on `batch`, in training's precision, as the cached logits are."""
+        with training_precision(self._model.device):
+            outputs: ModelOutput = self._model(**model_inputs(batch), **self.wanted)
         return outputs
 
 

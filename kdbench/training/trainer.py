@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from statistics import fmean
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ from typing import Any, Protocol
 import datasets
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 from transformers import (
     PrinterCallback,
     Trainer,
@@ -32,6 +33,7 @@ from kdbench.records import LearningCurve
 from kdbench.training.batches import Batch, Collator, length_grouped_batches, model_inputs
 from kdbench.training.device import has_fast_bf16, pick_device
 from kdbench.training.trackers import Trackers
+from kdbench.training.used_rows import only_used_rows
 
 Loss = Callable[[Any, Batch, Any], Tensor]
 """``loss(student, batch, teacher) -> scalar``; `student` and `teacher` answer ``.logits``."""
@@ -62,6 +64,15 @@ class Schedule:
     evaluations: int
     data_seed: int
     dropout_seed: int
+
+    def batches(self, lengths: Sequence[int], *, taken: int = 0) -> list[list[int]]:
+        """Return the rows of each step's batch, as numbers, after the first `taken` batches of their order.
+
+        Args:
+            lengths: the rows' lengths.
+        """
+        order = length_grouped_batches(lengths, self.batch_size, self.data_seed)
+        return list(islice(order, taken, taken + self.steps))
 
 
 @dataclass(frozen=True)
@@ -103,24 +114,25 @@ def train(
     report: Callable[[int, int, float], None] = lambda step, steps, loss: None,
     extra: nn.Module | None = None,
     after_step: Callable[[int], None] | None = None,
-    batches: Sampler[list[int]] | None = None,
+    batches: Sequence[Sequence[int]] | None = None,
     trackers: Trackers | None = None,
 ) -> TrainingRun:
     """Train those parameters of `model` that require gradients, and leave it with the best validated ones.
 
     Args:
-        rows: encoded examples; anything that is indexed by number where `batches` is given.
+        rows: encoded examples; anything that is indexed by number where `batches` are given.
         validate: the score of the model on the validation part, higher is better; None keeps the last weights.
         scratch: a folder that the Trainer may write to.
         report: told each step, their number, and the step's loss.
         extra: what is trained along and thrown away afterwards, such as a projection that only the loss uses.
         after_step: told the number of each optimizer step, from 1, while its gradients are still there.
-        batches: which rows make each batch, for one pass; by default of similar lengths, drawn anew in each pass.
+        batches: the numbers of the rows of each step's batch; by default the schedule's first ones.
         trackers: told the losses of `CURVE_POINTS` stretches and the validations, as they come.
 
     Raises:
         FloatingPointError: the loss is no longer finite.
     """
+    batches = schedule.batches(rows["length"]) if batches is None else batches
     arguments = TrainingArguments(
         output_dir=str(scratch),
         max_steps=schedule.steps,
@@ -144,30 +156,31 @@ def train(
         remove_unused_columns=False,
         dataloader_pin_memory=pick_device().type == "cuda",
     )
-    trained = model if extra is None else _WithExtra(model, extra)
     keeper = _BestWeights(validate, schedule, params.patience) if validate is not None else None
     callbacks = [callback for callback in (keeper, after_step and _AfterStep(after_step)) if callback]
-    trainer = _StrategyTrainer(
-        model=trained,
-        args=arguments,
-        train_dataset=rows,
-        data_collator=collate,
-        callbacks=callbacks,
-        loss=loss,
-        report=report,
-        teacher_outputs=teacher_outputs,
-        batches=batches or length_grouped_batches(rows["length"], schedule.batch_size, schedule.data_seed),
-    )
-    trainer.remove_callback(PrinterCallback)  # `report` tells what there is to tell
-    if trackers is not None:
-        trainer.add_callback(trackers.tensorboard())
+    with only_used_rows(model, _pieces(rows, batches)):
+        trained = model if extra is None else _WithExtra(model, extra)
+        trainer = _StrategyTrainer(
+            model=trained,
+            args=arguments,
+            train_dataset=rows,
+            data_collator=collate,
+            callbacks=callbacks,
+            loss=loss,
+            report=report,
+            teacher_outputs=teacher_outputs,
+            batches=batches,
+        )
+        trainer.remove_callback(PrinterCallback)  # `report` tells what there is to tell
+        if trackers is not None:
+            trainer.add_callback(trackers.tensorboard())
+            if keeper is not None:
+                keeper.log = trainer.log
+        started = time.perf_counter()
+        trainer.train()
+        trainer.accelerator.unwrap_model(trainer.model_wrapped, keep_fp32_wrapper=False)
         if keeper is not None:
-            keeper.log = trainer.log
-    started = time.perf_counter()
-    trainer.train()
-    trainer.accelerator.unwrap_model(trainer.model_wrapped, keep_fp32_wrapper=False)
-    if keeper is not None:
-        keeper.restore(trained)
+            keeper.restore(trained)
     return TrainingRun(
         train_s=time.perf_counter() - started,
         steps=trainer.state.global_step,
@@ -177,6 +190,11 @@ def train(
         train_flops=trainer.train_flops,
         curve=learning_curve(trainer.losses, keeper.scores if keeper is not None else {}),
     )
+
+
+def _pieces(rows: Any, batches: Sequence[Sequence[int]]) -> Iterable[int]:
+    """Return the word pieces of all rows that `batches` name."""
+    return chain.from_iterable(rows[row]["input_ids"] for row in set(chain.from_iterable(batches)))
 
 
 def learning_curve(losses: Sequence[float], scores: Mapping[int, float]) -> LearningCurve:
@@ -199,7 +217,7 @@ class _StrategyTrainer(Trainer):
         *,
         loss: Loss,
         teacher_outputs: TeacherOutputs | None,
-        batches: Sampler[list[int]],
+        batches: Sequence[Sequence[int]],
         report: Callable[[int, int, float], None],
         **kwargs: Any,
     ) -> None:
@@ -227,7 +245,7 @@ class _StrategyTrainer(Trainer):
     def get_train_dataloader(self) -> DataLoader[Any]:
         loader: DataLoader[Any] = DataLoader(
             self.train_dataset,  # type: ignore[arg-type]
-            batch_sampler=self._batches,
+            batch_sampler=self._batches,  # type: ignore[arg-type]
             collate_fn=self.data_collator,
             pin_memory=self.args.dataloader_pin_memory,
         )
