@@ -40,13 +40,20 @@ def read_json_file(kind: type[_T], path: Path) -> tuple[_T | None, str | None]:
     if is_temporary(path):
         return None, None
     try:
-        item = kind.model_validate_json(path.read_bytes())
+        content = path.read_bytes()
     except OSError as error:
         return None, f"cannot be read ({error.strerror})"
+    item, problem = parse_json(kind, content)
+    misplaced = None if item is None else item.misplaced(path)
+    return (item, problem) if misplaced is None else (None, misplaced)
+
+
+def parse_json(kind: type[_T], content: bytes) -> tuple[_T | None, str | None]:
+    """Return what the JSON text `content` holds, or why it holds no such thing."""
+    try:
+        return kind.model_validate_json(content), None
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         version = kind.model_fields["schema_version"].default
         return None, f"no {kind.__name__.lower()} of schema {version} ({place or 'file'}: {first['msg']})"
-    misplaced = item.misplaced(path)
-    return (item, None) if misplaced is None else (None, misplaced)

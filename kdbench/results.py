@@ -6,6 +6,9 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+RECORDS_FILE = "records.jsonl"
+"""The records of a board in one file, in the board's folder."""
+
 
 @dataclass(frozen=True)
 class CellFiles:

@@ -10,7 +10,8 @@ import pandas as pd
 
 from kdbench.back_ends import BackEnd
 from kdbench.board.behaviour import Behaviour
-from kdbench.board.formatting import plural, ratio
+from kdbench.board.formatting import listing, ratio
+from kdbench.board.timed import setting_of, shown_timings
 from kdbench.records import Environment, Record
 from kdbench.timings import ModelTiming, Timing
 
@@ -150,9 +151,10 @@ MEASURED = (
 
 
 def tidy(records: Iterable[Record], timings: Iterable[Timing]) -> pd.DataFrame:
-    """Return one row a strategy, task and seed, in the order given; a cell timed twice has its newest timing."""
-    timed = newest_timings(timings)
-    cells = [_cell(record, *timed.get(record.key, (None, None))) for record in records]
+    """Return one row a strategy, task and seed, in the order given, of what was timed with its `shown_timings`."""
+    listed = list(records)
+    timed = shown_timings(timings, [record.key for record in listed])
+    cells = [_cell(record, *timed.get(record.key, (None, None))) for record in listed]
     return pd.DataFrame(cells, columns=list(CELL_COLUMNS)).astype(CELL_COLUMNS)
 
 
@@ -162,15 +164,6 @@ def with_behaviour(cells: pd.DataFrame, behaviour: Mapping[str, Behaviour]) -> p
     found = [asdict(behaviour.get(key, nothing)) for key in cells["key"]]
     columns = pd.DataFrame(found, index=cells.index, dtype="float64")
     return cells.assign(**{name: columns[name] for name in asdict(nothing)})
-
-
-def newest_timings(timings: Iterable[Timing]) -> dict[str, tuple[Timing, ModelTiming]]:
-    """Return the newest timing of each cell, by its key."""
-    return {
-        model.key: (timing, model)
-        for timing in sorted(timings, key=lambda timing: timing.finished_at)
-        for model in timing.models
-    }
 
 
 def _cell(record: Record, timing: Timing | None, timed: ModelTiming | None) -> dict[str, Any]:
@@ -211,8 +204,8 @@ def _cell(record: Record, timing: Timing | None, timed: ModelTiming | None) -> d
         "batch_size": record.budget.batch_size.get(kind),
         "teacher_factor": record.budget.teacher_factor,
         "max_length": record.budget.max_length,
-        "hardware": _listing(record.environment.hardware),
-        "software": _listing(record.environment.libraries),
+        "hardware": listing(record.environment.hardware),
+        "software": listing(record.environment.libraries),
         "revision": _revision(record.environment),
     }
 
@@ -227,7 +220,7 @@ def _latency(timing: Timing | None, timed: ModelTiming | None) -> dict[str, Any]
         "tokenization_p50_ms": timed.tokenization.p50_ms if timed.tokenization else None,
         "onnxruntime_p50_ms": _p50_in(timed, BackEnd.ONNXRUNTIME),
         "onnxruntime_int8_p50_ms": _p50_in(timed, BackEnd.ONNXRUNTIME_INT8),
-        "latency_setting": _latency_setting(timing),
+        "latency_setting": setting_of(timing),
         "latency_rounds": timing.rounds,
         "latency_warning": timing.warning,
         "latency_repeat": _repeatability(timing),
@@ -255,16 +248,6 @@ def _repeatability(timing: Timing) -> str | None:
 def _fields(part: object | None, *names: str) -> dict[str, Any]:
     """Return these fields of `part`; a part that was not measured has none of them."""
     return {name: getattr(part, name, None) for name in names}
-
-
-def _listing(facts: Mapping[str, str]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in sorted(facts.items()))
-
-
-def _latency_setting(timing: Timing) -> str:
-    """Return all that two latencies must share to stand in one list."""
-    threads = plural(timing.threads, "thread")
-    return f"batch {timing.batch_size}, {threads}, on {_listing(timing.environment.hardware)}"
 
 
 def _revision(environment: Environment) -> str | None:

@@ -12,8 +12,7 @@ from kdbench.board.csv_file import csv_text
 from kdbench.board.table import PUBLISHED
 from kdbench.board.tables import Tables
 from kdbench.records import Record
-
-RECORDS_FILE = "records.jsonl"
+from kdbench.results import RECORDS_FILE
 
 
 def data_files(rows: pd.DataFrame, tables: Tables, records: Iterable[Record]) -> dict[str, str | bytes]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 MISSING = "-"
 _MARKDOWN = re.compile(r"([\\`*_~|$]|(?<=\])\()")
@@ -104,6 +104,16 @@ def seconds(duration_s: float | None) -> str:
 def plural(number: int, noun: str) -> str:
     """Return ``1 cell``, ``1,000 cells``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def listing(facts: Mapping[str, str]) -> str:
+    """Return named facts in the order of their names: ``cores 2, cpu Xeon 8481C``."""
+    return ", ".join(f"{name} {value}" for name, value in sorted(facts.items()))
+
+
+def sentence(text: str) -> str:
+    """Return `text` with a full stop, unless it ends with a mark of its own."""
+    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def plain(value: object) -> str:

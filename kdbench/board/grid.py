@@ -25,6 +25,9 @@ def grid_section(rows: pd.DataFrame, points: pd.DataFrame) -> str:
         points: the task's part of the table of latencies.
     """
     timed = rows[rows["p50_ms"].notna()]
+    # The first setting of a row is the one that its p50 comes from.
+    setting = points["strategy"].map(points.drop_duplicates("strategy").set_index("strategy")["setting"])
+    points = points[points["setting"] == setting]
     eager = points[(points["back_end"] == BackEnd.TORCH.value) & points["length"].notna()]
     eager = eager[eager["strategy"].isin(timed["strategy"])].drop_duplicates(
         ["strategy", "batch_size", "length"]

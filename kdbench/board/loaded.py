@@ -11,9 +11,10 @@ import pandas as pd
 from kdbench.board.cells import tidy
 from kdbench.board.formatting import on_one_line
 from kdbench.board.select import select
+from kdbench.board.source import Source, read_results
 from kdbench.errors import UsageError
-from kdbench.records import Record, RecordStore
-from kdbench.timings import Timing, load_timings
+from kdbench.records import Record
+from kdbench.timings import Timing
 
 
 @dataclass(frozen=True)
@@ -43,31 +44,39 @@ def load_cells(
     Raises:
         UsageError: there is none; names what there is instead.
     """
-    records, unreadable = RecordStore(results).load()
-    timings, unreadable_timings = load_timings(results)
-    selection = select(records, budget=budget, model=model, keys=keys)
+    return cells_of(read_results(results), budget=budget, model=model, keys=keys)
+
+
+def cells_of(
+    source: Source, *, budget: str, model: str | None = None, keys: Collection[str] | None = None
+) -> Loaded:
+    """Return the cells of one budget and base model that `source` holds, as `load_cells` does.
+
+    Raises:
+        UsageError: there is none; names what there is instead.
+    """
+    selection = select(list(source.records), budget=budget, model=model, keys=keys)
     if not selection.records:
-        raise UsageError(_nothing_to_show(results, budget, model, keys, records))
+        raise UsageError(_nothing_to_show(source, budget, model, keys))
+    conflicts = (source.conflicts.get(record.key) for record in selection.records)
     return Loaded(
-        cells=tidy(selection.records, timings),
-        unreadable=(*unreadable, *unreadable_timings),
-        left_out=tuple(selection.left_out),
+        cells=tidy(selection.records, source.timings),
+        unreadable=source.unreadable,
+        left_out=(*selection.left_out, *(line for line in conflicts if line is not None)),
         records=tuple(selection.records),
-        timings=tuple(timings),
+        timings=source.timings,
     )
 
 
-def _nothing_to_show(
-    results: Path, budget: str, model: str | None, keys: Collection[str] | None, records: list[Record]
-) -> str:
+def _nothing_to_show(source: Source, budget: str, model: str | None, keys: Collection[str] | None) -> str:
     """Return one line that says what was looked for, what there is instead, and what to do."""
     wanted = f"budget {budget!r}"
     if model is not None:
         wanted += f" and base model {model!r}"
     if keys is not None:
         wanted += " among the cells asked for"
-    there = sorted({f"{record.model.name} at budget {record.budget.name!r}" for record in records})
+    there = sorted({f"{record.model.name} at budget {record.budget.name!r}" for record in source.records})
     return (
-        f"no record of {wanted} in {results} (there: {on_one_line(', '.join(there)) or 'none'});"
+        f"no record of {wanted} in {source.name} (there: {on_one_line(', '.join(there)) or 'none'});"
         f" make some by 'kdbench run --budget {budget}'"
     )

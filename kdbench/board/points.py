@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from kdbench.board.cells import newest_timings
+from kdbench.board.timed import setting_of, timings_of_cells
 from kdbench.timings import Timing
 
 POINT_COLUMNS: dict[str, str] = {
@@ -27,22 +27,26 @@ POINT_COLUMNS: dict[str, str] = {
     "speedup_low": "float64",
     "speedup_high": "float64",
     "reason": "object",
+    "setting": "object",
 }
 """The columns of the table of latencies; a missing length says that the sentences are the task's own."""
 
 
 def latency_points(cells: pd.DataFrame, timings: Iterable[Timing]) -> pd.DataFrame:
-    """Return one row a point that was timed or left out, of each of `cells` in its newest timing."""
-    timed = newest_timings(timings)
+    """Return one row a point that was timed or left out, of each of `cells` in its newest timing of every setting.
+
+    Of one cell the setting that `shown_timings` shows comes first.
+    """
+    timed = timings_of_cells(timings, set(cells["key"]))
     rows = [
-        {"task": task, "strategy": strategy, "seed": seed}
+        {"task": task, "strategy": strategy, "seed": seed, "setting": setting_of(timing)}
         | {"back_end": part.back_end.value, "device": part.device}
         | point.model_dump()
         for task, strategy, seed, key in zip(
             cells["task"], cells["strategy"], cells["seed"], cells["key"], strict=True
         )
-        if key in timed
-        for part in timed[key][1].back_ends
+        for timing, model in timed.get(key, ())
+        for part in model.back_ends
         for point in part.points
     ]
     return pd.DataFrame(rows, columns=list(POINT_COLUMNS)).astype(POINT_COLUMNS)

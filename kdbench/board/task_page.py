@@ -15,6 +15,7 @@ from kdbench.board.columns import (
     leading_columns,
     quality_columns,
 )
+from kdbench.board.elsewhere import elsewhere_section
 from kdbench.board.formatting import MISSING, escape_markdown
 from kdbench.board.frames import Row, rows_of
 from kdbench.board.grid import grid_section
@@ -63,6 +64,7 @@ def task_page(
         _section("Speed", scored, _first(), speed_columns()),
         grid_section(scored, points),
         section("Timed in another setting", remarks(rows, "latency_note")),
+        elsewhere_section(scored, points),
         _section("Cost to obtain", scored, _first(), cost_columns()),
         _section("From plugins", rows, _first(), _plugin_columns(rows)),
         published,

@@ -11,9 +11,10 @@ import pandas as pd
 
 from kdbench.board.data_files import data_files
 from kdbench.board.drawings import drawings
-from kdbench.board.loaded import load_cells
+from kdbench.board.loaded import cells_of
 from kdbench.board.overview_page import overview_page
 from kdbench.board.published import published_section
+from kdbench.board.source import Source, read_results
 from kdbench.board.statistics import Known
 from kdbench.board.tables import board_tables
 from kdbench.board.task_page import task_page
@@ -36,7 +37,7 @@ class BoardSummary:
 
 
 def write_board(
-    results: Path,
+    results: Path | Source,
     board: Path,
     *,
     budget: str,
@@ -51,7 +52,7 @@ def write_board(
     """Write the pages ``README.md`` and ``<task>.md`` and the files of `data_files` into the folder `board`.
 
     Args:
-        results: the folder with the records, timings and predictions.
+        results: the folder with the records, timings and predictions, or what was read of several.
         board: the folder to write into; files of the same names are replaced, others are left alone.
         budget: the name of the budget whose records are shown.
         model: the base model's name or the SHA-256 of its weights; by default that of the newest record.
@@ -67,8 +68,9 @@ def write_board(
         UsageError: there is no record to show.
         KdbenchError: a file cannot be written.
     """
-    loaded = load_cells(results, budget=budget, model=model, keys=keys)
-    tables = board_tables(loaded, results, known)
+    source = results if isinstance(results, Source) else read_results(results)
+    loaded = cells_of(source, budget=budget, model=model, keys=keys)
+    tables = board_tables(loaded, source.root, known)
     rows, cells = tables.rows, tables.cells
     misfits: list[str] = []
     if columns is not None:
@@ -90,7 +92,7 @@ def write_board(
         rows, cells, tables.across, len(pending), loaded.left_out, len(loaded.unreadable)
     )
     if cache is not None:
-        files |= drawings(rows, loaded, results, cache)
+        files |= drawings(rows, loaded, source.root, cache)
     written = tuple(_write(board / name, content) for name, content in files.items())
     return BoardSummary(written, rows, (*loaded.unreadable, *loaded.left_out, *misfits), cells)
 

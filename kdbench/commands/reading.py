@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import partial
 
 import click
@@ -24,23 +25,33 @@ from kdbench.flags import settings
 @click.command()
 @settings
 @click.option("--papers", is_flag=True, help="show published results beside the board, with what differs")
-def board(config: RunConfig, papers: bool) -> int:
+@click.option(
+    "--from",
+    "places",
+    multiple=True,
+    metavar="DIR",
+    help="a results folder, a board's folder or a glob such as 'runs/*', in the place of --results; repeatable: the"
+    " board has the records of all",
+)
+def board(config: RunConfig, papers: bool, places: tuple[str, ...]) -> int:
     """Draw the boards again from the records; nothing is run."""
+    from kdbench.board.places import opened
     from kdbench.board.published import published_terminal
     from kdbench.board.write import write_board
 
     registry = registry_of(config)
     warnings: list[str] = []
 
-    summary = write_board(
-        config.results,
-        config.board_folder,
-        budget=config.budget,
-        model=model_of(config),
-        columns=partial(plugin_columns, registry, warnings),
-        papers=papers,
-        cache=config.drawings_cache,
-    )
+    with opened(places, "--from") if places else nullcontext(config.results) as source:
+        summary = write_board(
+            source,
+            config.board_folder,
+            budget=config.budget,
+            model=model_of(config),
+            columns=partial(plugin_columns, registry, warnings),
+            papers=papers,
+            cache=config.drawings_cache,
+        )
     show_board(config, summary)
     if papers:
         for table in published_terminal(summary.rows, summary.cells):

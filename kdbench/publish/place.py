@@ -5,10 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from kdbench.board.data_files import RECORDS_FILE
 from kdbench.errors import KdbenchError, UsageError
 from kdbench.files import write_atomically
 from kdbench.publish.site import Site
+from kdbench.results import RECORDS_FILE
 
 _REPLACED = {"predictions": ".safetensors", "timings": ".json"}
 

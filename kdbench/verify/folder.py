@@ -8,11 +8,11 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from kdbench.board.data_files import RECORDS_FILE
 from kdbench.errors import UsageError
 from kdbench.files import is_temporary
 from kdbench.json_files import Part
 from kdbench.records import Record
+from kdbench.results import RECORDS_FILE
 from kdbench.timings import Timing
 from kdbench.verify.report import Report
 
