@@ -15,14 +15,14 @@ async function ask(path) {
 
 async function catchUp() {
   const state = await ask("/state.json");
-  if (state.board !== null && state.board !== version) {
+  if (!document.hidden && state.board !== null && state.board !== version) {
     const made = await ask("/content.json");
     if (made.content) renew(made);
     version = made.version;
     state.problem ??= made.problem;
   }
-  last = state;
   tell(state);
+  last = state;
 }
 
 let wake = () => {};
@@ -30,7 +30,7 @@ document.addEventListener("visibilitychange", () => wake());
 
 async function keepLooking() {
   for (;;) {
-    if (!document.hidden) await catchUp().catch(tellGone);
+    await catchUp().catch(tellGone);
     await new Promise((go) => { wake = go; setTimeout(go, POLL_MS); });
   }
 }
@@ -42,7 +42,6 @@ function renew(made) {
   const before = { tasks: content.tasks.map((one) => one.name), cost: content.costs[costChoice.selectedIndex]?.[0], choices: choices() };
   content = made.content;
   specification = made.specification;
-  document.title = content.title;
   document.querySelector("h1").textContent = content.title;
   document.getElementById("model").textContent = content.model;
   document.body.classList.toggle("no-rows", !content.rows.length);
@@ -93,10 +92,15 @@ function tell(state) {
   part("left").textContent = run && !run.ending && run.left_s !== null && waiting(run) ? `about ${lasting(Math.max(run.left_s - state.silent_s, 1))} left` : "";
   part("bar").hidden = part("cells").hidden = !run;
   part("work").hidden = !run || run.ending !== null;
-  if (!run) return;
+  if (!run) {
+    document.title = content.title;
+    return;
+  }
   part("bar").max = run.cells.length;
   part("bar").value = run.cells.filter(over).length;
   part("work").replaceChildren(...[...run.cells, ...run.timings].filter((one) => one.state === "running").map(working));
+  document.title = run.ending ? content.title : `${run.cells.filter(over).length}/${run.cells.length} ${content.title}`;
+  if (run.ending && last?.run?.ending === null) part("cells").open = false; // it has just ended: the board tells it all
   tellCells(run.cells);
   if (news !== part("told").textContent) part("news").textContent = news = part("told").textContent;
 }
@@ -164,7 +168,7 @@ function tellCells(cells) {
   const strategies = Map.groupBy ? Map.groupBy(cells, (cell) => cell.strategy) : grouped(cells);
   const lines = new Map([...body.rows].map((line) => [line.cells[0].textContent, line]));
   for (const [strategy, own] of strategies) {
-    const made = JSON.stringify([version, own.map((cell) => [cell.state, cell.score, cell.done, cell.total])]);
+    const made = JSON.stringify([version, own.map((cell) => [cell.state, cell.score, cell.state === "running" && runningText(cell)])]);
     const line = lines.get(strategy);
     lines.delete(strategy);
     if (line?.dataset.made === made) continue;
@@ -183,11 +187,17 @@ function grouped(cells) {
   return groups;
 }
 
+// Only training takes long enough for a percentage.
+function runningText({ phase, loss, done, total }) {
+  if (phase === null) return "starting";
+  return loss !== null && total ? `${phase} ${Math.floor(100 * done / total)}%` : phase;
+}
+
 function chip(cell) {
   const row = content.rows.find((one) => one.task === cell.task && one.strategy === cell.strategy);
   const score = cell.score ?? row?.details.seeds.find((one) => one.seed === cell.seed)?.score ?? null;
   const text = {
-    queued: "·", running: cell.total ? `${Math.floor(100 * cell.done / cell.total)}%` : "…", failed: "failed", "not-applicable": "–",
+    queued: "·", running: runningText(cell), failed: "failed", "not-applicable": "–",
     done: score === null ? "done" : (100 * score).toFixed(1),
   }[cell.state];
   const more = cell.reason ?? (cell.seconds === null ? "" : lasting(cell.seconds));
