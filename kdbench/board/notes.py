@@ -31,19 +31,22 @@ def task_notes(cells: pd.DataFrame, statistics: TaskStatistics) -> list[str]:
 
 def run_notes(cells: pd.DataFrame) -> list[str]:
     """Return the notes on what all `cells` share in Markdown: base model, machines, software, dates."""
+    return [f"**{name}.** {escape_markdown(text)}." for name, text in run_facts(cells)]
+
+
+def run_facts(cells: pd.DataFrame) -> list[tuple[str, str]]:
+    """Return what all `cells` share as names and plain texts: base model, machines, software, dates."""
     models = sorted({f"{name}, weights {sha[:8]}" for name, sha in _pairs(cells, "model", "weights_sha256")})
     given = sorted(cells["given_teacher"].dropna().unique())
-    teachers = (
-        [f"**Teacher.** {escape_markdown('; '.join(given))}, given and not trained here."] if given else []
-    )
+    teachers = [("Teacher", f"{'; '.join(given)}, given and not trained here")] if given else []
     days = sorted({when.strftime("%Y-%m-%d") for when in cells["finished_at"]})
     return [
-        f"**Base model.** {escape_markdown('; '.join(models))}.",
+        ("Base model", "; ".join(models)),
         *teachers,
-        f"**Hardware.** {_told(cells['hardware'])}.",
-        f"**Software.** {_told(cells['software'])}.",
-        f"**Git revision.** {_told(cells['revision'])}.",
-        f"**Measured.** {days[0]}{f' to {days[-1]}' if len(days) > 1 else ''} (UTC).",
+        ("Hardware", _told(cells["hardware"])),
+        ("Software", _told(cells["software"])),
+        ("Git revision", _told(cells["revision"])),
+        ("Measured", f"{days[0]}{f' to {days[-1]}' if len(days) > 1 else ''} (UTC)"),
     ]
 
 
@@ -53,7 +56,7 @@ def _task(cells: pd.DataFrame) -> Iterator[str]:
     if not pd.isna(cell["majority_score"]):
         majority = f" Always answering the most frequent label scores {percent(cell['majority_score'])}."
     yield (
-        f"**Task.** {escape_markdown(cell['task_title'])}; data: {_told(cells['source'])}. Scored on"
+        f"**Task.** {escape_markdown(cell['task_title'])}; data: {escape_markdown(_told(cells['source']))}. Scored on"
         f" {plural(cell['scored_examples'], 'example')} of the {escape_markdown(cell['scored_split'])} split."
         f" Validated during training on {plural(cell['validation_examples'], 'example')} of the"
         f" {escape_markdown(cell['validation_split'])} split.{majority}"
@@ -157,10 +160,8 @@ def _told(values: Iterable[object]) -> str:
     """Return the distinct `values` as text; where there are several, with the number of cells of each."""
     counts = pd.Series([value or "not recorded" for value in values], dtype="object").value_counts()
     if len(counts) == 1:
-        return escape_markdown(str(counts.index[0]))
-    return "; ".join(
-        f"{escape_markdown(str(value))} ({plural(counts[value], 'cell')})" for value in sorted(counts.index)
-    )
+        return str(counts.index[0])
+    return "; ".join(f"{value} ({plural(counts[value], 'cell')})" for value in sorted(counts.index))
 
 
 def _pairs(cells: pd.DataFrame, first: str, second: str) -> Iterable[tuple[str, str]]:

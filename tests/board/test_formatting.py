@@ -25,6 +25,8 @@ from kdbench.board import formatting
         (formatting.size, 90_900_000, "90.9 MB"),
         (formatting.size, 302_000, "302 kB"),
         (formatting.size, 512, "512 B"),
+        (formatting.sentence, "English reviews", "English reviews."),
+        (formatting.sentence, "Is it English?", "Is it English?"),
         (formatting.milliseconds, 0.87412, "0.874"),
         (formatting.milliseconds, 8.7412, "8.74"),
         (formatting.milliseconds, 9.998, "10.0"),

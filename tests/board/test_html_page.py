@@ -186,6 +186,8 @@ def test_an_opened_row_tells_all_of_it_and_gives_the_focus_back(page):
         "Seed 0, loop 1: loss 0.75 to 0.25 in 5 steps; validated 62.5 after step 3, 75.0 after step 5" in told
     )
     assert dialog.locator(".curve").first.locator("circle").count() == 2
+    latency = dialog.locator("section", has_text="Latency: torch on cpu").locator("thead th")
+    assert latency.all_inner_texts() == ["batch", "length", "p50 ms", "p95 ms", "speed-up", "calls"]  # p90 and p99 have nothing
     assert dialog.locator(".confusion td").all_inner_texts() == ["9", "3", "3", "9"]
     page.get_by_role("button", name="Close").click()
     assert not dialog.is_visible()
@@ -198,6 +200,13 @@ def test_an_opened_row_tells_all_of_it_and_gives_the_focus_back(page):
     page.get_by_role("tab", name="All tasks").click()
     page.locator("#board tbody tr", has_text="lora").get_by_role("button").nth(1).click()
     assert page.locator("#details-title").inner_text() == "lora on tweets"
+
+
+def test_the_foot_of_the_page_tells_how_the_board_was_made(page):
+    page.get_by_text("How this board was made").click()
+    assert "Xeon 8481C" in page.locator("#facts").inner_text()
+    assert page.locator("#command").inner_text().startswith("kdbench run --budget quick --seeds 3 \\\n")
+    assert f"--strategy '{EVIL}'" in page.locator("#command").inner_text()
 
 
 def test_light_and_dark_follow_the_system_and_the_switch(browser, address):

@@ -20,6 +20,8 @@ from kdbench.board.html.columns import COSTS, Shown, shown_columns
 from kdbench.board.html.details import row_details
 from kdbench.board.html.sources import KnownPages, Sources
 from kdbench.board.loaded import Loaded
+from kdbench.board.notes import run_facts
+from kdbench.board.rerun import rerun_command
 
 
 def page_content(
@@ -52,14 +54,16 @@ def page_content(
         "families": [[name, look.colour, look.shape] for name, look in families.items()],
         "rows": shown,
         "notes": _notes(rows.columns),
+        "facts": [list(fact) for fact in run_facts(cells)],
+        "command": "\n".join(rerun_command(cells)),
         "overview": _overview(rows_of(rows), shown),
     }
 
 
 def no_content(title: str) -> dict[str, Any]:
     """Return what a page shows before there is any row."""
-    lists = ("tasks", "columns", "costs", "families", "rows", "overview")
-    return {"title": title, "model": "a model", "notes": "", **{name: [] for name in lists}}
+    lists = ("tasks", "columns", "costs", "families", "rows", "overview", "facts")
+    return {"title": title, "model": "a model", "notes": "", "command": "", **{name: [] for name in lists}}
 
 
 def _cells_by_row(cells: pd.DataFrame) -> dict[tuple[str, str], list[Row]]:
@@ -105,12 +109,11 @@ def _task(cells: pd.DataFrame) -> dict[str, Any]:
     majority = cell["majority_score"]
     return {
         "name": cell["task"],
-        "title": cell["task_title"],
         "metric": cell["metric"],
         "kind": cell["kind"],
         "labels": list(cell["labels"]),
         "about": (
-            f"{formatting.plural(cell['scored_examples'], 'example')} of the {cell['scored_split']} split are scored;"
+            f"{formatting.sentence(cell['task_title'])} {formatting.plural(cell['scored_examples'], 'example')} of the {cell['scored_split']} split are scored;"
             f" {formatting.plural(cell['train_examples'], 'training example')}."
             + ("" if majority is None else f" The most frequent label scores {formatting.percent(majority)}.")
         ),

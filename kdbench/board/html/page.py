@@ -13,7 +13,7 @@ import jinja2
 from kdbench.board.html.libraries import data_tables, vega
 from kdbench.board.html.picture import picture_specification
 
-_SCRIPTS = ("elements.js", "details.js", "picture.js", "tables.js", "main.js")
+_SCRIPTS = ("elements.js", "curves.js", "details.js", "picture.js", "tables.js", "main.js")
 """In the order in which each needs those before."""
 
 

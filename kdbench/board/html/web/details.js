@@ -18,7 +18,7 @@ function sections(row, told, task) {
   add("Measured", measures(row));
   add("Seeds", seedPicture(row, told.seeds), seedTable(told.seeds));
   const curves = told.seeds.flatMap((one) => one.curves.map((curve, i) => learningCurve(one.seed, i + 1, curve)));
-  if (curves.length) add("Learning curves", ...curves);
+  if (curves.length) add("Learning curves", element("div", { className: "curves" }, ...curves));
   if (told.classes) {
     add(task.kind === "token-classification" ? "Types of entity" : "Classes",
       plainTable(["", "precision", "recall", "F1", "examples"], told.classes.map((one) => one.map(String)), { texts: [0] }),
@@ -69,34 +69,13 @@ function seedPicture(row, seeds) {
   const scores = seeds.map((one) => one.score).filter((score) => score !== null);
   if (scores.length < 2 || row.low === null) return "";
   const low = Math.min(row.low, ...scores), high = Math.max(row.high, ...scores);
+  const end = (score, anchor) => drawn("text", { x: x(score), y: 42, "text-anchor": anchor, "font-size": 11, fill: "currentColor" }, (100 * score).toFixed(1));
   const x = (score) => 20 + 380 * (high > low ? (score - low) / (high - low) : 0.5);
   const line = { y1: 26, y2: 26, stroke: "currentColor", "stroke-width": 2 };
-  return drawn("svg", { class: "seeds", viewBox: "0 0 420 40", role: "img", "aria-label": `${scores.length} seeds and the interval of their mean` },
+  return drawn("svg", { class: "seeds", viewBox: "0 0 420 48", role: "img", "aria-label": `${scores.length} seeds and the interval of their mean` },
     drawn("line", { x1: x(row.low), x2: x(row.high), ...line }),
+    end(row.low, "start"), end(row.high, "end"),
     ...scores.map((score) => drawn("circle", { cx: x(score), cy: 12, r: 5, fill: "var(--link)", "fill-opacity": 0.7 })));
-}
-
-// Losses by step as a line in a box; `last` is the step at its right edge.
-function lossLine(losses, last, { left, top, width, height }) {
-  const values = losses.map(([, loss]) => loss), low = Math.min(...values), high = Math.max(...values);
-  const x = (step) => left + width * step / last, y = (loss) => top + height * (high > low ? (high - loss) / (high - low) : 0.5);
-  return drawn("polyline", { points: losses.map(([step, loss]) => `${x(step)},${y(loss)}`).join(" "), fill: "none", stroke: "currentColor", "stroke-width": 1.5 });
-}
-
-// The loss of one training loop, its validations as points with their score below.
-function learningCurve(seed, number, curve) {
-  const values = curve.losses.map(([, loss]) => loss), last = curve.losses.at(-1)[0];
-  const x = (step) => 20 + 380 * step / last;
-  const validated = curve.scores.map(([step, score]) => `${score} after step ${step}`).join(", ");
-  const said = `Seed ${seed}, loop ${number}: loss ${values[0]} to ${values.at(-1)} in ${last} steps`
-    + (validated ? `; validated ${validated}` : "");
-  return element("figure", {},
-    drawn("svg", { class: "curve", viewBox: "0 0 420 108", role: "img", "aria-label": said },
-      lossLine(curve.losses, last, { left: 20, top: 10, width: 380, height: 70 }),
-      ...curve.scores.flatMap(([step, score]) => [
-        drawn("circle", { cx: x(step), cy: 92, r: 3, fill: "var(--link)" }),
-        drawn("text", { x: x(step), y: 106, "text-anchor": "end", "font-size": 10, fill: "currentColor" }, score)])),
-    element("figcaption", { className: "hint" }, said));
 }
 
 function confusion(counts, labels) {

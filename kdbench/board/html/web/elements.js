@@ -20,13 +20,14 @@ function read(id) {
   return JSON.parse(document.getElementById(id).textContent);
 }
 
-// A table of plain texts; the columns named in `texts` are aligned to the left.
+// A table of plain texts; the columns named in `texts` are aligned to the left, those with nothing in any row left out.
 function plainTable(headings, rows, { texts = [], caption = "" } = {}) {
+  const kept = headings.map((_, i) => i).filter((i) => !i || !rows.length || rows.some((row) => row[i] !== "-"));
   const kind = (i) => (texts.includes(i) ? "text" : "");
   const table = element("table", {},
-    element("thead", {}, element("tr", {}, ...headings.map((h, i) => element("th", { scope: "col", className: kind(i) }, h)))),
-    element("tbody", {}, ...rows.map((row) => element("tr", {}, ...row.map((cell, i) =>
-      element(i ? "td" : "th", i ? { className: kind(i) } : { scope: "row", className: kind(i) }, cell))))));
+    element("thead", {}, element("tr", {}, ...kept.map((i) => element("th", { scope: "col", className: kind(i) }, headings[i])))),
+    element("tbody", {}, ...rows.map((row) => element("tr", {}, ...kept.map((i) =>
+      element(i ? "td" : "th", i ? { className: kind(i) } : { scope: "row", className: kind(i) }, row[i]))))));
   if (caption) table.prepend(element("caption", {}, caption));
   return element("div", { className: "scroll", tabIndex: 0 }, table);
 }

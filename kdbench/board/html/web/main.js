@@ -12,8 +12,10 @@ function show(task) {
     tab.tabIndex = selected ? 0 : -1;
     if (selected) document.getElementById("panel").setAttribute("aria-labelledby", tab.id);
   }
-  document.getElementById("about").textContent = task ? `${task.title}. ${task.about}` : "Scores of every strategy on every task; the order is that of the mean rank.";
+  document.getElementById("about").textContent = task ? task.about : "Scores of every strategy on every task; the order is that of the mean rank.";
   document.getElementById("latency").textContent = task ? `${content.notes} Latency: ${task.latency} ${task.doubt}` : content.notes;
+  document.getElementById("facts").replaceChildren(...content.facts.flatMap(([name, text]) => [element("dt", {}, name), element("dd", {}, text)]));
+  document.getElementById("command").textContent = content.command;
   document.getElementById("drawing").hidden = !task;
   document.getElementById("columns").hidden = !task;
   if (task) taskTable(content.rows.filter((row) => row.task === task.name));

@@ -1,0 +1,42 @@
+// Losses by step as a line in a box; `last` is the step at its right edge.
+function lossLine(losses, last, { left, top, width, height }) {
+  const values = losses.map(([, loss]) => loss), low = Math.min(...values), high = Math.max(...values);
+  const x = (step) => left + width * step / last, y = (loss) => top + height * (high > low ? (high - loss) / (high - low) : 0.5);
+  return drawn("polyline", { points: losses.map(([step, loss]) => `${x(step)},${y(loss)}`).join(" "), fill: "none", stroke: "currentColor", "stroke-width": 1.5 });
+}
+
+// The loss of one training loop, and below it its validations as points with their scores, on the same steps.
+function learningCurve(seed, number, curve) {
+  const box = { left: 52, top: 10, width: 350, height: 76 };
+  const bottom = box.top + box.height, values = curve.losses.map(([, loss]) => loss), last = curve.losses.at(-1)[0];
+  const x = (step) => box.left + box.width * step / last;
+  const validated = curve.scores.map(([step, score]) => `${score} after step ${step}`).join(", ");
+  const said = `Seed ${seed}, loop ${number}: loss ${values[0]} to ${values.at(-1)} in ${last} steps`
+    + (validated ? `; validated ${validated}` : "");
+  const write = (at, y, text, anchor) => drawn("text", { x: at, y, "text-anchor": anchor, "font-size": 11, fill: "currentColor" }, String(text));
+  const line = (y) => drawn("line", { x1: box.left, x2: box.left + box.width, y1: y, y2: y, stroke: "var(--line)" });
+  const digits = (loss) => Number(loss.toPrecision(3));
+  const highest = Math.max(...values), lowest = Math.min(...values);
+  return element("figure", {},
+    drawn("svg", { class: "curve", viewBox: `0 0 420 ${validated ? 148 : 106}`, role: "img", "aria-label": said },
+      line(box.top), line(bottom),
+      ...(highest > lowest
+        ? [write(box.left - 6, box.top + 4, digits(highest), "end"), write(box.left - 6, bottom + 4, digits(lowest), "end")]
+        : [write(box.left - 6, bottom - box.height / 2 + 4, digits(lowest), "end")]),
+      write(box.left - 6, box.top + box.height / 2 + (highest > lowest ? 4 : 18), "loss", "end"),
+      write(box.left, bottom + 16, 0, "middle"), write(box.left + box.width, bottom + 16, `step ${last}`, "end"),
+      lossLine(curve.losses, last, box),
+      ...(validated ? [write(box.left - 6, 140, "score", "end")] : []),
+      ...curve.scores.map(([step]) => drawn("circle", { cx: x(step), cy: 122, r: 3.5, fill: "var(--link)" })),
+      ...apart(curve.scores, x).map(([step, score]) => write(Math.min(x(step), 403), 140, score, "middle"))),
+    element("figcaption", { className: "hint" }, said));
+}
+
+// Of many scores those whose texts do not touch, from the last one back.
+function apart(scores, x) {
+  const written = [];
+  for (const one of [...scores].reverse()) {
+    if (!written.length || x(written.at(-1)[0]) - x(one[0]) > 32) written.push(one);
+  }
+  return written;
+}
