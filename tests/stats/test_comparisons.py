@@ -182,11 +182,11 @@ def test_models_of_equal_truth_are_told_apart_no_oftener_than_the_level(seeds, v
 def test_intervals_of_a_true_difference_cover_it():
     rng = np.random.default_rng(0)
     covered = 0
-    for draw in range(1200):
+    for draw in range(2000):
         a, b = crossed(rng, 2, 3, 50, of_model=1.0, of_seed=np.array([1.0, 3.0]), of_answer=0.3)
         found = paired_difference(a + np.array([0.5, 0.0]), b, ACCURACY, resamples=200, seed=draw)
         covered += found.low <= 0.5 <= found.high
-    assert 0.93 <= covered / 1200 <= 0.97
+    assert 0.93 <= covered / 2000 <= 0.97
 
 
 hits = st.lists(st.lists(st.booleans(), min_size=6, max_size=6), min_size=1, max_size=3)

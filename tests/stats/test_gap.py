@@ -72,14 +72,14 @@ def test_an_interval_is_given_exactly_where_the_lead_is_shown():
 
 def test_intervals_cover_the_true_share():
     rng = np.random.default_rng(0)
-    covered, draws = [], 400
+    covered, draws = [], 2000
     for draw in range(draws):
         models = crossed(rng, 3, 3, 40, of_model=0.3, of_seed=1.0, of_answer=0.2)
         student, control, teacher = (
             model + np.array([mean, 0.0]) for model, mean in zip(models, (3.0, 0.0, 6.0), strict=True)
         )
-        found = gap_recovered(student, control, teacher, ACCURACY, resamples=200, seed=draw)
+        found = gap_recovered(student, control, teacher, ACCURACY, resamples=100, seed=draw)
         if found.low is not None:
             covered.append(found.low <= 0.5 <= found.high)
     assert len(covered) > 0.9 * draws
-    assert 0.93 <= np.mean(covered) <= 0.98
+    assert 0.93 <= np.mean(covered) <= 0.97

@@ -37,22 +37,34 @@ def test_a_resample_joins_whole_runs():
     assert set(drawn[:, 0]) == set(range(7))
 
 
-@pytest.mark.parametrize("correlation", [0.0, 0.5])
-def test_intervals_of_rounds_that_resemble_their_neighbours_cover_the_truth(correlation):
-    rng = np.random.default_rng(0)
-    covered, ordinary, draws = 0, 0, 200
-    for draw in range(draws):
-        noise = rng.normal(size=300)
-        for i in range(1, 300):
-            noise[i] = correlation * noise[i - 1] + np.sqrt(1 - correlation**2) * noise[i]
-        ratios = 2 * np.exp(0.1 * noise)
-        found = paired_ratio(ratios, np.ones(300), resamples=300, seed=draw)
-        covered += found.low <= 2 <= found.high
-        alone = paired_ratio(ratios, np.ones(300), block=1, resamples=300, seed=draw)
-        ordinary += alone.low <= 2 <= alone.high
-    assert 0.87 <= covered / draws <= 0.98
-    if correlation:
-        assert covered > ordinary + 0.03 * draws
+def rounds_of(rng, draws, rounds, correlation):
+    """Return (draws, rounds): ratios about 2, each round's resembling the one before."""
+    noise = rng.normal(size=(draws, rounds))
+    for i in range(1, rounds):
+        noise[:, i] = correlation * noise[:, i - 1] + np.sqrt(1 - correlation**2) * noise[:, i]
+    return 2 * np.exp(0.1 * noise)
+
+
+def coverage(ratios, block=None, resamples=200):
+    found = [
+        paired_ratio(row, np.ones(len(row)), block=block, resamples=resamples, seed=draw)
+        for draw, row in enumerate(ratios)
+    ]
+    return np.mean([one.low <= 2 <= one.high for one in found])
+
+
+@pytest.mark.parametrize(
+    ("rounds", "correlation", "resamples"), [(100, 0.0, 500), (100, 0.2, 500), (300, 0.2, 200)]
+)
+def test_intervals_cover_the_true_ratio_as_often_as_they_say(rounds, correlation, resamples):
+    ratios = rounds_of(np.random.default_rng(0), 2000, rounds, correlation)
+    assert 0.93 <= coverage(ratios, resamples=resamples) <= 0.97
+
+
+def test_blocks_cover_where_rounds_resemble_their_neighbours_and_single_rounds_do_not():
+    ratios = rounds_of(np.random.default_rng(0), 500, 300, 0.5)
+    assert coverage(ratios) >= 0.9
+    assert coverage(ratios, block=1) <= 0.8
 
 
 def test_one_pair_has_no_interval():
