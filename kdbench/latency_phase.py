@@ -9,7 +9,7 @@ from kdbench.measure.latency import TimingOrder
 from kdbench.plan import Plan
 from kdbench.records import Record, RecordStore, Status
 from kdbench.results import CellFiles
-from kdbench.timings import load_timings
+from kdbench.timings import load_timings, machine_of
 from kdbench.training.experiment import Experiment
 from kdbench.watcher import Watcher
 
@@ -69,12 +69,12 @@ def _timed_cells(config: RunConfig, experiment: Experiment) -> list[Record]:
 
 
 def _is_timed(config: RunConfig, experiment: Experiment, keys: list[str]) -> bool:
-    """Return whether these models, and no others, were timed together on this hardware as the budget says."""
+    """Return whether these models, and no others, were timed together on this machine, by these libraries, as the budget says."""
     timings, _ = load_timings(config.results)
     return any(
         timing.task == experiment.task.task.name
         and {model.key for model in timing.models} == set(keys)
         and timing.settings == experiment.budget.latency_settings()
-        and timing.environment.hardware == describe_environment().hardware
+        and machine_of(timing.environment) == machine_of(describe_environment())
         for timing in timings
     )

@@ -140,6 +140,18 @@ class Timing(Part):
     models: tuple[ModelTiming, ...]
 
 
+_RUNTIMES = ("torch", "transformers", "onnxruntime")
+
+
+def machine_of(environment: Environment) -> dict[str, str]:
+    """Return all that latencies follow from beside model and input: the hardware, and the versions of what runs models.
+
+    Latencies compare only where it is the same.
+    """
+    versions = {name: environment.libraries[name] for name in _RUNTIMES if name in environment.libraries}
+    return environment.hardware | versions
+
+
 def put_timing(results: Path, timing: Timing) -> None:
     """Write `timing` into ``timings/`` of `results`, in the place of an earlier one of the same task, budget and model."""
     write_atomically(

@@ -114,6 +114,13 @@ def test_other_hardware_has_all_timed_anew(phase):
     assert len(phase()) == 1
 
 
+def test_a_newer_torch_has_all_timed_anew(phase):
+    here = describe_environment()
+    older = here.model_copy(update={"libraries": {**here.libraries, "torch": "2.0.0"}})
+    timed(phase, environment=older)
+    assert len(phase()) == 1
+
+
 def test_models_of_further_seeds_and_other_budgets_are_not_timed(phase):
     phase.record("second", seed=1)
     phase.record("longer", budget=phase.budget.model_copy(update={"max_length": 16}))

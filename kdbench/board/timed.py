@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from itertools import groupby
 
 from kdbench.board.formatting import listing, plural
-from kdbench.timings import ModelTiming, Timing
+from kdbench.timings import ModelTiming, Timing, machine_of
 
 Timed = tuple[Timing, ModelTiming]
 
@@ -14,7 +14,7 @@ Timed = tuple[Timing, ModelTiming]
 def setting_of(timing: Timing) -> str:
     """Return all that two latencies must share to stand in one list."""
     threads = plural(timing.threads, "thread")
-    return f"batch {timing.batch_size}, {threads}, on {listing(timing.environment.hardware)}"
+    return f"batch {timing.batch_size}, {threads}, on {listing(machine_of(timing.environment))}"
 
 
 def timings_of_cells(timings: Iterable[Timing], keys: Collection[str]) -> dict[str, list[Timed]]:

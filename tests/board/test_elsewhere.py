@@ -26,7 +26,7 @@ def test_every_further_setting_has_a_table_of_its_own():
     assert elsewhere_section(board.rows, board.points).splitlines()[:7] == [
         "## Speed in other settings",
         "",
-        "batch 1, 1 thread, on cores 2, cpu EPYC 9654:",
+        "batch 1, 1 thread, on cores 2, cpu EPYC 9654, torch 2.13.0:",
         "",
         "| strategy | p50 ms | p90 ms | p95 ms | per second | speed-up |",
         "|---|---:|---:|---:|---:|---:|",

@@ -40,5 +40,13 @@ def test_a_cell_keeps_its_timings_of_further_settings():
     timings = [make_timing({"a": 10.0, "b": 9.0}), make_timing({"a": 2.0}, environment=OTHER)]
     found = timings_of_cells(timings, ["a", "b"])
     assert [model.p50_ms for _, model in found["a"]] == [10.0, 2.0]
-    assert setting_of(found["a"][1][0]) == "batch 1, 1 thread, on cores 2, cpu EPYC 9654"
+    assert setting_of(found["a"][1][0]) == "batch 1, 1 thread, on cores 2, cpu EPYC 9654, torch 2.13.0"
     assert len(found["b"]) == 1
+
+
+def test_what_other_libraries_ran_is_another_setting():
+    here = make_environment()
+    newer = here.model_copy(update={"libraries": {**here.libraries, "torch": "2.14.0"}})
+    other_tool = here.model_copy(update={"libraries": {**here.libraries, "kdbench": "0.2.0"}})
+    settings = [setting_of(make_timing({}, environment=one)) for one in (here, newer, other_tool)]
+    assert settings[0] == settings[2] != settings[1]
