@@ -6,6 +6,8 @@ const tableOfCells = document.querySelector("#live-cells table");
 let version = null;
 let last = null;
 let news = "";
+let costChosen = false;
+costChoice.addEventListener("change", () => { costChosen = true; });
 
 async function ask(path) {
   const answer = await fetch(path, { cache: "no-store" });
@@ -39,7 +41,7 @@ async function keepLooking() {
 
 function renew(made) {
   const kept = { order: order(), focus: focus(), left: document.getElementById("board").scrollLeft, top: scrollY };
-  const before = { tasks: content.tasks.map((one) => one.name), cost: content.costs[costChoice.selectedIndex]?.[0], choices: choices() };
+  const before = { tasks: content.tasks.map((one) => one.name), cost: costChosen ? content.costs[costChoice.selectedIndex]?.[0] : null, choices: choices() };
   content = made.content;
   specification = made.specification;
   document.querySelector("h1").textContent = content.title;
