@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from string import ascii_lowercase
 from typing import Any
@@ -46,6 +46,7 @@ TINY_BUDGET = Budget(
     latency_rounds=20,
 )
 """Seconds, not quality: four steps of eight examples."""
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
 @pytest.fixture(scope="session")
@@ -58,6 +59,18 @@ def tiny_budget() -> Budget:
 def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache of this session's own, for ``cache_dir`` settings or ``KDBENCH_CACHE``; it holds no download."""
     return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A browser without a window; tests are skipped where none is installed."""
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        pytest.skip(f"no browser is installed: none of {', '.join(BROWSERS)} is on the path")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,4 @@
 import re
-import shutil
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -12,7 +11,6 @@ from kdbench.board.html.page import html_page
 from kdbench.data.settings import default_cache_dir
 from kdbench.publish.privacy import Private
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 SIZES = {"desktop": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
 
 
@@ -27,17 +25,6 @@ def address(tmp_path_factory):
     assert len(page.encode()) < 3_000_000
     (folder / "index.html").write_text(page, encoding="utf-8")
     return (folder / "index.html").as_uri()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        pytest.skip(f"no browser is installed: none of {', '.join(BROWSERS)} is on the path")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
 
 
 @pytest.fixture(params=SIZES)
