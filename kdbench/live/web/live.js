@@ -4,24 +4,34 @@ const SILENT_S = 30;
 const part = (name) => document.getElementById(`live-${name}`);
 const tableOfCells = document.querySelector("#live-cells table");
 let version = null;
+let boardProblem = null;
 let last = null;
 let news = "";
 let costChosen = false;
 costChoice.addEventListener("change", () => { costChosen = true; });
 
+// The server is not there, or does not answer as it should.
+class Gone extends Error {}
+
 async function ask(path) {
-  const answer = await fetch(path, { cache: "no-store" });
-  if (!answer.ok) throw new Error(String(answer.status));
-  return answer.json();
+  try {
+    const answer = await fetch(path, { cache: "no-store" });
+    if (answer.ok) return await answer.json();
+  } catch (error) {
+    throw new Gone(path, { cause: error });
+  }
+  throw new Gone(path);
 }
 
 async function catchUp() {
   const state = await ask("/state.json");
   if (!document.hidden && state.board !== null && state.board !== version) {
     const made = await ask("/content.json");
-    if (made.content) renew(made);
-    version = made.version;
-    state.problem ??= made.problem;
+    if (made.content) {
+      renew(made);
+      version = made.version; // or else it is asked for again
+    }
+    boardProblem = made.problem ?? null;
   }
   tell(state);
   last = state;
@@ -32,7 +42,7 @@ document.addEventListener("visibilitychange", () => wake());
 
 async function keepLooking() {
   for (;;) {
-    await catchUp().catch(tellGone);
+    await catchUp().catch((error) => (error instanceof Gone ? tellGone() : console.error(error)));
     await new Promise((go) => { wake = go; setTimeout(go, POLL_MS); });
   }
 }
@@ -124,17 +134,14 @@ function told({ run, expected }) {
 }
 
 function warning({ run, silent_s, problem }) {
-  if (problem) return problem;
+  if (problem ?? boardProblem) return problem ?? boardProblem;
   if (run && !run.ending && silent_s > SILENT_S) return `No word from the run for ${lasting(silent_s)}: it was killed, or its machine is asleep.`;
   return "";
 }
 
 function tellGone() {
-  if (last?.run?.ending) {
-    part("left").textContent = "";
-    return; // what the page shows is final
-  }
   part("left").textContent = "";
+  if (last?.run?.ending) return; // what the page shows is final
   part("warning").textContent = "This page is no longer answered: the run, or kdbench watch, was ended. It goes on when it is there again.";
 }
 
@@ -167,7 +174,7 @@ function tellCells(cells) {
     top.replaceChildren(element("tr", {}, ...["strategy", ...tasks].map((name) => element("th", { scope: "col" }, name))));
     body.replaceChildren();
   }
-  const strategies = Map.groupBy ? Map.groupBy(cells, (cell) => cell.strategy) : grouped(cells);
+  const strategies = byStrategy(cells);
   const lines = new Map([...body.rows].map((line) => [line.cells[0].textContent, line]));
   for (const [strategy, own] of strategies) {
     const made = JSON.stringify([version, own.map((cell) => [cell.state, cell.score, cell.state === "running" && runningText(cell)])]);
@@ -183,7 +190,7 @@ function tellCells(cells) {
   for (const line of lines.values()) line.remove();
 }
 
-function grouped(cells) {
+function byStrategy(cells) {
   const groups = new Map();
   for (const cell of cells) groups.set(cell.strategy, [...(groups.get(cell.strategy) ?? []), cell]);
   return groups;
@@ -206,7 +213,7 @@ function chip(cell) {
   const title = `seed ${cell.seed}: ${cell.state}${more ? `, ${more}` : ""}`;
   const made = row && over(cell)
     ? button(text, () => openDetails(content.rows.find((one) => one.task === cell.task && one.strategy === cell.strategy)))
-    : element("span", {}, text);
+    : element("span", { role: "img" }, text);
   made.className = `chip ${cell.state}`;
   made.title = title;
   made.setAttribute("aria-label", `${text === "·" ? "" : `${text}, `}${title}`);
