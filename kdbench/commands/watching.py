@@ -32,20 +32,21 @@ def watch(config: RunConfig, port: int | None) -> int:
         raise UsageError(
             f"no results folder {config.results}; start 'kdbench run' first, or correct --results"
         )
-    with suppress(AttributeError):  # no such thing on this system
-        os.nice(10)  # the run comes first
-    with suppress(KeyboardInterrupt), serving(config, port):
+    with suppress(KeyboardInterrupt), serving(config, port, gives_way=True):
         out.print("Ctrl-C ends this page, and no run.")
         threading.Event().wait()
     return 0
 
 
 @contextmanager
-def serving(config: RunConfig, port: int | None, since: datetime | None = None) -> Iterator[None]:
+def serving(
+    config: RunConfig, port: int | None, *, since: datetime | None = None, gives_way: bool = False
+) -> Iterator[None]:
     """Serve the live page of the settings' results folder while the block runs, and print its address.
 
     Args:
         since: as in `Place`.
+        gives_way: whether everything else that runs on the machine comes before this process.
 
     Raises:
         UsageError: the port is taken, or the cache cannot be written.
@@ -63,7 +64,11 @@ def serving(config: RunConfig, port: int | None, since: datetime | None = None) 
         since=since,
     )
     follow = Follow(place)
-    with served(live_answers(follow, config.cache_dir), port) as address:
+    answers = live_answers(follow, config.cache_dir)
+    if gives_way:  # only now, so that the page is there soon
+        with suppress(AttributeError):  # no such thing on this system
+            os.nice(10)
+    with served(answers, port) as address:
         out.print(f"Live page: {address}", soft_wrap=True)
         yield
         follow.wait_for_readers()
