@@ -133,9 +133,13 @@ def _score(row: Row) -> str:
 
 def gap_recovered(row: Row) -> str:
     """Return the share of the gap with its interval, where the teacher is shown to lead the control."""
+    return formatting.share_with_interval(shown_gap(row), row["gap_low"], row["gap_high"])
+
+
+def shown_gap(row: Row) -> float | None:
+    """Return the share of the gap, where the teacher is shown to lead the control."""
     # A share of a lead that may be none, or even the control's, would say nothing.
-    share = None if row["gap_reason"] else row["gap_recovered"]
-    return formatting.share_with_interval(share, row["gap_low"], row["gap_high"])
+    return None if row["gap_reason"] else row["gap_recovered"]
 
 
 def _against_control(row: Row, statuses: dict[str, str]) -> str:

@@ -14,6 +14,7 @@ from kdbench.board.columns import (
     has_score,
     leading_columns,
     quality_columns,
+    shown_gap,
 )
 from kdbench.board.formatting import on_one_line
 from kdbench.board.frames import rows_of
@@ -68,7 +69,7 @@ def _table(task: str, rows: pd.DataFrame) -> Table:
 
 def _columns(rows: pd.DataFrame, metric: str) -> list[Column]:
     """Return the columns of the one table that a terminal shows of a task."""
-    gap = Column("gap recovered", lambda row: formatting.share(row["gap_recovered"]), short_heading="gap")
+    gap = Column("gap recovered", lambda row: formatting.share(shown_gap(row)), short_heading="gap")
     speedup = Column(
         "speed-up", lambda row: formatting.ratio(row["speedup"]), short_heading="speed", measure="speedup"
     )

@@ -96,6 +96,31 @@ def test_the_gap_is_a_share_of_the_teachers_lead(board):
     assert points == pytest.approx([75, 50])
 
 
+def test_no_gap_is_drawn_where_the_teacher_is_not_shown_to_lead(board):
+    rows, loaded = board
+    doubted = rows.assign(gap_reason="the teacher is not shown to lead the control")
+    assert gap_figure("reviews", drawn_rows(doubted[doubted["task"] == "reviews"], loaded)) is None
+
+
+def test_equal_ranks_stand_on_an_axis_of_whole_numbers(board):
+    rows, loaded = board
+    with style():
+        (axes,) = ranks_figure(drawn_rows(rows.assign(rank=1), loaded)).axes
+    assert [tick for tick in axes.get_xticks() if 0.4 <= tick <= 5.6] == [1, 2, 3, 4, 5]
+
+
+def test_names_on_the_front_cover_no_point_and_stay_in_their_panel(board):
+    with style():
+        figure = pareto_figure("reviews", "accuracy", of_task(board))
+        for axes in figure.axes:
+            marks = [line for line in axes.lines if len(line.get_xdata()) == 1]
+            points = [axes.transData.transform(line.get_xydata()[0]) for line in marks]
+            for name in axes.texts:
+                box = name.get_window_extent()
+                assert not any(box.contains(*point) for point in points)
+                assert axes.bbox.x0 <= box.x0 < box.x1 <= axes.bbox.x1
+
+
 def test_ranks_need_two_tasks_and_a_rank_on_each(board):
     rows, loaded = board
     assert ranks_figure(of_task(board)) is None

@@ -6,14 +6,15 @@ import math
 from collections.abc import Collection
 from itertools import groupby
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import pandas as pd
 
 from kdbench.board import formatting
-from kdbench.board.columns import has_score, marked
+from kdbench.board.across import across_tasks
+from kdbench.board.columns import has_score, marked, shown_gap
 from kdbench.board.families import family_looks
+from kdbench.board.formatting import on_one_line
 from kdbench.board.frames import Row, rows_of
 from kdbench.board.fronts import FRONTS
 from kdbench.board.html.columns import COSTS, Shown, shown_columns
@@ -37,7 +38,10 @@ def page_content(
     """
     cells = loaded.cells
     sources = Sources(loaded, results, known)
-    rows = rows.assign(training_cost_s=rows["train_s"] + rows["teacher_s"])
+    rows = rows.assign(
+        training_cost_s=rows["train_s"] + rows["teacher_s"],
+        gap_recovered=[shown_gap(row) for row in rows_of(rows)],
+    )
     by_row = _cells_by_row(cells)
     columns = [column for column in shown_columns(rows.columns) if rows[column.name].notna().any()]
     shown = [
@@ -56,7 +60,7 @@ def page_content(
         "notes": _notes(rows.columns),
         "facts": [list(fact) for fact in run_facts(cells)],
         "command": "\n".join(rerun_command(cells)),
-        "overview": _overview(rows_of(rows), shown),
+        "overview": _overview(rows_of(across_tasks(rows, cells)), shown),
     }
 
 
@@ -117,9 +121,12 @@ def _task(cells: pd.DataFrame) -> dict[str, Any]:
             f" {formatting.plural(cell['train_examples'], 'training example')}."
             + ("" if majority is None else f" The most frequent label scores {formatting.percent(majority)}.")
         ),
-        "latency": "; ".join(cells["latency_setting"].dropna().unique())
-        or "Latency has not been measured yet.",
-        "doubt": "; ".join(cells["latency_warning"].dropna().unique()),
+        "latency": " ".join(
+            formatting.sentence(on_one_line(told))
+            for column in ("latency_setting", "latency_warning")
+            for told in cells[column].dropna().unique()
+        )
+        or "not measured yet.",
     }
 
 
@@ -134,21 +141,22 @@ def _notes(names: Collection[str]) -> str:
     return " ".join(notes if "front" in names else notes[-1:])
 
 
-def _overview(rows: list[Row], shown: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the strategies, each with the numbers of its rows and the mean of its ranks, if it has one on every task."""
-    tasks = {row["task"] for row in rows}
-    ranks: dict[str, list[int]] = {}
+def _overview(across: list[Row], shown: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the strategies with the numbers of their rows, and their averages as `overview_page` has them."""
     places: dict[str, dict[str, int]] = {}
-    for row, drawn in zip(rows, shown, strict=True):
-        ranks.setdefault(row["strategy"], []).extend([] if row["rank"] is None else [row["rank"]])
-        places.setdefault(row["strategy"], {})[row["task"]] = drawn["id"]
+    for drawn in shown:
+        places.setdefault(drawn["strategy"], {})[drawn["task"]] = drawn["id"]
     families = {drawn["strategy"]: drawn["family"] for drawn in shown}
     return [
         {
-            "strategy": strategy,
-            "family": families[strategy],
-            "mean_rank": fmean(ranks[strategy]) if len(ranks[strategy]) == len(tasks) else None,
-            "rows": places[strategy],
+            "strategy": one["strategy"],
+            "family": families[one["strategy"]],
+            "average_rank": one["average_rank"],
+            "normalized": one["interquartile_mean"],
+            "normalized_text": formatting.with_interval(
+                one["interquartile_mean"], one["interquartile_mean_low"], one["interquartile_mean_high"]
+            ),
+            "rows": places[one["strategy"]],
         }
-        for strategy in sorted(places)
+        for one in across
     ]

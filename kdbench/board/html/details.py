@@ -64,6 +64,8 @@ def _strategy(record: Record) -> dict[str, Any]:
 
 
 def _value(value: object) -> str:
+    if value is None:
+        return "not set"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
+from kdbench.board.columns import shown_gap
 from kdbench.board.pictures.drawn_rows import DrawnRow
 from kdbench.board.pictures.parts import QUIET, family_legend, height, name_lines
 
@@ -12,13 +13,13 @@ _EDGE = 250.0
 
 
 def gap_figure(task: str, rows: list[DrawnRow]) -> Figure | None:
-    """Return the picture of those of one task's `rows` that have a control, or None where none recovers any part.
+    """Return the picture of those of one task's `rows` whose teacher is shown to lead their control, or None.
 
     Args:
         task: its name.
         rows: of this task.
     """
-    known = [row for row in rows if row.row["gap_recovered"] is not None]
+    known = [row for row in rows if shown_gap(row.row) is not None]
     if not known:
         return None
     known.sort(key=lambda row: (-row.row["gap_recovered"], row.name))
@@ -54,7 +55,7 @@ def gap_figure(task: str, rows: list[DrawnRow]) -> Figure | None:
     low, high = axes.get_xlim()
     axes.set_xlim(max(low, -_EDGE), min(max(high, 110), _EDGE))
     name_lines(axes, [f"{row.name} over {row.row['control']}" for row in known])
-    axes.set_xlabel("gap recovered, %, with its 95% interval where the teacher's lead is shown")
+    axes.set_xlabel("gap recovered, %, and its 95% interval, where the teacher is shown to lead the control")
     axes.set_title(f"{task}: gap recovered", pad=14)
     family_legend(figure, known)
     return figure

@@ -31,17 +31,19 @@ def pareto_figure(task: str, metric: str, rows: list[DrawnRow]) -> Figure | None
     panels = {title: points for title in _COSTS if len(points := _points(rows, _COSTS[title])) > 1}
     if not panels:
         return None
-    figure = Figure(figsize=(4.1 * len(panels) + 0.6, 4.6))
+    figure = Figure(figsize=(3.4 * len(panels) + 0.6, 4.4))
     all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     names: list[Annotation] = []
+    marks: list[tuple[Axes, _Point]] = []
     for axes, (title, points) in zip(all_axes, panels.items(), strict=True):
         names += _draw(axes, points)
+        marks += [(axes, point) for point in points]
         axes.set_xlabel(title)
     all_axes[0].set_ylabel(f"{metric}, %, with 95% intervals")
     all_axes[0].set_title(f"{task}: quality against cost")
     family_legend(figure, rows)
     settle(figure)
-    lift_apart(names)
+    lift_apart(names, [axes.transData.transform((point.cost, point.row.score)) for axes, point in marks])
     return figure
 
 
@@ -90,13 +92,12 @@ def _draw(axes: Axes, points: list[_Point]) -> list[Annotation]:
     axes.set_xscale("log")
     readable_log(axes.xaxis)
     axes.margins(x=0.12)
-    return _names(axes, members)
+    low, high = axes.get_xlim()
+    return _names(axes, members, middle=(low * high) ** 0.5)
 
 
-def _names(axes: Axes, members: list[_Point]) -> list[Annotation]:
-    """Write the names of the front's members, to the left of those on the right."""
-    costs = [point.cost for point in members]
-    middle = (min(costs) * max(costs)) ** 0.5
+def _names(axes: Axes, members: list[_Point], *, middle: float) -> list[Annotation]:
+    """Write the names of the front's members, to the left of those on the right of `middle`."""
     return [
         axes.annotate(
             point.row.name,
@@ -104,7 +105,7 @@ def _names(axes: Axes, members: list[_Point]) -> list[Annotation]:
             xytext=(5 if point.cost <= middle else -5, 4),
             textcoords="offset points",
             horizontalalignment="left" if point.cost <= middle else "right",
-            fontsize=7,
+            fontsize=8,
             zorder=5,
         )
         for point in members

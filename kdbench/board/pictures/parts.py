@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -17,6 +17,8 @@ from kdbench.board.pictures.drawn_rows import DrawnRow
 QUIET = "#6b7480"
 _STEP, _HIGHEST = 2.0, 60.0
 """In points."""
+_MARK = 10.0
+"""A point's width in pixels."""
 
 
 def family_legend(figure: Figure, rows: Iterable[DrawnRow]) -> None:
@@ -55,13 +57,14 @@ def settle(figure: Figure) -> None:
         figure.set_layout_engine("none")
 
 
-def lift_apart(names: Iterable[Annotation]) -> None:
-    """Lift each of `names` until it covers none before it.
+def lift_apart(names: Iterable[Annotation], marks: Iterable[Sequence[float]] = ()) -> None:
+    """Lift each of `names` until it covers none before it and no mark.
 
     Args:
         names: in a figure laid out by `settle`, in offset points from what they name.
+        marks: where points are drawn, in pixels.
     """
-    placed: list[Bbox] = []
+    placed = [Bbox.from_bounds(x - _MARK / 2, y - _MARK / 2, _MARK, _MARK) for x, y in marks]
     for name in names:
         while any(name.get_window_extent().overlaps(other) for other in placed) and name.xyann[1] < _HIGHEST:
             name.xyann = (name.xyann[0], name.xyann[1] + _STEP)

@@ -13,6 +13,9 @@ from kdbench.board.pictures.parts import QUIET, height, name_lines
 _MARKERS = "osD^vP<>X*"
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 
+_FEW = 5
+"""So many ranks are on the axis at least, so that all are whole numbers."""
+
 
 def ranks_figure(rows: list[DrawnRow]) -> Figure | None:
     """Return the rows that have a rank on every task, best mean first; None where there are not two tasks."""
@@ -46,8 +49,9 @@ def ranks_figure(rows: list[DrawnRow]) -> Figure | None:
         )
     name_lines(axes, [names[name] for name in order])
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlim(left=0.4)
-    axes.set_xlabel("rank; the bar is the mean")
+    highest = max(rank for name in order for rank in whole[name].values())
+    axes.set_xlim(0.4, max(highest, _FEW) + 0.6)
+    axes.set_xlabel("rank (rows not shown to differ share one); the bar is the mean over tasks")
     left_out = len(ranks.keys() | names.keys()) - len(order)
     axes.set_title("Ranks across tasks")
     if left_out:

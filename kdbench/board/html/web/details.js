@@ -24,7 +24,10 @@ function sections(row, told, task) {
       plainTable(["", "precision", "recall", "F1", "examples"], told.classes.map((one) => one.map(String)), { texts: [0] }),
       element("p", { className: "hint" }, "Means over seeds, in percent."));
   }
-  if (told.confusion) add("Right answers and given ones", confusion(told.confusion, task.labels));
+  if (told.confusion) {
+    add("Right answers and given ones", confusion(told.confusion, task.labels),
+      element("p", { className: "hint" }, "A line is a right answer, a column a given one; counts over all seeds, shaded by their share of the line."));
+  }
   for (const grid of told.latency ?? []) {
     add(`Latency: ${grid.back_end}`, grid.reason ? element("p", {}, grid.reason) : "",
       grid.points.length ? plainTable(["batch", "length", "p50 ms", "p90 ms", "p95 ms", "p99 ms", "a second", "speed-up", "calls"], grid.points) : "");
@@ -81,6 +84,7 @@ function seedPicture(row, seeds) {
 function confusion(counts, labels) {
   const made = plainTable(["right \\ given", ...labels], counts.map((row, i) => [labels[i], ...row.map(String)]), { texts: [0] });
   made.classList.add("confusion");
+  made.querySelectorAll("td").forEach((cell) => cell.classList.toggle("none", cell.textContent === "0"));
   made.querySelectorAll("tbody tr").forEach((line, i) => {
     const all = counts[i].reduce((sum, count) => sum + count, 0);
     line.querySelectorAll("td").forEach((cell, j) => {

@@ -12,8 +12,8 @@ function show(task) {
     tab.tabIndex = selected ? 0 : -1;
     if (selected) document.getElementById("panel").setAttribute("aria-labelledby", tab.id);
   }
-  document.getElementById("about").textContent = task ? task.about : "Scores of every strategy on every task; the order is that of the mean rank.";
-  document.getElementById("latency").textContent = task ? `${content.notes} Latency: ${task.latency} ${task.doubt}` : content.notes;
+  document.getElementById("about").textContent = task ? task.about : "Scores of every strategy on every task. Average rank: the rank by score, averaged over the tasks, of strategies with a score on each. Normalized mean: 0 is always giving the most frequent answer, 100 the teacher.";
+  document.getElementById("latency").textContent = task ? `${content.notes} Latency: ${task.latency}` : content.notes;
   document.getElementById("facts").replaceChildren(...content.facts.flatMap(([name, text]) => [element("dt", {}, name), element("dd", {}, text)]));
   document.getElementById("command").textContent = content.command;
   document.getElementById("drawing").hidden = !task;
