@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from kdbench_plugins._blocks import attention_blocks
+from torch import nn
 from transformers import PreTrainedModel
 
 from kdbench.folder_model import FolderModel, architecture_of, build_architecture
@@ -35,6 +36,14 @@ class PrunedModel(FolderModel):
     def forward(self, **inputs: Any) -> Any:
         """Return what the model within answers."""
         return self.inner(**inputs)
+
+    def get_input_embeddings(self) -> nn.Module:
+        """Return the embedding table of the model within."""
+        return self.inner.get_input_embeddings()
+
+    def set_input_embeddings(self, table: nn.Module) -> None:
+        """Put `table` in the place of the embedding table of the model within."""
+        self.inner.set_input_embeddings(table)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write settings and weights into `folder`; the settings follow what was cut since the start."""

@@ -23,6 +23,9 @@ class IA3(PeftStrategy):
     class Params(BaseParams):
         """What is rescaled."""
 
+        weight_decay: float = Field(
+            0.0, ge=0, description="AdamW's decoupled weight decay; it would draw the factors to 0, not to 1"
+        )
         target: tuple[str, ...] = Field(
             ("key", "value"),
             min_length=1,

@@ -75,5 +75,6 @@ def _trained_table(model: nn.Module) -> nn.Embedding | None:
         return None
     if table.max_norm is not None or table.scale_grad_by_freq or table.sparse:
         return None
-    held = sum(weight is table.weight for _, weight in model.named_parameters(remove_duplicate=False))
+    each_once = (weight for module in model.modules() for weight in module.parameters(recurse=False))
+    held = sum(weight is table.weight for weight in each_once)
     return table if held == 1 else None

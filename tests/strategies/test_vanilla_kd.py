@@ -69,8 +69,8 @@ def test_its_first_loss_is_the_papers_formula(make_bench):
         seen.append(batch)
         return task_loss(student.logits, batch["labels"])
 
-    bench.train(bench.student(strategy.params), loss=loss)
-    told.clear()
+    _, other = make_bench("hard-labels[init=base]", "toy-tags")
+    other.train(other.base(), loss=loss)
     strategy.fit(bench)
     first = next(value for phase, value in told if phase == "training")
 
@@ -113,29 +113,42 @@ def texts(tmp_path):
 
 
 def trained_rows(make_bench, spec, task):
-    """Return the bench of a strategy that was fitted, and the rows that it was given."""
+    """Return the bench of a strategy that was fitted, the rows that it was given, and the examples that it trained on."""
     strategy, bench = make_bench(spec, task)
-    train, given = bench.train, []
-    bench.train = lambda model, *, rows, **settings: (given.append(rows), train(model, rows=rows, **settings))
+    train, given, ids = bench.train, [], set()
+
+    def noting(model, *, rows, loss, **settings):
+        given.append(rows)
+        return train(
+            model,
+            rows=rows,
+            loss=lambda *seen: (ids.update(seen[1]["id"].tolist()), loss(*seen))[1],
+            **settings,
+        )
+
+    bench.train = noting
     strategy.fit(bench)
-    return bench, given[0]
+    (rows,) = given
+    example = dict(zip(rows["id"], rows["example"], strict=True))
+    return bench, rows, {example[row] for row in ids}
 
 
 @pytest.mark.parametrize("task", KINDS)
 def test_what_the_budget_leaves_out_is_trained_on_without_labels_in_as_many_steps(make_bench, task):
-    bench, rows = trained_rows(make_bench, "vanilla-kd[transfer=unlabelled,transfer_limit=100]", task)
-    examples = set(rows["example"])
-    assert examples > set(bench.task.train["example"])
+    bench, rows, seen = trained_rows(make_bench, "vanilla-kd[transfer=unlabelled,transfer_limit=100]", task)
+    examples, labelled = set(rows["example"]), set(bench.task.train["example"])
+    assert examples > labelled
     assert len(examples) == 64 + 100
-    assert bench.unlabelled_examples == 100
+    assert bench.unlabelled_examples == len(seen - labelled) > 0
+    assert seen & labelled
     assert (bench.runs[0].steps, bench.runs[0].examples) == (4, 32)
 
 
 @pytest.mark.parametrize("task", KINDS)
 def test_the_texts_of_a_file_are_trained_on_without_labels(make_bench, task, texts):
-    bench, rows = trained_rows(make_bench, f'vanilla-kd[transfer="{texts}"]', task)
+    bench, rows, seen = trained_rows(make_bench, f'vanilla-kd[transfer="{texts}"]', task)
     assert len(set(rows["example"])) == 64 + 30
-    assert bench.unlabelled_examples == 30
+    assert bench.unlabelled_examples == len(seen - set(bench.task.train["example"])) > 0
     assert bench.runs[0].steps == 4
 
 
@@ -154,15 +167,15 @@ def test_a_text_without_a_label_has_no_part_in_the_hard_loss(make_bench):
     torch.testing.assert_close(taken[0](student, {"labels": labels}, teacher), 0.4 * soft + 0.6 * hard)
 
 
-@pytest.mark.parametrize(("source", "count"), [("unlabelled", 160), ("file", 30)])
-def test_the_record_tells_how_many_texts_without_a_label_were_used(make_config, texts, source, count):
+@pytest.mark.parametrize(("source", "most"), [("unlabelled", 48), ("file", 30)])
+def test_the_record_tells_how_many_texts_without_a_label_were_used(make_config, texts, source, most):
     config = make_config(task=["toy-tags"])
     spec = parse_spec(f'vanilla-kd[transfer="{texts if source == "file" else source}"]')
     order = CellOrder(config=config, spec=spec, task="toy-tags", seed=0, key="key").model_dump_json()
     for stage in (train_cell, score_cell):
         stage(order, lambda *progress: None)
     record = RecordStore(config.results).get("key")
-    assert record.cost.unlabelled_examples == count
+    assert 0 < record.cost.unlabelled_examples <= most
     assert (record.cost.steps, record.task.train_examples) == (6, 64)
 
 

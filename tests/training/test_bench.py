@@ -4,6 +4,7 @@ import torch
 from kdbench.losses import task_loss
 from kdbench.params import StudentParams
 from kdbench.training.teacher import TeacherStore
+from kdbench.training.trainer import hard_label_loss
 
 KINDS = ["toy-sentiment", "toy-tags", "toy-score"]
 
@@ -48,6 +49,26 @@ def test_every_strategy_sees_the_same_examples_in_the_same_order_within_a_seed(m
     assert order("vanilla-kd", seed=5, teacher_outputs="hidden_states") == once
     assert order("lora", seed=5) == once
     assert order("hard-labels", seed=6) != once
+
+
+@pytest.mark.parametrize("name", ["vanilla-kd", "distilbert", "pkd", "tinybert", "minilm"])
+def test_a_distilled_student_sees_the_batches_of_its_control_whatever_its_stages(make_bench, name):
+    def order(spec):
+        strategy, bench = make_bench(spec, seed=5)
+        seen, train = [], bench.train
+
+        def noting(model, loss=hard_label_loss, **settings):
+            def noted(student, batch, teacher):
+                seen.append(batch["id"].tolist())
+                return loss(student, batch, teacher)
+
+            return train(model, loss=noted, **settings)
+
+        bench.train = noting
+        strategy.fit(bench)
+        return seen
+
+    assert order(name) == order("hard-labels")
 
 
 def test_the_teacher_is_frozen_and_answers_without_dropout(make_bench):

@@ -149,9 +149,10 @@ def test_a_running_teacher_shows_its_layers_and_answers_as_at_rest(make_bench, t
     _, bench = make_bench("vanilla-kd", task)
     batch = bench.experiment.collate([bench.task.train[i] for i in range(5)])
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids")}
-    with torch.no_grad():
+    running = RunningTeacher(bench.teacher, attentions=True)
+    with torch.no_grad(), bench.experiment.precision:
         at_rest = bench.teacher(**inputs).logits
-    outputs = RunningTeacher(bench.teacher, attentions=True)(batch)
+    outputs = running(batch)
     torch.testing.assert_close(outputs.logits, at_rest, rtol=1e-4, atol=1e-5)
     rows, length = batch["input_ids"].shape
     assert [state.shape for state in outputs.hidden_states] == [(rows, length, 32)] * 5
