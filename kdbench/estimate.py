@@ -21,6 +21,8 @@ from kdbench.training.models import load_base
 _SECONDS_OF_STARTING = 5.0
 """Of a cell's two processes: starting, loading, saving."""
 _PROBE_SECONDS = 2.0
+_LEAST_STEPS = 50
+"""How many steps a record must have: the time of fewer is that of starting."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ def _recorded_rates(config: RunConfig) -> dict[str, float]:
         if (
             record.cost
             and record.cost.train_s
+            and record.cost.steps >= _LEAST_STEPS
             and record.environment.hardware == describe_environment().hardware
         ):
             rates.setdefault(record.strategy.name, []).append(record.cost.tokens / record.cost.train_s)

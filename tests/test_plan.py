@@ -40,10 +40,10 @@ def keep(tmp_path):
 def keep_measured(keep):
     """Put the record of another student in the results folder that trained so fast on this machine."""
 
-    def put(tokens, seconds):
+    def put(tokens, seconds, steps=50):
         record = make_record("hard-labels")
         environment = record.environment.model_copy(update={"hardware": describe_environment().hardware})
-        cost = record.cost.model_copy(update={"tokens": tokens, "train_s": seconds})
+        cost = record.cost.model_copy(update={"tokens": tokens, "train_s": seconds, "steps": steps})
         keep("1" * 20, environment=environment, strategy=record.strategy, cost=cost)
 
     return put
@@ -135,6 +135,11 @@ def test_throughput_on_other_hardware_says_nothing_so_the_model_is_tried(plan, k
     guess = estimate(*plan())
     assert guess.basis.startswith("trial steps of the base model")
     assert guess.seconds > 2 * 5
+
+
+def test_the_throughput_of_a_handful_of_steps_says_nothing(plan, keep_measured):
+    keep_measured(1000, 10.0, steps=49)
+    assert estimate(*plan()).basis.startswith("trial steps of the base model")
 
 
 def test_where_nothing_is_pending_no_time_is_needed(plan, keep):
