@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdbench.board.formatting import plural
+from kdbench.board.formatting import plural, probability
 from kdbench.compare import ALPHA, Comparison, Contrast, TaskComparison
 
 _ONE_SEED = (
@@ -21,11 +21,6 @@ def conclusion(comparison: Comparison) -> str:
 def points(difference: float) -> str:
     """Return the size of a difference of scores in percent points, without its sign."""
     return f"{abs(100 * difference):.1f} points"
-
-
-def probability(p: float) -> str:
-    """Return a p-value to two digits: ``p = 0.032``, ``p < 0.001``."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
 
 
 def _sentences(comparison: Comparison) -> Iterator[str]:

@@ -9,9 +9,9 @@ from typing import Any
 from rich.console import Console
 
 from kdbench.board import formatting
-from kdbench.board.formatting import plural
+from kdbench.board.formatting import plural, probability
 from kdbench.board.frames import Row
-from kdbench.compare_words import points, probability
+from kdbench.compare_words import points
 from kdbench.recommend import ALPHA, Recommendation
 from kdbench.stats import Difference
 

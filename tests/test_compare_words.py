@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from kdbench.board.formatting import probability
 from kdbench.compare import Comparison, Contrast, TaskComparison
-from kdbench.compare_words import conclusion, points, probability
+from kdbench.compare_words import conclusion, points
 from kdbench.stats import Difference
 
 SHOWN = Contrast(

@@ -175,6 +175,28 @@ class TaskAnswers:
         self._check_same_examples([a, b])
         return self.differences([a, b]).of(0, 1)
 
+    def change(self, row: str, before: TaskAnswers) -> Difference:
+        """Return how much better `row` scores here than the row of its name among the answers `before`.
+
+        Raises:
+            KdbenchError: answers cannot be read, or the two were scored on different examples.
+        """
+        sides = (("newer", self), ("older", before))
+        problems = [
+            f"{side} row: {problem}" for side, answers in sides if (problem := answers.read([row]).get(row))
+        ]
+        if problems:
+            raise KdbenchError("; ".join(problems))
+        now, then = (answers._answers(row) for _, answers in sides)
+        if now.examples != then.examples:
+            raise KdbenchError("they were scored on different examples")
+        same = now.statistics == then.statistics
+        return resampled_differences(
+            [now.resampled, then.resampled],
+            [self.spreads[row], before.spreads[row]],
+            np.array([[True, same], [same, True]]),
+        ).of(0, 1)
+
     def gap(self, student: str, control: str, teacher: str) -> Gap:
         """Return how much of the lead of `teacher` over `control` the row `student` covers.
 

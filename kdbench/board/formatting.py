@@ -86,6 +86,11 @@ def three_digits(value: float | None) -> str:
     return _unless_missing(value, _three_digits)
 
 
+def rank(mean: float | None) -> str:
+    """Return a mean of ranks: ``2.5``."""
+    return _unless_missing(mean, lambda value: _decimals(value, 1))
+
+
 def milliseconds(ms: float | None) -> str:
     """Return milliseconds to three digits, without the unit: ``0.874``, ``8.74``, ``87.4``."""
     return _unless_missing(ms, _three_digits)
@@ -99,6 +104,11 @@ def ratio(times: float | None) -> str:
 def seconds(duration_s: float | None) -> str:
     """Return a duration: ``12.3 s``, ``5.8 min``, ``2.1 h``."""
     return _unless_missing(duration_s, _duration)
+
+
+def probability(p: float) -> str:
+    """Return a p-value to two digits: ``p = 0.032``, ``p < 0.001``."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
 
 
 def plural(number: int, noun: str) -> str:

@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterable
 import pandas as pd
 
 from kdbench.board import formatting
+from kdbench.board.changes import Changes
+from kdbench.board.changes_page import CHANGES_PAGE
+from kdbench.board.changes_words import headline
 from kdbench.board.columns import WARNING_SIGN, has_score, marked
 from kdbench.board.formatting import MISSING, escape_markdown, plural
 from kdbench.board.frames import Row, rows_of
@@ -25,6 +28,7 @@ def overview_page(
     pending: int = 0,
     left_out: Iterable[str] = (),
     unreadable: int = 0,
+    changes: Changes | None = None,
 ) -> str:
     """Return the page over all tasks: strategies against tasks, best average rank first.
 
@@ -35,6 +39,7 @@ def overview_page(
         pending: how many cells have not ended yet.
         left_out: a line for what stands in the results folder but not on this board.
         unreadable: how many files of the results folder could not be read.
+        changes: what became of older records, where the board was held against some.
     """
     notes = [escape_markdown(line) for line in left_out]
     if unreadable:
@@ -48,6 +53,7 @@ def overview_page(
         " All of it as data: [over all tasks](overview.csv), [every seed](cells.csv), [latencies](latency.csv),"
         " [records](records.jsonl).",
         progress(len(cells), pending),
+        f"[What changed]({CHANGES_PAGE}): {headline(changes)}." if changes is not None else "",
         _matrix(rows, across),
         "\n".join(f"- {line}" for line in _explained(rows, across)),
         section("Without an average", _missing(across)),
@@ -109,7 +115,7 @@ def _line(across: Row, rows: list[Row], tasks: list[str]) -> list[str]:
     is_teacher = any(row["is_teacher"] for row in rows)
     return [
         marked(across["strategy"], is_teacher=is_teacher, is_warned=any(row["warnings"] for row in rows)),
-        MISSING if across["average_rank"] is None else f"{across['average_rank']:.1f}",
+        formatting.rank(across["average_rank"]),
         formatting.with_interval(
             across["interquartile_mean"],
             across["interquartile_mean_low"],

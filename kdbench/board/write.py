@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from kdbench.board.changes import Changes
+from kdbench.board.changes_page import changes_files
 from kdbench.board.data_files import data_files
+from kdbench.board.diff import Against, changes
 from kdbench.board.drawings import drawings
 from kdbench.board.loaded import cells_of
 from kdbench.board.overview_page import overview_page
@@ -34,6 +37,8 @@ class BoardSummary:
     problems: tuple[str, ...]
     cells: pd.DataFrame
     """The table of cells that `rows` aggregates."""
+    changes: Changes | None = None
+    """What became of the rows of older records, where the board was held against some."""
 
 
 def write_board(
@@ -48,6 +53,7 @@ def write_board(
     known: Known | None = None,
     papers: bool = False,
     cache: Path | None = None,
+    against: Against | None = None,
 ) -> BoardSummary:
     """Write the pages ``README.md`` and ``<task>.md`` and the files of `data_files` into the folder `board`.
 
@@ -63,14 +69,17 @@ def write_board(
         papers: whether a task's page shows published results, too.
         cache: with this folder to keep their libraries in, the page ``index.html`` and the pictures are drawn, too,
             which takes seconds a task; without it, they are left as they are.
+        against: older records, to write into ``changes.md`` and ``changes.csv`` what became of their rows.
 
     Raises:
-        UsageError: there is no record to show.
+        UsageError: there is no record to show, or none to hold them against.
         KdbenchError: a file cannot be written.
     """
     source = results if isinstance(results, Source) else read_results(results)
     loaded = cells_of(source, budget=budget, model=model, keys=keys)
+    known = Known() if known is None else known
     tables = board_tables(loaded, source.root, known)
+    changed = None if against is None else changes(against, loaded, source.root, known.answers)
     rows, cells = tables.rows, tables.cells
     misfits: list[str] = []
     if columns is not None:
@@ -89,12 +98,14 @@ def write_board(
         )
     files |= data_files(rows, tables, loaded.records)
     files["README.md"] = overview_page(
-        rows, cells, tables.across, len(pending), loaded.left_out, len(loaded.unreadable)
+        rows, cells, tables.across, len(pending), loaded.left_out, len(loaded.unreadable), changed
     )
+    if changed is not None:
+        files |= changes_files(changed)
     if cache is not None:
         files |= drawings(rows, loaded, source.root, cache)
     written = tuple(_write(board / name, content) for name, content in files.items())
-    return BoardSummary(written, rows, (*loaded.unreadable, *loaded.left_out, *misfits), cells)
+    return BoardSummary(written, rows, (*loaded.unreadable, *loaded.left_out, *misfits), cells, changed)
 
 
 def _with_plugin_columns(rows: pd.DataFrame, columns: PluginColumns) -> tuple[pd.DataFrame, list[str]]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import ExitStack
 from functools import partial
 
 import click
 
 from kdbench.commands.common import (
+    complain,
     json_flag,
     model_of,
     out,
@@ -33,16 +34,49 @@ from kdbench.flags import settings
     help="a results folder, a board's folder or a glob such as 'runs/*', in the place of --results; repeatable: the"
     " board has the records of all",
 )
-def board(config: RunConfig, papers: bool, places: tuple[str, ...]) -> int:
+@click.option(
+    "--diff",
+    "old",
+    metavar="OLD",
+    help="a results folder, a board's folder or a records.jsonl: mark what changed since; --task and --strategy choose"
+    " the rows",
+)
+@click.option(
+    "--fail-on-regression",
+    is_flag=True,
+    help="with --diff: exit code 1 if a row is shown worse, fails now, or is gone",
+)
+@click.argument("more", nargs=-1, metavar="")
+def board(
+    config: RunConfig,
+    papers: bool,
+    places: tuple[str, ...],
+    old: str | None,
+    fail_on_regression: bool,
+    more: tuple[str, ...],
+) -> int:
     """Draw the boards again from the records; nothing is run."""
+    from kdbench.board.changes_page import CHANGES_PAGE
+    from kdbench.board.changes_terminal import print_changes
+    from kdbench.board.changes_words import regressions_line
+    from kdbench.board.diff import Against
     from kdbench.board.places import opened
     from kdbench.board.published import published_terminal
     from kdbench.board.write import write_board
 
+    if more:
+        raise UsageError(
+            f"no argument is known here: {' '.join(more)}; put a glob in quotes, as in --from 'runs/*'"
+        )
+    if fail_on_regression and old is None:
+        raise UsageError("--fail-on-regression needs older records; name them with --diff")
     registry = registry_of(config)
     warnings: list[str] = []
+    rows = [] if "*" in config.strategy else config.strategy
 
-    with opened(places, "--from") if places else nullcontext(config.results) as source:
+    with ExitStack() as stack:
+        source = stack.enter_context(opened(places, "--from")) if places else config.results
+        older = stack.enter_context(opened([old], "--diff")) if old is not None else None
         summary = write_board(
             source,
             config.board_folder,
@@ -51,13 +85,22 @@ def board(config: RunConfig, papers: bool, places: tuple[str, ...]) -> int:
             columns=partial(plugin_columns, registry, warnings),
             papers=papers,
             cache=config.drawings_cache,
+            against=None if older is None else Against(older, config.task, rows),
         )
     show_board(config, summary)
     if papers:
         for table in published_terminal(summary.rows, summary.cells):
             out.print(table)
     warn(warnings)
-    return 0
+    if summary.changes is None:
+        return 0
+    print_changes(summary.changes, out)
+    warn(f"{old}: {line}" for line in (*summary.changes.unreadable, *summary.changes.left_out))
+    out.print(f"Changes: {config.board_folder / CHANGES_PAGE}", soft_wrap=True)
+    if not (fail_on_regression and summary.changes.regressions):
+        return 0
+    complain(regressions_line(summary.changes))
+    return 1
 
 
 @click.command("compare")

@@ -1,0 +1,250 @@
+"""Older records held against newer ones, row by row: what changed, and whether it is more than luck."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from kdbench.board.answers import KnownAnswers, TaskAnswers, made_from
+from kdbench.board.changed_costs import changed_costs
+from kdbench.board.changes import Change, Changes, Kind
+from kdbench.board.columns import has_score
+from kdbench.board.formatting import percent
+from kdbench.board.frames import Row, rows_of
+from kdbench.board.loaded import Loaded, cells_of
+from kdbench.board.source import Source
+from kdbench.board.statistics import ALPHA
+from kdbench.board.table import aggregate
+from kdbench.errors import KdbenchError, UsageError, nearest
+from kdbench.stats import Difference, holm
+
+_TRAINING = ("steps", "batch_size", "train_examples", "teacher_factor", "max_length")
+"""What of a budget the table of cells tells."""
+
+
+@dataclass(frozen=True)
+class Against:
+    """The older records that a board is held against, and which of its rows."""
+
+    source: Source
+    tasks: Sequence[str] = ()
+    """Names or globs; without any, all."""
+    strategies: Sequence[str] = ()
+    """Names or globs of rows; without any, all."""
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One task's rows in one of the two sets of records."""
+
+    rows: dict[str, Row]
+    cells: dict[str, list[Row]]
+    """By row, one a seed."""
+    answers: TaskAnswers
+
+
+def changes(against: Against, after: Loaded, root: Path, known: KnownAnswers | None = None) -> Changes:
+    """Return what became of each row from the older records to those of `after`.
+
+    Rows are compared on the same examples where the predictions of both sides are there. Where they are not, a row
+    counts as changed if the intervals of all its seeds' scores lie on one side of those of the others. A row whose
+    every cell is the very same run on both sides is not compared at all, and takes no part in the correction.
+
+    Args:
+        against: the older records; those of the board's base model are taken, if there are any.
+        after: the cells of the board.
+        root: the folder with the board's predictions.
+        known: what was computed of the board's answers before; gets what is computed now.
+
+    Raises:
+        UsageError: there is no older record of the board's budget, or a name fits no row of either side.
+    """
+    before = _older(against.source, after)
+    older, newer = _asked(before.cells, after.cells, against)
+    found = [
+        change
+        for task in sorted({*older["task"], *newer["task"]})
+        for change in _on_task(
+            task,
+            _side(older[older["task"] == task], before.cells, against.source.root),
+            _side(newer[newer["task"] == task], after.cells, root, known),
+            _another_setting(older[older["task"] == task], newer[newer["task"] == task]),
+        )
+    ]
+    order = list(Kind)
+    listed = sorted(_corrected(found), key=lambda one: (one.task, order.index(one.kind), one.strategy))
+    return Changes(
+        rows=tuple(listed),
+        before=older,
+        after=newer,
+        remarks=_remarks(older, newer, against),
+        left_out=before.left_out,
+        unreadable=before.unreadable,
+    )
+
+
+def _older(source: Source, after: Loaded) -> Loaded:
+    first = after.cells.iloc[0]
+    budget, weights = first["budget"], first["weights_sha256"]
+    is_there = any(
+        record.budget.name == budget and record.model.weights_sha256 == weights for record in source.records
+    )
+    return cells_of(source, budget=budget, model=weights if is_there else None)
+
+
+def _side(cells: pd.DataFrame, of_all: pd.DataFrame, root: Path, known: KnownAnswers | None = None) -> _Side:
+    task = of_all[of_all["task"].isin(cells["task"])]
+    return _Side(
+        rows={row["strategy"]: row for row in rows_of(aggregate(cells))} if len(cells) else {},
+        cells={str(name): rows_of(group) for name, group in cells.groupby("strategy")},
+        # Rows that were not asked for lend the others what they know of the luck of seeds.
+        answers=TaskAnswers(task, root, known),
+    )
+
+
+def _asked(before: pd.DataFrame, after: pd.DataFrame, against: Against) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the cells of both sides that were asked for."""
+    tables = (before, after)
+    for column, patterns in (("task", against.tasks), ("strategy", against.strategies)):
+        there = sorted({name for table in (before, after) for name in table[column]})
+        for pattern in patterns:
+            if not any(_fits(name, pattern) for name in there):
+                raise UsageError(
+                    f"--{column} {pattern!r} fits no row of either side{nearest(pattern, there)}"
+                )
+        if patterns:
+            chosen = [name for name in there if any(_fits(name, pattern) for pattern in patterns)]
+            tables = (tables[0][tables[0][column].isin(chosen)], tables[1][tables[1][column].isin(chosen)])
+    return tables
+
+
+def _fits(name: str, pattern: str) -> bool:
+    # A row's brackets hold parameters, not a choice of characters.
+    return fnmatchcase(name, pattern.replace("[", "[[]"))
+
+
+def _on_task(task: str, before: _Side, after: _Side, setting: str | None) -> list[Change]:
+    """Return what became of the rows of one task; p is not yet corrected, and the kind without it a guess.
+
+    Args:
+        task: its name.
+        before: the older rows.
+        after: the newer rows.
+        setting: why scores cannot be held against each other, or None where they can.
+    """
+    if setting is None:
+        for side, other in ((before, after), (after, before)):
+            # Faster together than one by one.
+            side.answers.read([name for name in side.answers.rows if name in other.rows])
+    found = []
+    for name in sorted({*before.rows, *after.rows}):
+        then, now = before.rows.get(name), after.rows.get(name)
+        change = Change(task, name, Kind.NOT_SHOWN, then, now)
+        if now is None:
+            found.append(replace(change, kind=Kind.GONE, note=_why_unscored(then)))
+        elif then is None:
+            found.append(replace(change, kind=Kind.NEW, note=_why_unscored(now)))
+        else:
+            costs = changed_costs(before.cells[name], after.cells[name])
+            found.append(replace(_scored(change, before, after, setting), costs=costs))
+    return found
+
+
+def _scored(change: Change, before: _Side, after: _Side, setting: str | None) -> Change:
+    """Return what became of a row that both sides have."""
+    name = change.strategy
+    then, now = _why_unscored(change.before), _why_unscored(change.after)
+    if now:
+        return replace(change, kind=Kind.UNSCORED if then else Kind.FAILS, note=now)
+    if then:
+        return replace(change, kind=Kind.WORKS, note=f"before {then}")
+    if made_from(before.cells[name]) == made_from(after.cells[name]):
+        return replace(change, kind=Kind.SAME)
+    if setting is not None:
+        return replace(change, kind=Kind.NOT_COMPARABLE, note=setting)
+    try:
+        difference = after.answers.change(name, before.answers)
+        known = all(side.answers.spreads[name] is not None for side in (before, after))
+        return replace(change, difference=difference, seeds_are_known=known)
+    except KdbenchError as error:
+        return _by_scores(change, before.cells[name], after.cells[name], str(error))
+
+
+def _why_unscored(row: Row | None) -> str:
+    """Return why a row has no score, or nothing where it has one."""
+    return "" if row is None or has_score(row) else f"{row['status']}: {row['reason']}"
+
+
+def _another_setting(before: pd.DataFrame, after: pd.DataFrame) -> str | None:
+    """Return why the scores of the two sides cannot be held against each other, or None where they can."""
+    if before.empty or after.empty:
+        return None
+    then, now = before.iloc[0], after.iloc[0]
+    if then["metric"] != now["metric"]:
+        return f"scored by {then['metric']} before and by {now['metric']} now"
+    if then["scored_split"] != now["scored_split"]:
+        return f"scored on the {then['scored_split']} split before and on {now['scored_split']} now"
+    return None if then["fingerprint"] == now["fingerprint"] else "the task's data is not the same"
+
+
+def _by_scores(change: Change, before: list[Row], after: list[Row], why: str) -> Change:
+    """Compare by the intervals of the records alone, which knows nothing of what the two sides have in common."""
+    then, now = (
+        (min(cell["score_low"] for cell in cells), max(cell["score_high"] for cell in cells))
+        for cells in (before, after)
+    )
+    kind = Kind.BETTER if now[0] > then[1] else Kind.WORSE if now[1] < then[0] else Kind.NOT_SHOWN
+    (low, high), (low_now, high_now) = ([percent(end) for end in ends] for ends in (then, now))
+    note = f"by the intervals of the scores alone, {low} to {high} and now {low_now} to {high_now}: {why}"
+    return replace(change, kind=kind, is_by_scores=True, note=note)
+
+
+def _corrected(found: list[Change]) -> list[Change]:
+    """Return the changes with p by Holm over those that were compared on the same examples."""
+    p = holm([np.nan if one.difference is None else one.difference.p for one in found])
+    return [
+        one
+        if one.difference is None
+        else replace(one, p_holm=float(corrected), kind=_kind(one.difference, corrected))
+        for one, corrected in zip(found, p, strict=True)
+    ]
+
+
+def _kind(difference: Difference, p: float) -> Kind:
+    if p >= ALPHA:
+        return Kind.NOT_SHOWN
+    return Kind.BETTER if difference.difference > 0 else Kind.WORSE
+
+
+def _remarks(before: pd.DataFrame, after: pd.DataFrame, against: Against) -> tuple[str, ...]:
+    """Tell what the two sides differ in beside their results, and what was left aside."""
+    remarks = [] if before.empty or after.empty else _other_training(before, after)
+    names = [*against.tasks, *against.strategies]
+    if names:
+        remarks.append(f"only what was asked for is held against each other: {', '.join(names)}")
+    return tuple(remarks)
+
+
+def _other_training(before: pd.DataFrame, after: pd.DataFrame) -> list[str]:
+    remarks = []
+    then, now = before.iloc[0], after.iloc[0]
+    if then["weights_sha256"] != now["weights_sha256"]:
+        remarks.append(
+            f"the older rows start from {then['model']} ({then['weights_sha256'][:8]}), the newer from"
+            f" {now['model']} ({now['weights_sha256'][:8]})"
+        )
+    trained = [
+        {row["task"]: [row[name] for name in _TRAINING] for row in rows_of(cells.drop_duplicates("task"))}
+        for cells in (before, after)
+    ]
+    others = [
+        task for task in sorted(trained[0].keys() & trained[1].keys()) if trained[0][task] != trained[1][task]
+    ]
+    if others:
+        remarks.append(f"the budget of this name trained otherwise before, on {', '.join(others)}")
+    return remarks
