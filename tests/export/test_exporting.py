@@ -13,6 +13,7 @@ import toy_plugin as toys
 from huggingface_hub import ModelCard
 from peft import PeftModel
 from safetensors.torch import load_file
+from support import make_timing
 from transformers import (
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
@@ -21,11 +22,15 @@ from transformers import (
 )
 
 from kdbench.board.formatting import escape_markdown
+from kdbench.board.loaded import load_cells
+from kdbench.board.tables import board_tables
 from kdbench.errors import KdbenchError, UsageError
+from kdbench.export.best_under import parse_limits
 from kdbench.export.exporting import export_model
 from kdbench.export.manifest import Format
 from kdbench.predictions import Predictions
 from kdbench.records import RecordStore
+from kdbench.timings import put_timing
 
 LORA = ("lora[r=2]", "toy-sentiment")
 TAGS = ("hard-labels[layers=2]", "toy-tags")
@@ -82,6 +87,32 @@ def test_a_graph_answers_by_onnx_runtime_alone(exported, trained):
     (answers,) = session.run(None, {put.name: pieces[put.name] for put in session.get_inputs()})
     np.testing.assert_allclose(answers, predictions.logits[:6], atol=1e-5)
     assert done.checked.drift < 1e-5
+
+
+def test_the_graph_of_the_best_within_a_latency_scores_what_the_board_says(
+    trained, naming, registry, tmp_path
+):
+    results = shutil.copytree(trained.results, tmp_path / "results")
+    keys = {record.strategy.name: record.key for record in RecordStore(results).load()[0] if record.seed == 0}
+    put_timing(
+        results, make_timing({keys["lora"]: 8.0, keys["bilstm"]: 2.0}, task="toy-sentiment", teacher_ms=8.0)
+    )
+    config = naming(None, "toy-sentiment", results=results)
+    limits = parse_limits("latency_ms=5")
+    done = export_model(config, registry, tmp_path / "out", form=Format.ONNX, limits=limits)
+    rows = board_tables(load_cells(results, budget="smoke"), results).rows.set_index(["task", "strategy"])
+    assert done.manifest.strategy == BILSTM[0]
+
+    tokenizer = AutoTokenizer.from_pretrained(done.folder)
+    labels = json.loads((done.folder / "config.json").read_text())["label2id"]
+    session = onnxruntime.InferenceSession(done.folder / "model.onnx")
+    examples = [toys.ToySentiment().load(None)["test"][i] for i in stored(trained, done.manifest).ids]
+    right = 0
+    for example in examples:
+        pieces = tokenizer(example["text"], truncation=True, max_length=64, return_tensors="np")
+        (logits,) = session.run(None, {put.name: pieces[put.name] for put in session.get_inputs()})
+        right += int(logits[0].argmax()) == labels[example["label"]]
+    assert right / len(examples) == pytest.approx(rows.loc["toy-sentiment", BILSTM[0]]["score"], abs=1e-9)
 
 
 def test_an_lstm_becomes_a_graph_since_transformers_has_no_class_for_it(exported):

@@ -114,7 +114,10 @@ _WRITE: dict[str, Callable[[Any], str]] = {
     "share_kept": formatting.share,
     "gap_recovered": formatting.share,
     "control_difference": formatting.difference,
-    "label_loyalty": formatting.percent,
+    "label_loyalty": formatting.share,
+    "probability_loyalty": formatting.share,
+    "calibration_error": formatting.share,
+    "brier_score": formatting.three_digits,
     "noisy_score": formatting.percent,
     "noisy_drop": formatting.difference,
     "speedup": formatting.ratio,
@@ -126,8 +129,8 @@ _BY_ENDING: dict[str, Callable[[Any], str]] = {
     "_s": formatting.seconds,
     "_bytes": formatting.size,
     "_parameters": formatting.count,
-    "_flops": formatting.count,
-    "flops_per_example": formatting.count,
+    "_flops": formatting.operations,
+    "flops_per_example": formatting.operations,
 }
 
 

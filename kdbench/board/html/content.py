@@ -152,6 +152,7 @@ def _overview(across: list[Row], shown: list[dict[str, Any]]) -> list[dict[str, 
             "strategy": one["strategy"],
             "family": families[one["strategy"]],
             "average_rank": one["average_rank"],
+            "average_rank_text": formatting.rank(one["average_rank"]),
             "normalized": one["interquartile_mean"],
             "normalized_text": formatting.with_interval(
                 one["interquartile_mean"], one["interquartile_mean_low"], one["interquartile_mean_high"]

@@ -38,7 +38,7 @@ function overviewTable(strategies, tasks) {
   const score = content.columns.findIndex(([name]) => name === "score");
   const columns = [
     { title: "strategy", data: null, render: (one, type) => (type === "display" ? element("span", { title: one.strategy }, one.strategy) : fold(one.strategy)) },
-    { title: "average rank", data: null, searchable: false, type: "measured", render: (one, type) => (type === "display" ? document.createTextNode(one.average_rank?.toFixed(1) ?? "-") : one.average_rank) },
+    { title: "average rank", data: null, searchable: false, type: "measured", render: (one, type) => (type === "display" ? document.createTextNode(one.average_rank_text) : one.average_rank) },
     ...(strategies.some((one) => one.normalized !== null)
       ? [{ title: "normalized mean", data: null, searchable: false, type: "measured", orderSequence: ["desc", "asc"], render: (one, type) => (type === "display" ? document.createTextNode(one.normalized_text) : one.normalized) }]
       : []),
