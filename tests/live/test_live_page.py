@@ -101,9 +101,16 @@ def told(page, text):
 def test_before_there_is_a_row_it_shows_the_cells_alone(page, address, run):
     page.goto(address)
     told(page, "No run has left word in this results folder")
-    run.tell(cell("finetune", **RUNNING), cell("lora"), cell("lora", "tweets"))
+    run.tell(
+        cell("finetune", **RUNNING),
+        cell("lora"),
+        cell("lora", "tweets"),
+        cell("int8", state=CellState.NOT_APPLICABLE, reason="no CPU"),
+    )
     told(page, "0 of 3 cells done.")
+    assert page.title() == "0/3 Leaderboard"
     assert chips(page, "finetune") == ["training 25%"]
+    assert chips(page, "int8") == ["-"]
     assert chips(page, "lora") == ["·", "·"]
     work = page.locator("#live-work .work")
     assert "training 30/120, loss 0.500" in work.inner_text()
@@ -178,6 +185,7 @@ def test_a_run_that_was_killed_and_a_server_that_went_are_told(browser, run):
         run.tell(cell("lora"), told_at=datetime.now(timezone.utc) - timedelta(minutes=5))
         page.goto(address)
         page.get_by_text("No word from the run for 5 min: it was killed").wait_for()
+        assert page.locator("#live-left").text_content() == ""
         run.tell(cell("lora"), left_s=300.0)
         page.get_by_text("about 5 min left").wait_for()
         assert page.locator("#live-warning").text_content() == ""

@@ -25,16 +25,15 @@ async function ask(path) {
 
 async function catchUp() {
   const state = await ask("/state.json");
-  if (!document.hidden && state.board !== null && state.board !== version) {
-    const made = await ask("/content.json");
-    if (made.content) {
-      renew(made);
-      version = made.version; // or else it is asked for again
-    }
-    boardProblem = made.problem ?? null;
-  }
-  tell(state);
+  tell(state); // first: where all cores are busy, the board takes its time
   last = state;
+  if (document.hidden || state.board === null || state.board === version) return;
+  const made = await ask("/content.json");
+  boardProblem = made.problem ?? null;
+  if (!made.content) return; // it is asked for again
+  renew(made);
+  version = made.version;
+  tell(state); // with the scores and the rows that the cells lead to
 }
 
 let wake = () => {};
@@ -99,33 +98,32 @@ function refocus(find) {
 
 function tell(state) {
   const run = state.run;
+  const lives = run && !run.ending && state.silent_s <= SILENT_S;
   part("warning").textContent = warning(state);
   part("told").textContent = told(state);
-  part("left").textContent = run && !run.ending && run.left_s !== null && waiting(run) ? `about ${lasting(Math.max(run.left_s - state.silent_s, 1))} left` : "";
+  part("left").textContent = lives && run.left_s !== null && waiting(run) ? `about ${lasting(Math.max(run.left_s - state.silent_s, 1))} left` : "";
   part("bar").hidden = part("cells").hidden = !run;
-  part("work").hidden = !run || run.ending !== null;
-  if (!run) {
-    document.title = content.title;
-    return;
-  }
-  part("bar").max = run.cells.length;
-  part("bar").value = run.cells.filter(over).length;
+  part("work").hidden = !lives;
+  if (news !== part("told").textContent) part("news").textContent = news = part("told").textContent;
+  document.title = lives ? `${applying(run).filter(over).length}/${applying(run).length} ${content.title}` : content.title;
+  if (!run) return;
+  part("bar").max = applying(run).length;
+  part("bar").value = applying(run).filter(over).length;
   part("work").replaceChildren(...[...run.cells, ...run.timings].filter((one) => one.state === "running").map(working));
-  document.title = run.ending ? content.title : `${run.cells.filter(over).length}/${run.cells.length} ${content.title}`;
   if (run.ending && last?.run?.ending === null) part("cells").open = false; // it has just ended: the board tells it all
   tellCells(run.cells);
-  if (news !== part("told").textContent) part("news").textContent = news = part("told").textContent;
 }
 
 const over = (cell) => !["queued", "running"].includes(cell.state);
+const applying = (run) => run.cells.filter((cell) => cell.state !== "not-applicable");
 const waiting = (run) => run.cells.some((cell) => !over(cell));
 const counted = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
 
 function told({ run, expected }) {
   if (!run) return expected ? "Models and data are made ready; then the run begins." : "No run has left word in this results folder; as soon as one begins, it shows here.";
-  const failed = run.cells.filter((cell) => cell.state === "failed").length;
-  const ended = run.cells.filter(over).length;
-  const sum = `${ended} of ${counted(run.cells.length, "cell")} done${failed ? `, ${failed} of them failed` : ""}`;
+  const cells = applying(run);
+  const failed = cells.filter((cell) => cell.state === "failed").length;
+  const sum = `${cells.filter(over).length} of ${counted(cells.length, "cell")} done${failed ? `, ${failed} of them failed` : ""}`;
   if (run.ending === "done") return `The run has ended: ${sum}.`;
   if (run.ending === "interrupted") return `The run was interrupted: ${sum}. The same command goes on from here.`;
   if (run.ending === "broken") return `The run broke off: ${sum}. Its terminal says why.`;
@@ -206,7 +204,7 @@ function chip(cell) {
   const row = content.rows.find((one) => one.task === cell.task && one.strategy === cell.strategy);
   const score = cell.score ?? row?.details.seeds.find((one) => one.seed === cell.seed)?.score ?? null;
   const text = {
-    queued: "·", running: runningText(cell), failed: "failed", "not-applicable": "–",
+    queued: "·", running: runningText(cell), failed: "failed", "not-applicable": "-",
     done: score === null ? "done" : (100 * score).toFixed(1),
   }[cell.state];
   const more = cell.reason ?? (cell.seconds === null ? "" : lasting(cell.seconds));
