@@ -25,9 +25,10 @@ from kdbench.training.experiment import Experiment
 from kdbench.training.given_teacher import load_given_teacher
 from kdbench.training.models import build_student, load_base, starts_fresh
 from kdbench.training.predict import predict
+from kdbench.training.schedule import Schedule
 from kdbench.training.teacher import TEACHER_PARAMS, TEACHER_SEED, RunningTeacher, TeacherStore
 from kdbench.training.trackers import Trackers
-from kdbench.training.trainer import Loss, Schedule, TeacherOutputs, TrainingRun, hard_label_loss, train
+from kdbench.training.trainer import Loss, TeacherOutputs, TrainingRun, hard_label_loss, train
 
 Report = Callable[[str, int, int, float | None], None]
 """``report(phase, done, total, loss)``."""

@@ -20,7 +20,8 @@ from kdbench.training.batches import Batch
 from kdbench.training.bench import Bench
 from kdbench.training.gradient_balance import GradientBalance
 from kdbench.training.joint_batches import JointCollator, JointRows, joint_batches, task_order
-from kdbench.training.trainer import Schedule, TeacherOutputs, TrainingRun, train
+from kdbench.training.schedule import Schedule
+from kdbench.training.trainer import TeacherOutputs, TrainingRun, train
 
 JointLoss = Callable[[Any, Batch, Any, float], Tensor]
 """``loss(student, batch, teacher, progress) -> scalar``.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -87,7 +87,11 @@ def build_student(
 
 def starts_fresh(params: StudentParams, base: PretrainedConfig) -> bool:
     """Return whether the student that `params` describes copies no weights, from the teacher or the base."""
-    return params.init == "random" or params.hidden_size not in (None, base.hidden_size)
+    return (
+        params.init == "random"
+        or params.hidden_size not in (None, base.hidden_size)
+        or params.intermediate_size not in (None, getattr(base, _inner_width(base), None))
+    )
 
 
 def kept_layers(layers: int | tuple[int, ...], depth: int) -> tuple[int, ...]:
@@ -152,6 +156,8 @@ def _random_student(
             if getattr(config, name, None) is not None:
                 setattr(config, name, getattr(config, name) * width // config.hidden_size)
         config.hidden_size = width
+    if params.intermediate_size is not None:
+        setattr(config, _inner_width(config), params.intermediate_size)
     torch.manual_seed(seed)
     model: PreTrainedModel = AUTO_CLASSES[kind].from_config(config)
     if params.new_layers == "xavier":
@@ -161,7 +167,12 @@ def _random_student(
     return model
 
 
-def _draw_xavier(weight: nn.Parameter) -> None:
+def _inner_width(config: PretrainedConfig) -> str:
+    """Return what the architecture calls the width within a layer's feed-forward part."""
+    return "hidden_dim" if hasattr(config, "hidden_dim") else "intermediate_size"
+
+
+def _draw_xavier(weight: Tensor) -> None:
     """Draw a matrix anew; biases and the factors of normalizations start as ever."""
     if weight.dim() > 1:
         nn.init.xavier_uniform_(weight)

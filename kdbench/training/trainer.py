@@ -6,14 +6,13 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from statistics import fmean
 from types import SimpleNamespace
 from typing import Any, Protocol
 
 import datasets
-import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import (
@@ -30,8 +29,10 @@ from kdbench.losses import task_loss
 from kdbench.measure.flops import COUNTED_DEVICES, flop_counter
 from kdbench.params import Params
 from kdbench.records import LearningCurve
-from kdbench.training.batches import Batch, Collator, length_grouped_batches, model_inputs
+from kdbench.training.batches import Batch, Collator, model_inputs
+from kdbench.training.best_weights import BestWeights
 from kdbench.training.device import has_fast_bf16, pick_device
+from kdbench.training.schedule import Schedule
 from kdbench.training.trackers import Trackers
 from kdbench.training.used_rows import only_used_rows
 
@@ -52,27 +53,6 @@ class TeacherOutputs(Protocol):
 
     def __call__(self, batch: Batch) -> SimpleNamespace | ModelOutput:
         """Return the teacher's outputs on `batch`, in its order and padding."""
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How long to train, on what, from which seeds."""
-
-    steps: int
-    batch_size: int
-    learning_rate: float
-    evaluations: int
-    data_seed: int
-    dropout_seed: int
-
-    def batches(self, lengths: Sequence[int], *, taken: int = 0) -> list[list[int]]:
-        """Return the rows of each step's batch, as numbers, after the first `taken` batches of their order.
-
-        Args:
-            lengths: the rows' lengths.
-        """
-        order = length_grouped_batches(lengths, self.batch_size, self.data_seed)
-        return list(islice(order, taken, taken + self.steps))
 
 
 @dataclass(frozen=True)
@@ -156,7 +136,9 @@ def train(
         remove_unused_columns=False,
         dataloader_pin_memory=pick_device().type == "cuda",
     )
-    keeper = _BestWeights(validate, schedule, params.patience) if validate is not None else None
+    keeper = validate and BestWeights(
+        validate, steps=schedule.steps, evaluations=schedule.evaluations, patience=params.patience
+    )
     callbacks = [callback for callback in (keeper, after_step and _AfterStep(after_step)) if callback]
     with only_used_rows(model, _pieces(rows, batches)):
         trained = model if extra is None else _WithExtra(model, extra)
@@ -304,52 +286,3 @@ class _AfterStep(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         self._tell(state.global_step + 1)
-
-
-class _BestWeights(TrainerCallback):
-    """Validate a few times on the way and keep the best weights in memory."""
-
-    def __init__(
-        self, validate: Callable[[nn.Module], float], schedule: Schedule, patience: int | None
-    ) -> None:
-        self._validate = validate
-        self._due = {
-            math.ceil(schedule.steps * i / schedule.evaluations) for i in range(1, schedule.evaluations + 1)
-        }
-        self._patience = patience
-        self._weights: dict[str, Tensor] = {}
-        self._waited = 0
-        self.best_score = -math.inf
-        self.scores: dict[int, float] = {}
-        """By the step after which the model was validated."""
-        self.log: Callable[[dict[str, float]], None] = lambda scores: None
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        if state.global_step not in self._due:
-            return
-        model: nn.Module = kwargs["model"]
-        score = self._validate(model)
-        self.scores[state.global_step] = score
-        log_loss = control.should_log
-        self.log({"eval_score": score})
-        control.should_log = log_loss  # which telling the score took back
-        if score > self.best_score:
-            self.best_score, self._waited = score, 0
-            trained = {name for name, weight in model.named_parameters() if weight.requires_grad}
-            buffers = {name for name, _ in model.named_buffers()}
-            self._weights = {
-                name: value.detach().clone()
-                for name, value in model.state_dict().items()
-                if name in trained or name in buffers
-            }
-            return
-        self._waited += 1
-        if self._patience is not None and self._waited >= self._patience:
-            control.should_training_stop = True
-
-    def restore(self, model: nn.Module) -> None:
-        """Put the best weights back."""
-        with torch.no_grad():
-            model.load_state_dict(self._weights, strict=False)
