@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +10,12 @@ import pandas as pd
 from kdbench.board.loaded import Loaded
 
 PAGE = "index.html"
+
+
+def drawn_names(board: Path, drawn: Iterable[str]) -> frozenset[str]:
+    """Return the paths of what pages may show: all that is `drawn` now, and what earlier drawings left in `board`."""
+    earlier = [path for path in (board / PAGE, *board.glob("pictures/*.png")) if path.is_file()]
+    return frozenset(drawn) | {path.relative_to(board).as_posix() for path in earlier}
 
 
 def drawings(rows: pd.DataFrame, loaded: Loaded, results: Path, cache: Path) -> dict[str, str | bytes]:

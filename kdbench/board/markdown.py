@@ -32,6 +32,19 @@ def progress(done: int, pending: int) -> str:
     return f"**{done:,} of {plural(done + pending, 'cell')} done**; the others are running or waiting."
 
 
+def images(drawn: Collection[str], pictures: Iterable[tuple[str, str]]) -> str:
+    """Return those of `pictures` that are `drawn`, a paragraph each.
+
+    Args:
+        drawn: the paths of what stands in the board's folder.
+        pictures: the name of each, and what it shows for who does not see it.
+    """
+    shown = [(f"pictures/{name}.png", alternative) for name, alternative in pictures]
+    return "\n\n".join(
+        f"![{escape_markdown(alternative)}]({path})" for path, alternative in shown if path in drawn
+    )
+
+
 def cut(text: str) -> str:
     """Return `text` escaped and cut to a length that reads well in a list."""
     return escape_markdown(on_one_line(text, _LENGTH))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 import pandas as pd
 
@@ -11,9 +11,10 @@ from kdbench.board.changes import Changes
 from kdbench.board.changes_page import CHANGES_PAGE
 from kdbench.board.changes_words import headline
 from kdbench.board.columns import WARNING_SIGN, has_score, marked
+from kdbench.board.drawings import PAGE
 from kdbench.board.formatting import MISSING, escape_markdown, plural
 from kdbench.board.frames import Row, rows_of
-from kdbench.board.markdown import cut, page, progress, remarks, section, table
+from kdbench.board.markdown import cut, images, page, progress, remarks, section, table
 from kdbench.board.notes import run_notes
 from kdbench.board.rerun import rerun_command
 
@@ -29,6 +30,7 @@ def overview_page(
     left_out: Iterable[str] = (),
     unreadable: int = 0,
     changes: Changes | None = None,
+    drawn: Collection[str] = (),
 ) -> str:
     """Return the page over all tasks: strategies against tasks, best average rank first.
 
@@ -40,6 +42,7 @@ def overview_page(
         left_out: a line for what stands in the results folder but not on this board.
         unreadable: how many files of the results folder could not be read.
         changes: what became of older records, where the board was held against some.
+        drawn: the paths of page and pictures in the board's folder.
     """
     notes = [escape_markdown(line) for line in left_out]
     if unreadable:
@@ -52,10 +55,14 @@ def overview_page(
         " budget. Scores are in percent; a task's page has their intervals, ranks, latencies, costs and footnotes."
         " All of it as data: [over all tasks](overview.csv), [every seed](cells.csv), [latencies](latency.csv),"
         " [records](records.jsonl).",
+        f"To sort it, filter it and look into rows, open [the same as one page]({PAGE}) in a browser."
+        if PAGE in drawn
+        else "",
         progress(len(cells), pending),
         f"[What changed]({CHANGES_PAGE}): {headline(changes)}." if changes is not None else "",
         _matrix(rows, across),
         "\n".join(f"- {line}" for line in _explained(rows, across)),
+        images(drawn, [("ranks", "ranks of the strategies on every task, and their means")]),
         section("Without an average", _missing(across)),
         section("Tasks", [_task_line(part, cells) for _, part in rows.groupby("task")]),
         section(

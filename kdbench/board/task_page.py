@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import groupby
 
 import pandas as pd
@@ -19,7 +19,7 @@ from kdbench.board.elsewhere import elsewhere_section
 from kdbench.board.formatting import MISSING, escape_markdown
 from kdbench.board.frames import Row, rows_of
 from kdbench.board.grid import grid_section
-from kdbench.board.markdown import cut, page, progress, remarks, section, table
+from kdbench.board.markdown import cut, images, page, progress, remarks, section, table
 from kdbench.board.measure_columns import (
     behaviour_columns,
     cost_columns,
@@ -38,6 +38,7 @@ def task_page(
     statistics: TaskStatistics,
     pending: int = 0,
     published: str = "",
+    drawn: Collection[str] = (),
 ) -> str:
     """Return the page of one task: its tables, why rows have no score, warnings, and footnotes.
 
@@ -48,6 +49,7 @@ def task_page(
         statistics: what the task's predictions show.
         pending: how many of the task's cells have not ended yet.
         published: the section of published results, where it is asked for.
+        drawn: the paths of pictures in the board's folder.
     """
     task, title = cells["task"].iloc[0], cells["task_title"].iloc[0]
     scored = rows[[has_score(row) for row in rows_of(rows)]]
@@ -58,6 +60,7 @@ def task_page(
         progress(len(cells), pending),
         _section("Quality", rows, leading_columns(), quality_columns(rows, cells["metric"].iloc[0])),
         section("Without a score", _reasons(rows)),
+        _pictures(task, cells["metric"].iloc[0], drawn),
         section("Warnings", remarks(rows, "warnings")),
         _section("Fidelity, calibration and typing errors", scored, _first(), behaviour_columns()),
         _section("Size and compute", scored, _first(), size_columns()),
@@ -70,6 +73,19 @@ def task_page(
         published,
         section("Notes", [*_gap_reasons(rows), *task_notes(cells, statistics)]),
     )
+
+
+def _pictures(task: str, metric: str, drawn: Collection[str]) -> str:
+    shown = images(
+        drawn,
+        [
+            (f"scores-{task}", f"{metric} by strategy: means with 95% intervals, and every seed"),
+            (f"pareto-{task}", f"{metric} against latency, parameters and training, with the Pareto line"),
+            (f"latency-{task}", "latency by length, for each size of batch"),
+            (f"gap-{task}", "the part of the teacher's lead over the control that a row recovers"),
+        ],
+    )
+    return f"## Pictures\n\n{shown}" if shown else ""
 
 
 def _first() -> list[Column]:

@@ -13,7 +13,7 @@ from kdbench.board.changes import Changes
 from kdbench.board.changes_page import changes_files
 from kdbench.board.data_files import data_files
 from kdbench.board.diff import Against, changes
-from kdbench.board.drawings import drawings
+from kdbench.board.drawings import drawings, drawn_names
 from kdbench.board.loaded import cells_of
 from kdbench.board.overview_page import overview_page
 from kdbench.board.published import published_section
@@ -85,7 +85,9 @@ def write_board(
     if columns is not None:
         rows, misfits = _with_plugin_columns(rows, columns)
     waiting = Counter(task for _, task in pending)
-    files: dict[str, str | bytes] = {}
+    files = {} if cache is None else drawings(rows, loaded, source.root, cache)
+    # While cells are missing, what an earlier run drew is not what its tables say.
+    drawn = frozenset[str]() if pending else drawn_names(board, files)
     for task, of_task in rows.groupby("task"):
         own = cells[cells["task"] == task]
         files[f"{task}.md"] = task_page(
@@ -95,15 +97,14 @@ def write_board(
             tables.statistics[str(task)],
             waiting[str(task)],
             published_section(of_task, own) if papers else "",
+            drawn,
         )
     files |= data_files(rows, tables, loaded.records)
     files["README.md"] = overview_page(
-        rows, cells, tables.across, len(pending), loaded.left_out, len(loaded.unreadable), changed
+        rows, cells, tables.across, len(pending), loaded.left_out, len(loaded.unreadable), changed, drawn
     )
     if changed is not None:
         files |= changes_files(changed)
-    if cache is not None:
-        files |= drawings(rows, loaded, source.root, cache)
     written = tuple(_write(board / name, content) for name, content in files.items())
     return BoardSummary(written, rows, (*loaded.unreadable, *loaded.left_out, *misfits), cells, changed)
 

@@ -40,7 +40,7 @@ def page_content(
     sources = Sources(loaded, results, known)
     rows = rows.assign(
         training_cost_s=rows["train_s"] + rows["teacher_s"],
-        gap_recovered=[shown_gap(row) for row in rows_of(rows)],
+        gap_recovered=pd.Series([shown_gap(row) for row in rows_of(rows)], rows.index, dtype="float64"),
     )
     by_row = _cells_by_row(cells)
     columns = [column for column in shown_columns(rows.columns) if rows[column.name].notna().any()]

@@ -43,8 +43,13 @@ def pareto_figure(task: str, metric: str, rows: list[DrawnRow]) -> Figure | None
     all_axes[0].set_title(f"{task}: quality against cost")
     family_legend(figure, rows)
     settle(figure)
-    lift_apart(names, [axes.transData.transform((point.cost, point.row.score)) for axes, point in marks])
+    lift_apart(names, [_pixel(axes, point) for axes, point in marks])
     return figure
+
+
+def _pixel(axes: Axes, point: _Point) -> tuple[float, float]:
+    x, y = axes.transData.transform((point.cost, point.row.score))
+    return float(x), float(y)
 
 
 def front(points: list[tuple[float, float]]) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -57,7 +57,7 @@ def settle(figure: Figure) -> None:
         figure.set_layout_engine("none")
 
 
-def lift_apart(names: Iterable[Annotation], marks: Iterable[Sequence[float]] = ()) -> None:
+def lift_apart(names: Iterable[Annotation], marks: Iterable[tuple[float, float]] = ()) -> None:
     """Lift each of `names` until it covers none before it and no mark.
 
     Args:
