@@ -47,8 +47,8 @@ RATES: Mapping[str, tuple[float, float]] = {
 """By family of strategy the bounds of the learning rates; of compression those of the recovery after a cut."""
 OWN_RATES: Mapping[str, tuple[float, float]] = {
     **dict.fromkeys(("bilstm", "bilstm-kd"), (1e-3, 1e-2)),
-    **dict.fromkeys(("adapter-houlsby", "adapter-pfeiffer"), (1e-4, 9e-4)),
-    **dict.fromkeys(("lora", "dora"), (3e-4, 2.7e-3)),
+    **dict.fromkeys(("adapter-houlsby", "adapter-pfeiffer"), (5e-4, 2e-3)),
+    **dict.fromkeys(("lora", "dora"), (1e-3, 4e-3)),
     **dict.fromkeys(("adalora", "ia3", "prefix-tuning"), (3e-3, 2.7e-2)),
 }
 """Bounds of those that train few weights, or weights that start at random."""

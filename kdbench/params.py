@@ -51,6 +51,12 @@ class StudentParams(Params):
     hidden_size: int | None = Field(
         None, gt=0, description="the student's width; another than the base's means random initialization"
     )
+    intermediate_size: int | None = Field(
+        None,
+        gt=0,
+        description="the width within a layer's feed-forward part, by default in proportion to hidden_size; another than "
+        "the base's means random initialization",
+    )
     init: str = Field(
         "teacher",
         pattern="^(teacher|base|random)$",
