@@ -60,7 +60,7 @@ def test_the_runs_of_many_machines_are_one_board(call, machines, tmp_path):
     assert "4.00" not in speed
     assert "timed in another setting, not to be compared: p50 4.00 ms" in page
     elsewhere = page.partition("## Speed in other settings\n")[2].partition("\n## ")[0]
-    assert "on cores 2, cpu CPU one:" in elsewhere
+    assert "on cores 2, cpu CPU one, torch 2.13.0:" in elsewhere
     assert "| both | 4.00 |" in elsewhere
 
 

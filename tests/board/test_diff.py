@@ -202,7 +202,7 @@ def test_what_was_asked_for_alone_is_held_against_each_other(old, new):
         ("sst2", "int8"),
         ("sst2", "lora[r=16]"),
     ]
-    assert found.remarks == ()
+    assert found.remarks == ("only what was asked for is held against each other: s*, lora[r=16], int8",)
     with pytest.raises(
         UsageError, match=r"--strategy 'lora\[r=61\]' fits no row.*did you mean 'lora\[r=16\]'"
     ):
