@@ -1,4 +1,6 @@
-"""How long a board of many records takes to draw: all of it, and again after one more cell.
+"""How long a board of many records takes to draw, all of it and again after one more cell, and its page to answer.
+
+The page is opened in a browser without a window, sorted and scrolled; without one, that part is left out.
 
 python benchmarks/board_speed.py [--strategies 50] [--tasks 20] [--seeds 10] [--examples 1000]
 """
@@ -6,6 +8,7 @@ python benchmarks/board_speed.py [--strategies 50] [--tasks 20] [--seeds 10] [--
 from __future__ import annotations
 
 import argparse
+import shutil
 import tempfile
 import time
 from datetime import datetime, timedelta, timezone
@@ -17,6 +20,7 @@ from kdbench.back_ends import BackEnd
 from kdbench.board.statistics import Known
 from kdbench.board.write import write_board
 from kdbench.budgets import BUDGETS
+from kdbench.data.settings import default_cache_dir
 from kdbench.kinds import TaskKind
 from kdbench.predictions import Predictions
 from kdbench.records import (
@@ -55,16 +59,73 @@ def main() -> None:
         for task in range(wanted.tasks):
             put_times(results, task, wanted.strategies)
         known = Known()
-        print(f"{len(cells):,} records drawn: {drawing(results, board, known)}")
+        print(f"{len(cells):,} records, tables alone: {drawing(results, board, known)}", flush=True)
         put_cell(results, *cells[-1], wanted.examples, again=True)
-        print(f"again after one more cell: {drawing(results, board, known)}")
+        print(f"again after one more cell: {drawing(results, board, known)}", flush=True)
+        cache = default_cache_dir()
+        write_board(
+            results, board, budget="full", known=known, cache=cache
+        )  # the page's libraries are bundled once
+        print(f"all of it, page and pictures too: {drawing(results, board, Known(), cache)}", flush=True)
+        page = board / "index.html"
+        print(f"the page: {page.stat().st_size / 1e6:.1f} MB; {answering(page)}")
 
 
-def drawing(results: Path, board: Path, known: Known) -> str:
+def drawing(results: Path, board: Path, known: Known, cache: Path | None = None) -> str:
     wall, processor = time.perf_counter(), time.process_time()
-    write_board(results, board, budget="full", known=known)
+    write_board(results, board, budget="full", known=known, cache=cache)
     wall, processor = time.perf_counter() - wall, time.process_time() - processor
     return f"{wall:.1f} s, of which {processor:.1f} s on the processor"
+
+
+_SORTS = """async () => {
+    const frame = () => new Promise(requestAnimationFrame), took = [];
+    for (let i = 0; i < 3; i++) {
+        for (let place = 0; place < 4; place++) {
+            const heading = document.querySelectorAll("#board thead th")[place], began = performance.now();
+            heading.querySelector("[role=button]").click();
+            await frame(); await frame();
+            took.push(performance.now() - began);
+        }
+    }
+    return took;
+}"""
+"""Milliseconds from a click on a heading until the frame after the one with the sorted rows."""
+_SCROLLS = """async () => {
+    const frame = () => new Promise(requestAnimationFrame), took = [];
+    for (let i = 0; i < 40; i++) {
+        const began = performance.now();
+        scrollBy(0, i < 20 ? 200 : -200);
+        await frame();
+        took.push(performance.now() - began);
+    }
+    return took;
+}"""
+
+
+def answering(page: Path) -> str:
+    """Return how long the page takes to open, and its tabs to be shown, sorted and scrolled, at most."""
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        return "no browser to open it in"
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        window = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"]).new_page()
+        began = time.perf_counter()
+        window.goto(page.as_uri())
+        window.wait_for_selector("html[data-ready]")
+        told = [f"opened in {time.perf_counter() - began:.1f} s"]
+        for tab in (0, 1):
+            name = window.get_by_role("tab").nth(tab).inner_text()
+            window.get_by_role("tab").nth(tab).click()
+            window.wait_for_timeout(2000)
+            for what, script in (("a sort", _SORTS), ("a scroll", _SCROLLS)):
+                took = sorted(window.evaluate(script))
+                told.append(
+                    f"{what} of {name!r} within {took[-1]:.0f} ms (median {took[len(took) // 2]:.0f} ms)"
+                )
+        return ", ".join(told)
 
 
 def put_cell(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullFormatter
+from matplotlib.text import Annotation
+from matplotlib.ticker import FixedLocator, NullLocator
 
 from kdbench.board.pictures.drawn_rows import DrawnRow
-from kdbench.board.pictures.parts import family_legend, readable_log
+from kdbench.board.pictures.parts import family_legend, lift_apart, readable_log, settle
 from kdbench.timings import ModelTiming
 
 Line = list[tuple[int, float]]
@@ -29,6 +30,7 @@ def latency_figure(task: str, rows: list[DrawnRow], timings: dict[str, ModelTimi
         return None
     figure = Figure(figsize=(3.6 * len(sizes) + 1, 4.6))
     all_axes = figure.subplots(1, len(sizes), squeeze=False)[0]
+    names: list[Annotation] = []
     for axes, size in zip(all_axes, sizes, strict=True):
         ends: list[tuple[float, int, DrawnRow]] = []
         lengths_there: set[int] = set()
@@ -53,14 +55,16 @@ def latency_figure(task: str, rows: list[DrawnRow], timings: dict[str, ModelTimi
         axes.set_yscale("log")
         axes.xaxis.set_major_locator(FixedLocator(sorted(lengths_there)))
         axes.xaxis.set_major_formatter("{x:.0f}")
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.xaxis.set_minor_locator(NullLocator())
         readable_log(axes.yaxis)
         axes.set_title(f"batch of {size}")
         axes.set_xlabel("word pieces a sentence")
-        _name_ends(axes, ends)
+        names += _name_ends(axes, ends)
     all_axes[0].set_ylabel("median of a call, ms")
     figure.suptitle(f"{task}: latency by length; the teacher in black", x=0.01, ha="left", fontsize=10)
     family_legend(figure, drawn)
+    settle(figure)
+    lift_apart(names)
     return figure
 
 
@@ -73,11 +77,11 @@ def _lines(timing: ModelTiming) -> dict[int, Line]:
     return {size: sorted(line) for size, line in lines.items() if len(line) > 1}
 
 
-def _name_ends(axes: Axes, ends: list[tuple[float, int, DrawnRow]]) -> None:
+def _name_ends(axes: Axes, ends: list[tuple[float, int, DrawnRow]]) -> list[Annotation]:
     """Name the fastest row, the slowest and the teacher where their lines end."""
     ordered = sorted(ends, key=lambda end: end[0])
     named = [end for end in ordered if end in (ordered[0], ordered[-1]) or end[2].row["is_teacher"]]
-    for milliseconds, length, row in named:
+    return [
         axes.annotate(
             row.name,
             (length, milliseconds),
@@ -88,3 +92,5 @@ def _name_ends(axes: Axes, ends: list[tuple[float, int, DrawnRow]]) -> None:
             zorder=5,
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.5},
         )
+        for milliseconds, length, row in named
+    ]
