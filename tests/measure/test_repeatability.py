@@ -46,3 +46,10 @@ def test_a_warning_is_given_where_the_interval_shows_more_than_two_percent(ratio
     told = repeatability_warning(Repeatability(ratio=ratio, low=low, high=high, split_half=0))
     assert (told is not None) == warned
     assert told is None or f"{ratio:.3f}x as fast as itself ({low:.3f} to {high:.3f})" in told
+
+
+@pytest.mark.parametrize(("split_half", "warned"), [(0.09, False), (0.12, True), (-0.12, True)])
+def test_a_warning_is_given_where_milliseconds_moved_by_more_than_a_tenth(split_half, warned):
+    told = repeatability_warning(Repeatability(ratio=1, low=0.99, high=1.01, split_half=split_half))
+    assert (told is not None) == warned
+    assert told is None or f"the teacher's median moved by {split_half:+.0%}" in told
