@@ -15,6 +15,9 @@ function sections(row, told, task) {
   const parts = [facts(row, told)];
   const add = (title, ...made) => parts.push(element("section", {}, element("h3", {}, title), ...made));
   for (const warning of told.warnings ?? []) add("Warning", element("p", {}, warning));
+  for (const log of told.logs ?? []) {
+    add(`End of the log of seed ${log.seed}`, element("pre", { tabIndex: 0 }, log.lines.join("\n")));
+  }
   add("Measured", measures(row));
   add("Seeds", seedPicture(row, told.seeds), seedTable(told.seeds));
   const curves = told.seeds.flatMap((one) => one.curves.map((curve, i) => learningCurve(one.seed, i + 1, curve)));
@@ -34,9 +37,6 @@ function sections(row, told, task) {
   }
   const params = told.strategy?.params ?? [];
   if (params.length) add("Parameters", plainTable(["parameter", "value"], params, { texts: [0, 1] }));
-  for (const log of told.logs ?? []) {
-    add(`End of the log of seed ${log.seed}`, element("pre", { tabIndex: 0 }, log.lines.join("\n")));
-  }
   return parts;
 }
 
