@@ -26,6 +26,7 @@ from kdbench.stats import (
     mcnemar,
     smallest_difference,
 )
+from kdbench.wins import Wins, count_wins
 
 ALPHA = 0.05
 """The level at which a difference counts as shown, over all tasks compared."""
@@ -50,6 +51,8 @@ class Contrast:
     almost_stochastic_order: tuple[float, float] | None = None
     """The epsilon of the first row over the second, and of the second over the first: see the function of this name.
     None where it was not asked for, or a row has one seed."""
+    wins: Wins | None = None
+    """On how many examples either row is better, of the seeds that both have; None where they share none."""
 
     @property
     def is_shown(self) -> bool:
@@ -187,6 +190,7 @@ def _contrast(answers: TaskAnswers, a: str, b: str, kind: str, aso: bool) -> Con
         randomization_p=_randomization(first, second, shared),
         mcnemar=_mcnemar(first, second, shared) if kind == TaskKind.SEQUENCE_CLASSIFICATION.value else {},
         almost_stochastic_order=_order(first, second) if aso else None,
+        wins=count_wins(first, second, shared),
     )
 
 

@@ -13,10 +13,10 @@ from rich.text import Text
 
 from kdbench.board import formatting
 from kdbench.board.columns import has_score
-from kdbench.board.formatting import MISSING, on_one_line
+from kdbench.board.formatting import MISSING, on_one_line, probability
 from kdbench.board.frames import Row
 from kdbench.compare import Comparison, Contrast, TaskComparison
-from kdbench.compare_words import conclusion, probability
+from kdbench.compare_words import conclusion
 from kdbench.disagreements import Disagreements
 
 Shown = Mapping[str, Disagreements | str | None]
@@ -94,6 +94,7 @@ def _contrast_data(contrast: Contrast) -> dict[str, Any]:
         "seeds_are_known": contrast.seeds_are_known,
         "p_randomization": contrast.randomization_p,
         "almost_stochastic_order": contrast.almost_stochastic_order,
+        "examples_better": None if contrast.wins is None else asdict(contrast.wins),
         "mcnemar": {str(seed): asdict(found) for seed, found in contrast.mcnemar.items()},
     }
 
@@ -152,6 +153,12 @@ def _tests(comparison: Comparison, task: TaskComparison) -> list[str]:
         )
     else:
         lines.append("approximate randomization: not made, since the rows share no seed")
+    if contrast.wins is not None:
+        found = contrast.wins
+        lines.append(
+            f"examples, seed by seed: {comparison.a} better on {found.wins:,}, alike on {found.ties:,}, worse on"
+            f" {found.losses:,}"
+        )
     if contrast.almost_stochastic_order is not None:
         over_b, over_a = contrast.almost_stochastic_order
         lines.append(
@@ -159,9 +166,9 @@ def _tests(comparison: Comparison, task: TaskComparison) -> list[str]:
             f" {over_a:.2f} the other way; below 0.2 counts as above, but with few seeds too easily"
         )
     lines += [
-        f"McNemar, seed {seed}: {found.only_a:,} examples only {comparison.a} has right, {found.only_b:,} only"
-        f" {comparison.b}, {probability(found.p)}"
-        for seed, found in contrast.mcnemar.items()
+        f"McNemar, seed {seed}: {one.only_a:,} examples only {comparison.a} has right, {one.only_b:,} only"
+        f" {comparison.b}, {probability(one.p)}"
+        for seed, one in contrast.mcnemar.items()
     ]
     return lines
 

@@ -28,7 +28,7 @@ _GRAPH = "model.onnx"
 _CONFIG = "config.json"
 _LARGEST_BYTES = 2**31 - 1
 """What one protobuf message, and so a graph with its weights inside, can hold."""
-_LARGEST_DRIFT = 1e-3
+_LARGEST_DRIFT = 1e-4
 """Of a graph's logits from its model's, as a share of the largest logit where that is above 1."""
 _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16)
 _QUANTIZED = "_quantized"

@@ -44,6 +44,9 @@ class BackEndTiming(Part):
     warm_up_calls: int = 0
     warm: bool = False
     """Whether the time of a call had become stable when warming up ended."""
+    score_lost: float | None = None
+    """By how much the artifact scores higher than it does here, on the same examples; None where that was not measured:
+    in float32, which answers alike, and in the back end that the artifact is scored in."""
     reason: str | None = None
     """Why the model did not run here."""
 

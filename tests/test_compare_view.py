@@ -37,6 +37,7 @@ def test_the_terminal_shows_scores_tests_examples_and_what_is_missing(comparison
         "80.0 [",
         "+5.0 [+3.",
         "by Holm over 2 tasks p < 0.001",
+        "examples, seed by seed: lora[r=16] better on 50, alike on 950, worse on 0",
         "seed 0: 50 of 1,000 examples answered differently, 1 of them here",
         "a fine [film]",
         "right: fresh; lora[r=16]: fresh; hard-labels: rotten",

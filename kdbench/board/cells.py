@@ -92,10 +92,11 @@ CELL_COLUMNS: dict[str, str] = {
     "latency_repeat": "object",
     "latency_busy_share": "float64",
     "finished_at": "object",
+    "onnxruntime_int8_lost": "float64",
 }
 """The columns of the table of cells and their types; units stand in the names, scores are fractions."""
 
-OF_TIMING = (
+_FIRST_OF_TIMING = (
     "p50_ms",
     "p90_ms",
     "p95_ms",
@@ -107,6 +108,7 @@ OF_TIMING = (
     "onnxruntime_p50_ms",
     "onnxruntime_int8_p50_ms",
 )
+OF_TIMING = (*_FIRST_OF_TIMING, "onnxruntime_int8_lost")
 """The columns that a timing measures."""
 
 MEASURED = (
@@ -142,10 +144,11 @@ MEASURED = (
     "brier_score",
     "noisy_score",
     "noisy_drop",
-    *OF_TIMING,
+    *_FIRST_OF_TIMING,
     "latency_setting",
     "hardware",
     "finished_at",
+    "onnxruntime_int8_lost",
 )
 """The columns of ``cells.csv``: names and order are only ever added to."""
 
@@ -220,6 +223,9 @@ def _latency(timing: Timing | None, timed: ModelTiming | None) -> dict[str, Any]
         "tokenization_p50_ms": timed.tokenization.p50_ms if timed.tokenization else None,
         "onnxruntime_p50_ms": _p50_in(timed, BackEnd.ONNXRUNTIME),
         "onnxruntime_int8_p50_ms": _p50_in(timed, BackEnd.ONNXRUNTIME_INT8),
+        "onnxruntime_int8_lost": next(
+            (part.score_lost for part in timed.back_ends if part.back_end is BackEnd.ONNXRUNTIME_INT8), None
+        ),
         "latency_setting": setting_of(timing),
         "latency_rounds": timing.rounds,
         "latency_warning": timing.warning,

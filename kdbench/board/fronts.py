@@ -12,12 +12,15 @@ from kdbench.stats.resampling import Flags, Floats
 FRONTS = {"L": "p50 latency", "P": "parameters", "C": "training cost: training and the teacher's part"}
 """What each letter holds against quality."""
 
+_TRAINING_NOISE = 0.1
+"""The same training takes as much longer on a machine that does something else, too."""
+
 
 def fronts(rows: pd.DataFrame, statistics: TaskStatistics) -> dict[str, str]:
     """Return the letters of the fronts that each compared row is on, of `FRONTS`.
 
     Quality differs where a pair is shown to differ by itself. A row is faster where the intervals of both speed-ups
-    do not overlap; parameters and seconds of training are taken as they are.
+    do not overlap, and its training is shorter where it is by more than a tenth; parameters are taken as they are.
 
     Args:
         rows: one task's part of the table of rows.
@@ -32,7 +35,7 @@ def fronts(rows: pd.DataFrame, statistics: TaskStatistics) -> dict[str, str]:
     members = {
         "L": pareto_front(quality, latency, better, low[:, None] > high),
         "P": pareto_front(quality, parameters, better, _less(parameters)),
-        "C": pareto_front(quality, cost, better, _less(cost)),
+        "C": pareto_front(quality, cost, better, _less(cost, _TRAINING_NOISE)),
     }
     return {
         row: "".join(letter for letter in FRONTS if members[letter][place])
@@ -44,6 +47,7 @@ def _numbers(column: pd.Series[float]) -> Floats:
     return np.asarray(column.astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan), dtype=np.float64)
 
 
-def _less(cost: Floats) -> Flags:
-    less: Flags = cost[:, None] < cost
+def _less(cost: Floats, noise: float = 0.0) -> Flags:
+    """Return (rows, rows): whether a row costs less than another by more than `noise`, a share."""
+    less: Flags = (1 + noise) * cost[:, None] < cost
     return less

@@ -12,15 +12,19 @@ from pydantic import BaseModel
 from kdbench.back_ends import BackEnd
 from kdbench.config import RunConfig
 from kdbench.data import load_task
+from kdbench.errors import KdbenchError
 from kdbench.executors.job import Report
 from kdbench.measure.busy import BusyMeter, busy_warning
 from kdbench.measure.environment import describe_environment
 from kdbench.measure.exported import export_row
+from kdbench.measure.lost import score_lost
 from kdbench.measure.repeatability import repeatability, repeatability_warning
 from kdbench.measure.rows import TimedRow, drawn_rows
 from kdbench.measure.together import Candidate, Measured, time_together
 from kdbench.measure.tokenization import texts_of, time_tokenizers
 from kdbench.opening import open_experiment
+from kdbench.predictions import Predictions
+from kdbench.results import CellFiles
 from kdbench.timings import BackEndTiming, ModelTiming, Timing, Tokenization, put_timing
 from kdbench.training.experiment import Experiment
 
@@ -122,10 +126,13 @@ class _Phase:
             return {}
         candidates = {_TEACHER: self._teacher.candidate()}
         timings: dict[str, list[BackEndTiming]] = {key: [] for key in self._rows}
+        lost: dict[str, float | None] = {}
         for number, (key, row) in enumerate(self._rows.items()):
             for back_end, made in export_row(row, back_ends).items():
                 if isinstance(made, Candidate):
                     candidates[f"{key} {back_end}"] = made
+                    if back_end is BackEnd.ONNXRUNTIME_INT8:
+                        lost[f"{key} {back_end}"] = self._score_lost(key, made)
                 else:
                     timings[key].append(BackEndTiming(back_end=back_end, device="cpu", reason=made))
             self._report("exporting", number + 1, len(self._rows), None)
@@ -134,10 +141,19 @@ class _Phase:
         } - {_TEACHER}
         for name, measured in self._time(candidates, _TEACHER, gridded).items():
             if name != _TEACHER:
-                timings[name.split()[0]].append(measured.timing)
+                timing = measured.timing.model_copy(update={"score_lost": lost.get(name)})
+                timings[name.split()[0]].append(timing)
         for found in timings.values():
             found.sort(key=lambda timing: back_ends.index(timing.back_end))
         return timings
+
+    def _score_lost(self, key: str, quantized: Candidate) -> float | None:
+        """Return what the cell `key` loses as `quantized`; None where its own answers are gone."""
+        try:
+            answers = Predictions.load(CellFiles(self._experiment.results, key).predictions)
+        except KdbenchError:
+            return None
+        return score_lost(quantized.model, answers, self._rows[key].experiment)
 
     def _time(
         self, candidates: Mapping[str, Candidate], reference: str, gridded: Collection[str]

@@ -29,7 +29,7 @@ def bootstrap_interval(
     One seed without a `spread` shows nothing of the seeds' luck: its interval is for other test sets alone, the plain
     percentile interval. Where seeds add to the width, it may pass the ends of the score's range.
 
-    In simulations 95% intervals of three seeds cover the truth in 93.5% to 97.5% of draws, whether the test set or the
+    In simulations 95% intervals of three seeds cover the truth in 93.5% to 97% of draws, whether the test set or the
     seeds dominate. Only where seeds err on examples independently of each other, so that no example is hard for all,
     and differ otherwise as much again, is it 91%.
 

@@ -66,6 +66,7 @@ COLUMNS = [
     "tokenization_p50_ms",
     "onnxruntime_p50_ms",
     "onnxruntime_int8_p50_ms",
+    "onnxruntime_int8_lost",
 ]
 FIRST_COLUMNS = COLUMNS[:17]
 

@@ -34,6 +34,12 @@ def test_a_row_within_noise_of_the_front_counts_as_on_it(tmp_path):
     assert fronts_in(tmp_path) == {"a": "PC", "b": "PC", "c": ""}
 
 
+def test_a_training_that_is_a_little_shorter_pushes_nobody_off(tmp_path):
+    for name, train_s in (("a", 40.0), ("b", 43.0), ("c", 45.0)):
+        put_row(tmp_path, name, {0: right(800)}, train_s=train_s)
+    assert fronts_in(tmp_path) == {"a": "PC", "b": "PC", "c": "P"}
+
+
 def test_latency_counts_where_intervals_of_speedups_lie_apart(tmp_path):
     keys = put_four(tmp_path)
     put_times(tmp_path, {keys[name]: ms for name, ms in {"a": 4.0, "b": 2.0, "c": 4.0, "d": 2.1}.items()})

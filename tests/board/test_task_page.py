@@ -171,6 +171,7 @@ def test_other_back_ends_and_tokenization_stand_beside_the_speed():
     points = (Point(batch_size=1, length=None, calls=100, p50_ms=2.5),)
     onnx = BackEndTiming(back_end=BackEnd.ONNXRUNTIME, device="cpu", points=points)
     gone = BackEndTiming(back_end=BackEnd.ONNXRUNTIME_INT8, device="cpu", reason="no kernel")
+    own = model.back_ends
     model = model.model_copy(
         update={
             "back_ends": (*model.back_ends, onnx, gone),
@@ -181,6 +182,12 @@ def test_other_back_ends_and_tokenization_stand_beside_the_speed():
     assert column(text, "ONNX Runtime ms", "Speed") == ["2.50"]
     assert column(text, "tokenization ms", "Speed") == ["0.250"]
     assert "ONNX int8 ms" not in tables_on(text)["Speed"][0]
+    assert "lost in int8" not in tables_on(text)["Speed"][0]
+    quantized = onnx.model_copy(update={"back_end": BackEnd.ONNXRUNTIME_INT8, "score_lost": 0.0123})
+    model = model.model_copy(update={"back_ends": (*own, onnx, quantized)})
+    text = page([record], [timing.model_copy(update={"models": (model,)})])
+    assert column(text, "ONNX int8 ms", "Speed") == ["2.50"]
+    assert column(text, "lost in int8", "Speed") == ["+1.2"]
 
 
 def test_how_well_the_timing_repeats_itself_is_told():

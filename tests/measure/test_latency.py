@@ -1,15 +1,22 @@
 """The latency phase of one task, with real models, for real."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
 
 from kdbench.back_ends import BackEnd
+from kdbench.board.answers import TaskAnswers
+from kdbench.board.loaded import load_cells
+from kdbench.board.tables import board_tables
 from kdbench.budgets import BUDGETS
-from kdbench.cell import CellOrder, train_cell
+from kdbench.cell import CellOrder, score_cell, train_cell
 from kdbench.config import RunConfig
 from kdbench.measure.grid import GRID
 from kdbench.measure.latency import TimingOrder, time_task
+from kdbench.records import RecordStore
+from kdbench.results import CellFiles
 from kdbench.spec import parse_spec
 from kdbench.timings import load_timings
 
@@ -41,6 +48,8 @@ def trained(tiny_model, toy_plugin, cache_dir, tmp_path_factory):
     for key, spec in SPECS.items():
         order = CellOrder(config=config, spec=parse_spec(spec), task="toy-sentiment", seed=0, key=key)
         train_cell(order.model_dump_json(), no_report)
+        if key == "one":
+            score_cell(order.model_dump_json(), no_report)
     return config
 
 
@@ -101,6 +110,10 @@ def test_a_full_phase_has_every_back_end_and_the_grid(trained, monkeypatch):
     sizes = [(point.batch_size, point.length) for point in torch_run.points[1:]]
     assert sizes == [(point.batch_size, point.length) for point in float_run.points[1:]] == list(GRID)
     assert len(int_run.points) == 1
+    # On 64 examples a score comes in steps; a few answers may turn.
+    assert int_run.score_lost * 64 == pytest.approx(round(int_run.score_lost * 64))
+    assert abs(int_run.score_lost) < 0.1
+    assert torch_run.score_lost is float_run.score_lost is None
     for point in (*torch_run.points[1:], *float_run.points[1:]):
         if point.length == 128:
             assert point.calls == 0
@@ -117,3 +130,26 @@ def test_a_full_phase_has_every_back_end_and_the_grid(trained, monkeypatch):
     assert len(own.points) == 1 + len(GRID)
     assert (other.back_end, other.points) == (BackEnd.ONNXRUNTIME, ())
     assert other.reason == "the artifact is a graph that onnxruntime-int8 runs; it is not made into another"
+
+
+def test_identical_weights_under_two_names_differ_in_nothing(trained, monkeypatch):
+    results, store = trained.results, RecordStore(trained.results)
+    record = store.get("one")
+    one, twin = CellFiles(results, "one"), CellFiles(results, "twin")
+    shutil.copytree(one.folder, twin.folder)
+    shutil.copy(one.predictions, twin.predictions)
+    named = {"strategy": record.strategy.model_copy(update={"label": "twin"}), "is_teacher": False}
+    store.put(record.model_copy(update={"key": "twin", **named}))
+    monkeypatch.setitem(BUDGETS, "smoke", BUDGETS["smoke"].model_copy(update={"latency_rounds": 100}))
+    for _ in range(3):  # of true intervals one in twenty misses, and three in a row once in 8,000
+        timing = time_(trained, ["one", "twin"], "one")
+        again = timing.models[1]
+        if again.speedup_low <= 1 <= again.speedup_high:
+            break
+    else:
+        pytest.fail(f"the same weights are {again.speedup_low:.3f} to {again.speedup_high:.3f}x as fast")
+    loaded = load_cells(results, budget="smoke")
+    rows = board_tables(loaded, results).rows.set_index("strategy")
+    assert rows.loc["finetune", ["rank", "tied"]].tolist() == rows.loc["twin", ["rank", "tied"]].tolist()
+    found = TaskAnswers(loaded.cells, results).difference("finetune", "twin")
+    assert (found.difference, found.low, found.high, found.p) == (0, 0, 0, 1)

@@ -60,6 +60,7 @@ _HEADINGS = {
     "tokenization_p50_ms": "tokenizing ms",
     "onnxruntime_p50_ms": "ONNX p50 ms",
     "onnxruntime_int8_p50_ms": "ONNX int8 p50 ms",
+    "onnxruntime_int8_lost": "lost in int8",
     "train_s": "training",
     "teacher_s": "teacher's part",
     "training_cost_s": "training with teacher",
@@ -120,6 +121,7 @@ _WRITE: dict[str, Callable[[Any], str]] = {
     "brier_score": formatting.three_digits,
     "noisy_score": formatting.percent,
     "noisy_drop": formatting.difference,
+    "onnxruntime_int8_lost": formatting.difference,
     "speedup": formatting.ratio,
     "unlabelled_examples": formatting.count,
 }
