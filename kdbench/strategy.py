@@ -65,7 +65,10 @@ class Strategy(ABC):
         return None
 
     def control(self) -> StrategySpec | None:
-        """Return the strategy that differs from this one in nothing but the idea under test, if there is one."""
+        """Return what this strategy is held against, if anything: all but the idea under test is the same.
+
+        The default learning rate is either's own, the best of equally many tried: one rate for both would handicap one.
+        """
         return None
 
     def input_files(self) -> tuple[Path, ...]:

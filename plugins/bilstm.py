@@ -40,14 +40,6 @@ class BiLSTMParams(Params):
     )
 
 
-BILSTM_RATES = {
-    TaskKind.SEQUENCE_CLASSIFICATION: 3e-3,
-    TaskKind.SEQUENCE_REGRESSION: 3e-3,
-    TaskKind.TOKEN_CLASSIFICATION: 5e-3,
-}
-"""Peak learning rates for a BiLSTM: those of classes and tokens chosen on a validation part, numbers learn as classes."""
-
-
 class BiLSTM(Strategy):
     """Train a BiLSTM without a teacher's answers; what distillation adds is measured against this."""
 
@@ -56,7 +48,7 @@ class BiLSTM(Strategy):
     title = "BiLSTM, labels alone (control)"
     reference = "Tang et al. 2019, Distilling Task-Specific Knowledge from BERT into Simple Neural Networks, arXiv:1903.12136"
     family = "control"
-    learning_rates = BILSTM_RATES
+    learning_rates = {**dict.fromkeys(TaskKind, 1e-3), TaskKind.TOKEN_CLASSIFICATION: 3e-3}
     params: BiLSTMParams
 
     def fit(self, bench: Bench) -> nn.Module:

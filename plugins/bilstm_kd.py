@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kdbench_plugins.bilstm import BILSTM_RATES, BiLSTM, BiLSTMParams
+from kdbench_plugins.bilstm import BiLSTM, BiLSTMParams
 from pydantic import Field
 
-from kdbench import StrategySpec, params_of
+from kdbench import StrategySpec, TaskKind, params_of
 from kdbench.kinds import IGNORED
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class BiLSTMKD(BiLSTM):
     title = "Logit distillation into a BiLSTM"
     family = "distillation"
     uses_teacher = True
-    learning_rates = BILSTM_RATES
+    learning_rates = dict.fromkeys(TaskKind, 1e-2)
     params: Params
 
     def control(self) -> StrategySpec:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from kdbench_plugins._matching import check_equal_widths
 from pydantic import Field, model_validator
 
-from kdbench import Strategy, StrategySpec, StudentParams, student_params
+from kdbench import Strategy, StrategySpec, StudentParams, TaskKind, student_params
 
 if TYPE_CHECKING:
     from torch import nn
@@ -48,6 +48,7 @@ class DistilBERT(Strategy):
     reference = "Sanh et al. 2019, DistilBERT, a distilled version of BERT, arXiv:1910.01108"
     family = "distillation"
     uses_teacher = True
+    learning_rates = {**dict.fromkeys(TaskKind, 2e-4), TaskKind.TOKEN_CLASSIFICATION: 6e-4}
     params: Params
 
     def control(self) -> StrategySpec:

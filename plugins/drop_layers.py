@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from kdbench_plugins._recovery import RecoveryParams, recovered
 from pydantic import Field
 
-from kdbench import Transform, UsageError
+from kdbench import TaskKind, Transform, UsageError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,6 +27,7 @@ class DropLayers(Transform):
     title = "Top layers dropped"
     reference = "Sajjad et al. 2023, On the Effect of Dropping Layers of Pre-trained Transformer Models, arXiv:2004.03844"
     family = "compression"
+    learning_rates = {**dict.fromkeys(TaskKind, 5e-5), TaskKind.TOKEN_CLASSIFICATION: 2e-4}
     params: Params
 
     def transform(self, model: nn.Module, bench: Bench) -> nn.Module:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kdbench import Strategy, StudentParams
+from kdbench import Strategy, StudentParams, TaskKind
 
 if TYPE_CHECKING:
     from torch import nn
@@ -19,6 +19,7 @@ class HardLabels(Strategy):
     title = "Small student, labels alone (control)"
     reference = "Sajjad et al. 2023, On the Effect of Dropping Layers of Pre-trained Transformer Models, arXiv:2004.03844"
     family = "control"
+    learning_rates = {**dict.fromkeys(TaskKind, 7e-5), TaskKind.TOKEN_CLASSIFICATION: 2e-4}
     Params = StudentParams
     params: StudentParams
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from kdbench import Strategy, StrategySpec, StudentParams, UsageError, student_params
+from kdbench import Strategy, StrategySpec, StudentParams, TaskKind, UsageError, student_params
 
 if TYPE_CHECKING:
     from torch import nn
@@ -54,6 +54,7 @@ class MiniLM(Strategy):
     )
     family = "distillation"
     uses_teacher = True
+    learning_rates = dict.fromkeys(TaskKind, 2e-4)
     params: Params
 
     def control(self) -> StrategySpec:

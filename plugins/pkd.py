@@ -25,15 +25,16 @@ class PKD(Strategy):
             "skip",
             description="layers to learn from: evenly spaced (skip) or the last but one and before (last)",
         )
-        temperature: float = Field(10.0, gt=0, description="T, by which both models' logits are divided")
+        temperature: float = Field(5.0, gt=0, description="T, by which both models' logits are divided")
         alpha: float = Field(0.7, ge=0, le=1, description="weight of the soft loss; 1 - alpha is the labels'")
-        beta: float = Field(500.0, ge=0, description="weight of the hidden states' loss")
+        beta: float = Field(10.0, ge=0, description="weight of the hidden states' loss")
 
     name = "pkd"
     title = "Patient distillation, layer by layer"
     reference = "Sun et al. 2019, Patient Knowledge Distillation for BERT Model Compression, arXiv:1908.09355"
     family = "distillation"
     uses_teacher = True
+    learning_rates = dict.fromkeys(TaskKind, 2e-4)
     params: Params
 
     def control(self) -> StrategySpec:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from kdbench_plugins._recovery import RecoveryParams, recovered
 from pydantic import Field
 
-from kdbench import Transform
+from kdbench import TaskKind, Transform
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,6 +28,7 @@ class PruneFFN(Transform):
     title = "Feed-forward neurons pruned"
     reference = "Hou et al. 2020, DynaBERT: Dynamic BERT with Adaptive Width and Depth, arXiv:2004.04037"
     family = "compression"
+    learning_rates = dict.fromkeys(TaskKind, 5e-5)
     params: Params
 
     def transform(self, model: nn.Module, bench: Bench) -> nn.Module:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from kdbench_plugins._recovery import RecoveryParams, recovered
 from pydantic import Field
 
-from kdbench import Transform
+from kdbench import TaskKind, Transform
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -31,6 +31,7 @@ class PruneHeads(Transform):
     title = "Attention heads pruned"
     reference = "Michel et al. 2019, Are Sixteen Heads Really Better than One?, arXiv:1905.10650"
     family = "compression"
+    learning_rates = dict.fromkeys(TaskKind, 5e-5)
     note = "Layers differ in their number of heads, so that it is loaded by kdbench, not by transformers' Auto classes."
     params: Params
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from kdbench import Strategy, StrategySpec, StudentParams, UsageError, student_params
+from kdbench import Strategy, StrategySpec, StudentParams, TaskKind, UsageError, student_params
 
 if TYPE_CHECKING:
     import datasets
@@ -53,6 +53,7 @@ class TinyBERT(Strategy):
     )
     family = "distillation"
     uses_teacher = True
+    learning_rates = {**dict.fromkeys(TaskKind, 7e-5), TaskKind.TOKEN_CLASSIFICATION: 2e-4}
     params: Params
 
     def control(self) -> StrategySpec:

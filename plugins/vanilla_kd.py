@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from kdbench import Strategy, StrategySpec, StudentParams, UsageError, student_params
+from kdbench import Strategy, StrategySpec, StudentParams, TaskKind, UsageError, student_params
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -23,7 +23,7 @@ class VanillaKD(Strategy):
         """A student, how its two losses are weighed, and what it learns from beside the labelled texts."""
 
         temperature: float = Field(2.0, gt=0, description="T, by which both models' logits are divided")
-        alpha: float = Field(0.7, ge=0, le=1, description="weight of the soft loss; 1 - alpha is the labels'")
+        alpha: float = Field(0.5, ge=0, le=1, description="weight of the soft loss; 1 - alpha is the labels'")
         transfer: str = Field(
             "none",
             min_length=1,
@@ -37,6 +37,7 @@ class VanillaKD(Strategy):
     reference = "Hinton et al. 2015, Distilling the Knowledge in a Neural Network, arXiv:1503.02531"
     family = "distillation"
     uses_teacher = True
+    learning_rates = dict.fromkeys(TaskKind, 2e-4)
     params: Params
 
     def control(self) -> StrategySpec:

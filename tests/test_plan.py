@@ -86,7 +86,7 @@ def test_a_record_that_cannot_be_read_counts_as_none(plan, keep, tmp_path):
 
 
 def test_two_rows_that_mean_the_same_training_are_one_cell(plan):
-    found, _ = plan(strategy=["hard-labels", "hard-labels[learning_rate=0.0001]"])
+    found, _ = plan(strategy=["hard-labels", "hard-labels[learning_rate=0.00007]"])
     assert states(found) == {"finetune": State.PENDING, "hard-labels": State.PENDING}
 
 

@@ -22,9 +22,11 @@ def same(first, second):
 @pytest.mark.parametrize("task", KINDS)
 def test_without_weight_on_the_teacher_it_is_its_control_bit_for_bit(make_bench, task):
     strategy, bench = make_bench(
-        distilbert(layers=2, soft_weight=0.0, hard_weight=3.0, cosine_weight=0.0), task, seed=2
+        distilbert(layers=2, soft_weight=0.0, hard_weight=3.0, cosine_weight=0.0, learning_rate=1e-4),
+        task,
+        seed=2,
     )
-    control, at = make_bench("hard-labels[layers=2]", task, seed=2)
+    control, at = make_bench("hard-labels[layers=2,learning_rate=0.0001]", task, seed=2)
     assert same(strategy.fit(bench), control.fit(at))
 
 
