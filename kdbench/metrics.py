@@ -50,6 +50,8 @@ class Metric(evaluate.Metric, ABC):  # type: ignore[misc]
     """The task kinds that it suits."""
     column: ClassVar[Any]
     """The type of one prediction and of one reference in `compute` and `add_batch`."""
+    score_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    """The least and the greatest value that `score` can return."""
 
     def __init__(self) -> None:
         super().__init__(keep_in_memory=True)
@@ -177,6 +179,7 @@ class Matthews(_ClassMetric):
     """Matthews' correlation of two or more classes (Gorodkin 2004, doi:10.1016/j.compbiolchem.2004.09.006)."""
 
     name = "matthews"
+    score_range = (-1.0, 1.0)
 
     def unit_statistics(self, answers: Answers) -> Floats:
         """Return (units, 1 + 2 * classes): right or not, then the predicted and the actual class, one-hot."""
@@ -198,6 +201,7 @@ class Pearson(Metric):
     """Pearson's correlation of predicted and actual values."""
 
     name = "pearson"
+    score_range = (-1.0, 1.0)
     kinds = frozenset({TaskKind.SEQUENCE_REGRESSION})
     column = datasets.Value("float64")
 

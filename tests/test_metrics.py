@@ -98,6 +98,18 @@ def test_correlations_equal_scipy(name, seed):
     assert get_metric(name).of(regressed(predicted, references), ()) == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.parametrize("name", METRICS)
+def test_all_right_scores_the_most_of_the_range_and_all_wrong_the_least(name):
+    metric = get_metric(name)
+    if TaskKind.SEQUENCE_REGRESSION in metric.kinds:
+        best, worst, labels = regressed([1, 2, 3], [1, 2, 3]), regressed([3, 2, 1], [1, 2, 3]), ()
+    else:
+        (best, _), (worst, _) = classified([0, 1], [0, 1], 2), classified([1, 0], [0, 1], 2)
+        best, worst = (replace(side, offsets=np.array([0, 1, 2])) for side in (best, worst))
+        labels = ("O", "B-PER")
+    assert (metric.of(worst, labels), metric.of(best, labels)) == pytest.approx(metric.score_range)
+
+
 def test_pearson_keeps_its_digits_far_from_zero_and_when_predictions_hardly_differ():
     rng = np.random.default_rng(0)
     references = rng.normal(size=100).astype(np.float32)

@@ -133,7 +133,10 @@ class TaskAnswers:
             examples = f"{_digest(scored.ids)}/{scored.statistics.shape[2]}"
             together.setdefault(examples, []).append((row, _digest(scored.statistics), scored))
         for examples, group in together.items():
-            resampled = resample([one.statistics for *_, one in group], group[0][2].metric.score)
+            metric = group[0][2].metric
+            resampled = resample(
+                [one.statistics for *_, one in group], metric.score, score_range=metric.score_range
+            )
             for (row, statistics, _), drawn in zip(group, resampled, strict=True):
                 self._known[made_from(self._cells[row])] = RowAnswers(examples, statistics, drawn)
         return problems

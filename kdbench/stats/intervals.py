@@ -6,7 +6,7 @@ import numpy as np
 import scipy.stats
 
 from kdbench.stats.mean_scores import Resampled, mean_scores, resample
-from kdbench.stats.resampling import CONFIDENCE, RESAMPLES, Floats, Score
+from kdbench.stats.resampling import ANY_SCORE, CONFIDENCE, RESAMPLES, Floats, Score
 from kdbench.stats.spread import SeedSpread
 
 
@@ -15,6 +15,7 @@ def bootstrap_interval(
     score: Score,
     *,
     spread: SeedSpread | None = None,
+    score_range: tuple[float, float] = ANY_SCORE,
     confidence: float = CONFIDENCE,
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -27,7 +28,7 @@ def bootstrap_interval(
     of that (Efron & Tibshirani 1993, ch. 13).
 
     One seed without a `spread` shows nothing of the seeds' luck: its interval is for other test sets alone, the plain
-    percentile interval. Where seeds add to the width, it may pass the ends of the score's range.
+    percentile interval. Where seeds add to the width, it may reach an end of the score's range, and is cut there.
 
     In simulations 95% intervals of three seeds cover the truth in 93.5% to 97% of draws, whether the test set or the
     seeds dominate. Only where seeds err on examples independently of each other, so that no example is hard for all,
@@ -37,11 +38,12 @@ def bootstrap_interval(
         statistics: (seeds, examples, k), one seed's examples in the order of every other's.
         score: turns sums of statistics (..., k) into scores (...).
         spread: what is known of the seeds, as `seed_spreads` gives it; None takes the sample variance of these.
+        score_range: the least and the greatest value that `score` can return.
         confidence: the interval's nominal coverage.
         resamples: how many resamples are drawn.
         seed: fixes the draws.
     """
-    (model,) = resample([statistics], score, resamples=resamples, seed=seed)
+    (model,) = resample([statistics], score, score_range=score_range, resamples=resamples, seed=seed)
     return resampled_interval(model, spread=spread, confidence=confidence, seed=seed)
 
 
@@ -63,4 +65,5 @@ def resampled_interval(
     luck = scipy.stats.t.ppf((np.arange(resamples) + 0.5) / resamples, means.seed_df[0])
     drawn = model.means + np.sqrt(means.added_variance[0]) * seeds_rng.permutation(luck)
     low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)
+    least, greatest = model.score_range
+    return max(float(low), least), min(float(high), greatest)

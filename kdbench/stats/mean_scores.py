@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kdbench.stats.resampling import RESAMPLES, Floats, Score, resampled_scores
+from kdbench.stats.resampling import ANY_SCORE, RESAMPLES, Floats, Score, resampled_scores
 from kdbench.stats.spread import SeedSpread, own_spread
 
 
@@ -22,6 +22,8 @@ class Resampled:
     """(resamples,): the mean over seeds on examples drawn with replacement."""
     own_examples_variance: float
     """Of one seed's score, by what it alone finds hard; 0 of one seed."""
+    score_range: tuple[float, float] = ANY_SCORE
+    """The least and the greatest value that a score can have."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +58,12 @@ class MeanScores:
 
 
 def resample(
-    models: Sequence[Floats], score: Score, *, resamples: int = RESAMPLES, seed: int = 0
+    models: Sequence[Floats],
+    score: Score,
+    *,
+    score_range: tuple[float, float] = ANY_SCORE,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
 ) -> list[Resampled]:
     """Return `models`, scored on the same test sets drawn anew.
 
@@ -66,6 +73,7 @@ def resample(
     Args:
         models: each (its seeds, examples, k), of the same examples in the same order.
         score: turns sums of statistics (..., k) into scores (...).
+        score_range: the least and the greatest value that `score` can return.
         resamples: how many test sets are drawn.
         seed: fixes the draws.
 
@@ -82,6 +90,7 @@ def resample(
             scores=score(model.sum(axis=1)),
             means=drawn.mean(axis=1),
             own_examples_variance=_own_examples_variance(drawn),
+            score_range=score_range,
         )
         for model, drawn in zip(models, by_model, strict=True)
     ]

@@ -12,6 +12,9 @@ Flags = npt.NDArray[np.bool_]
 Score = Callable[[Floats], Floats]
 """Turns sums of statistics (..., k) into scores (...), as `kdbench.metrics.Metric.score` does."""
 
+ANY_SCORE = (-np.inf, np.inf)
+"""The range of a score of which nothing is known."""
+
 RESAMPLES = 2000
 CONFIDENCE = 0.95
 

@@ -26,6 +26,14 @@ def test_a_row_borrows_from_the_others_what_its_seeds_do_not_show(tmp_path):
     assert low < 0.4 < high
 
 
+def test_what_is_borrowed_takes_no_interval_out_of_the_metrics_range(tmp_path):
+    for name, counts in (("a", (0, 0)), ("b", (2, 8)), ("c", (3, 9)), ("d", (10, 10))):
+        put_row(tmp_path, name, {seed: right(count, 10) for seed, count in enumerate(counts)})
+    answers = answers_in(tmp_path)
+    assert answers.interval("a")[0] == 0.0 < answers.interval("a")[1]
+    assert answers.interval("d")[0] < answers.interval("d")[1] == 1.0
+
+
 def test_the_difference_is_that_of_the_statistics_with_the_rows_spreads(tmp_path):
     for name, counts in (("a", (70, 72, 74)), ("b", (60, 61, 65))):
         put_row(tmp_path, name, {seed: right(count, 100) for seed, count in enumerate(counts)})

@@ -143,3 +143,11 @@ def test_a_higher_confidence_is_a_wider_interval():
     narrow = bootstrap_interval(statistics, ACCURACY, confidence=0.8)
     wide = bootstrap_interval(statistics, ACCURACY, confidence=0.99)
     assert wide[0] < narrow[0] < narrow[1] < wide[1]
+
+
+def test_an_interval_is_cut_at_the_ends_of_the_scores_range():
+    wrong, spread = right(np.zeros(4)), SeedSpread(0.25**2, np.inf)  # 1.96 * 0.25 to either side
+    assert bootstrap_interval(wrong, ACCURACY, spread=spread) == pytest.approx((-0.49, 0.49), abs=0.005)
+    low, high = bootstrap_interval(wrong, ACCURACY, spread=spread, score_range=(0.0, 1.0))
+    assert (low, high) == (0.0, pytest.approx(0.49, abs=0.005))
+    assert bootstrap_interval(right(np.ones(4)), ACCURACY, spread=spread, score_range=(0.0, 1.0))[1] == 1.0
