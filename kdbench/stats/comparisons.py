@@ -140,8 +140,8 @@ def resampled_differences(
         [(column[:, None] - means.resampled).var(axis=0, ddof=1) for column in means.resampled.T]
     )
     variance = from_examples + _sums(means.added_variance)
-    seed_terms = _sums(means.seed_terms)
-    df = satterthwaite(variance, from_examples, means.examples, seed_terms)
+    added_terms = _sums(means.added_terms)
+    df = satterthwaite(variance, from_examples, means.examples, added_terms)
     difference = np.subtract.outer(means.observed, means.observed)
     standard_error = np.where(same, 0.0, np.sqrt(variance))
     return PairwiseDifferences(

@@ -62,7 +62,7 @@ def resampled_interval(
     means = mean_scores([model], [spread])
     # Draws spread evenly over their percentiles: no luck of the draw beside that of the examples.
     resamples = len(model.means)
-    luck = scipy.stats.t.ppf((np.arange(resamples) + 0.5) / resamples, means.seed_df[0])
+    luck = scipy.stats.t.ppf((np.arange(resamples) + 0.5) / resamples, means.added_df[0])
     drawn = model.means + np.sqrt(means.added_variance[0]) * seeds_rng.permutation(luck)
     low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
     least, greatest = model.score_range

@@ -34,7 +34,9 @@ class MeanScores:
     seeds find hard in the test set, by the luck of the seeds, and by what single seeds find hard in single examples.
     That last part is in the bootstrap of the examples and in the seeds' sample variance alike, and must not count
     twice: a model's seeds add to the variance of its bootstrap only what their spread holds beyond it. So the variance
-    is the analysis of variance's estimate for two crossed random factors, but never less than the bootstrap's.
+    is the analysis of variance's estimate for two crossed random factors, but never less than the bootstrap's. And it is
+    never less than what single seeds find hard leaves in a mean: where every seed answers otherwise than the others (two
+    that have collapsed, each onto its own label), what they all find hard would come out below 0, and counts as 0.
     """
 
     examples: int
@@ -43,18 +45,19 @@ class MeanScores:
     resampled: Floats
     """(resamples, models): on examples drawn with replacement, the same for all models."""
     added_variance: Floats
-    """(models,): what the seeds' spread adds to the variance of each bootstrapped mean."""
-    seed_df: Floats
-    """(models,): the degrees of freedom of the seeds' spread; infinite where it is unknown."""
-    seed_terms: Floats
-    """(models,): all the variance that the spread gives a mean, squared, by its df; 0 where it adds nothing."""
+    """(models,): what is added to the variance of each bootstrapped mean: the seeds' spread, and what was below 0."""
+    added_df: Floats
+    """(models,): the degrees of freedom of `added_variance`; infinite where nothing is added and no spread known."""
+    added_terms: Floats
+    """(models,): the sum over the added parts of variance**2 / degrees of freedom, the variance of the spread being all
+    that it gives a mean; 0 where nothing is added."""
 
     def contrast(self, weights: Floats) -> tuple[float, float]:
         """Return the variance of the sum of the models' means, each times its weight, and its degrees of freedom."""
         from_examples = np.asarray((self.resampled @ weights).var(ddof=1))
         variance = from_examples + weights**2 @ self.added_variance
-        seed_terms = np.asarray(weights**4 @ self.seed_terms)
-        return float(variance), float(satterthwaite(variance, from_examples, self.examples, seed_terms))
+        added_terms = np.asarray(weights**4 @ self.added_terms)
+        return float(variance), float(satterthwaite(variance, from_examples, self.examples, added_terms))
 
 
 def resample(
@@ -108,35 +111,51 @@ def mean_scores(models: Sequence[Resampled], spreads: Sequence[SeedSpread | None
     """
     if len(spreads) != len(models):
         raise ValueError(f"{len(models)} models need as many spreads, but there are {len(spreads)}")
-    observed, added, seed_df, seed_terms = [], [], [], []
-    for model, given in zip(models, spreads, strict=True):
-        spread = given or own_spread(model.scores.tolist()) or SeedSpread(0.0, np.inf)
-        seeds = len(model.scores)
-        observed.append(model.scores.mean())
-        added.append(max(0.0, spread.variance - model.own_examples_variance) / seeds)
-        seed_df.append(spread.df)
-        seed_terms.append((spread.variance / seeds) ** 2 / spread.df if added[-1] else 0.0)
+    added = [_added(model, spread) for model, spread in zip(models, spreads, strict=True)]
     return MeanScores(
         examples=models[0].examples,
-        observed=np.array(observed),
+        observed=np.array([model.scores.mean() for model in models]),
         resampled=np.stack([model.means for model in models], axis=1),
-        added_variance=np.array(added),
-        seed_df=np.array(seed_df),
-        seed_terms=np.array(seed_terms),
+        added_variance=np.array([one.variance for one in added]),
+        added_df=np.array([one.df for one in added]),
+        added_terms=np.array([one.term for one in added]),
     )
 
 
-def satterthwaite(variance: Floats, from_examples: Floats, examples: int, seed_terms: Floats) -> Floats:
+@dataclass(frozen=True)
+class _Added:
+    variance: float
+    df: float
+    term: float
+
+
+def _added(model: Resampled, given: SeedSpread | None) -> _Added:
+    """Return what is added to the variance of the bootstrapped mean of `model`, and how well that is known."""
+    seeds = len(model.scores)
+    spread = given or own_spread(model.scores.tolist()) or SeedSpread(0.0, np.inf)
+    of_seeds = max(0.0, spread.variance - model.own_examples_variance) / seeds
+    # The bootstrap's variance is that of what all seeds find hard, and this; it falls short where they err oppositely.
+    least = model.own_examples_variance / seeds
+    missing = max(0.0, least - float(model.means.var(ddof=1))) if seeds > 1 else 0.0
+    variance = of_seeds + missing
+    if not missing:
+        return _Added(variance, spread.df, (spread.variance / seeds) ** 2 / spread.df if variance else 0.0)
+    of_missing = missing**2 / max(1, (model.examples - 1) * (seeds - 1))
+    term = of_missing + ((spread.variance / seeds) ** 2 / spread.df if of_seeds else 0.0)
+    return _Added(variance, variance**2 / (of_missing + of_seeds**2 / spread.df), term)
+
+
+def satterthwaite(variance: Floats, from_examples: Floats, examples: int, added_terms: Floats) -> Floats:
     """Return the degrees of freedom of a sum of variances (Satterthwaite 1946, eq. 17), any shape, at least 1.
 
     Args:
         variance: the sum.
         from_examples: the part of it that the bootstrap of `examples` gave, with examples - 1 degrees of freedom.
         examples: how many there are.
-        seed_terms: the sum over the seeds' parts of variance**2 / degrees of freedom.
+        added_terms: the sum over the other parts of variance**2 / degrees of freedom.
     """
     alone = max(1, examples - 1)
-    squares = np.asarray(from_examples**2 / alone + seed_terms)
+    squares = np.asarray(from_examples**2 / alone + added_terms)
     df: Floats = np.divide(variance**2, squares, out=np.full(squares.shape, float(alone)), where=squares > 0)
     return np.maximum(df, 1.0)
 

@@ -145,6 +145,13 @@ def test_a_higher_confidence_is_a_wider_interval():
     assert wide[0] < narrow[0] < narrow[1] < wide[1]
 
 
+def test_seeds_that_collapse_onto_opposite_labels_are_no_more_certain_than_one_of_them():
+    first = np.arange(32) < 14  # 43.8% and 56.2%: on any test set at all their mean is 50.0%
+    low, high = bootstrap_interval(right(first, ~first), ACCURACY)
+    half = scipy.stats.t.ppf(0.975, 31) * np.sqrt(14 / 32 * 18 / 32 / 32)
+    assert (low, high) == pytest.approx((0.5 - half, 0.5 + half), abs=0.01)
+
+
 def test_an_interval_is_cut_at_the_ends_of_the_scores_range():
     wrong, spread = right(np.zeros(4)), SeedSpread(0.25**2, np.inf)  # 1.96 * 0.25 to either side
     assert bootstrap_interval(wrong, ACCURACY, spread=spread) == pytest.approx((-0.49, 0.49), abs=0.005)
