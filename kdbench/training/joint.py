@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +21,7 @@ from kdbench.training.bench import Bench
 from kdbench.training.gradient_balance import GradientBalance
 from kdbench.training.joint_batches import JointCollator, JointRows, joint_batches, task_order
 from kdbench.training.schedule import Schedule
-from kdbench.training.trainer import TeacherOutputs, TrainingRun, train
+from kdbench.training.trainer import TeacherOutputs, TrainingRun, learning_curve, train
 
 JointLoss = Callable[[Any, Batch, Any, float], Tensor]
 """``loss(student, batch, teacher, progress) -> scalar``.
@@ -50,7 +50,7 @@ def train_jointly(
     the lowest of the tasks' own: above it some head may not settle. The weights that are kept are those whose mean
     of the tasks' headline scores on their validation parts is best. Every bench gets the run's share that its task
     took: its steps, examples and tokens, and of the seconds (all tasks' validations included) as many as of the
-    tokens.
+    tokens. Its learning curve has its own losses, before they are balanced, at the steps of the joint training.
 
     Args:
         benches: by task; two or more of one seed, whose order does not matter.
@@ -71,7 +71,7 @@ def train_jointly(
         learning_rate=min(schedule.learning_rate for schedule in schedules.values()),
     )
     shared = model.shared_weights if balance else None
-    counting = _CountingLoss(loss, whole.steps, shared, {task: Counter() for task in benches})
+    counting = _CountingLoss(loss, whole.steps, shared, {task: _Done() for task in benches})
     validation = _Validation(benches)
     with scratch_folder(first.experiment.results) as scratch:
         run = train(
@@ -148,6 +148,16 @@ def _share_encoder(models: Sequence[PreTrainedModel]) -> None:
 
 
 @dataclass
+class _Done:
+    """What one task has had of the joint training."""
+
+    examples: int = 0
+    tokens: int = 0
+    losses: dict[int, float] = field(default_factory=dict)
+    """By the joint training's steps, from 1."""
+
+
+@dataclass
 class _CountingLoss:
     """The loss of a step, weighed by the balance; counts what each task has had."""
 
@@ -155,17 +165,19 @@ class _CountingLoss:
     steps: int
     shared: Callable[[], list[nn.Parameter]] | None
     """The weights whose gradients are balanced, asked for at the first step; None where they are not."""
-    done: dict[str, Counter[str]]
+    done: dict[str, _Done]
     balance: GradientBalance | None = None
 
     def __call__(self, student: Any, batch: Batch, teacher: Any) -> Tensor:
         task = str(batch["task"])
-        progress = sum(counted["steps"] for counted in self.done.values()) / self.steps
-        examples, tokens = len(batch["id"]), int(batch["attention_mask"].sum())
-        self.done[task].update(steps=1, examples=examples, tokens=tokens)
+        steps_before = sum(len(done.losses) for done in self.done.values())
         if self.shared is not None and self.balance is None:
             self.balance = GradientBalance(self.shared())
-        value = self.loss(student, batch, teacher, progress)
+        value = self.loss(student, batch, teacher, steps_before / self.steps)
+        done = self.done[task]
+        done.examples += len(batch["id"])
+        done.tokens += int(batch["attention_mask"].sum())
+        done.losses[steps_before + 1] = float(value.detach())
         return value if self.balance is None else self.balance.weigh(task, value)
 
 
@@ -228,15 +240,15 @@ def _batches(
     return joint_batches(lengths, sizes, task_order(passes, whole.steps, exponents), whole.data_seed)
 
 
-def _share(run: TrainingRun, done: Counter[str], scores: Sequence[float], best: float) -> TrainingRun:
+def _share(run: TrainingRun, done: _Done, scores: Sequence[float], best: float) -> TrainingRun:
     assert run.curve is not None
-    part = done["tokens"] / run.tokens
+    part = done.tokens / run.tokens
     return TrainingRun(
         train_s=run.train_s * part,
-        steps=done["steps"],
-        examples=done["examples"],
-        tokens=done["tokens"],
+        steps=len(done.losses),
+        examples=done.examples,
+        tokens=done.tokens,
         best_score=best,
         train_flops=None if run.train_flops is None else round(run.train_flops * part),
-        curve=run.curve.model_copy(update={"scores": tuple(scores)}),  # the losses are of all tasks
+        curve=learning_curve(done.losses, dict(zip(run.curve.validated, scores, strict=True))),
     )

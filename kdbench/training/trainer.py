@@ -170,7 +170,9 @@ def train(
         tokens=trainer.tokens,
         best_score=keeper.best_score if keeper is not None else None,
         train_flops=trainer.train_flops,
-        curve=learning_curve(trainer.losses, keeper.scores if keeper is not None else {}),
+        curve=learning_curve(
+            dict(enumerate(trainer.losses, start=1)), keeper.scores if keeper is not None else {}
+        ),
     )
 
 
@@ -179,13 +181,19 @@ def _pieces(rows: Any, batches: Sequence[Sequence[int]]) -> Iterable[int]:
     return chain.from_iterable(rows[row]["input_ids"] for row in set(chain.from_iterable(batches)))
 
 
-def learning_curve(losses: Sequence[float], scores: Mapping[int, float]) -> LearningCurve:
-    """Return the mean losses over stretches of equal length, `CURVE_POINTS` at most, and the validated `scores` by step."""
-    stretch = max(1, math.ceil(len(losses) / CURVE_POINTS))
-    ends = [min(start + stretch, len(losses)) for start in range(0, len(losses), stretch)]
+def learning_curve(losses: Mapping[int, float], scores: Mapping[int, float]) -> LearningCurve:
+    """Return the mean losses over stretches of as many steps each, `CURVE_POINTS` stretches at most, and the validations.
+
+    Args:
+        losses: by step, in the order of the steps, which may lack some.
+        scores: by the step after which they were validated.
+    """
+    steps, values = list(losses), list(losses.values())
+    stretch = max(1, math.ceil(len(steps) / CURVE_POINTS))
+    starts = range(0, len(steps), stretch)
     return LearningCurve(
-        steps=tuple(ends),
-        losses=tuple(fmean(losses[end - (end - 1) % stretch - 1 : end]) for end in ends),
+        steps=tuple(steps[start : start + stretch][-1] for start in starts),
+        losses=tuple(fmean(values[start : start + stretch]) for start in starts),
         validated=tuple(scores),
         scores=tuple(scores.values()),
     )

@@ -153,6 +153,28 @@ def test_a_tasks_rows_come_as_if_it_were_trained_alone(make_benches):
     assert together["toy-tags"] == alone[None]
 
 
+@pytest.mark.parametrize("balance", [False, True])
+def test_each_tasks_curve_has_its_own_losses_at_the_steps_of_the_joint_training(make_benches, balance):
+    benches = make_benches("toy-sentiment", "toy-tags")
+    losses = {task: {} for task in benches}
+
+    def loss(student, batch, teacher, progress):
+        step = 1 + sum(len(own) for own in losses.values())
+        value = task_loss(student.logits, batch["labels"])
+        losses[batch["task"]][step] = value.item()
+        return value
+
+    train_jointly(benches, loss=loss, balance=balance)
+    steps = sum(bench.runs[0].steps for bench in benches.values())
+    for task, bench in benches.items():
+        (run,) = bench.runs
+        # So few steps that each is a point of the curve.
+        assert dict(zip(run.curve.steps, run.curve.losses, strict=True)) == losses[task]
+        assert run.steps == len(losses[task])
+        assert len(run.curve.scores) == len(run.curve.validated)
+        assert run.curve.validated[-1] == steps
+
+
 def test_the_score_of_each_task_is_that_of_the_weights_that_were_kept(make_benches):
     benches = make_benches("toy-sentiment", "toy-score", learning_rate=0.003)
     scores = []

@@ -342,10 +342,10 @@ def test_what_is_computed_outside_of_torch_s_sight_has_no_count(fit, monkeypatch
 
 
 def test_a_curve_has_the_mean_losses_of_equal_stretches():
-    short = learning_curve([4.0, 2.0, 3.0], {2: 0.5, 3: 0.25})
+    short = learning_curve({1: 4.0, 2: 2.0, 3: 3.0}, {2: 0.5, 3: 0.25})
     assert (short.steps, short.losses) == ((1, 2, 3), (4.0, 2.0, 3.0))
     assert (short.validated, short.scores) == ((2, 3), (0.5, 0.25))
-    long = learning_curve([float(step) for step in range(1, 2 * CURVE_POINTS + 2)], {})
+    long = learning_curve({step: float(step) for step in range(1, 2 * CURVE_POINTS + 2)}, {})
     # 101 losses in stretches of three: the mean of 1, 2, 3 is 2; the last stretch has two.
     assert (long.steps[:2], long.losses[:2]) == ((3, 6), (2.0, 5.0))
     assert (long.steps[-1], long.losses[-1]) == (101, 100.5)
