@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from kdbench_plugins._parameter_efficient import ParameterEfficient
+from kdbench_plugins._parameter_efficient import LongWarmUp, ParameterEfficient
 from pydantic import Field
 
-from kdbench import Params as BaseParams
 from kdbench import TaskKind
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 class AdapterHoulsby(ParameterEfficient):
     """Train adapters after attention and after the feed-forward part of every layer (Houlsby et al. 2019, section 2)."""
 
-    class Params(BaseParams):
+    class Params(LongWarmUp):
         """The adapters' shape, and what is trained beside them."""
 
         bottleneck: int = Field(64, ge=1, description="m, the width that adapters project down to")
@@ -34,7 +33,7 @@ class AdapterHoulsby(ParameterEfficient):
     note = (
         "Its adapters are not linear and cannot be merged: every layer computes two projections more, twice."
     )
-    learning_rates = dict.fromkeys(TaskKind, 5e-4)
+    learning_rates = dict.fromkeys(TaskKind, 1e-3)
     params: Params
 
     def fit(self, bench: Bench) -> nn.Module:

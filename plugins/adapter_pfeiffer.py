@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from kdbench_plugins._parameter_efficient import ParameterEfficient
+from kdbench_plugins._parameter_efficient import LongWarmUp, ParameterEfficient
 from pydantic import Field
 
-from kdbench import Params as BaseParams
 from kdbench import TaskKind
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 class AdapterPfeiffer(ParameterEfficient):
     """Train one adapter a layer, after the feed-forward part (Pfeiffer et al. 2021)."""
 
-    class Params(BaseParams):
+    class Params(LongWarmUp):
         """The adapters' shape."""
 
         bottleneck: int = Field(48, ge=1, description="m, the width that adapters project down to")
@@ -32,7 +31,7 @@ class AdapterPfeiffer(ParameterEfficient):
         "arXiv:2005.00247"
     )
     note = "Its adapters are not linear and cannot be merged: every layer computes two projections more."
-    learning_rates = dict.fromkeys(TaskKind, 5e-4)
+    learning_rates = dict.fromkeys(TaskKind, 2e-3)
     params: Params
 
     def fit(self, bench: Bench) -> nn.Module:

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 from kdbench_plugins.lora import LoRA
 
-from kdbench import TaskKind
-
 if TYPE_CHECKING:
     from peft import LoraConfig
     from transformers import PreTrainedModel
@@ -24,7 +22,6 @@ class DoRA(LoRA):
     name = "dora"
     title = "DoRA, merged"
     reference = "Liu et al. 2024, DoRA: Weight-Decomposed Low-Rank Adaptation, arXiv:2402.09353"
-    learning_rates = {**dict.fromkeys(TaskKind, 2e-3), TaskKind.TOKEN_CLASSIFICATION: 1e-3}
 
     def config(self, base: PreTrainedModel, bench: Bench) -> LoraConfig:
         """Return LoRA's updates, decomposed; they change nothing yet."""

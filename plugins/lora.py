@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kdbench_plugins._parameter_efficient import LongWarmUp
 from kdbench_plugins._peft import PeftStrategy, linear_layers
 from pydantic import Field
 
-from kdbench import Params as BaseParams
 from kdbench import TaskKind
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class LoRA(PeftStrategy):
     """Train low-rank updates ``W + (alpha / r) B A`` of frozen weights W, and the head (Hu et al. 2022, section 4.1)."""
 
-    class Params(BaseParams):
+    class Params(LongWarmUp):
         """The updates' shape and place."""
 
         r: int = Field(8, ge=1, description="rank of the updates")
@@ -35,7 +35,7 @@ class LoRA(PeftStrategy):
     name = "lora"
     title = "LoRA, merged"
     reference = "Hu et al. 2022, LoRA: Low-Rank Adaptation of Large Language Models, arXiv:2106.09685"
-    learning_rates = {**dict.fromkeys(TaskKind, 2e-3), TaskKind.TOKEN_CLASSIFICATION: 1e-3}
+    learning_rates = dict.fromkeys(TaskKind, 2e-3)
     params: Params
 
     def config(self, base: PreTrainedModel, bench: Bench) -> LoraConfig:
