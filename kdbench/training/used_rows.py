@@ -20,8 +20,8 @@ def only_used_rows(model: nn.Module, pieces: Iterable[int]) -> Iterator[None]:
     """Let the optimizer see those rows alone of the input embeddings of `model` that `pieces` names.
 
     The rows train as they would within the whole table. The others, and that of the padding, keep their values, where
-    weight decay would shrink them. Nothing is changed where the table is frozen, tied to another layer, or of a class
-    of its own.
+    weight decay would shrink them. Nothing is changed where the table is frozen, tied to another layer, of a class of
+    its own, or where the model does not tell which it is.
     """
     table = _trained_table(model)
     if table is None:
@@ -70,7 +70,10 @@ class UsedRows(nn.Module):
 def _trained_table(model: nn.Module) -> nn.Embedding | None:
     """Return the input embeddings of `model` if all of their rows are trained, and by them alone."""
     find = getattr(model, "get_input_embeddings", None)
-    table = find() if find is not None else None
+    try:
+        table = find() if find is not None else None
+    except NotImplementedError:  # a plugin's own class of model; transformers cannot guess
+        return None
     if type(table) is not nn.Embedding or not table.weight.requires_grad:
         return None
     if table.max_norm is not None or table.scale_grad_by_freq or table.sparse:
