@@ -14,7 +14,7 @@ from kdbench.errors import KdbenchError, UsageError
 from kdbench.export.load import load
 from kdbench.hookspecs import hookimpl
 from kdbench.kinds import TaskKind
-from kdbench.params import Params, StudentParams, params_of, student_params
+from kdbench.params import Params, StudentParams, UntrainedParams, params_of, student_params
 from kdbench.sources import HubSource, LocalSource, Opened, PackageSource, Source
 from kdbench.spec import StrategySpec
 from kdbench.strategy import JointStrategy, Strategy, Transform
@@ -37,6 +37,7 @@ __all__ = [
     "Task",
     "TaskKind",
     "Transform",
+    "UntrainedParams",
     "UsageError",
     "hookimpl",
     "load",

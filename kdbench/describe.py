@@ -127,6 +127,8 @@ def _parameters(params: type[Params]) -> list[Row]:
     schema = params.model_json_schema()
     rows = []
     for name, field in schema["properties"].items():
+        if name in params.without_effect:
+            continue
         branches = field.get("anyOf", [field])
         rows.append(
             {

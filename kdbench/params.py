@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from kdbench.kinds import TaskKind
 
@@ -21,6 +21,9 @@ class Params(BaseModel):
     """What every strategy lets its user set; a strategy adds fields of its own."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    without_effect: ClassVar[frozenset[str]] = frozenset()
+    """Fields that do nothing here, and may not be set: another row of the same model would show nothing."""
 
     learning_rate: float | None = Field(
         None, gt=0, description="peak learning rate; by default the strategy's own for the task's kind"
@@ -40,6 +43,19 @@ class Params(BaseModel):
         "normal",
         description="how new layers start: normal, as the base model's own were drawn, or xavier (Glorot uniform)",
     )
+
+    @model_validator(mode="after")
+    def _nothing_without_effect(self) -> Params:
+        for name, field in type(self).model_fields.items():
+            if name in self.without_effect and getattr(self, name) != field.default:
+                raise ValueError(f"{name} has no effect, since no gradient step is taken; leave it out")
+        return self
+
+
+class UntrainedParams(Params):
+    """What a strategy that takes no gradient step lets its user set: fields of its own, and nothing of `Params`."""
+
+    without_effect = frozenset(Params.model_fields)
 
 
 class StudentParams(Params):

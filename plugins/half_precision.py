@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from kdbench import Transform, UsageError
+from kdbench import Transform, UntrainedParams, UsageError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -18,6 +18,7 @@ class _HalfPrecision(Transform):
     family = "compression"
     is_last = True  # training on or quantizing would start from weights already rounded
     dtype: ClassVar[str]
+    Params = UntrainedParams
 
     def transform(self, model: nn.Module, bench: Bench) -> nn.Module:
         """Return `model` with all floating-point weights cast.

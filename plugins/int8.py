@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from kdbench import Params as BaseParams
-from kdbench import Transform
+from kdbench import Transform, UntrainedParams
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,7 +23,7 @@ class Int8(Transform):
     data nor training.
     """
 
-    class Params(BaseParams):
+    class Params(UntrainedParams):
         """What is quantized, and how finely."""
 
         per_channel: bool = Field(

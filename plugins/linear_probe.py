@@ -5,17 +5,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from kdbench import Params as BaseParams
-from kdbench import Strategy, TaskKind, UsageError
+from kdbench import Strategy, TaskKind, UntrainedParams, UsageError
 
 if TYPE_CHECKING:
     from torch import nn
 
     from kdbench.training.bench import Bench
-
-_WITHOUT_EFFECT = ("learning_rate", "weight_decay", "warmup", "dropout", "max_grad_norm", "patience")
 
 
 class LinearProbe(Strategy):
@@ -25,21 +22,15 @@ class LinearProbe(Strategy):
     regression. The penalty is that of the best score on the validation part.
     """
 
-    class Params(BaseParams):
-        """How strongly the weights are held small; what steers gradient descent has no meaning here."""
+    class Params(UntrainedParams):
+        """How strongly the weights are held small, and how the head's other layers start."""
 
+        without_effect = UntrainedParams.without_effect - {"new_layers"}
         penalties: tuple[Annotated[float, Field(gt=0)], ...] = Field(
             (1.0, 0.1, 0.01, 0.001, 0.0001),
             min_length=1,
             description="L2 penalties that are tried, on the weights of standardized features, beside the mean loss",
         )
-
-        @model_validator(mode="after")
-        def _nothing_without_effect(self) -> LinearProbe.Params:
-            for name in _WITHOUT_EFFECT:
-                if getattr(self, name) != type(self).model_fields[name].default:
-                    raise ValueError(f"{name} has no effect, since no gradient step is taken; leave it out")
-            return self
 
     name = "linear-probe"
     title = "Linear probe (frozen encoder)"

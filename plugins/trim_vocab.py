@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from kdbench import Params as BaseParams
-from kdbench import Transform, UsageError
+from kdbench import Transform, UntrainedParams, UsageError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 class TrimVocab(Transform):
     """Remove the word pieces that the task's text does not use, from embedding table and tokenizer."""
 
-    class Params(BaseParams):
+    class Params(UntrainedParams):
         """Which word pieces stay."""
 
         min_count: int = Field(

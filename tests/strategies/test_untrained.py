@@ -1,0 +1,45 @@
+"""What is asked of strategies that take no gradient step."""
+
+import pytest
+from kdbench_plugins import kdbench_strategies
+
+from kdbench import Params, UsageError
+from kdbench.describe import description
+from kdbench.spec import StrategySpec
+
+UNTRAINED = [strategy.name for strategy in kdbench_strategies() if strategy.Params().without_effect]
+SET = {
+    "learning_rate": 1.0,
+    "weight_decay": 0.5,
+    "warmup": 0.5,
+    "dropout": 0.5,
+    "max_grad_norm": 0.5,
+    "patience": 3,
+    "new_layers": "xavier",
+}
+
+
+def test_they_are_the_transforms_that_train_nothing_and_the_probe():
+    assert UNTRAINED == ["linear-probe", "int8", "fp16", "bf16", "trim-vocab"]
+
+
+@pytest.mark.parametrize("name", UNTRAINED)
+def test_what_would_make_a_second_row_of_the_same_model_is_refused_and_not_told_of(registry, name):
+    assert SET.keys() == Params.model_fields.keys()
+    # The probe's head may have a layer that is drawn at random and stays so.
+    acting = {"new_layers"} if name == "linear-probe" else set()
+    for field in SET.keys() - acting:
+        with pytest.raises(UsageError) as error:
+            registry.strategy(StrategySpec(name=name, params={field: SET[field]}))
+        assert str(error.value) == (
+            f"strategy '{name}': {field} has no effect, since no gradient step is taken; leave it out"
+        )
+    told = {parameter["name"] for parameter in description(registry, name)["parameters"]}
+    assert told & SET.keys() == acting
+
+
+@pytest.mark.parametrize("name", UNTRAINED)
+def test_the_default_may_be_said_and_is_the_same_row(registry, name):
+    said = registry.strategy(StrategySpec(name=name, params={"weight_decay": 0.01}))
+    assert said.params == registry.strategy(StrategySpec(name=name)).params
+    assert said.params.model_dump().keys() >= SET.keys()  # a cell's key is made of all
