@@ -151,8 +151,12 @@ def machine_of(environment: Environment) -> dict[str, str]:
 
     Latencies compare only where it is the same.
     """
-    versions = {name: environment.libraries[name] for name in _RUNTIMES if name in environment.libraries}
-    return environment.hardware | versions
+    return environment.hardware | runtimes_of(environment)
+
+
+def runtimes_of(environment: Environment) -> dict[str, str]:
+    """Return the versions of what runs models."""
+    return {name: environment.libraries[name] for name in _RUNTIMES if name in environment.libraries}
 
 
 def put_timing(results: Path, timing: Timing) -> None:

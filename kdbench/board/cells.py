@@ -11,9 +11,9 @@ import pandas as pd
 from kdbench.back_ends import BackEnd
 from kdbench.board.behaviour import Behaviour
 from kdbench.board.formatting import listing, ratio
-from kdbench.board.timed import setting_of, shown_timings
+from kdbench.board.timed import hardware_setting_of, setting_of, shown_timings
 from kdbench.records import Environment, Record
-from kdbench.timings import ModelTiming, Timing
+from kdbench.timings import ModelTiming, Timing, runtimes_of
 
 CELL_COLUMNS: dict[str, str] = {
     "task": "object",
@@ -93,6 +93,8 @@ CELL_COLUMNS: dict[str, str] = {
     "latency_busy_share": "float64",
     "finished_at": "object",
     "onnxruntime_int8_lost": "float64",
+    "latency_hardware": "object",
+    "latency_runtimes": "object",
 }
 """The columns of the table of cells and their types; units stand in the names, scores are fractions."""
 
@@ -227,6 +229,8 @@ def _latency(timing: Timing | None, timed: ModelTiming | None) -> dict[str, Any]
             (part.score_lost for part in timed.back_ends if part.back_end is BackEnd.ONNXRUNTIME_INT8), None
         ),
         "latency_setting": setting_of(timing),
+        "latency_hardware": hardware_setting_of(timing),
+        "latency_runtimes": runtimes_of(timing.environment),
         "latency_rounds": timing.rounds,
         "latency_warning": timing.warning,
         "latency_repeat": _repeatability(timing),

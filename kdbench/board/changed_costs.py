@@ -13,8 +13,9 @@ def changed_costs(before: list[Row], after: list[Row]) -> tuple[str, ...]:
     """Return a phrase for each cost that changed.
 
     Parameters and bytes are counted and taken as they are. A row counts as slower or faster only if both sides were
-    timed in the same setting (hardware, threads, batch), over the teacher of the same base model, and the intervals
-    of the two speed-ups do not overlap: seconds of two days on one machine differ by more than most models do.
+    timed on the same hardware, threads and batch, over the teacher of the same base model, and the intervals of the two
+    speed-ups do not overlap: seconds of two days on one machine differ by more than most models do. The libraries may
+    be of other versions: what an upgrade does to speed is what one wants to know (`other_runtimes` tells of it).
 
     Args:
         before: the cells of a row on one task, one a seed.
@@ -24,6 +25,24 @@ def changed_costs(before: list[Row], after: list[Row]) -> tuple[str, ...]:
     return tuple(
         phrase for phrase in (_parameters(then, now), _bytes(then, now), _speed(then, now)) if phrase
     )
+
+
+def other_runtimes(before: list[Row], after: list[Row]) -> str | None:
+    """Return which libraries ran a row in another version, where it was timed on the same hardware; None without any."""
+    then, now = _timed(before), _timed(after)
+    if not _same_hardware(then, now):
+        return None
+    versions, newer = then["latency_runtimes"], now["latency_runtimes"]
+    told = [
+        f"{name} {versions.get(name, 'not recorded')} before and {newer.get(name, 'not recorded')} now"
+        for name in sorted({*versions, *newer})
+        if versions.get(name) != newer.get(name)
+    ]
+    return ", ".join(told) or None
+
+
+def _same_hardware(before: Row, after: Row) -> bool:
+    return before["latency_hardware"] is not None and before["latency_hardware"] == after["latency_hardware"]
 
 
 def _timed(cells: list[Row]) -> Row:
@@ -47,7 +66,7 @@ def _bytes(before: Row, after: Row) -> str | None:
 
 
 def _speed(before: Row, after: Row) -> str | None:
-    alike = all(before[name] == after[name] for name in ("latency_setting", "weights_sha256"))
+    alike = _same_hardware(before, after) and before["weights_sha256"] == after["weights_sha256"]
     ends = [cell[name] for cell in (before, after) for name in ("speedup_low", "speedup_high")]
     if not alike or None in ends:
         return None

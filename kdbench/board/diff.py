@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from kdbench.board.answers import KnownAnswers, TaskAnswers, made_from
-from kdbench.board.changed_costs import changed_costs
+from kdbench.board.changed_costs import changed_costs, other_runtimes
 from kdbench.board.changes import Change, Changes, Kind
 from kdbench.board.columns import has_score
 from kdbench.board.formatting import percent
@@ -223,11 +223,22 @@ def _kind(difference: Difference, p: float) -> Kind:
 
 def _remarks(before: pd.DataFrame, after: pd.DataFrame, against: Against) -> tuple[str, ...]:
     """Tell what the two sides differ in beside their results, and what was left aside."""
-    remarks = [] if before.empty or after.empty else _other_training(before, after)
+    remarks = []
+    if not before.empty and not after.empty:
+        remarks = [*_other_training(before, after), *_other_runtimes(before, after)]
     names = [*against.tasks, *against.strategies]
     if names:
         remarks.append(f"only what was asked for is held against each other: {', '.join(names)}")
     return tuple(remarks)
+
+
+def _other_runtimes(before: pd.DataFrame, after: pd.DataFrame) -> list[str]:
+    then, now = (
+        {place: rows_of(group) for place, group in cells.groupby(["task", "strategy"])}
+        for cells in (before, after)
+    )
+    found = {other_runtimes(then[place], now[place]) for place in then.keys() & now.keys()}
+    return [f"speed was measured with {told}" for told in sorted(told for told in found if told)]
 
 
 def _other_training(before: pd.DataFrame, after: pd.DataFrame) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from itertools import groupby
 
 from kdbench.board.formatting import listing, plural
@@ -13,8 +13,16 @@ Timed = tuple[Timing, ModelTiming]
 
 def setting_of(timing: Timing) -> str:
     """Return all that two latencies must share to stand in one list."""
-    threads = plural(timing.threads, "thread")
-    return f"batch {timing.batch_size}, {threads}, on {listing(machine_of(timing.environment))}"
+    return _setting(timing, machine_of(timing.environment))
+
+
+def hardware_setting_of(timing: Timing) -> str:
+    """Return what `setting_of` tells but the versions of libraries."""
+    return _setting(timing, timing.environment.hardware)
+
+
+def _setting(timing: Timing, machine: Mapping[str, str]) -> str:
+    return f"batch {timing.batch_size}, {plural(timing.threads, 'thread')}, on {listing(machine)}"
 
 
 def timings_of_cells(timings: Iterable[Timing], keys: Collection[str]) -> dict[str, list[Timed]]:

@@ -2,7 +2,7 @@
 
 import pytest
 from comparisons import put_row, right
-from support import make_record, make_timing, save_predictions
+from support import make_environment, make_record, make_timing, save_predictions
 
 from kdbench.board.answers import TaskAnswers
 from kdbench.board.changes import Kind
@@ -227,3 +227,26 @@ def test_size_and_speed_are_told_of_a_row_and_are_no_regression(old, new):
     found = held(old, new)
     assert [change.costs for change in found.rows] == [("more parameters: 10 before, 20 now",)]
     assert found.regressions == ()
+
+
+def test_speed_is_compared_across_versions_of_libraries_and_these_are_told(old, new):
+    here = make_environment()
+    newer = here.model_copy(update={"libraries": {**here.libraries, "torch": "2.14.0", "kdbench": "9"}})
+    for folder, p50_ms, interval, environment, at in (
+        (old, 5.0, (1.9, 2.1), here, 0),
+        (new, 8.0, (1.2, 1.3), newer, 5),
+    ):
+        record = make_record("a", minutes=at)
+        RecordStore(folder).put(record)
+        timing = make_timing({record.key: p50_ms}, environment=environment)
+        (model,) = timing.models
+        (back_end,) = model.back_ends
+        low, high = interval
+        point = back_end.points[0].model_copy(update={"speedup_low": low, "speedup_high": high})
+        model = model.model_copy(update={"back_ends": (back_end.model_copy(update={"points": (point,)}),)})
+        put_timing(folder, timing.model_copy(update={"models": (model,)}))
+    found = held(old, new)
+    assert found.rows[0].costs == (
+        "slower: 2.00x [1.90x, 2.10x] (5.00 ms) before, 1.25x [1.20x, 1.30x] (8.00 ms) now",
+    )
+    assert found.remarks == ("speed was measured with torch 2.13.0 before and 2.14.0 now",)
