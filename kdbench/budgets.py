@@ -26,6 +26,9 @@ class Budget(BaseModel):
     scored_examples: int | None = Field(
         None, ge=8, description="examples of the scored split; all where absent"
     )
+    noisy_examples: int = Field(
+        1000, ge=1, description="scored examples that are answered once more with typing errors, at most"
+    )
     steps: dict[TaskKind, int] = Field(description="optimizer steps by kind of task")
     batch_size: dict[TaskKind, int] = Field(description="examples a step by kind of task")
     teacher_factor: float = Field(
@@ -91,7 +94,8 @@ BUDGETS: dict[str, Budget] = {
             name="quick",
             train_examples=2000,
             validation_examples=200,
-            scored_examples=1000,
+            scored_examples=800,
+            noisy_examples=400,
             steps={_CLASSIFICATION: 120, _REGRESSION: 120, _TOKENS: 200},
             batch_size={_CLASSIFICATION: 8, _REGRESSION: 8, _TOKENS: 8},
             teacher_factor=2.5,

@@ -17,25 +17,24 @@ from kdbench.keys import content_hash
 if TYPE_CHECKING:
     from datasets import Dataset
 
-NOISY_EXAMPLES = 1_000
-"""How many examples are answered with typing errors, at most: a bound on what robustness costs."""
 _LAYOUT = 1
 """Raised when the errors change."""
 _SEED = 22
 _TEXTS = ("text", "text_pair")
 
 
-def encode_mistyped(split: Dataset, scored: Indices, encoder: Encoder, encoded: Path) -> Dataset:
-    """Return at most `NOISY_EXAMPLES` of the examples `scored` with typing errors, encoded once and kept.
+def encode_mistyped(split: Dataset, scored: Indices, most: int, encoder: Encoder, encoded: Path) -> Dataset:
+    """Return `most` of the examples `scored` with typing errors, or all if these are fewer; encoded once and kept.
 
     Which ones, and their errors, follow from the task's data alone, so that every strategy and seed reads the same.
 
     Args:
         split: the examples of the whole scored split, as `load_task` returns them.
         scored: the examples that the budget scores, by index; the rows' ``example`` is that index.
+        most: a bound on what robustness costs.
         encoded: the folder of the encoded splits; this one goes beside it.
     """
-    drawn = np.random.default_rng(_SEED).permutation(len(scored))[:NOISY_EXAMPLES]
+    drawn = np.random.default_rng(_SEED).permutation(len(scored))[:most]
     chosen = scored[np.sort(drawn)]
     what = content_hash([_LAYOUT, SHARE, chosen.tolist()])
     folder = build_once(

@@ -95,7 +95,9 @@ def prepare(
         train=_rows_of(rows["train"], choice.train),
         validation=_rows_of(rows[choice.validation_split], choice.validation),
         scored=_rows_of(rows[task.scored_split], choice.scored),
-        noisy=encode_mistyped(data.splits[task.scored_split], choice.scored, encoder, folder),
+        noisy=encode_mistyped(
+            data.splits[task.scored_split], choice.scored, budget.noisy_examples, encoder, folder
+        ),
         unlabelled=without_labels(_rows_of(rows["train"], choice.unlabelled)),
         train_examples=len(choice.train),
         validation_examples=len(choice.validation),

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from kdbench.data import load_task, mistyping, prepare
+from kdbench.data import load_task, prepare
 from kdbench.data.noise import add_typos
 from kdbench.kinds import IGNORED
 
@@ -54,10 +54,9 @@ def test_numbers_to_predict_stay(decoded):
     assert experiment.task.noisy["labels"][:] == experiment.task.scored["labels"][:]
 
 
-def test_no_more_examples_than_the_bound_and_the_same_each_time(decoded, make_experiment, monkeypatch):
-    monkeypatch.setattr(mistyping, "NOISY_EXAMPLES", 7)
-    few, _ = decoded("toy-sentiment")
-    again = make_experiment()
+def test_no_more_examples_than_the_bound_and_the_same_each_time(make_experiment, tiny_budget):
+    budget = tiny_budget.model_copy(update={"noisy_examples": 7})
+    few, again = make_experiment(budget=budget), make_experiment(budget=budget)
     examples = few.task.noisy["example"][:]
     assert len(examples) == 7
     assert set(examples) < set(few.task.scored["example"][:])
