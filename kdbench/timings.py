@@ -50,6 +50,11 @@ class BackEndTiming(Part):
     reason: str | None = None
     """Why the model did not run here."""
 
+    @property
+    def unsteady_after(self) -> int | None:
+        """The calls of warming up after which a call's time was not stable yet; None where it was, or nobody knows."""
+        return self.warm_up_calls or None if not self.warm else None
+
 
 class Tokenization(Part):
     """Turning one sentence into word pieces, by the artifact's own tokenizer."""

@@ -172,6 +172,18 @@ def make_timing(
     )
 
 
+def warmed_up(timing: Timing, *, calls: int, warm: bool) -> Timing:
+    """Return `timing` as if each of its models had made this many calls before."""
+    update = {"warm_up_calls": calls, "warm": warm}
+    models = [
+        model.model_copy(
+            update={"back_ends": tuple(one.model_copy(update=update) for one in model.back_ends)}
+        )
+        for model in timing.models
+    ]
+    return timing.model_copy(update={"models": tuple(models)})
+
+
 def _point(p50_ms: float, speedup: float) -> Point:
     return Point(batch_size=1, length=None, calls=100, p50_ms=p50_ms, p95_ms=p50_ms * 1.1, speedup=speedup)
 

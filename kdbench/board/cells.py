@@ -95,6 +95,7 @@ CELL_COLUMNS: dict[str, str] = {
     "onnxruntime_int8_lost": "float64",
     "latency_hardware": "object",
     "latency_runtimes": "object",
+    "latency_unsteady_after": "Int64",
 }
 """The columns of the table of cells and their types; units stand in the names, scores are fractions."""
 
@@ -231,6 +232,7 @@ def _latency(timing: Timing | None, timed: ModelTiming | None) -> dict[str, Any]
         "latency_setting": setting_of(timing),
         "latency_hardware": hardware_setting_of(timing),
         "latency_runtimes": runtimes_of(timing.environment),
+        "latency_unsteady_after": timed.back_ends[0].unsteady_after,
         "latency_rounds": timing.rounds,
         "latency_warning": timing.warning,
         "latency_repeat": _repeatability(timing),

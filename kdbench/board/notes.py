@@ -50,6 +50,18 @@ def run_facts(cells: pd.DataFrame) -> list[tuple[str, str]]:
     ]
 
 
+def unsteady(cells: pd.DataFrame) -> str | None:
+    """Return which rows' calls had not reached a stable time when they were timed, as plain text; None without any."""
+    found = cells[cells["latency_unsteady_after"].notna()]
+    if found.empty:
+        return None
+    calls = " or ".join(str(calls) for calls in sorted(set(found["latency_unsteady_after"])))
+    return (
+        f"{', '.join(sorted(set(found['strategy'])))}: after {calls} calls of warming up, the time of a call was not stable"
+        " yet, and the latency is less sure"
+    )
+
+
 def _task(cells: pd.DataFrame) -> Iterator[str]:
     cell = cells.iloc[0]
     majority = ""
@@ -152,6 +164,8 @@ def _latency(cells: pd.DataFrame) -> Iterator[str]:
         yield f"**Other processes** took {' or '.join(f'{share:.0%}' for share in shares)} of the cores' time meanwhile."
     for warning in timed["latency_warning"].dropna().unique():
         yield f"**Latency is in doubt.** {escape_markdown(str(warning))}"
+    if (told := unsteady(cells)) is not None:
+        yield f"**Not warm.** {escape_markdown(told)}."
     if timed.empty:
         yield "**Latency.** Not measured yet."
 

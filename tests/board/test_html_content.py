@@ -3,10 +3,13 @@ import json
 import pandas as pd
 import pytest
 from drawn_board import COST, EVIL, load, make_results
+from support import make_record, make_timing, warmed_up
 
 from kdbench.board.html.columns import shown_columns
 from kdbench.board.html.content import page_content
 from kdbench.board.html.sources import LOG_LINES
+from kdbench.records import RecordStore
+from kdbench.timings import put_timing
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +87,17 @@ def test_latency_is_told_for_every_batch_and_length(content):
         ["8", "16", "64.0"],
         ["8", "32", "128"],
     ]
+
+
+def test_a_model_that_was_not_warm_is_told_where_its_latency_is(tmp_path):
+    record = make_record("lora")
+    RecordStore(tmp_path).put(record)
+    put_timing(tmp_path, warmed_up(make_timing({record.key: 5.0}), calls=60, warm=False))
+    content = page_content(*load(tmp_path), tmp_path)
+    (grid,) = row_of(content, "lora", "rotten-tomatoes")["details"]["latency"]
+    assert grid["back_end"] == "torch on cpu (not stable yet after 60 calls of warming up)"
+    (task,) = content["tasks"]
+    assert "lora: after 60 calls of warming up, the time of a call was not stable yet" in task["latency"]
 
 
 def test_without_predictions_timings_and_logs_a_row_says_what_is_left(results, tmp_path):

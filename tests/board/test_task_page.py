@@ -3,7 +3,7 @@ import re
 import pytest
 from boards import tables_in, tables_without_predictions
 from comparisons import put_row, right
-from support import make_environment, make_record, make_timing, markdown_table
+from support import make_environment, make_record, make_timing, markdown_table, warmed_up
 
 from kdbench.back_ends import BackEnd
 from kdbench.board.task_page import task_page
@@ -281,6 +281,18 @@ def test_a_timing_on_a_busy_machine_says_so():
     quiet, busy = make_timing({record.key: 5.0}), make_timing({record.key: 5.0}, warning="it was busy: 40%")
     assert "in doubt" not in page([record], [quiet])
     assert "**Latency is in doubt.** it was busy: 40%" in page([record], [busy])
+
+
+def test_a_row_that_was_not_warm_when_it_was_timed_is_named():
+    records = [make_record("a"), make_record("b")]
+    timing = make_timing({record.key: 5.0 for record in records})
+    assert "Not warm" not in page(records, [timing])  # of an older timing nobody knows
+    cold, warm = warmed_up(timing, calls=60, warm=False), warmed_up(timing, calls=20, warm=True)
+    text = page(records, [timing.model_copy(update={"models": (warm.models[0], cold.models[1])})])
+    assert (
+        "**Not warm.** b: after 60 calls of warming up, the time of a call was not stable yet, and the latency is less"
+        " sure." in text
+    )
 
 
 def test_latencies_of_other_hardware_stand_apart():

@@ -21,7 +21,7 @@ from kdbench.board.html.columns import COSTS, Shown, shown_columns
 from kdbench.board.html.details import row_details
 from kdbench.board.html.sources import KnownPages, Sources
 from kdbench.board.loaded import Loaded
-from kdbench.board.notes import run_facts
+from kdbench.board.notes import run_facts, unsteady
 from kdbench.board.rerun import rerun_command
 
 
@@ -123,8 +123,12 @@ def _task(cells: pd.DataFrame) -> dict[str, Any]:
         ),
         "latency": " ".join(
             formatting.sentence(on_one_line(told))
-            for column in ("latency_setting", "latency_warning")
-            for told in cells[column].dropna().unique()
+            for told in [
+                *cells["latency_setting"].dropna().unique(),
+                *cells["latency_warning"].dropna().unique(),
+                unsteady(cells),
+            ]
+            if told
         )
         or "not measured yet.",
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kdbench.board import formatting
-from kdbench.timings import ModelTiming, Point
+from kdbench.timings import BackEndTiming, ModelTiming, Point
 
 TASK_LENGTH = "the task's own"
 
@@ -16,12 +16,17 @@ def latency_grid(timing: ModelTiming | None) -> list[dict[str, Any]] | None:
         return None
     return [
         {
-            "back_end": f"{timed.back_end} on {timed.device}",
+            "back_end": f"{timed.back_end} on {timed.device}{_unsteady(timed)}",
             "reason": timed.reason,
             "points": [_point(point) for point in timed.points],
         }
         for timed in timing.back_ends
     ]
+
+
+def _unsteady(timed: BackEndTiming) -> str:
+    calls = timed.unsteady_after
+    return "" if calls is None else f" (not stable yet after {calls} calls of warming up)"
 
 
 def _point(point: Point) -> list[str]:
