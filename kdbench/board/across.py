@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import groupby
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from kdbench.board.frames import Row, rows_of
@@ -37,17 +36,11 @@ def across_tasks(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
         rows: the table of rows.
         cells: the table of cells.
     """
-    by_strategy = sorted(rows_of(cells), key=lambda cell: (cell["strategy"], cell["task"], cell["seed"]))
-    strategies = {
-        name: list(own) for name, own in groupby(by_strategy, key=lambda cell: str(cell["strategy"]))
-    }
+    strategies = _by_strategy(cells)
     tasks = sorted(set(cells["task"]))
     missing = {name: _missing(own, tasks) for name, own in strategies.items()}
-    complete = [name for name in strategies if missing[name] is None]
-    scores = rows.pivot(index="strategy", columns="task", values="score").loc[complete, tasks]
-    # Means of equal scores can differ in the last bit.
-    ranks = average_ranks(scores.to_numpy(dtype=np.float64).round(12))
-    ranked = dict(zip(complete, ranks, strict=True))
+    scores = complete_scores(rows, cells)
+    ranked = dict(zip(scores.index, average_ranks(scores.to_numpy()), strict=True))
     scales = {task: _scale(rows[rows["task"] == task], cells[cells["task"] == task]) for task in tasks}
     unscaled = [f"{task}: {scale}" for task, scale in scales.items() if isinstance(scale, str)]
     found = [
@@ -63,6 +56,25 @@ def across_tasks(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     ]
     table = pd.DataFrame(found, columns=list(ACROSS_COLUMNS)).astype(ACROSS_COLUMNS)
     return table.sort_values(["average_rank", "strategy"], na_position="last").reset_index(drop=True)
+
+
+def complete_scores(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
+    """Return (strategies, tasks): the scores of the strategies of which each cell on every task ended well.
+
+    Args:
+        rows: the table of rows, or of some tasks' alone.
+        cells: the table of cells.
+    """
+    tasks = sorted(set(rows["task"]))
+    strategies = _by_strategy(cells[cells["task"].isin(tasks)])
+    complete = [name for name, own in strategies.items() if _missing(own, tasks) is None]
+    scores = rows.pivot(index="strategy", columns="task", values="score").loc[complete, tasks]
+    return scores.astype("float64").round(12)  # means of equal scores can differ in the last bit
+
+
+def _by_strategy(cells: pd.DataFrame) -> dict[str, list[Row]]:
+    ordered = sorted(rows_of(cells), key=lambda cell: (cell["strategy"], cell["task"], cell["seed"]))
+    return {name: list(own) for name, own in groupby(ordered, key=lambda cell: str(cell["strategy"]))}
 
 
 def _missing(cells: list[Row], tasks: list[str]) -> str | None:

@@ -1,6 +1,6 @@
 """How sure scores are: intervals, comparisons and ranks over the examples and seeds that were scored."""
 
-from kdbench.stats.across_tasks import InterquartileMean, average_ranks, interquartile_mean
+from kdbench.stats.across_tasks import InterquartileMean, average_ranks, interquartile_mean, score_ranks
 from kdbench.stats.comparisons import (
     Difference,
     PairwiseDifferences,
@@ -51,6 +51,7 @@ __all__ = [
     "resampled_differences",
     "resampled_gap",
     "resampled_interval",
+    "score_ranks",
     "seed_spreads",
     "smallest_difference",
     "tie_ranks",

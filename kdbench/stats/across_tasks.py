@@ -21,19 +21,29 @@ class InterquartileMean:
     """Its interval over seeds; None where no task has two."""
 
 
-def average_ranks(scores: Floats) -> Floats:
-    """Return (rows,): each row's rank on a task, averaged over tasks; 1 is the best, and ties share their mean rank.
+def score_ranks(scores: Floats) -> Floats:
+    """Return (rows, tasks): each row's rank on each task; 1 is the best, and ties share their mean rank.
 
     Ranks compare only where the same rows compete: a row that lacks a score (NaN) on some task takes part on none,
-    and its average is NaN.
+    and its ranks are NaN.
 
     Args:
         scores: (rows, tasks), of which more is better.
     """
     complete = ~np.isnan(scores).any(axis=1)
-    averages = np.full(len(scores), np.nan)
+    ranks = np.full(scores.shape, np.nan)
     if complete.any():
-        averages[complete] = scipy.stats.rankdata(-scores[complete], axis=0).mean(axis=1)
+        ranks[complete] = scipy.stats.rankdata(-scores[complete], axis=0)
+    return ranks
+
+
+def average_ranks(scores: Floats) -> Floats:
+    """Return (rows,): each row's `score_ranks`, averaged over tasks.
+
+    Args:
+        scores: (rows, tasks), of which more is better.
+    """
+    averages: Floats = score_ranks(scores).mean(axis=1)
     return averages
 
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import make_record
 
+from kdbench.board.across import across_tasks, complete_scores
 from kdbench.board.families import family_looks
 from kdbench.board.pictures.all import pictures
 from kdbench.board.pictures.drawn_rows import drawn_rows
@@ -105,7 +106,8 @@ def test_no_gap_is_drawn_where_the_teacher_is_not_shown_to_lead(board):
 def test_equal_ranks_stand_on_an_axis_of_whole_numbers(board):
     rows, loaded = board
     with style():
-        (axes,) = ranks_figure(drawn_rows(rows.assign(rank=1), loaded)).axes
+        scores = complete_scores(rows.assign(score=0.5), loaded.cells)
+        (axes,) = ranks_figure(drawn_rows(rows, loaded), scores).axes
     assert [tick for tick in axes.get_xticks() if 0.4 <= tick <= 5.6] == [1, 2, 3, 4, 5]
 
 
@@ -121,11 +123,15 @@ def test_names_on_the_front_cover_no_point_and_stay_in_their_panel(board):
                 assert axes.bbox.x0 <= box.x0 < box.x1 <= axes.bbox.x1
 
 
-def test_ranks_need_two_tasks_and_a_rank_on_each(board):
+def test_ranks_need_two_tasks_and_a_score_on_each(board):
     rows, loaded = board
-    assert ranks_figure(of_task(board)) is None
+    reviews = complete_scores(rows[rows["task"] == "reviews"], loaded.cells)
+    assert ranks_figure(of_task(board), reviews) is None
     with style():
-        (axes,) = ranks_figure(drawn_rows(rows, loaded)).axes
+        (axes,) = ranks_figure(drawn_rows(rows, loaded), complete_scores(rows, loaded.cells)).axes
+    over_all = across_tasks(rows, loaded.cells).dropna(subset="average_rank")
+    bars = [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "|"]
+    assert bars == over_all["average_rank"].tolist() == [1, 2, 3, 4]
     assert {label.get_text() for label in axes.get_yticklabels()} == {row.name for row in of_task(board)}
 
 

@@ -4,11 +4,12 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdbench.stats import average_ranks, interquartile_mean
+from kdbench.stats import average_ranks, interquartile_mean, score_ranks
 
 
 def test_ranks_by_hand_with_a_tie():
     scores = np.array([[0.9, 0.5], [0.8, 0.5], [0.7, 0.6]])
+    assert score_ranks(scores).tolist() == [[1, 2.5], [2, 2.5], [3, 1]]
     assert average_ranks(scores).tolist() == [(1 + 2.5) / 2, (2 + 2.5) / 2, (3 + 1) / 2]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pandas as pd
 from matplotlib.figure import Figure
 
+from kdbench.board.across import complete_scores
 from kdbench.board.frames import rows_of
 from kdbench.board.loaded import Loaded
 from kdbench.board.pictures.drawn_rows import DrawnRow, drawn_rows
@@ -50,7 +51,7 @@ def _figures(rows: pd.DataFrame, loaded: Loaded) -> Iterator[tuple[str, Figure |
             yield f"pareto-{task}", pareto_figure(str(task), cell["metric"], drawn)
             yield f"latency-{task}", latency_figure(str(task), _timed_alike(drawn), timings)
             yield f"gap-{task}", gap_figure(str(task), drawn)
-    yield "ranks", ranks_figure(drawn_rows(rows, loaded))
+    yield "ranks", ranks_figure(drawn_rows(rows, loaded), complete_scores(rows, loaded.cells))
 
 
 def _timed_alike(drawn: list[DrawnRow]) -> list[DrawnRow]:

@@ -1,14 +1,14 @@
-"""Ranks across tasks: one point a task, and their mean."""
+"""Ranks by score across tasks: one point a task, and their mean."""
 
 from __future__ import annotations
 
-from statistics import fmean
-
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from kdbench.board.pictures.drawn_rows import DrawnRow
 from kdbench.board.pictures.parts import QUIET, height, name_lines
+from kdbench.stats import average_ranks, score_ranks
 
 _MARKERS = "osD^vP<>X*"
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
@@ -17,27 +17,30 @@ _FEW = 5
 """So many ranks are on the axis at least, so that all are whole numbers."""
 
 
-def ranks_figure(rows: list[DrawnRow]) -> Figure | None:
-    """Return the rows that have a rank on every task, best mean first; None where there are not two tasks."""
-    tasks = sorted({row.row["task"] for row in rows})
-    ranks: dict[str, dict[str, int]] = {}
-    for row in rows:
-        if row.row["rank"] is not None:
-            ranks.setdefault(row.row["strategy"], {})[row.row["task"]] = row.row["rank"]
-    whole = {name: own for name, own in ranks.items() if len(own) == len(tasks)}
-    if len(tasks) < 2 or not whole:
+def ranks_figure(rows: list[DrawnRow], scores: pd.DataFrame) -> Figure | None:
+    """Return the ranks by score, best mean first; None where there are not two tasks.
+
+    Args:
+        rows: all rows that have a score.
+        scores: those of the rows that have one on every task, as `complete_scores` gives them.
+    """
+    tasks = list(scores.columns)
+    if len(tasks) < 2 or scores.empty:
         return None
     names = {row.row["strategy"]: row.name for row in rows}
-    order = sorted(whole, key=lambda name: (fmean(whole[name].values()), name))
+    values = scores.to_numpy()
+    means = dict(zip(scores.index, average_ranks(values).tolist(), strict=True))
+    whole = dict(zip(scores.index, score_ranks(values).tolist(), strict=True))
+    order = sorted(whole, key=lambda name: (means[name], name))
     figure = Figure(figsize=(7, height(len(order)) + 0.5))
     axes = figure.subplots()
     for place, name in enumerate(order):
-        own = whole[name].values()
+        own = whole[name]
         axes.plot([min(own), max(own)], [place, place], color="#c9ced6", linewidth=1.2, zorder=1)
-        axes.plot(fmean(own), place, "|", color="black", markersize=11, markeredgewidth=1.6, zorder=2)
+        axes.plot(means[name], place, "|", color="black", markersize=11, markeredgewidth=1.6, zorder=2)
     for number, task in enumerate(tasks):
         axes.plot(
-            [whole[name][task] for name in order],
+            [whole[name][number] for name in order],
             [place + _apart(number, len(tasks)) for place in range(len(order))],
             _MARKERS[number % len(_MARKERS)],
             color=_COLOURS[number % len(_COLOURS)],
@@ -49,14 +52,14 @@ def ranks_figure(rows: list[DrawnRow]) -> Figure | None:
         )
     name_lines(axes, [names[name] for name in order])
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    highest = max(rank for name in order for rank in whole[name].values())
+    highest = max(rank for name in order for rank in whole[name])
     axes.set_xlim(0.4, max(highest, _FEW) + 0.6)
-    axes.set_xlabel("rank (rows not shown to differ share one); the bar is the mean over tasks")
-    left_out = len(ranks.keys() | names.keys()) - len(order)
+    axes.set_xlabel("rank by score; the bar is the mean over tasks")
+    left_out = len(names) - len(order)
     axes.set_title("Ranks across tasks")
     if left_out:
         axes.annotate(
-            f"without a rank on every task: {left_out}",
+            f"without a score on every task: {left_out}",
             (1, 1.01),
             xycoords="axes fraction",
             horizontalalignment="right",
