@@ -66,6 +66,14 @@ def lift_apart(names: Iterable[Annotation], marks: Iterable[tuple[float, float]]
     """
     placed = [Bbox.from_bounds(x - _MARK / 2, y - _MARK / 2, _MARK, _MARK) for x, y in marks]
     for name in names:
-        while any(name.get_window_extent().overlaps(other) for other in placed) and name.xyann[1] < _HIGHEST:
+        figure = name.get_figure(root=True)
+        step = _STEP * (72 if figure is None else figure.dpi) / 72
+        # A text is measured once and its box moved: to measure it at each step takes minutes where rows are many.
+        box = name.get_window_extent()
+        above = [
+            other for other in placed if other.x0 <= box.x1 and box.x0 <= other.x1 and other.y1 >= box.y0
+        ]
+        while any(box.overlaps(other) for other in above) and name.xyann[1] < _HIGHEST:
             name.xyann = (name.xyann[0], name.xyann[1] + _STEP)
-        placed.append(name.get_window_extent().padded(_STEP))
+            box = box.translated(0, step)
+        placed.append(box.padded(_STEP))
