@@ -93,6 +93,7 @@ def main() -> None:
             "train_examples": options.steps * BATCH // EPOCHS,
             "validation_examples": 64,
             "steps": {KIND: options.steps},
+            "batch_size": {KIND: BATCH},
             "evaluations": 1,
         }
     )
