@@ -6,8 +6,8 @@ from safetensors.torch import load_file, save_file
 from sklearn.metrics import accuracy_score
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from kdbench.budgets import BUDGETS
 from kdbench.cell import CellOrder, _warnings, score_cell, train_cell
-from kdbench.data import mistyping
 from kdbench.errors import KdbenchError
 from kdbench.metrics import get_metric
 from kdbench.predictions import Predictions
@@ -45,7 +45,7 @@ def test_a_record_says_what_ran(finish):
     record, _ = finish("vanilla-kd[layers=2,temperature=4.0]", seed=3)
     assert (record.key, record.status, record.reason, record.seed) == (KEY, Status.OK, None, 3)
     assert record.strategy.label == "vanilla-kd[layers=2,temperature=4.0]"
-    assert record.strategy.params["alpha"] == 0.7  # a default, told too
+    assert record.strategy.params["alpha"] == 0.5  # a default, told too
     assert record.strategy.distribution == "kdbench"
     assert record.strategy.control == "hard-labels[layers=2]"
     assert (record.task.name, record.task.scored_split) == ("toy-sentiment", "test")
@@ -157,7 +157,7 @@ def test_typing_errors_are_scored_beside_on_the_same_examples(finish, task):
 
 
 def test_of_many_examples_some_are_answered_with_typing_errors(finish, monkeypatch):
-    monkeypatch.setattr(mistyping, "NOISY_EXAMPLES", 16)
+    monkeypatch.setitem(BUDGETS, "smoke", BUDGETS["smoke"].model_copy(update={"noisy_examples": 16}))
     record, files = finish("hard-labels")
     clean, noisy = Predictions.load(files.predictions), Predictions.load(files.noisy_predictions)
     assert len(noisy) == 16

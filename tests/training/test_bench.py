@@ -165,8 +165,8 @@ def test_the_learning_rate_is_the_strategys_own_unless_the_user_sets_one(make_be
         bench.train(model)
         return (model.classifier.weight - before).abs().max().item()
 
-    assert moved("lora") == moved("finetune[learning_rate=0.002]")
-    assert moved("lora") > 5 * moved("finetune")
+    assert moved("lora[warmup=0.1]") == moved("finetune[learning_rate=0.002]")
+    assert moved("lora[warmup=0.1]") > 5 * moved("finetune")
 
 
 def test_dropout_is_the_students_and_not_the_teachers(make_bench):
