@@ -171,11 +171,13 @@ class Bench:
         rows = self.task.train if rows is None else rows
         schedule = self.schedule(share, learning_rate)
         batches = self._draw(rows, schedule)
-        seen = rows.select(sorted({row for batch in batches for row in batch}))
+        answered = rows  # all strategies share the teacher's answers on the training rows
+        if rows is not self.task.train:
+            answered = rows.select(sorted({row for batch in batches for row in batch}))
+            self._count_unlabelled(answered)
         outputs: TeacherOutputs | None = None
         if teacher_outputs == "logits":
-            # All strategies share the answers on the training rows; those on a pool of one's own are for what is seen.
-            outputs = self.teacher_logits(rows if rows is self.task.train else seen)
+            outputs = self.teacher_logits(answered)
         elif teacher_outputs in ("hidden_states", "attentions"):
             attentions = teacher_outputs == "attentions"
             outputs = RunningTeacher(self.teacher, attentions=attentions)
@@ -185,8 +187,6 @@ class Bench:
             raise ValueError(
                 f"teacher_outputs={teacher_outputs!r}: expected 'logits', 'hidden_states', 'attentions' or None"
             )
-        if rows is not self.task.train:
-            self._count_unlabelled(seen)
         self.runs.append(
             self._train(
                 model,
