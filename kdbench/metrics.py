@@ -7,12 +7,10 @@ entity anywhere, constant answers), the score is 0.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import datasets
-import evaluate
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
@@ -40,21 +38,15 @@ class Answers:
     """(examples + 1,): where each example's units begin, as in `Predictions`."""
 
 
-# evaluate publishes no types, so that its class is Any to mypy.
-class Metric(evaluate.Metric, ABC):  # type: ignore[misc]
-    """A score of predictions, made to be summed over examples; `compute` and `add_batch` are those of `evaluate`."""
+class Metric(ABC):
+    """A score of predictions, made to be summed over examples; `EvaluateMetric` gives it the form of `evaluate`."""
 
     name: ClassVar[str]
     """What the user types."""
     kinds: ClassVar[frozenset[TaskKind]]
     """The task kinds that it suits."""
-    column: ClassVar[Any]
-    """The type of one prediction and of one reference in `compute` and `add_batch`."""
     score_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
     """The least and the greatest value that `score` can return."""
-
-    def __init__(self) -> None:
-        super().__init__(keep_in_memory=True)
 
     def check(self, kind: TaskKind, labels: tuple[str, ...]) -> None:
         """Make sure that the metric suits a task of `kind` and `labels`.
@@ -78,7 +70,9 @@ class Metric(evaluate.Metric, ABC):  # type: ignore[misc]
             UsageError: the metric is not defined on `labels`.
         """
         offsets = predictions.offsets
-        units = self._units(Answers(predictions.predicted, predictions.references, labels, offsets))
+        units = self.checked_statistics(
+            Answers(predictions.predicted, predictions.references, labels, offsets)
+        )
         if offsets is None:
             return units
         # Differences of running sums: `np.add.reduceat` would give an empty sentence its neighbour's value.
@@ -93,41 +87,24 @@ class Metric(evaluate.Metric, ABC):  # type: ignore[misc]
         """Return the score of all `predictions`."""
         return float(self.score(self.statistics(predictions, labels).sum(axis=0)))
 
-    @abstractmethod
-    def unit_statistics(self, answers: Answers) -> Floats:
-        """Return (units, k): what each unit adds to the sums that `score` reads."""
+    def checked_statistics(self, answers: Answers) -> Floats:
+        """Return (units, k): what each unit adds to the sums that `score` reads.
 
-    def _units(self, answers: Answers) -> Floats:
+        Raises:
+            UsageError: the metric is not defined on the answers' labels.
+        """
         self.check_labels(answers.labels)
         return self.unit_statistics(answers)
 
-    def _compute(self, predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, float]:
-        units = self._units(self._answers(predictions, references))
-        return {self.name: float(self.score(units.sum(axis=0)))}
-
     @abstractmethod
-    def _answers(self, predictions: Sequence[Any], references: Sequence[Any]) -> Answers:
-        """Return what `compute` was given as arrays."""
-
-    def _info(self) -> evaluate.MetricInfo:
-        features = datasets.Features({"predictions": self.column, "references": self.column})
-        return evaluate.MetricInfo(description=str(type(self).__doc__), citation="", features=features)
-
-    def _build_data_dir(self) -> str:
-        """Name no folder: evaluate would make one below the user's home even though batches stay in memory."""
-        return ""
+    def unit_statistics(self, answers: Answers) -> Floats:
+        """Return (units, k): what each unit adds to the sums that `score` reads, where the labels suit."""
 
 
 class _ClassMetric(Metric):
     """A metric of one class a unit."""
 
     kinds = frozenset({TaskKind.SEQUENCE_CLASSIFICATION, TaskKind.TOKEN_CLASSIFICATION})
-    column = datasets.Value("int64")
-
-    def _answers(self, predictions: Sequence[int], references: Sequence[int]) -> Answers:
-        predicted, actual = np.asarray(predictions), np.asarray(references)
-        classes = max(2, 1 + int(max(predicted.max(), actual.max())))
-        return Answers(predicted, actual, tuple(str(index) for index in range(classes)))
 
 
 class Accuracy(_ClassMetric):
@@ -203,7 +180,6 @@ class Pearson(Metric):
     name = "pearson"
     score_range = (-1.0, 1.0)
     kinds = frozenset({TaskKind.SEQUENCE_REGRESSION})
-    column = datasets.Value("float64")
 
     def unit_statistics(self, answers: Answers) -> Floats:
         """Return (units, 6): 1, x, y, x², y² and xy of the centred values."""
@@ -220,9 +196,6 @@ class Pearson(Metric):
         varies = (variance_x > 1e-12 * count * xx) & (variance_y > 1e-12 * count * yy)
         scale = np.sqrt(np.where(varies, variance_x * variance_y, 0.0))
         return np.clip(_ratio(count * xy - x * y, scale), -1.0, 1.0)
-
-    def _answers(self, predictions: Sequence[float], references: Sequence[float]) -> Answers:
-        return Answers(np.asarray(predictions), np.asarray(references), labels=())
 
 
 class Spearman(Pearson):
@@ -247,7 +220,6 @@ class EntityF1(Metric):
 
     name = "entity-f1"
     kinds = frozenset({TaskKind.TOKEN_CLASSIFICATION})
-    column = datasets.List(datasets.Value("string"))
 
     def check_labels(self, labels: tuple[str, ...]) -> None:
         """Raise a UsageError unless every label is an IOB2 tag."""
@@ -259,15 +231,6 @@ class EntityF1(Metric):
         true_ends, true_types = entity_ends(answers.references, answers.labels, answers.offsets)
         right = (ends > 0) & (ends == true_ends) & (types == true_types)
         return _f1_terms(right, ends > 0, true_ends > 0)
-
-    def _answers(self, predictions: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> Answers:
-        lengths = [len(tags) for tags in references]
-        if lengths != [len(tags) for tags in predictions]:
-            raise ValueError("a sentence has another number of predicted tags than of reference tags")
-        words = [tag for tags in (*predictions, *references) for tag in tags]
-        labels, indices = np.unique(words, return_inverse=True)
-        predicted, actual = np.split(indices, 2)
-        return Answers(predicted, actual, tuple(labels.tolist()), np.cumsum([0, *lengths]))
 
 
 def _f1_terms(right: Flags, found: Flags, there: Flags) -> Floats:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from kdbench.records import Record, RecordStore
 
-PATIENCE_S = 120
+PATIENCE_S = 300
 """How long a small run may take on a machine that is busy with other things."""
 
 

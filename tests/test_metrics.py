@@ -8,6 +8,7 @@ import scipy.stats
 import sklearn.metrics
 
 from kdbench.errors import UsageError
+from kdbench.evaluate_metric import EvaluateMetric
 from kdbench.kinds import TaskKind
 from kdbench.metrics import METRICS, get_metric
 from kdbench.predictions import Predictions
@@ -197,7 +198,7 @@ def test_evaluates_compute_and_batches_give_the_same_score(name):
     if METRICS[name].kinds == {TaskKind.SEQUENCE_REGRESSION}:
         references, predicted = rng.normal(size=(2, 30))
     expected = {name: pytest.approx(SECOND_OPINIONS[name](references, predicted), abs=1e-12)}
-    metric = get_metric(name)
+    metric = EvaluateMetric(get_metric(name))
     assert isinstance(metric, evaluate.Metric)
     assert metric.compute(predictions=predicted, references=references) == expected
     for part in (slice(0, 11), slice(11, 30)):
@@ -208,7 +209,7 @@ def test_evaluates_compute_and_batches_give_the_same_score(name):
 @pytest.mark.usefixtures("no_network")
 def test_evaluates_compute_takes_sentences_of_tags():
     references = [["B-geo-loc", "I-geo-loc"], ["O"]]
-    metric = get_metric("entity-f1")
+    metric = EvaluateMetric(get_metric("entity-f1"))
     assert metric.compute(predictions=references, references=references) == {"entity-f1": 1.0}
     assert metric.compute(predictions=[["O", "I-geo-loc"], ["O"]], references=references) == {
         "entity-f1": 0.0
@@ -223,7 +224,9 @@ def test_a_metric_needs_no_folder_to_write_to(monkeypatch, tmp_path):
     occupied.write_text("a file, so that no folder can be made here")
     monkeypatch.setattr(evaluate.config, "HF_METRICS_CACHE", str(occupied))
     monkeypatch.chdir(tmp_path)
-    assert get_metric("accuracy").compute(predictions=[1, 0], references=[1, 1]) == {"accuracy": 0.5}
+    assert EvaluateMetric(get_metric("accuracy")).compute(predictions=[1, 0], references=[1, 1]) == {
+        "accuracy": 0.5
+    }
     assert list(tmp_path.iterdir()) == [occupied]
 
 

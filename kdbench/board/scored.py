@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from kdbench.board.frames import Row
 from kdbench.errors import KdbenchError
+from kdbench.metrics import Metric, get_metric
 from kdbench.predictions import Predictions
-
-if TYPE_CHECKING:
-    from kdbench.metrics import Metric
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,9 +50,6 @@ def load_scored(cells: list[Row], results: Path) -> Scored:
     Raises:
         KdbenchError: a file is missing or damaged, or the seeds were scored on different examples.
     """
-    # It loads datasets and evaluate, which takes seconds that a board of one seed need not wait.
-    from kdbench.metrics import get_metric
-
     metric = get_metric(cells[0]["metric"])
     loaded = [load_predictions(cell, results) for cell in cells]
     orders = [_order(predictions) for predictions in loaded]

@@ -21,7 +21,7 @@ from kdbench.records import Status
 
 # Imported once, in a server that forks every stage's process off itself: a fresh process then starts in a second
 # instead of six. Imports alone: a thread pool started in the server would be broken in every child.
-_PRELOADED = ["torch", "transformers", "datasets", "peft", "evaluate", "kdbench.cell"]
+_PRELOADED = ["torch", "transformers", "datasets", "peft", "kdbench.cell"]
 
 
 class ProcessExecutor:

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import failing_plugin
 import pytest
 import waiting_plugin
-from commands import Command, Started
+from commands import PATIENCE_S, Command, Started
 from drawn_board import EVIL, make_results
 from support import make_record, save_predictions
 
@@ -220,9 +220,7 @@ def test_a_real_run_is_shown_by_itself_and_by_watch_from_its_first_cell_to_its_e
     served_by_watch.goto(address_in(watch.output))
     pages = [served_by_run, served_by_watch]
     for page in pages:
-        page.set_default_timeout(
-            120_000
-        )  # two cells train and are scored before, on whatever else the machine does
+        page.set_default_timeout(1000 * PATIENCE_S)  # a cell is trained and scored before
         page.get_by_text("training 3/8, loss 0.500").wait_for()
         page.locator("#board tbody tr", has_text="finetune").wait_for()
         assert chips(page, "waits") == ["training 37%"]
