@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import shutil
+import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from string import ascii_lowercase
@@ -18,6 +20,7 @@ from transformers import BertConfig, BertModel, BertTokenizerFast, PreTrainedTok
 from kdbench import Strategy
 from kdbench.base_model import resolve_base_model
 from kdbench.budgets import Budget
+from kdbench.cli import main
 from kdbench.config import RunConfig
 from kdbench.data import DataSettings, PreparedTask, load_task, prepare
 from kdbench.kinds import TaskKind
@@ -59,6 +62,25 @@ def tiny_budget() -> Budget:
 def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache of this session's own, for ``cache_dir`` settings or ``KDBENCH_CACHE``; it holds no download."""
     return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def call(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Run a command in this process and return exit code, output and errors."""
+
+    def run(*arguments: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["kdbench", *map(str, arguments)])
+        handler = signal.getsignal(signal.SIGTERM)
+        with pytest.raises(SystemExit) as ended:
+            main()
+        signal.signal(signal.SIGTERM, handler)
+        code = ended.value.code
+        assert code is None or isinstance(code, int)
+        return (code or 0, *capsys.readouterr())
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -1,34 +1,21 @@
 """`kdbench board --from` and `--diff` as a user calls them."""
 
 import re
-import sys
 
 import pytest
 from comparisons import put_row, right
 from support import make_environment, make_record, make_timing, save_predictions
 
-from kdbench.cli import main
 from kdbench.records import RecordStore
 from kdbench.timings import put_timing
 
 
 @pytest.fixture
-def call(tmp_path, cache_dir, monkeypatch, capsys):
-    """Run `kdbench board` in a folder of its own, in this process, and return exit code, output and errors."""
+def board(call, tmp_path, cache_dir, monkeypatch):
+    """Run `kdbench board` in a folder of its own."""
     monkeypatch.setenv("KDBENCH_CACHE", str(cache_dir))
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        monkeypatch.setattr(
-            sys, "argv", ["kdbench", "board", "--no-drawings", "--board", "board", *arguments]
-        )
-        with monkeypatch.context() as patch:
-            patch.setattr("signal.signal", lambda number, handler: None)
-            with pytest.raises(SystemExit) as ended:
-                main()
-        return (ended.value.code or 0, *capsys.readouterr())
-
-    return run
+    return lambda *arguments: call("board", "--no-drawings", "--board", "board", *arguments)
 
 
 @pytest.fixture
@@ -46,9 +33,9 @@ def machines(tmp_path):
     return tmp_path / "runs"
 
 
-def test_the_runs_of_many_machines_are_one_board(call, machines, tmp_path):
+def test_the_runs_of_many_machines_are_one_board(board, machines, tmp_path):
     (machines / "notes").mkdir()
-    code, out, err = call("--from", "runs/*")
+    code, out, err = board("--from", "runs/*")
     assert code == 0
     assert err == "  ! skipped runs/notes: neither a results folder nor a board's\n"
     assert [name in out for name in ("finetune", "lora", "both")] == [True] * 3
@@ -64,11 +51,11 @@ def test_the_runs_of_many_machines_are_one_board(call, machines, tmp_path):
     assert "| both | 4.00 |" in elsewhere
 
 
-def test_a_conflict_is_named_in_the_terminal_and_on_the_board(call, machines, tmp_path):
+def test_a_conflict_is_named_in_the_terminal_and_on_the_board(board, machines, tmp_path):
     newest = make_record("both", score=0.5, minutes=7)
     RecordStore(machines / "two").put(newest)
     save_predictions(machines / "two", newest.key, right(500))
-    code, _, err = call("--from", "runs/one", "--from", "runs/two")
+    code, _, err = board("--from", "runs/one", "--from", "runs/two")
     line = (
         f"conflict: both on rotten-tomatoes, seed 0 (record {newest.key}): accuracy 50 in two but accuracy 65 in one."
         " The newest, in two, counts here"
@@ -77,30 +64,30 @@ def test_a_conflict_is_named_in_the_terminal_and_on_the_board(call, machines, tm
     assert line in (tmp_path / "board" / "README.md").read_text()
 
 
-def test_a_regression_fails_where_that_is_asked_for(call, machines, tmp_path):
+def test_a_regression_fails_where_that_is_asked_for(board, machines, tmp_path):
     put_row(tmp_path / "main", "both", {0: right(750)}, minutes=-60)
-    code, out, err = call("--from", "runs/*", "--diff", "main")
+    code, out, err = board("--from", "runs/*", "--diff", "main")
     assert (code, err) == (0, "")
     assert "What changed: 1 worse, 2 new" in out
     assert "Changes: board/changes.md" in out
-    code, out, err = call("--from", "runs/*", "--diff", "main", "--fail-on-regression")
+    code, out, err = board("--from", "runs/*", "--diff", "main", "--fail-on-regression")
     assert "What changed: 1 worse, 2 new" in out
     assert (code, err) == (1, "kdbench: 1 regression: both on rotten-tomatoes: worse\n")
 
 
-def test_no_regression_is_exit_code_0(call, machines, tmp_path):
+def test_no_regression_is_exit_code_0(board, machines, tmp_path):
     put_row(tmp_path / "main", "both", {0: right(550)}, minutes=-60)
-    code, out, err = call("--results", "runs/one", "--diff", "main", "--fail-on-regression")
+    code, out, err = board("--results", "runs/one", "--diff", "main", "--fail-on-regression")
     assert (code, err) == (0, "")
     assert "What changed: 1 better, 1 new" in out
 
 
-def test_a_board_is_held_against_the_one_that_it_replaces(call, machines):
-    assert call("--results", "runs/one")[0] == 0
-    code, out, _ = call("--results", "runs/two", "--diff", "board", "--fail-on-regression")
+def test_a_board_is_held_against_the_one_that_it_replaces(board, machines):
+    assert board("--results", "runs/one")[0] == 0
+    code, out, _ = board("--results", "runs/two", "--diff", "board", "--fail-on-regression")
     assert code == 1
     assert "What changed: 1 gone, 1 new, 1 the same run" in out
-    code, out, _ = call("--results", "runs/two", "--diff", "board/records.jsonl")
+    code, out, _ = board("--results", "runs/two", "--diff", "board/records.jsonl")
     assert "What changed: 2 the same run" in out
 
 
@@ -119,7 +106,7 @@ def test_a_board_is_held_against_the_one_that_it_replaces(call, machines):
         (["--from", "runs/*", "--budget", "smoke"], "no record of budget 'smoke' in runs/one and runs/two"),
     ],
 )
-def test_what_cannot_be_is_refused_in_one_line(call, machines, arguments, told):
-    code, out, err = call(*arguments)
+def test_what_cannot_be_is_refused_in_one_line(board, machines, arguments, told):
+    code, out, err = board(*arguments)
     assert (code, out) == (2, "")
     assert re.fullmatch(rf"kdbench: {told}[^\n]*\n", err), err

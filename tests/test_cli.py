@@ -3,31 +3,12 @@
 import json
 import re
 import shutil
-import signal
 import subprocess
-import sys
 
 import pandas as pd
 import pytest
 import tomlkit
 from commands import Command
-
-from kdbench.cli import main
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    """Run a command in this process and return exit code, output and errors."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["kdbench", *map(str, arguments)])
-        handler = signal.getsignal(signal.SIGTERM)
-        with pytest.raises(SystemExit) as ended:
-            main()
-        signal.signal(signal.SIGTERM, handler)
-        return (ended.value.code or 0, *capsys.readouterr())
-
-    return run
 
 
 @pytest.fixture

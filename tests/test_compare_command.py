@@ -2,14 +2,12 @@
 
 import json
 import re
-import sys
 
 import pytest
 from commands import Command
 from comparisons import right
 from support import make_record, save_predictions
 
-from kdbench.cli import main
 from kdbench.data import DataSettings, load_task
 from kdbench.records import RecordStore
 
@@ -38,20 +36,11 @@ def command(tmp_path, tiny_model, toy_plugin, cache_dir, registry):
 
 
 @pytest.fixture
-def call(command, cache_dir, monkeypatch, capsys):
-    """Run a command in this process and return exit code, output and errors."""
+def here(call, command, cache_dir, monkeypatch):
+    """Run a command on those rows in this process."""
     monkeypatch.setenv("KDBENCH_CACHE", str(cache_dir))
     monkeypatch.chdir(command.folder)
-
-    def run(verb, *arguments):
-        monkeypatch.setattr(sys, "argv", ["kdbench", *command.line(verb, *arguments)[3:]])
-        with monkeypatch.context() as patch:
-            patch.setattr("signal.signal", lambda number, handler: None)
-            with pytest.raises(SystemExit) as ended:
-                main()
-        return (ended.value.code or 0, *capsys.readouterr())
-
-    return run
+    return lambda verb, *arguments: call(*command.line(verb, *arguments)[3:])
 
 
 def test_two_rows_are_compared_in_a_process_of_its_own(command):
@@ -62,8 +51,8 @@ def test_two_rows_are_compared_in_a_process_of_its_own(command):
     assert "20 of 80 examples answered differently, 5 of them here" in done.stdout
 
 
-def test_the_examples_shown_are_the_texts_of_the_task(call, registry, cache_dir):
-    code, out, _ = call("compare", "lora[r=16]", "hard-labels", "--examples", "2", "--json")
+def test_the_examples_shown_are_the_texts_of_the_task(here, registry, cache_dir):
+    code, out, _ = here("compare", "lora[r=16]", "hard-labels", "--examples", "2", "--json")
     assert code == 0
     (task,) = json.loads(out)["tasks"]
     texts = load_task(registry.task("toy-sentiment"), DataSettings(cache_dir=cache_dir)).splits["test"]
@@ -75,8 +64,8 @@ def test_the_examples_shown_are_the_texts_of_the_task(call, registry, cache_dir)
         assert one["answer_a"] == one["right"] != one["answer_b"]
 
 
-def test_the_json_holds_every_figure(call):
-    _, out, _ = call("compare", "lora[r=16]", "hard-labels", "--examples", "0", "--json")
+def test_the_json_holds_every_figure(here):
+    _, out, _ = here("compare", "lora[r=16]", "hard-labels", "--examples", "0", "--json")
     data = json.loads(out)
     assert (data["better"], data["no_difference_shown"], data["worse"]) == (1, 0, 0)
     (task,) = data["tasks"]
@@ -88,11 +77,11 @@ def test_the_json_holds_every_figure(call):
     assert task["examples"] is None
 
 
-def test_a_row_is_recommended_with_the_reason(call):
-    code, out, _ = call("recommend", "--task", "toy-sentiment", "--max-params", "20M")
+def test_a_row_is_recommended_with_the_reason(here):
+    code, out, _ = here("recommend", "--task", "toy-sentiment", "--max-params", "20M")
     assert code == 0
     assert out.startswith("Ship lora[r=16] for toy-sentiment: 75.0 [")
-    code, out, _ = call("recommend", "--task", "toy-sentiment", "--max-params", "15M", "--json")
+    code, out, _ = here("recommend", "--task", "toy-sentiment", "--max-params", "15M", "--json")
     data = json.loads(out)
     assert data["recommended"]["strategy"] == "hard-labels"
     assert data["excluded"] == [{"strategy": "lora[r=16]", "reasons": ["--max-params 15M (20.0M)"]}]
@@ -114,23 +103,23 @@ def test_a_row_is_recommended_with_the_reason(call):
         (1, ["recommend", "--task", "toy-sentiment", "--max-params", "1M"], "--max-params 1M binds"),
     ],
 )
-def test_what_cannot_be_is_refused_in_one_line(call, code, arguments, told):
-    ended, out, err = call(*arguments)
+def test_what_cannot_be_is_refused_in_one_line(here, code, arguments, told):
+    ended, out, err = here(*arguments)
     assert (ended, out) == (code, "")
     assert re.fullmatch(r"kdbench: [^\n]+\n", err), err
     assert told in err
 
 
-def test_published_results_stand_on_the_page_behind_the_flag(call, command):
+def test_published_results_stand_on_the_page_behind_the_flag(here, command):
     record = make_record(
         "finetune", "sst2", 0.9, budget="smoke", model=command.settings[3].rpartition("/")[2]
     )
     RecordStore(command.results).put(record)
     page = command.board / "sst2.md"
-    code, out, _ = call("board")
+    code, out, _ = here("board")
     assert code == 0
     assert "Published results" not in out + page.read_text()
-    code, out, _ = call("board", "--papers")
+    code, out, _ = here("board", "--papers")
     assert code == 0
     assert "Published results on sst2" in out
     assert "## Published results" in page.read_text()

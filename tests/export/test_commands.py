@@ -2,32 +2,14 @@
 
 import json
 import re
-import signal
-import sys
 
 import pandas as pd
 import pytest
 from transformers import AutoModelForTokenClassification
 
 import kdbench
-from kdbench.cli import main
 
 LORA = ("lora[r=2]", "toy-sentiment")
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    """Run a command in this process and return exit code, output and errors."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["kdbench", *map(str, arguments)])
-        handler = signal.getsignal(signal.SIGTERM)
-        with pytest.raises(SystemExit) as ended:
-            main()
-        signal.signal(signal.SIGTERM, handler)
-        return (ended.value.code or 0, *capsys.readouterr())
-
-    return run
 
 
 @pytest.fixture
