@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kdbench.back_ends import BackEnd
+from kdbench.errors import nearest
 from kdbench.kinds import TaskKind
 
 _CLASSIFICATION = TaskKind.SEQUENCE_CLASSIFICATION
@@ -135,3 +138,35 @@ BUDGETS: dict[str, Budget] = {
     )
 }
 """The budgets that come with kdbench, by name."""
+
+
+def own_budget(name: str, table: Mapping[str, Any]) -> Budget:
+    """Return the user's own budget: that of the name ``base`` (``standard`` by default) but for what `table` says.
+
+    Steps and batch sizes of the kinds that it does not name are those of the base.
+
+    Raises:
+        ValueError: the name cannot be a budget's, or the table has something that no budget has; names the key.
+    """
+    if name in BUDGETS:
+        raise ValueError(f"budgets.{name}: {name!r} is a budget of kdbench's own; choose another name")
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
+        raise ValueError(f"budgets.{name}: a budget's name has lower-case letters, digits and hyphens alone")
+    said = {"base": "standard", **table}
+    base = said.pop("base")
+    if base not in BUDGETS:
+        raise ValueError(f"budgets.{name}.base: unknown budget {base!r}{nearest(str(base), list(BUDGETS))}")
+    fields = BUDGETS[base].model_dump()
+    for key, value in said.items():
+        by_kind = isinstance(value, Mapping) and isinstance(fields.get(key), Mapping)
+        fields[key] = {**fields[key], **value} if by_kind else value
+    try:
+        return Budget.model_validate({**fields, "name": name})
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(["budgets", name, *map(str, first["loc"])])
+        if first["type"] == "extra_forbidden":
+            known = list(Budget.model_fields)
+            raise ValueError(f"unknown setting {place!r}{nearest(str(first['loc'][0]), known)}") from None
+        message = first["msg"][0].lower() + first["msg"][1:]
+        raise ValueError(f"{place}: {message}, got {first['input']!r}") from None

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomlkit
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from tomlkit.exceptions import ParseError, TOMLKitError
 
-from kdbench.budgets import BUDGETS, Budget
+from kdbench.budgets import BUDGETS, Budget, own_budget
 from kdbench.data.settings import DataSettings, default_cache_dir
 from kdbench.data.usertable import TaskTable
 from kdbench.errors import UsageError, nearest
@@ -41,7 +41,10 @@ class RunConfig(BaseModel):
         description="names or globs; by default those described under tasks, or else those in data_dir, "
         "or else the embedded ones",
     )
-    budget: str = Field("quick", description="smoke, quick, standard or full")
+    budgets: dict[str, dict[str, Any]] = Field(
+        {}, description="budgets of the user's own: a `base`, and what is different"
+    )
+    budget: str = Field("quick", description="smoke, quick, standard, full, or one of budgets")
     seeds: int | None = Field(
         None, ge=1, le=100, description="how many seeds; by default the budget's number"
     )
@@ -81,17 +84,30 @@ class RunConfig(BaseModel):
         {}, description="by strategy and parameter: the values to try, every combination a row"
     )
 
+    @field_validator("budgets")
+    @classmethod
+    def _possible_budgets(cls, tables: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for name, table in tables.items():
+            own_budget(name, table)
+        return tables
+
     @field_validator("budget")
     @classmethod
-    def _known_budget(cls, name: str) -> str:
-        if name not in BUDGETS:
-            raise ValueError(f"unknown budget {name!r}{nearest(name, list(BUDGETS))}")
+    def _known_budget(cls, name: str, info: ValidationInfo) -> str:
+        known = [*BUDGETS, *info.data.get("budgets", {})]
+        if name not in known:
+            raise ValueError(f"unknown budget {name!r}{nearest(name, known)}")
         return name
+
+    @property
+    def known_budgets(self) -> dict[str, Budget]:
+        """The budgets by name, the user's own last."""
+        return {**BUDGETS, **{name: own_budget(name, table) for name, table in self.budgets.items()}}
 
     @property
     def resolved_budget(self) -> Budget:
         """The budget with its numbers."""
-        return BUDGETS[self.budget]
+        return self.known_budgets[self.budget]
 
     @property
     def seed_count(self) -> int:

@@ -43,7 +43,7 @@ _TYPES = {"null": "none", "array": "list", "object": "table"}
 """JSON Schema's words to those that a user of TOML knows; the others stand as they are."""
 
 
-def listing(registry: Registry, what: str) -> list[Row]:
+def listing(registry: Registry, what: str, budgets: Mapping[str, Budget] = BUDGETS) -> list[Row]:
     """Return all that is known of each of `what`: ``strategies``, ``tasks``, ``plugins`` or ``budgets``.
 
     Raises:
@@ -53,27 +53,33 @@ def listing(registry: Registry, what: str) -> list[Row]:
         "strategies": lambda: [_strategy(found) for found in registry.strategies.values()],
         "tasks": lambda: [_task(found) for found in registry.tasks.values()],
         "plugins": lambda: [_plugin(info) for info in registry.plugins],
-        "budgets": lambda: [_budget(budget) for budget in BUDGETS.values()],
+        "budgets": lambda: [_budget(budget) for budget in budgets.values()],
     }
     if what not in rows:
         raise UsageError(f"cannot list {what!r}{nearest(what, list(rows))}")
     return rows[what]()
 
 
-def description(registry: Registry, name: str, sizes: Mapping[str, Any] | None = None) -> Row:
+def description(
+    registry: Registry,
+    name: str,
+    sizes: Mapping[str, Any] | None = None,
+    budgets: Mapping[str, Budget] = BUDGETS,
+) -> Row:
     """Return all that is known of the strategy, task or budget `name`, looked up in this order.
 
     Args:
         registry: what the plugins brought.
         name: as the user types it.
         sizes: what was counted in the task's data, where it was read.
+        budgets: those that there are.
 
     Raises:
         UsageError: there is nothing of that name.
     """
     known: dict[str, Row] = {}
     for what in ("budgets", "tasks", "strategies"):
-        known.update((row["name"], row) for row in listing(registry, what))
+        known.update((row["name"], row) for row in listing(registry, what, budgets))
     if name not in known:
         raise UsageError(f"there is no strategy, task or budget {name!r}{nearest(name, list(known))}")
     return known[name] if sizes is None else {**known[name], "sizes": dict(sizes)}

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from kdbench.budgets import BUDGETS
 from kdbench.config import load_config, to_toml
 from kdbench.errors import UsageError
+from kdbench.kinds import TaskKind
 
 
 @pytest.fixture
@@ -39,6 +41,20 @@ def test_a_flag_beats_the_file_and_the_file_beats_the_default(file):
 def test_the_number_of_seeds_is_the_budget_s_unless_it_is_named():
     assert load_config(None, {"budget": "standard"}).seed_count == 3
     assert load_config(None, {"budget": "standard", "seeds": 1}).seed_count == 1
+
+
+def test_a_budget_of_the_user_s_own_differs_from_its_base_in_what_it_says(file):
+    path = file(
+        'budget = "long"\n[budgets.long]\nbase = "full"\nseeds = 2\nsteps = {sequence-classification = 7}\n'
+    )
+    config = load_config(path, {})
+    steps = {**BUDGETS["full"].steps, TaskKind.SEQUENCE_CLASSIFICATION: 7}
+    changed = {"name": "long", "seeds": 2, "steps": steps}
+    assert config.resolved_budget == BUDGETS["full"].model_copy(update=changed)
+    assert config.seed_count == 2
+    assert config.board_folder == Path("leaderboards/long")
+    assert list(config.known_budgets) == [*BUDGETS, "long"]
+    assert load_config(path, {"budget": "smoke"}).resolved_budget == BUDGETS["smoke"]
 
 
 def test_a_board_s_folder_follows_from_the_budget_unless_it_is_named():
@@ -101,6 +117,7 @@ def test_what_is_printed_gives_the_same_settings_when_read_again(file):
         "tasks": {"tickets": {"train": "/data/tickets.csv", "text": ["title", "body"], "label": "queue"}},
         "plugins": {"modules": ["/plugins/mine.py"]},
         "grid": {"lora": {"r": [4, 8], "target": [["query"], ["key"]]}},
+        "budgets": {"long": {"base": "full", "steps": {"sequence-classification": 9}}},
     }
     config = load_config(None, given)
     assert load_config(file(to_toml(config)), {}) == config
@@ -134,6 +151,20 @@ def test_a_byte_order_mark_is_no_part_of_the_first_name(file):
         ('[plugins]\nmodules = [\n  "x",\n  1]\n', ["line 2", "plugins.modules.1", "string", "got 1"]),
         ('plugins = "x"\n', ["line 1", "plugins"]),
         ('tasks = "x"\n', ["line 1", "tasks"]),
+        ("[budgets]\nlong = 8\n", ["line 2", "budgets.long", "dictionary", "got 8"]),
+        ('[budgets.long]\nbase = "ful"\n', ["line 1", "budgets.long.base", "did you mean 'full'?"]),
+        ("[budgets.long]\nstep = 8\n", ["line 1", "unknown setting 'budgets.long.step'", "'steps'"]),
+        (
+            "[budgets.long]\nseeds = 0\n",
+            ["line 1", "budgets.long.seeds", "greater than or equal to 1", "got 0"],
+        ),
+        (
+            "[budgets.long]\nsteps.tokens = 8\n",
+            ["line 1", "budgets.long.steps.tokens", "sequence-classification"],
+        ),
+        ("[budgets.full]\nseeds = 1\n", ["line 1", "a budget of kdbench's own"]),
+        ('[budgets."../up"]\nseeds = 1\n', ["line 1", "lower-case letters"]),
+        ('budget = "lon"\n[budgets.long]\nseeds = 1\n', ["line 1", "did you mean 'long'?"]),
         ("[grid]\nlora = 8\n", ["line 2", "grid.lora", "got 8"]),
         ("[grid.lora]\nr = 8\n", ["line 2", "grid.lora.r", "list", "got 8"]),
         ('[grid.lora]\n\n"r" = []\n', ["line 3", "grid.lora.r", "at least 1"]),

@@ -8,15 +8,19 @@ import pandas as pd
 
 from kdbench.base_model import EMBEDDED_NAME
 from kdbench.board.formatting import on_one_line
+from kdbench.budgets import BUDGETS
 
 
 def rerun_command(cells: pd.DataFrame) -> list[str]:
     """Return the command that gives `cells` again from their records, its flags in lines.
 
-    What a record does not tell stands for the user to fill in: the folder of local data, as ``DIR``.
+    What a flag does not tell stands for the user to fill in: the folder of local data, as ``DIR``, and the settings
+    that a budget of the user's own is described in, as ``FILE``.
     """
     first = cells.iloc[0]
     head = [["kdbench", "run"], ["--budget", first["budget"]], ["--seeds", str(cells["seed"].max() + 1)]]
+    if first["budget"] not in BUDGETS:
+        head.append(["--config", "FILE"])
     if first["model"] != EMBEDDED_NAME:
         head.append(["--model", first["model"]])
     head += [["--teacher", given] for given in sorted(cells["given_teacher"].dropna().unique())]

@@ -17,7 +17,7 @@ def list_(config: RunConfig, what: str, as_json: bool) -> int:
     """Print the strategies, tasks, plugins or budgets that there are."""
     from kdbench.describe import listing, listing_table
 
-    rows = listing(registry_of(config), what)
+    rows = listing(registry_of(config), what, config.known_budgets)
     if as_json:
         print_json(rows)
     else:
@@ -36,7 +36,7 @@ def describe(config: RunConfig, name: str, as_json: bool) -> int:
 
     registry = registry_of(config)
     sizes = task_sizes(registry.task(name), config) if name in registry.tasks else None
-    found = description(registry, name, sizes)
+    found = description(registry, name, sizes, config.known_budgets)
     if as_json:
         print_json(found)
     else:

@@ -35,3 +35,7 @@ def test_a_model_of_the_users_own_and_local_data_are_named():
         "--data-dir",
         "DIR",
     ]
+
+
+def test_settings_are_asked_for_where_the_budget_is_the_user_s_own():
+    assert command(make_record(budget="long"))[3:8] == ["long", "--seeds", "1", "--config", "FILE"]
