@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,15 @@ class Predictions:
         if self.is_regression:
             return self.logits[:, 0]
         return np.asarray(self.logits.argmax(axis=1), dtype=np.int64)
+
+    @cached_property
+    def probabilities(self) -> npt.NDArray[np.float64]:
+        """(units, classes): the softmax of the logits; not to be written to, as whoever asks again gets the same."""
+        logits = self.logits.astype(np.float64)
+        probabilities: npt.NDArray[np.float64] = np.exp(logits - logits.max(axis=1, keepdims=True))
+        probabilities /= probabilities.sum(axis=1, keepdims=True)
+        probabilities.flags.writeable = False
+        return probabilities
 
     def save(self, path: Path) -> None:
         """Write a safetensors file that a reader sees whole or not at all."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import softmax
 
 from kdbench.predictions import Predictions
 
@@ -18,7 +17,7 @@ def expected_calibration_error(predictions: Predictions, bins: int = BINS) -> fl
     """
     if predictions.is_regression:
         return None
-    confidence = _probabilities(predictions).max(axis=1)
+    confidence = predictions.probabilities.max(axis=1)
     right = predictions.predicted == predictions.references
     bin_of = np.ceil(confidence * bins).astype(int).clip(1, bins) - 1
     gaps = np.bincount(bin_of, weights=right - confidence, minlength=bins)
@@ -33,11 +32,6 @@ def brier_score(predictions: Predictions) -> float | None:
     """
     if predictions.is_regression:
         return None
-    distances = _probabilities(predictions)
+    distances = predictions.probabilities.copy()
     distances[np.arange(len(distances)), predictions.references] -= 1
     return float(np.square(distances).sum(axis=1).mean())
-
-
-def _probabilities(predictions: Predictions) -> np.ndarray:
-    """Return (units, classes)."""
-    return np.asarray(softmax(predictions.logits.astype(np.float64), axis=1))

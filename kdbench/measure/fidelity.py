@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.spatial.distance import jensenshannon
-from scipy.special import softmax
+from scipy.special import rel_entr
 
 from kdbench.measure.selecting import same_units
 from kdbench.predictions import Predictions
@@ -36,9 +35,9 @@ def probability_loyalty(student: Predictions, teacher: Predictions) -> float | N
     ordered = same_units(student, teacher)
     if student.is_regression:
         return None
-    own = softmax(student.logits.astype(np.float64), axis=1)
-    other = softmax(ordered.logits.astype(np.float64), axis=1)
-    # Between equal distributions rounding may leave a divergence below zero, whose root is NaN.
-    with np.errstate(invalid="ignore"):
-        distances = np.nan_to_num(jensenshannon(own, other, base=2, axis=1), nan=0.0)
-    return float(1 - distances.mean())
+    own, other = student.probabilities, ordered.probabilities
+    middle = (own + other) / 2
+    twice_in_nats = (rel_entr(own, middle) + rel_entr(other, middle)).sum(axis=1)
+    # Between equal distributions rounding may leave a divergence below zero, which has no root.
+    divergences = np.maximum(twice_in_nats, 0) / (2 * np.log(2))
+    return float(1 - np.sqrt(divergences).mean())
