@@ -9,6 +9,7 @@ import pandas as pd
 
 from kdbench.board.cells import MEASURED
 from kdbench.board.csv_file import csv_text
+from kdbench.board.formatting import listing
 from kdbench.board.table import PUBLISHED
 from kdbench.board.tables import Tables
 from kdbench.records import Record
@@ -28,7 +29,11 @@ def data_files(rows: pd.DataFrame, tables: Tables, records: Iterable[Record]) ->
         tables: the others.
         records: those of the board.
     """
-    measured = _as_text(tables.cells[list(MEASURED)])
+    cells = tables.cells
+    measured = _as_text(cells[list(MEASURED)])
+    # As they are, Parquet would store a column for every library that any machine names, and fails where none does.
+    runtimes = cells["latency_runtimes"].map(listing, na_action="ignore")
+    in_columns = _as_text(cells.assign(latency_runtimes=runtimes), ("labels", "warnings"))
     in_order = sorted(records, key=lambda record: record.key)
     return {
         **{f"{task}.csv": csv_text(of_task) for task, of_task in rows.groupby("task")},
@@ -36,7 +41,7 @@ def data_files(rows: pd.DataFrame, tables: Tables, records: Iterable[Record]) ->
         "latency.csv": csv_text(tables.points),
         "overview.csv": csv_text(tables.across),
         "rows.parquet": _parquet(_as_text(rows, (name for name in rows.columns if name not in PUBLISHED))),
-        "cells.parquet": _parquet(_as_text(tables.cells, ("labels", "warnings"))),
+        "cells.parquet": _parquet(in_columns),
         RECORDS_FILE: "".join(f"{record.model_dump_json()}\n" for record in in_order),
     }
 

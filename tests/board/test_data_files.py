@@ -6,9 +6,10 @@ import json
 import pandas as pd
 from boards import tables_in, tables_without_predictions
 from comparisons import put_row, put_times, right
-from support import make_record
+from support import make_environment, make_record, make_timing
 
 from kdbench.board.data_files import data_files
+from kdbench.timings import put_timing
 
 
 def files_of(tables, records=(), rows=None):
@@ -47,6 +48,17 @@ def test_parquet_has_the_tables_with_their_types(tmp_path):
     assert list(cells.columns) == list(tables.cells.columns)
     assert list(cells["labels"]) == ["rotten; fresh"] * 2
     assert files == files_of(tables_in(tmp_path))
+
+
+def test_parquet_has_the_versions_that_were_timed_and_does_without_where_none_is_known(tmp_path):
+    (record,) = put_row(tmp_path, "a", {0: right(700)})
+    put_times(tmp_path, {record.key: 4.0})
+    files = files_of(tables_in(tmp_path))
+    assert list(pd.read_parquet(io.BytesIO(files["cells.parquet"]))["latency_runtimes"]) == ["torch 2.13.0"]
+    nameless = make_environment().model_copy(update={"libraries": {}})
+    put_timing(tmp_path, make_timing({record.key: 4.0}, environment=nameless))
+    files = files_of(tables_in(tmp_path))
+    assert list(pd.read_parquet(io.BytesIO(files["cells.parquet"]))["latency_runtimes"]) == [""]
 
 
 def test_whatever_a_plugin_puts_into_a_column_fits_into_parquet():
