@@ -38,4 +38,7 @@ def test_a_model_of_the_users_own_and_local_data_are_named():
 
 
 def test_settings_are_asked_for_where_the_budget_is_the_user_s_own():
-    assert command(make_record(budget="long"))[3:8] == ["long", "--seeds", "1", "--config", "FILE"]
+    record = make_record()
+    budget = record.budget.model_copy(update={"name": "long"})
+    found = command(record.model_copy(update={"budget": budget}))
+    assert found[3:8] == ["long", "--seeds", "1", "--config", "FILE"]
