@@ -6,6 +6,7 @@ import html
 from dataclasses import dataclass
 from pathlib import Path
 
+from kdbench.board.html.packing import laid_open
 from kdbench.board.loaded import load_cells
 from kdbench.board.write import PluginColumns, write_board
 from kdbench.errors import KdbenchError
@@ -94,7 +95,7 @@ def check(folder: Path, private: Private) -> None:
             leak = private.leak_in_bytes(content)
             place = name
         else:
-            found = private.leak(f"{name}\n{text}")
+            found = private.leak(f"{name}\n{laid_open(text)}")
             leak = found and found[1]
             place = f"{name}, line {found[0] - 1}" if found and found[0] > 1 else name
         if leak is not None:

@@ -8,7 +8,7 @@ from support import make_record, make_timing, warmed_up
 from kdbench.board.html.columns import shown_columns
 from kdbench.board.html.content import page_content
 from kdbench.board.html.sources import LOG_LINES
-from kdbench.records import RecordStore
+from kdbench.records import LearningCurve, RecordStore
 from kdbench.timings import put_timing
 
 
@@ -98,6 +98,19 @@ def test_a_model_that_was_not_warm_is_told_where_its_latency_is(tmp_path):
     assert grid["back_end"] == "torch on cpu (not stable yet after 60 calls of warming up)"
     (task,) = content["tasks"]
     assert "lora: after 60 calls of warming up, the time of a call was not stable yet" in task["latency"]
+
+
+def test_numbers_have_the_digits_that_are_shown_and_sorted_by(tmp_path):
+    curve = LearningCurve(steps=(1, 2, 3), losses=(1234.56, 0.0123456, 0.5))
+    record = make_record("lora", score=0.123456789).model_copy(update={"curves": (curve,)})
+    RecordStore(tmp_path).put(record)
+    content = page_content(*load(tmp_path), tmp_path)
+    row = row_of(content, "lora", "rotten-tomatoes")
+    assert value_of(content, row, "score")[0] == 0.123457
+    assert value_of(content, row, "total_parameters")[0] == record.size.total_parameters
+    (seed,) = row["details"]["seeds"]
+    assert seed["score"] == 0.123457
+    assert seed["curves"][0]["losses"] == [1230, 0.0123, 0.5]
 
 
 def test_without_predictions_timings_and_logs_a_row_says_what_is_left(results, tmp_path):

@@ -7,6 +7,7 @@ import pytest
 from drawn_board import COST, EVIL, load, make_results
 
 from kdbench.board.html.content import page_content
+from kdbench.board.html.packing import laid_open
 from kdbench.board.html.page import html_page
 from kdbench.data.settings import default_cache_dir
 from kdbench.publish.privacy import Private
@@ -212,5 +213,6 @@ def test_light_and_dark_follow_the_system_and_the_switch(browser, address):
 
 
 def test_the_page_tells_nothing_of_the_machine_that_a_check_before_publishing_would_stop(address):
-    page = Path(url2pathname(urlsplit(address).path)).read_text(encoding="utf-8")
+    page = laid_open(Path(url2pathname(urlsplit(address).path)).read_text(encoding="utf-8"))
+    assert '"strategy":"lora"' in page
     assert Private(folders=("/srv/kdbench",), users=("somebody",)).leak(page) is None

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 from support import make_record, make_timing, save_predictions
 
+from kdbench.board.html.packing import packed
 from kdbench.errors import KdbenchError, UsageError
 from kdbench.publish.place import check_place, write_site
 from kdbench.publish.privacy import Private
@@ -168,6 +169,11 @@ def test_without_a_record_there_is_nothing_to_publish(tmp_path, results):
         ),
         ("a.png", b"\x89PNG\xff/home/alice/x", r"a\.png still holds '/home/alice'"),
         ("of-alice.md", b"nothing", r"of-alice\.md still holds 'alice'"),
+        (
+            "index.html",
+            f'<html>\n<script type="text/plain" id="content">{packed("/home/alice/x")}</script>'.encode(),
+            r"index\.html, line 2 still holds '/home/alice/x'",
+        ),
         ("a.json", b'{"url": "https://a:b@host/x"}', r"a\.json, line 1 still holds 'a token or password'"),
     ],
 )

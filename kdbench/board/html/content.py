@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection
 from itertools import groupby
 from pathlib import Path
@@ -19,6 +18,7 @@ from kdbench.board.frames import Row, rows_of
 from kdbench.board.fronts import FRONTS
 from kdbench.board.html.columns import COSTS, Shown, shown_columns
 from kdbench.board.html.details import row_details
+from kdbench.board.html.numbers import rounded
 from kdbench.board.html.sources import KnownPages, Sources
 from kdbench.board.loaded import Loaded
 from kdbench.board.notes import run_facts, unsteady
@@ -89,9 +89,10 @@ def _row(number: int, row: Row, columns: list[Shown], cells: list[Row], sources:
         "name": marked(row["strategy"], is_teacher=row["is_teacher"], is_warned=bool(row["warnings"])),
         "family": sources.record(cells[0]["key"]).strategy.family,
         "ok": has_score(row),
-        "low": row["score_low"],
-        "high": row["score_high"],
-        "values": [_number(row[column.name]) for column in columns],
+        "low": rounded(row["score_low"]),
+        "high": rounded(row["score_high"]),
+        # What a column is sorted by; where it is no number, the page takes the text.
+        "values": [rounded(row[column.name]) for column in columns],
         "texts": list(texts.values()),
         "full": {
             str(place): full
@@ -100,12 +101,6 @@ def _row(number: int, row: Row, columns: list[Shown], cells: list[Row], sources:
         },
         "details": row_details(row, cells, sources),
     }
-
-
-def _number(value: object) -> float | int | None:
-    """Return what a column is sorted by; text by its letters, on the page."""
-    # JSON knows no infinity, which a plugin's column may hold.
-    return value if isinstance(value, (int, float)) and math.isfinite(value) else None
 
 
 def _task(cells: pd.DataFrame) -> dict[str, Any]:

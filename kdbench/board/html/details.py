@@ -10,6 +10,7 @@ from kdbench.board.formatting import on_one_line
 from kdbench.board.frames import Row
 from kdbench.board.html.answers import answers
 from kdbench.board.html.latency import latency_grid
+from kdbench.board.html.numbers import rounded
 from kdbench.board.html.sources import Sources
 from kdbench.records import LearningCurve, Record, Status
 
@@ -74,7 +75,7 @@ def _seed(cell: Row, record: Record) -> dict[str, Any]:
         "seed": cell["seed"],
         "status": cell["status"],
         "reason": cell["reason"],
-        "score": cell["score"],
+        "score": rounded(cell["score"]),
         "score_text": formatting.with_interval(cell["score"], cell["score_low"], cell["score_high"]),
         "training": formatting.seconds(cell["train_s"]),
         "metrics": {name: formatting.percent(score) for name, score in record.quality.metrics.items()}
@@ -88,9 +89,8 @@ def _seed(cell: Row, record: Record) -> dict[str, Any]:
 def _curve(curve: LearningCurve) -> dict[str, Any]:
     """Return a training loop's losses and, in percent, its validations, each with the steps."""
     return {
-        "losses": [[step, round(loss, 4)] for step, loss in zip(curve.steps, curve.losses, strict=True)],
-        "scores": [
-            [step, formatting.percent(score)]
-            for step, score in zip(curve.validated, curve.scores, strict=True)
-        ],
+        "steps": curve.steps,
+        "losses": [rounded(loss, digits=3) for loss in curve.losses],
+        "validated": curve.validated,
+        "scores": [formatting.percent(score) for score in curve.scores],
     }

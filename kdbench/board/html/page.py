@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import zlib
+import json
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 import jinja2
 
 from kdbench.board.html.libraries import data_tables, vega
+from kdbench.board.html.packing import packed
 from kdbench.board.html.picture import picture_specification
 
 _SCRIPTS = ("elements.js", "curves.js", "details.js", "picture.js", "tables.js", "main.js")
@@ -31,7 +32,7 @@ class LivePart:
 def html_page(content: dict[str, Any], cache: Path, live: LivePart | None = None) -> str:
     """Return the page that shows `content`; it loads nothing and may be opened from disk.
 
-    Whatever `content` says is shown as text: it reaches the page as JSON without a character that markup is made of.
+    Whatever `content` says is shown as text: it reaches the page packed, without a character that markup is made of.
 
     Args:
         content: what `page_content` returned.
@@ -49,15 +50,15 @@ def html_page(content: dict[str, Any], cache: Path, live: LivePart | None = None
         name: (folder / name).read_text(encoding="utf-8") for name in ("page.html", "style.css", *_SCRIPTS)
     }
     return environment.from_string(parts["page.html"]).render(
-        content=content,
+        title=content["title"],
+        model=content["model"],
+        packed={
+            "content": packed(json.dumps(content, allow_nan=False, separators=(",", ":"))),
+            "vega": packed(vega(cache)),
+            "data_tables": packed(data_tables()),
+        },
         specification=picture_specification(content["families"]),
         style=parts["style.css"] + (live.style if live else ""),
         script="\n".join([*(parts[name] for name in _SCRIPTS), *([live.script] if live else [])]),
         live=live,
-        libraries={"vega": _packed(vega(cache)), "data_tables": _packed(data_tables())},
     )
-
-
-def _packed(script: str) -> str:
-    """Return `script` as the page unpacks it: a third as large, and nothing in it reads like markup, a path or a name."""
-    return zlib.compress(script.encode(), level=9).hex()

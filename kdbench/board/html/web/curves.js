@@ -8,9 +8,10 @@ function lossLine(losses, last, { left, top, width, height }) {
 // The loss of one training loop, and below it its validations as points with their scores, on the same steps.
 function learningCurve(seed, number, curve) {
   const box = { left: 52, top: 10, width: 350, height: 76 };
-  const bottom = box.top + box.height, values = curve.losses.map(([, loss]) => loss), last = curve.losses.at(-1)[0];
+  const bottom = box.top + box.height, values = curve.losses, last = curve.steps.at(-1);
+  const losses = curve.steps.map((step, i) => [step, values[i]]), scores = curve.validated.map((step, i) => [step, curve.scores[i]]);
   const x = (step) => box.left + box.width * step / last;
-  const validated = curve.scores.map(([step, score]) => `${score} after step ${step}`).join(", ");
+  const validated = scores.map(([step, score]) => `${score} after step ${step}`).join(", ");
   const said = `Seed ${seed}, loop ${number}: loss ${values[0]} to ${values.at(-1)} in ${last} steps`
     + (validated ? `; validated ${validated}` : "");
   const write = (at, y, text, anchor) => drawn("text", { x: at, y, "text-anchor": anchor, "font-size": 11, fill: "currentColor" }, String(text));
@@ -25,10 +26,10 @@ function learningCurve(seed, number, curve) {
         : [write(box.left - 6, bottom - box.height / 2 + 4, digits(lowest), "end")]),
       write(box.left - 6, box.top + box.height / 2 + (highest > lowest ? 4 : 18), "loss", "end"),
       write(box.left, bottom + 16, 0, "middle"), write(box.left + box.width, bottom + 16, `step ${last}`, "end"),
-      lossLine(curve.losses, last, box),
+      lossLine(losses, last, box),
       ...(validated ? [write(box.left - 6, 140, "score", "end")] : []),
-      ...curve.scores.map(([step]) => drawn("circle", { cx: x(step), cy: 122, r: 3.5, fill: "var(--link)" })),
-      ...apart(curve.scores, x).map(([step, score]) => write(Math.min(x(step), 403), 140, score, "middle"))),
+      ...scores.map(([step]) => drawn("circle", { cx: x(step), cy: 122, r: 3.5, fill: "var(--link)" })),
+      ...apart(scores, x).map(([step, score]) => write(Math.min(x(step), 403), 140, score, "middle"))),
     element("figcaption", { className: "hint" }, said));
 }
 

@@ -32,12 +32,16 @@ function plainTable(headings, rows, { texts = [], caption = "" } = {}) {
   return element("div", { className: "scroll", tabIndex: 0 }, table);
 }
 
+// A text that packing.py packed into the page.
+async function unpacked(id) {
+  const letters = atob(document.getElementById(id).textContent), bytes = new Uint8Array(letters.length);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = letters.charCodeAt(i);
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).text();
+}
+
 // A module packed into the page, which may import no file beside it.
-async function load(packed) {
-  const bytes = new Uint8Array(packed.length / 2);
-  for (let i = 0; i < bytes.length; i++) bytes[i] = parseInt(packed.slice(2 * i, 2 * i + 2), 16);
-  const unpacked = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
-  const address = URL.createObjectURL(new Blob([await new Response(unpacked).text()], { type: "text/javascript" }));
+async function load(id) {
+  const address = URL.createObjectURL(new Blob([await unpacked(id)], { type: "text/javascript" }));
   try {
     return await import(address);
   } finally {
@@ -45,5 +49,4 @@ async function load(packed) {
   }
 }
 
-let content = read("content");
-const libraries = read("libraries");
+let content = JSON.parse(await unpacked("content"));

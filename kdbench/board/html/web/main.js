@@ -99,13 +99,13 @@ function makeTheme() {
   button.addEventListener("click", () => { set(document.documentElement.dataset.theme !== "dark"); filter(); });
 }
 
-const vegaLoaded = load(libraries.vega).then(() => window);
+const vegaLoaded = load("vega").then(() => window);
 makeTheme();
 makeTabs();
 listenToTabs();
 makeChoices();
 listenToChoices();
-const { default: DataTable } = await load(libraries.data_tables);
+const { default: DataTable } = await load("data_tables");
 prepareTables();
 show(firstTask());
 document.documentElement.dataset.ready = "true";
