@@ -50,6 +50,7 @@ TINY_BUDGET = Budget(
 )
 """Seconds, not quality: four steps of eight examples."""
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+WINDOWS = {"desktop": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
 
 
 @pytest.fixture(scope="session")
@@ -93,6 +94,26 @@ def browser() -> Iterator[Any]:
 
     with sync_playwright() as playwright:
         yield playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+
+
+@pytest.fixture
+def asked() -> list[str]:
+    """The addresses that `window` has asked for so far."""
+    return []
+
+
+@pytest.fixture(params=WINDOWS)
+def window(request: pytest.FixtureRequest, browser: Any, asked: list[str]) -> Iterator[Any]:
+    """An empty window of each size; whatever a page in it complains of fails the test."""
+    made = browser.new_page(viewport=WINDOWS[request.param])
+    complaints: list[str] = []
+    made.on("console", lambda message: complaints.append(message.text))
+    made.on("pageerror", lambda error: complaints.append(str(error)))
+    made.on("dialog", lambda dialog: complaints.append(f"dialog {dialog.message}"))
+    made.on("request", lambda asking: asked.append(asking.url))
+    yield made
+    made.close()
+    assert complaints == []
 
 
 @pytest.fixture(scope="session")

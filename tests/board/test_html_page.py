@@ -12,8 +12,6 @@ from kdbench.board.html.page import html_page
 from kdbench.data.settings import default_cache_dir
 from kdbench.publish.privacy import Private
 
-SIZES = {"desktop": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
-
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
@@ -28,21 +26,13 @@ def address(tmp_path_factory):
     return (folder / "index.html").as_uri()
 
 
-@pytest.fixture(params=SIZES)
-def page(request, browser, address):
-    """The page in a new window; whatever it asks for elsewhere or complains of fails the test."""
-    window = browser.new_page(viewport=SIZES[request.param])
-    complaints, requests = [], []
-    window.on("console", lambda message: complaints.append(message.text))
-    window.on("pageerror", lambda error: complaints.append(str(error)))
-    window.on("dialog", lambda dialog: complaints.append(f"dialog {dialog.message}"))
-    window.on("request", lambda asked: requests.append(asked.url))
+@pytest.fixture
+def page(window, address, asked):
+    """The page in a new window; whatever it asks for elsewhere fails the test."""
     window.goto(address)
     window.wait_for_selector("html[data-ready]")
     yield window
-    window.close()
-    assert complaints == []
-    assert [url for url in requests if not url.startswith("blob:")] == [address]
+    assert [url for url in asked if not url.startswith("blob:")] == [address]
 
 
 def open_task(page, name="reviews"):

@@ -19,7 +19,6 @@ from kdbench.live.server import served
 from kdbench.live.state import CellState, Ending, LiveCell, LiveState, LiveTiming, write_state
 from kdbench.records import RecordStore
 
-SIZES = {"desktop": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
 RUNNING = {
     "state": CellState.RUNNING,
     "phase": "training",
@@ -64,19 +63,11 @@ def address(run):
         yield found
 
 
-@pytest.fixture(params=SIZES)
-def page(request, browser, address):
-    """A window of each size; whatever the page asks for elsewhere or complains of fails the test."""
-    window = browser.new_page(viewport=SIZES[request.param])
-    complaints, requests = [], []
-    window.on("console", lambda message: complaints.append(message.text))
-    window.on("pageerror", lambda error: complaints.append(str(error)))
-    window.on("dialog", lambda dialog: complaints.append(f"dialog {dialog.message}"))
-    window.on("request", lambda asked: requests.append(asked.url))
+@pytest.fixture
+def page(window, address, asked):
+    """A window of each size; whatever the page asks for elsewhere fails the test."""
     yield window
-    window.close()
-    assert complaints == []
-    assert {url for url in requests if not url.startswith(("blob:", "data:"))} <= {
+    assert {url for url in asked if not url.startswith(("blob:", "data:"))} <= {
         address,
         f"{address}state.json",
         f"{address}content.json",
