@@ -1,5 +1,6 @@
 import xml.etree.ElementTree as ET
 from io import BytesIO
+from itertools import combinations
 
 import matplotlib.image
 import pytest
@@ -14,6 +15,7 @@ from kdbench.board.pictures.all import pictures
 from kdbench.board.pictures.drawn_rows import drawn_rows
 from kdbench.board.pictures.files import style
 from kdbench.board.pictures.gap import gap_figure
+from kdbench.board.pictures.latency import latency_figure
 from kdbench.board.pictures.pareto import front, pareto_figure
 from kdbench.board.pictures.ranks import ranks_figure
 from kdbench.board.pictures.scores import scores_figure
@@ -72,11 +74,12 @@ def test_scores_show_mean_interval_and_every_seed(board):
     with style():
         (axes,) = scores_figure("reviews", "accuracy", None, rows).axes
     assert [label.get_text() for label in axes.get_yticklabels()] == [row.name for row in rows]
-    (seeds,) = axes.collections  # one row has more than one
-    assert seeds.get_offsets()[:, 0].tolist() == [75, 75, 75]
-    drawn = [line.get_xdata() for line in axes.lines]
-    for row in rows:
-        assert any(list(data) == list(row.interval) for data in drawn)
+    (seeds,) = (line for line in axes.lines if line.get_markerfacecolor() == "white")
+    assert seeds.get_xdata().tolist() == [75, 75, 75]  # one row has more than one
+    (intervals,) = axes.collections
+    assert [tuple(ends[:, 0]) for ends in intervals.get_segments()] == [row.interval for row in rows]
+    points = {point for line in axes.lines for point in zip(*line.get_data(), strict=True)}
+    assert {(row.score, place) for place, row in enumerate(rows)} <= points
 
 
 def test_the_front_is_drawn_through_its_members(board):
@@ -93,7 +96,7 @@ def test_the_gap_is_a_share_of_the_teachers_lead(board):
         (axes,) = gap_figure("reviews", of_task(board)).axes
     labels = [label.get_text() for label in axes.get_yticklabels()]
     assert labels == [f"lora over {COST}", f"{EVIL} over {COST}"]
-    points = [line.get_xdata()[0] for line in axes.lines if len(line.get_xdata()) == 1]
+    points = [x for line in axes.lines if line.get_marker() != "None" for x in line.get_xdata()]
     assert points == pytest.approx([75, 50])
 
 
@@ -115,12 +118,39 @@ def test_names_on_the_front_cover_no_point_and_stay_in_their_panel(board):
     with style():
         figure = pareto_figure("reviews", "accuracy", of_task(board))
         for axes in figure.axes:
-            marks = [line for line in axes.lines if len(line.get_xdata()) == 1]
-            points = [axes.transData.transform(line.get_xydata()[0]) for line in marks]
+            marks = [line for line in axes.lines if line.get_marker() != "None"]
+            points = [point for line in marks for point in axes.transData.transform(line.get_xydata())]
+            assert points
             for name in axes.texts:
                 box = name.get_window_extent()
                 assert not any(box.contains(*point) for point in points)
                 assert axes.bbox.x0 <= box.x0 < box.x1 <= axes.bbox.x1
+
+
+def test_nothing_leaves_its_picture_or_covers_another_panel(board):
+    rows, loaded = board
+    timings = {model.key: model for timing in loaded.timings for model in timing.models}
+    own = of_task(board)
+    with style():
+        figures = [
+            scores_figure("reviews", "accuracy", 0.5, own),
+            pareto_figure("reviews", "accuracy", own),
+            latency_figure("reviews", own, timings),
+            gap_figure("reviews", own),
+            ranks_figure(drawn_rows(rows, loaded), complete_scores(rows, loaded.cells)),
+        ]
+        for figure in figures:
+            (legend,) = figure.legends
+            panels = [axes.get_tightbbox() for axes in figure.axes]
+            boxes = [
+                *panels,
+                legend.get_window_extent(),
+                *(text.get_window_extent() for text in figure.texts),
+            ]
+            for box in boxes:
+                assert 0 <= box.x0 < box.x1 <= figure.bbox.x1
+                assert 0 <= box.y0 < box.y1 <= figure.bbox.y1
+            assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
 
 
 def test_ranks_need_two_tasks_and_a_score_on_each(board):
@@ -130,7 +160,7 @@ def test_ranks_need_two_tasks_and_a_score_on_each(board):
     with style():
         (axes,) = ranks_figure(drawn_rows(rows, loaded), complete_scores(rows, loaded.cells)).axes
     over_all = across_tasks(rows, loaded.cells).dropna(subset="average_rank")
-    bars = [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "|"]
+    (bars,) = (line.get_xdata().tolist() for line in axes.lines if line.get_marker() == "|")
     assert bars == over_all["average_rank"].tolist() == [1, 2, 3, 4]
     assert {label.get_text() for label in axes.get_yticklabels()} == {row.name for row in of_task(board)}
 

@@ -9,8 +9,6 @@ from typing import Any
 import matplotlib.style
 from matplotlib.figure import Figure
 
-from kdbench.board.pictures.parts import settle
-
 _STYLE: dict[str, Any] = {
     "axes.axisbelow": True,
     "axes.grid": True,
@@ -18,7 +16,7 @@ _STYLE: dict[str, Any] = {
     "axes.spines.top": False,
     "axes.titlelocation": "left",
     "axes.titlesize": 10,
-    "figure.constrained_layout.use": True,
+    "axes.titley": 1.0,  # above the axes, where nothing else is: no looking for ticks to stay clear of
     "figure.dpi": 150,
     "font.family": "DejaVu Sans",
     "font.size": 9,
@@ -39,14 +37,14 @@ def style() -> AbstractContextManager[None]:
 
 def as_files(name: str, figure: Figure) -> dict[str, bytes]:
     """Return `figure` as ``<name>.svg`` and ``<name>.png``, without a date; called within `style`."""
-    settle(figure)
     return {
-        f"{name}.svg": _saved(figure, "svg", {"Date": None, "Creator": None}),
-        f"{name}.png": _saved(figure, "png", {"Software": None}),
+        f"{name}.svg": _saved(figure, "svg", metadata={"Date": None, "Creator": None}),
+        # Twice as fast as by default, and hardly larger.
+        f"{name}.png": _saved(figure, "png", metadata={"Software": None}, pil_kwargs={"compress_level": 3}),
     }
 
 
-def _saved(figure: Figure, form: str, metadata: dict[str, None]) -> bytes:
+def _saved(figure: Figure, form: str, **options: Any) -> bytes:
     buffer = BytesIO()
-    figure.savefig(buffer, format=form, metadata=metadata)
+    figure.savefig(buffer, format=form, **options)
     return buffer.getvalue()

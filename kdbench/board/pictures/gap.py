@@ -6,7 +6,16 @@ from matplotlib.figure import Figure
 
 from kdbench.board.columns import shown_gap
 from kdbench.board.pictures.drawn_rows import DrawnRow
-from kdbench.board.pictures.parts import QUIET, family_legend, height, name_lines
+from kdbench.board.pictures.layout import settle
+from kdbench.board.pictures.parts import (
+    QUIET,
+    blank,
+    draw_intervals,
+    draw_marks,
+    family_legend,
+    height,
+    name_lines,
+)
 
 _EDGE = 250.0
 """Percent: what lies beyond is told, not drawn, since a small lead makes any share large."""
@@ -23,16 +32,18 @@ def gap_figure(task: str, rows: list[DrawnRow]) -> Figure | None:
     if not known:
         return None
     known.sort(key=lambda row: (-row.row["gap_recovered"], row.name))
-    figure = Figure(figsize=(7, height(len(known)) + 0.6))
+    figure = blank(7, height(len(known)) + 0.6)
     axes = figure.subplots()
-    for place, row in enumerate(known):
-        look, share = row.look, 100 * row.row["gap_recovered"]
-        low, high = row.row.get("gap_low"), row.row.get("gap_high")
-        if low is not None and high is not None:
-            axes.plot([100 * low, 100 * high], [place, place], color=look.colour, linewidth=1.6, zorder=2)
-        if abs(share) <= _EDGE:
-            axes.plot(share, place, look.marker, color=look.colour, markersize=6, zorder=3)
-        else:
+    intervals = [
+        (row.look, place, 100 * row.row["gap_low"], 100 * row.row["gap_high"])
+        for place, row in enumerate(known)
+        if row.row["gap_low"] is not None and row.row["gap_high"] is not None
+    ]
+    draw_intervals(axes.hlines, intervals, linewidth=1.6)
+    shares = [(row.look, 100 * row.row["gap_recovered"], place) for place, row in enumerate(known)]
+    draw_marks(axes, [mark for mark in shares if abs(mark[1]) <= _EDGE])
+    for look, share, place in shares:
+        if abs(share) > _EDGE:
             axes.annotate(
                 f"{share:.0f}% " + ("\N{RIGHTWARDS ARROW}" if share > 0 else "\N{LEFTWARDS ARROW}"),
                 (_EDGE if share > 0 else -_EDGE, place),
@@ -55,7 +66,8 @@ def gap_figure(task: str, rows: list[DrawnRow]) -> Figure | None:
     low, high = axes.get_xlim()
     axes.set_xlim(max(low, -_EDGE), min(max(high, 110), _EDGE))
     name_lines(axes, [f"{row.name} over {row.row['control']}" for row in known])
-    axes.set_xlabel("gap recovered, %, and its 95% interval, where the teacher is shown to lead the control")
+    axes.set_xlabel("gap recovered, %, and its 95% interval,\nwhere the teacher is shown to lead the control")
     axes.set_title(f"{task}: gap recovered", pad=14)
     family_legend(figure, known)
+    settle(figure)
     return figure

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from math import nan
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 from matplotlib.ticker import FixedLocator, NullLocator
 
+from kdbench.board.families import Look
 from kdbench.board.pictures.drawn_rows import DrawnRow
-from kdbench.board.pictures.parts import family_legend, lift_apart, readable_log, settle
+from kdbench.board.pictures.layout import settle
+from kdbench.board.pictures.parts import blank, family_legend, lift_apart, readable_log
 from kdbench.timings import ModelTiming
 
-Line = list[tuple[int, float]]
+Line = list[tuple[float, float]]
 """Word pieces and median milliseconds, from the shortest on."""
+_GAP = (nan, nan)
+"""In a line, a place where none is drawn."""
 
 
 def latency_figure(task: str, rows: list[DrawnRow], timings: dict[str, ModelTiming]) -> Figure | None:
@@ -28,29 +34,32 @@ def latency_figure(task: str, rows: list[DrawnRow], timings: dict[str, ModelTimi
     sizes = sorted({size for row in drawn for size in lines[row.name]})
     if not sizes:
         return None
-    figure = Figure(figsize=(3.6 * len(sizes) + 1, 4.6))
+    figure = blank(3.6 * len(sizes) + 1, 4.6)
     all_axes = figure.subplots(1, len(sizes), squeeze=False)[0]
     names: list[Annotation] = []
     for axes, size in zip(all_axes, sizes, strict=True):
-        ends: list[tuple[float, int, DrawnRow]] = []
-        lengths_there: set[int] = set()
+        ends: list[tuple[float, float, DrawnRow]] = []
+        lengths_there: set[float] = set()
+        # Lines that look alike are one to matplotlib, which takes long for every artist; nothing joins two of them.
+        joined: dict[tuple[Look, bool], Line] = {}
         for row in drawn:
             if size not in lines[row.name]:
                 continue
-            lengths, milliseconds = zip(*lines[row.name][size], strict=True)
-            lengths_there.update(lengths)
-            is_teacher = row.row["is_teacher"]
+            line = lines[row.name][size]
+            lengths_there.update(length for length, _ in line)
+            joined.setdefault((row.look, row.row["is_teacher"]), []).extend([*line, _GAP])
+            length, milliseconds = line[-1]
+            ends.append((milliseconds, length, row))
+        for (look, is_teacher), points in joined.items():
             axes.plot(
-                lengths,
-                milliseconds,
-                color="black" if is_teacher else row.look.colour,
-                marker=row.look.marker,
+                *zip(*points, strict=True),
+                color="black" if is_teacher else look.colour,
+                marker=look.marker,
                 markersize=4,
                 linewidth=1.8 if is_teacher else 1,
                 alpha=1 if is_teacher else 0.75,
                 zorder=4 if is_teacher else 3,
             )
-            ends.append((milliseconds[-1], lengths[-1], row))
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.xaxis.set_major_locator(FixedLocator(sorted(lengths_there)))
@@ -77,7 +86,7 @@ def _lines(timing: ModelTiming) -> dict[int, Line]:
     return {size: sorted(line) for size, line in lines.items() if len(line) > 1}
 
 
-def _name_ends(axes: Axes, ends: list[tuple[float, int, DrawnRow]]) -> list[Annotation]:
+def _name_ends(axes: Axes, ends: list[tuple[float, float, DrawnRow]]) -> list[Annotation]:
     """Name the fastest row, the slowest and the teacher where their lines end."""
     ordered = sorted(ends, key=lambda end: end[0])
     named = [end for end in ordered if end in (ordered[0], ordered[-1]) or end[2].row["is_teacher"]]

@@ -9,7 +9,16 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
 from kdbench.board.pictures.drawn_rows import DrawnRow
-from kdbench.board.pictures.parts import QUIET, family_legend, lift_apart, readable_log, settle
+from kdbench.board.pictures.layout import settle
+from kdbench.board.pictures.parts import (
+    QUIET,
+    blank,
+    draw_intervals,
+    draw_marks,
+    family_legend,
+    lift_apart,
+    readable_log,
+)
 
 
 @dataclass(frozen=True)
@@ -31,7 +40,7 @@ def pareto_figure(task: str, metric: str, rows: list[DrawnRow]) -> Figure | None
     panels = {title: points for title in _COSTS if len(points := _points(rows, _COSTS[title])) > 1}
     if not panels:
         return None
-    figure = Figure(figsize=(3.4 * len(panels) + 0.6, 4.4))
+    figure = blank(3.4 * len(panels) + 0.6, 4.4)
     all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     names: list[Annotation] = []
     marks: list[tuple[Axes, _Point]] = []
@@ -77,13 +86,9 @@ def _points(rows: list[DrawnRow], columns: tuple[str, ...]) -> list[_Point]:
 
 def _draw(axes: Axes, points: list[_Point]) -> list[Annotation]:
     """Draw `points` and return the names of those on the front."""
-    for point in points:
-        look = point.row.look
-        if point.row.interval:
-            axes.plot(
-                [point.cost] * 2, point.row.interval, color=look.colour, linewidth=0.9, alpha=0.5, zorder=2
-            )
-        axes.plot(point.cost, point.row.score, look.marker, color=look.colour, markersize=6, zorder=3)
+    intervals = [(point.row.look, point.cost, *point.row.interval) for point in points if point.row.interval]
+    draw_intervals(axes.vlines, intervals, linewidth=0.9, alpha=0.5)
+    draw_marks(axes, [(point.row.look, point.cost, point.row.score) for point in points])
     members = [points[place] for place in front([(point.cost, point.row.score) for point in points])]
     axes.step(
         [point.cost for point in members],

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Annotation
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 from matplotlib.transforms import Bbox
 
+from kdbench.board.families import Look
 from kdbench.board.pictures.drawn_rows import DrawnRow
 
 QUIET = "#6b7480"
@@ -21,6 +24,42 @@ _MARK = 10.0
 """A point's width in pixels."""
 
 
+def blank(width: float, height: float) -> Figure:
+    """Return a figure of this many inches, to be laid out by `settle`.
+
+    With a canvas of its own it does not set up a new one for each text that it measures.
+    """
+    figure = Figure(figsize=(width, height))
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def draw_intervals(
+    draw: Callable[..., LineCollection], intervals: Iterable[tuple[Look, float, float, float]], **style: float
+) -> None:
+    """Draw each interval (where, low, high) in the colour of its look.
+
+    Args:
+        draw: `hlines` or `vlines` of the axes.
+        intervals: with the look of each.
+        style: how a line is drawn.
+    """
+    # All of them, and below the marks of a look, are one to matplotlib, which takes long for every artist.
+    drawn = [(where, low, high, look.colour) for look, where, low, high in intervals]
+    if drawn:
+        draw(*zip(*drawn, strict=True), zorder=2, **style)
+
+
+def draw_marks(axes: Axes, marks: Iterable[tuple[Look, float, float]]) -> None:
+    """Draw a mark of the look at each place (x, y)."""
+    places: dict[Look, list[tuple[float, float]]] = {}
+    for look, x, y in marks:
+        places.setdefault(look, []).append((x, y))
+    for look, found in places.items():
+        xs, ys = zip(*found, strict=True)
+        axes.plot(xs, ys, look.marker, color=look.colour, markersize=6, linestyle="", zorder=3)
+
+
 def family_legend(figure: Figure, rows: Iterable[DrawnRow]) -> None:
     """Name below all axes the families of `rows`."""
     looks = {row.family: row.look for row in sorted(rows, key=lambda row: row.family)}
@@ -28,7 +67,7 @@ def family_legend(figure: Figure, rows: Iterable[DrawnRow]) -> None:
         Line2D([], [], color=look.colour, marker=look.marker, linestyle="", label=family)
         for family, look in looks.items()
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 4))
+    figure.legend(handles=handles, loc="lower center", ncols=min(len(handles), 4))
 
 
 def height(lines: int) -> float:
@@ -48,13 +87,6 @@ def readable_log(axis: Axis) -> None:
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter(EngFormatter(sep=""))
     axis.set_minor_formatter(NullFormatter())
-
-
-def settle(figure: Figure) -> None:
-    """Lay `figure` out for good, so that what is placed by pixels afterwards stays there."""
-    if figure.get_layout_engine() is not None:
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")
 
 
 def lift_apart(names: Iterable[Annotation], marks: Iterable[tuple[float, float]] = ()) -> None:

@@ -7,7 +7,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from kdbench.board.pictures.drawn_rows import DrawnRow
-from kdbench.board.pictures.parts import QUIET, height, name_lines
+from kdbench.board.pictures.layout import settle
+from kdbench.board.pictures.parts import QUIET, blank, height, name_lines
 from kdbench.stats import average_ranks, score_ranks
 
 _MARKERS = "osD^vP<>X*"
@@ -32,16 +33,25 @@ def ranks_figure(rows: list[DrawnRow], scores: pd.DataFrame) -> Figure | None:
     means = dict(zip(scores.index, average_ranks(values).tolist(), strict=True))
     whole = dict(zip(scores.index, score_ranks(values).tolist(), strict=True))
     order = sorted(whole, key=lambda name: (means[name], name))
-    figure = Figure(figsize=(7, height(len(order)) + 0.5))
+    figure = blank(7, height(len(order)) + 0.5)
     axes = figure.subplots()
-    for place, name in enumerate(order):
-        own = whole[name]
-        axes.plot([min(own), max(own)], [place, place], color="#c9ced6", linewidth=1.2, zorder=1)
-        axes.plot(means[name], place, "|", color="black", markersize=11, markeredgewidth=1.6, zorder=2)
+    places = range(len(order))
+    lows, highs = [min(whole[name]) for name in order], [max(whole[name]) for name in order]
+    axes.hlines(places, lows, highs, "#c9ced6", linewidth=1.2, zorder=1)
+    axes.plot(
+        [means[name] for name in order],
+        places,
+        "|",
+        color="black",
+        markersize=11,
+        markeredgewidth=1.6,
+        linestyle="",
+        zorder=2,
+    )
     for number, task in enumerate(tasks):
         axes.plot(
             [whole[name][number] for name in order],
-            [place + _apart(number, len(tasks)) for place in range(len(order))],
+            [place + _apart(number, len(tasks)) for place in places],
             _MARKERS[number % len(_MARKERS)],
             color=_COLOURS[number % len(_COLOURS)],
             markersize=5,
@@ -66,7 +76,8 @@ def ranks_figure(rows: list[DrawnRow], scores: pd.DataFrame) -> Figure | None:
             color=QUIET,
             fontsize=7,
         )
-    figure.legend(loc="outside lower center", ncols=min(len(tasks), 4))
+    figure.legend(loc="lower center", ncols=min(len(tasks), 4))
+    settle(figure)
     return figure
 
 

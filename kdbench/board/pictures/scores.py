@@ -5,7 +5,16 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from kdbench.board.pictures.drawn_rows import DrawnRow
-from kdbench.board.pictures.parts import QUIET, family_legend, height, name_lines
+from kdbench.board.pictures.layout import settle
+from kdbench.board.pictures.parts import (
+    QUIET,
+    blank,
+    draw_intervals,
+    draw_marks,
+    family_legend,
+    height,
+    name_lines,
+)
 
 
 def scores_figure(task: str, metric: str, majority: float | None, rows: list[DrawnRow]) -> Figure:
@@ -17,22 +26,22 @@ def scores_figure(task: str, metric: str, majority: float | None, rows: list[Dra
         majority: the score of always answering the most frequent label, as a fraction.
         rows: one or more.
     """
-    figure = Figure(figsize=(7, height(len(rows)) + 0.5))
+    figure = blank(7, height(len(rows)) + 0.5)
     axes = figure.subplots()
-    for place, row in enumerate(rows):
-        if row.interval:
-            axes.plot(row.interval, [place, place], color=row.look.colour, linewidth=1.6, zorder=2)
-        axes.plot(row.score, place, row.look.marker, color=row.look.colour, markersize=6, zorder=3)
-        if len(row.seed_scores) > 1:
-            axes.scatter(
-                row.seed_scores,
-                [place] * len(row.seed_scores),
-                s=9,
-                facecolor="white",
-                edgecolor="black",
-                linewidth=0.6,
-                zorder=4,
-            )
+    intervals = [(row.look, place, *row.interval) for place, row in enumerate(rows) if row.interval]
+    draw_intervals(axes.hlines, intervals, linewidth=1.6)
+    draw_marks(axes, [(row.look, row.score, place) for place, row in enumerate(rows)])
+    several = [(place, row.seed_scores) for place, row in enumerate(rows) if len(row.seed_scores) > 1]
+    axes.plot(
+        [score for _, scores in several for score in scores],
+        [place for place, scores in several for _ in scores],
+        "o",
+        color="black",
+        markerfacecolor="white",
+        markeredgewidth=0.6,
+        markersize=3,
+        zorder=4,
+    )
     if majority is not None:
         axes.axvline(100 * majority, color=QUIET, linestyle=":", linewidth=1, zorder=1)
         axes.annotate(
@@ -48,6 +57,7 @@ def scores_figure(task: str, metric: str, majority: float | None, rows: list[Dra
     axes.set_xlabel(f"{metric}, %: mean and 95% interval" + _seeds(rows))
     axes.set_title(f"{task}: scores", pad=14)
     family_legend(figure, rows)
+    settle(figure)
     return figure
 
 
