@@ -1,4 +1,4 @@
-"""How many cells a machine runs at once where the user says nothing."""
+"""How much a machine runs at once where the user says nothing."""
 
 from __future__ import annotations
 
@@ -18,9 +18,14 @@ def default_workers() -> int:
 
     if torch.cuda.is_available() or torch.backends.mps.is_available():
         return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     try:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # not told on this system
         return max(1, cores // 2)
     return max(1, min(cores, memory // _BYTES_A_CELL))
+
+
+def usable_cores() -> int:
+    """Return on how many cores this process may run."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -33,6 +33,10 @@ def drawings(rows: pd.DataFrame, loaded: Loaded, results: Path, cache: Path) -> 
     # Each loads libraries that tables need not wait for.
     from kdbench.board.html.content import page_content
     from kdbench.board.html.page import html_page
-    from kdbench.board.pictures.all import pictures
+    from kdbench.board.pictures.all import draw, planned
+    from kdbench.board.pictures.beside import Beside, shares
 
-    return {PAGE: html_page(page_content(rows, loaded, results), cache), **pictures(rows, loaded)}
+    here, there = shares(planned(rows, loaded))
+    with Beside(there) as beside:
+        page = html_page(page_content(rows, loaded, results), cache)
+        return {PAGE: page, **draw(here), **beside.files()}

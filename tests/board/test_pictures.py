@@ -11,7 +11,7 @@ from support import make_record
 
 from kdbench.board.across import across_tasks, complete_scores
 from kdbench.board.families import family_looks
-from kdbench.board.pictures.all import pictures
+from kdbench.board.pictures.all import draw, planned
 from kdbench.board.pictures.drawn_rows import drawn_rows
 from kdbench.board.pictures.files import style
 from kdbench.board.pictures.gap import gap_figure
@@ -32,7 +32,7 @@ def board(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def files(board):
-    return pictures(*board)
+    return draw(planned(*board))
 
 
 def of_task(board, task="reviews"):
@@ -58,7 +58,7 @@ def test_every_task_has_its_pictures_twice_over(files):
 def test_drawing_twice_gives_the_same_bytes_whatever_the_users_style(board, files):
     rows, loaded = board
     with matplotlib.rc_context({"font.size": 20, "svg.fonttype": "path", "axes.facecolor": "black"}):
-        again = pictures(rows[rows["task"] == "reviews"], loaded)
+        again = draw(planned(rows[rows["task"] == "reviews"], loaded))
     assert len(again) == 8
     assert again == {name: files[name] for name in again}
 
@@ -167,7 +167,7 @@ def test_ranks_need_two_tasks_and_a_score_on_each(board):
 
 def test_what_was_not_measured_is_not_drawn(tmp_path):
     RecordStore(tmp_path).put(make_record())
-    assert set(pictures(*load(tmp_path))) == {
+    assert set(draw(planned(*load(tmp_path)))) == {
         "pictures/scores-rotten-tomatoes.svg",
         "pictures/scores-rotten-tomatoes.png",
     }

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -22,8 +25,17 @@ from kdbench.board.timed import shown_timings
 FOLDER = "pictures"
 
 
-def pictures(rows: pd.DataFrame, loaded: Loaded) -> dict[str, bytes]:
-    """Return the files of all pictures by their paths in the board's folder: SVG for print, PNG for a code host.
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """One that may be drawn anywhere: its name, and what draws it from which arguments, or has nothing to draw."""
+
+    name: str
+    figure: Callable[..., Figure | None]
+    arguments: tuple[Any, ...]
+
+
+def planned(rows: pd.DataFrame, loaded: Loaded) -> list[Picture]:
+    """Return the pictures of a board.
 
     A task has ``scores-<task>``, ``pareto-<task>``, ``latency-<task>`` and ``gap-<task>``, all tasks together ``ranks``;
     one whose numbers were not measured is not drawn.
@@ -32,26 +44,31 @@ def pictures(rows: pd.DataFrame, loaded: Loaded) -> dict[str, bytes]:
         rows: the table of rows.
         loaded: the cells that it aggregates, their records and timings.
     """
+    shown = shown_timings(loaded.timings, set(loaded.cells["key"]))
+    cells = {cell["task"]: cell for cell in rows_of(loaded.cells.drop_duplicates("task"))}
+    drawn = drawn_rows(rows, loaded)
+    pictures = []
+    for task, group in groupby(drawn, key=lambda row: str(row.row["task"])):
+        own, cell = list(group), cells[task]
+        timings = {row.key: shown[row.key][1] for row in own if row.key in shown}
+        pictures += [
+            Picture(f"scores-{task}", scores_figure, (task, cell["metric"], cell["majority_score"], own)),
+            Picture(f"pareto-{task}", pareto_figure, (task, cell["metric"], own)),
+            Picture(f"latency-{task}", latency_figure, (task, _timed_alike(own), timings)),
+            Picture(f"gap-{task}", gap_figure, (task, own)),
+        ]
+    return [*pictures, Picture("ranks", ranks_figure, (drawn, complete_scores(rows, loaded.cells)))]
+
+
+def draw(pictures: Iterable[Picture]) -> dict[str, bytes]:
+    """Return the files of `pictures` by their paths in the board's folder: SVG for print, PNG for a code host."""
     files: dict[str, bytes] = {}
     with style():
-        for name, figure in _figures(rows, loaded):
+        for picture in pictures:
+            figure = picture.figure(*picture.arguments)
             if figure is not None:
-                files |= as_files(f"{FOLDER}/{name}", figure)
+                files |= as_files(f"{FOLDER}/{picture.name}", figure)
     return files
-
-
-def _figures(rows: pd.DataFrame, loaded: Loaded) -> Iterator[tuple[str, Figure | None]]:
-    shown = shown_timings(loaded.timings, set(loaded.cells["key"]))
-    timings = {key: model for key, (_, model) in shown.items()}
-    for task, cells in loaded.cells.groupby("task"):
-        cell = rows_of(cells)[0]
-        drawn = drawn_rows(rows[rows["task"] == task], loaded)
-        if drawn:
-            yield f"scores-{task}", scores_figure(str(task), cell["metric"], cell["majority_score"], drawn)
-            yield f"pareto-{task}", pareto_figure(str(task), cell["metric"], drawn)
-            yield f"latency-{task}", latency_figure(str(task), _timed_alike(drawn), timings)
-            yield f"gap-{task}", gap_figure(str(task), drawn)
-    yield "ranks", ranks_figure(drawn_rows(rows, loaded), complete_scores(rows, loaded.cells))
 
 
 def _timed_alike(drawn: list[DrawnRow]) -> list[DrawnRow]:
