@@ -2,8 +2,9 @@
 
 Every strategy gets `--trials` points of its own space below: learning rates at equal ratios between two bounds, each
 with a seeded draw of what else its paper leaves to be chosen. A point is trained within the budget on each task and
-judged by the headline metric on the validation part; the scored split is never looked at. Trials that stand in the results file are not done
-again, so that the search can be cut off and taken up again, and by several processes on a machine of several cores:
+judged by the headline metric on the validation part; the scored split is never looked at. What trains several tasks
+jointly is judged by the mean of theirs. Trials that stand in the results file are not done again, so that the search
+can be cut off and taken up again, and by several processes on a machine of several cores:
 
     python benchmarks/tune.py --trials 4 --task rotten-tomatoes --task twitter-ner --strategy lora --strategy pkd
     python benchmarks/tune.py --show
@@ -15,8 +16,9 @@ import argparse
 import json
 import multiprocessing
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -36,6 +38,8 @@ from kdbench.workers import default_workers
 RESULTS = Path(__file__).parent / "results" / "tuning.jsonl"
 SEED = 1
 """Of head, data order and dropout; the boards' first seed is 0."""
+TOGETHER = "+"
+"""Between the names of tasks that are trained jointly."""
 
 RATES: Mapping[str, tuple[float, float]] = {
     "fine-tuning": (5e-5, 4e-4),
@@ -43,6 +47,7 @@ RATES: Mapping[str, tuple[float, float]] = {
     "distillation": (7e-5, 6e-4),
     "parameter-efficient": (1e-3, 9e-3),
     "compression": (5e-5, 8e-4),
+    "multi-task": (5e-5, 2e-4),
 }
 """By family of strategy the bounds of the learning rates; of compression those of the recovery after a cut."""
 OWN_RATES: Mapping[str, tuple[float, float]] = {
@@ -56,6 +61,7 @@ CHOICES: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
     "vanilla-kd": {"temperature": (1.0, 2.0, 4.0), "alpha": (0.5, 0.7, 0.9)},
     "pkd": {"temperature": (2.0, 5.0, 10.0), "beta": (10.0, 100.0, 500.0)},
     "distilbert": {"temperature": (1.0, 2.0, 4.0)},
+    "multi-task": {"sampling": ("uniform", "square-root", "annealed"), "balance": ("none", "norm")},
 }
 """What is drawn beside the rate."""
 
@@ -91,20 +97,22 @@ def _trials(config: RunConfig, arguments: argparse.Namespace) -> list[dict[str, 
             if not _has_a_rate(strategy):
                 continue
             params = {**_point(spec.name, strategy.family, number, arguments.trials), **spec.params}
+            served = [task.name for task in tasks if task.kind in strategy.kinds]
+            if issubclass(strategy, JointStrategy):
+                served = [TOGETHER.join(served)]
             trials += [
-                {"strategy": spec.name, "params": params, "task": task.name, "budget": config.budget}
-                for task in tasks
-                if task.kind in strategy.kinds
+                {"strategy": spec.name, "params": params, "task": task, "budget": config.budget}
+                for task in served
             ]
     return trials
 
 
 def _has_a_rate(strategy: type[Strategy]) -> bool:
-    """Return whether there is a rate to search: a probe is solved, and a joint run takes its tasks' rates."""
+    """Return whether there is a rate to search: a probe is solved, and most transforms train nothing."""
     if issubclass(strategy, Transform):
         recovery = strategy.Params.model_fields.get("recovery")
         return recovery is not None and bool(recovery.default)
-    return not issubclass(strategy, JointStrategy) and strategy.name != "linear-probe"
+    return strategy.name != "linear-probe"
 
 
 def _point(name: str, family: str, number: int, trials: int) -> dict[str, Any]:
@@ -119,19 +127,37 @@ def _point(name: str, family: str, number: int, trials: int) -> dict[str, Any]:
 def _try(order: tuple[str, dict[str, Any], Path]) -> str:
     text, trial, out = order
     torch.set_num_threads(1)
-    opened = open_experiment(RunConfig.model_validate_json(text), trial["task"])
-    strategy = opened.registry.strategy(StrategySpec(name=trial["strategy"], params=trial["params"]))
-    bench = Bench(opened.experiment, strategy, SEED, _silent, _fitted(opened.experiment, strategy))
+    opened = [
+        open_experiment(RunConfig.model_validate_json(text), task) for task in trial["task"].split(TOGETHER)
+    ]
+    strategy = opened[0].registry.strategy(StrategySpec(name=trial["strategy"], params=trial["params"]))
+    experiments = [one.experiment for one in opened]
     started = time.perf_counter()
     try:
-        score = bench.validation_score(strategy.fit(bench))
+        scores = _scores(strategy, experiments)
     except FloatingPointError:
-        score = None  # it diverged: a result, too
-    result = {**trial, "validation_score": score, "seconds": round(time.perf_counter() - started, 1)}
+        scores = None  # it diverged: a result, too
+    result = {**trial, "validation_score": scores and fmean(scores.values())}
+    if scores and len(scores) > 1:
+        result["by_task"] = scores
+    result["seconds"] = round(time.perf_counter() - started, 1)
     out.parent.mkdir(parents=True, exist_ok=True)
     with out.open("a") as file:
         file.write(json.dumps(result) + "\n")
     return json.dumps(result)
+
+
+def _scores(strategy: Strategy, experiments: Sequence[Experiment]) -> dict[str, float]:
+    """Return the headline score on each task's validation part."""
+    benches = {
+        experiment.task.task.name: Bench(experiment, strategy, SEED, _silent, _fitted(experiment, strategy))
+        for experiment in experiments
+    }
+    if isinstance(strategy, JointStrategy):
+        models = dict(strategy.fit_jointly(benches))
+    else:
+        models = {task: strategy.fit(bench) for task, bench in benches.items()}
+    return {task: bench.validation_score(models[task]) for task, bench in benches.items()}
 
 
 def _fitted(experiment: Experiment, strategy: Strategy) -> nn.Module | None:

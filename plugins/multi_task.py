@@ -20,6 +20,7 @@ SAMPLING: Mapping[str, tuple[float, float]] = {
     "three-quarters": (0.75, 0.75),  # Clark et al. 2019, arXiv:1907.04829
     "square-root": (0.5, 0.5),  # Stickland and Murray 2019, arXiv:1902.02671
     "annealed": (1.0, 0.2),  # the same: alpha = 1 - 0.8 (e - 1) / (E - 1)
+    "uniform": (0.0, 0.0),  # every task as often as any other
 }
 """What a task's batches a pass are raised to, at the first step and at the last; a task's share of the steps is in
 proportion to that."""
@@ -31,10 +32,10 @@ class MultiTask(JointStrategy):
     class Params(BaseParams):
         """How often each task comes, and how heavily it weighs."""
 
-        sampling: Literal["proportional", "three-quarters", "square-root", "annealed"] = Field(
-            "proportional",
-            description="a task's share of the steps: in proportion to its size, to its power 3/4 or 1/2, or to a "
-            "power that falls from 1 to 0.2",
+        sampling: Literal["proportional", "three-quarters", "square-root", "annealed", "uniform"] = Field(
+            "uniform",
+            description="a task's share of the steps: in proportion to its size, to its power 3/4 or 1/2, to a "
+            "power that falls from 1 to 0.2, or the same for all",
         )
         balance: Literal["none", "norm"] = Field(
             "none",

@@ -81,6 +81,7 @@ def test_shares_are_those_of_the_papers():
     for name in MultiTask.Params.model_fields["sampling"].annotation.__args__:
         share = task_order([100, 1], 2000, SAMPLING[name]).count(1) / 2000
         expected = {"proportional": 1 / 101, "three-quarters": 1 / (1 + 100**0.75), "square-root": 1 / 11}
+        expected["uniform"] = 1 / 2
         if name == "annealed":  # alpha = 1 - 0.8 t, whose mean share is an integral
             t = np.linspace(0, 1, 100_001)
             expected[name] = np.mean(1 / (1 + 100 ** (1 - 0.8 * t)))
