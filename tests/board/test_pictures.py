@@ -1,4 +1,5 @@
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from io import BytesIO
 from itertools import combinations
 
@@ -80,6 +81,20 @@ def test_scores_show_mean_interval_and_every_seed(board):
     assert [tuple(ends[:, 0]) for ends in intervals.get_segments()] == [row.interval for row in rows]
     points = {point for line in axes.lines for point in zip(*line.get_data(), strict=True)}
     assert {(row.score, place) for place, row in enumerate(rows)} <= points
+
+
+def test_an_interval_far_wider_than_all_scores_ends_in_arrows(board):
+    rows = of_task(board)  # they score from 25 to 75 percent: an axis has half of that again
+    wide = replace(rows[0], row={**rows[0].row, "score_low": -3.0, "score_high": 4.0})
+    with style():
+        (axes,) = scores_figure("reviews", "accuracy", None, [wide, *rows[1:]]).axes
+        panels = pareto_figure("reviews", "accuracy", [wide, *rows[1:]]).axes
+    assert axes.get_xlim() == pytest.approx((0 - 3, 100 + 3))
+    arrows = {line.get_marker(): line for line in axes.lines if line.get_marker() in ("<", ">")}
+    assert [arrows[side].get_xdata().item() for side in "<>"] == list(axes.get_xlim())
+    for panel in panels:
+        assert panel.get_ylim() == axes.get_xlim()
+        assert {line.get_marker() for line in panel.lines} >= {"v", "^"}
 
 
 def test_the_front_is_drawn_through_its_members(board):

@@ -39,7 +39,7 @@ def gap_figure(task: str, rows: list[DrawnRow]) -> Figure | None:
         for place, row in enumerate(known)
         if row.row["gap_low"] is not None and row.row["gap_high"] is not None
     ]
-    draw_intervals(axes.hlines, intervals, linewidth=1.6)
+    draw_intervals(axes, intervals, linewidth=1.6)
     shares = [(row.look, 100 * row.row["gap_recovered"], place) for place, row in enumerate(known)]
     draw_marks(axes, [mark for mark in shares if abs(mark[1]) <= _EDGE])
     for look, share, place in shares:

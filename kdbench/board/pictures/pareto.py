@@ -18,6 +18,7 @@ from kdbench.board.pictures.parts import (
     family_legend,
     lift_apart,
     readable_log,
+    score_limits,
 )
 
 
@@ -42,10 +43,11 @@ def pareto_figure(task: str, metric: str, rows: list[DrawnRow]) -> Figure | None
         return None
     figure = blank(3.4 * len(panels) + 0.6, 4.4)
     all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    limits = score_limits(rows)
     names: list[Annotation] = []
     marks: list[tuple[Axes, _Point]] = []
     for axes, (title, points) in zip(all_axes, panels.items(), strict=True):
-        names += _draw(axes, points)
+        names += _draw(axes, points, limits)
         marks += [(axes, point) for point in points]
         axes.set_xlabel(title)
     all_axes[0].set_ylabel(f"{metric}, %, with 95% intervals")
@@ -84,10 +86,10 @@ def _points(rows: list[DrawnRow], columns: tuple[str, ...]) -> list[_Point]:
     ]
 
 
-def _draw(axes: Axes, points: list[_Point]) -> list[Annotation]:
+def _draw(axes: Axes, points: list[_Point], limits: tuple[float, float]) -> list[Annotation]:
     """Draw `points` and return the names of those on the front."""
     intervals = [(point.row.look, point.cost, *point.row.interval) for point in points if point.row.interval]
-    draw_intervals(axes.vlines, intervals, linewidth=0.9, alpha=0.5)
+    draw_intervals(axes, intervals, upright=True, limits=limits, linewidth=0.9, alpha=0.5)
     draw_marks(axes, [(point.row.look, point.cost, point.row.score) for point in points])
     members = [points[place] for place in front([(point.cost, point.row.score) for point in points])]
     axes.step(

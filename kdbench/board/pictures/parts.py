@@ -18,6 +18,8 @@ from kdbench.board.families import Look
 from kdbench.board.pictures.drawn_rows import DrawnRow
 
 QUIET = "#6b7480"
+_LEAST_ROOM = 2.0
+"""In percent points."""
 _STEP, _HIGHEST = 2.0, 60.0
 """In points."""
 _MARK = 10.0
@@ -34,20 +36,57 @@ def blank(width: float, height: float) -> Figure:
     return figure
 
 
+def score_limits(rows: Iterable[DrawnRow], others: Iterable[float] = ()) -> tuple[float, float]:
+    """Return the ends of an axis of scores in percent: every row's mean and seeds, and `others`.
+
+    Intervals have half as much room again, so that one row of few and unlike seeds does not press all others together.
+    """
+    rows = list(rows)
+    scores = [score for row in rows for score in (row.score, *row.seed_scores)]
+    ends = [end for row in rows if row.interval for end in row.interval]
+    room = max((max(scores) - min(scores)) / 2, _LEAST_ROOM)
+    low = max(min([*scores, *ends]), min(scores) - room)
+    high = min(max([*scores, *ends]), max(scores) + room)
+    margin = 0.03 * (high - low)
+    return min([low, *others]) - margin, max([high, *others]) + margin
+
+
 def draw_intervals(
-    draw: Callable[..., LineCollection], intervals: Iterable[tuple[Look, float, float, float]], **style: float
+    axes: Axes,
+    intervals: Iterable[tuple[Look, float, float, float]],
+    *,
+    upright: bool = False,
+    limits: tuple[float, float] | None = None,
+    **style: float,
 ) -> None:
     """Draw each interval (where, low, high) in the colour of its look.
 
     Args:
-        draw: `hlines` or `vlines` of the axes.
+        axes: to draw on.
         intervals: with the look of each.
+        upright: whether scores go up rather than to the right.
+        limits: the ends of the axis of scores: an interval that reaches further ends there in an arrow.
         style: how a line is drawn.
     """
     # All of them, and below the marks of a look, are one to matplotlib, which takes long for every artist.
     drawn = [(where, low, high, look.colour) for look, where, low, high in intervals]
-    if drawn:
-        draw(*zip(*drawn, strict=True), zorder=2, **style)
+    if not drawn:
+        return
+    lines: Callable[..., LineCollection] = axes.vlines if upright else axes.hlines
+    lines(*zip(*drawn, strict=True), zorder=2, **style)
+    if limits is None:
+        return
+    if upright:
+        axes.set_ylim(limits)
+    else:
+        axes.set_xlim(limits)
+    low_end, high_end = limits
+    below, above = ("v", "^") if upright else ("<", ">")
+    cut = [(where, low_end, below, colour) for where, low, _, colour in drawn if low < low_end]
+    cut += [(where, high_end, above, colour) for where, _, high, colour in drawn if high > high_end]
+    for where, end, arrow, colour in cut:
+        place = (where, end) if upright else (end, where)
+        axes.plot(*place, arrow, color=colour, markersize=4, clip_on=False, zorder=2)
 
 
 def draw_marks(axes: Axes, marks: Iterable[tuple[Look, float, float]]) -> None:

@@ -14,6 +14,7 @@ from kdbench.board.pictures.parts import (
     family_legend,
     height,
     name_lines,
+    score_limits,
 )
 
 
@@ -29,7 +30,8 @@ def scores_figure(task: str, metric: str, majority: float | None, rows: list[Dra
     figure = blank(7, height(len(rows)) + 0.5)
     axes = figure.subplots()
     intervals = [(row.look, place, *row.interval) for place, row in enumerate(rows) if row.interval]
-    draw_intervals(axes.hlines, intervals, linewidth=1.6)
+    limits = score_limits(rows, [] if majority is None else [100 * majority])
+    draw_intervals(axes, intervals, limits=limits, linewidth=1.6)
     draw_marks(axes, [(row.look, row.score, place) for place, row in enumerate(rows)])
     several = [(place, row.seed_scores) for place, row in enumerate(rows) if len(row.seed_scores) > 1]
     axes.plot(
