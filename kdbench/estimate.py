@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import nn
 
 from kdbench.config import RunConfig
@@ -14,9 +15,10 @@ from kdbench.kinds import TaskKind
 from kdbench.measure.environment import describe_environment
 from kdbench.plan import Plan, State
 from kdbench.records import RecordStore
-from kdbench.strategy import Strategy
+from kdbench.strategy import Strategy, Transform
 from kdbench.training.experiment import Experiment
 from kdbench.training.models import load_base
+from kdbench.workers import default_threads
 
 _SECONDS_OF_STARTING = 5.0
 """Of a cell's two processes: starting, loading, saving."""
@@ -39,7 +41,8 @@ def estimate(plan: Plan, config: RunConfig) -> Estimate | None:
 
     The tokens that each cell will train on and score, by the tokens a second that training reached here: by the
     same strategy's records in the results folder where there are any, else by all of them, else in some trial
-    steps of the base model. Scoring a token in float32 takes about as long as training on it in bfloat16.
+    steps of the base model with a cell's threads. Scoring a token in float32 takes about as long as training on it in
+    bfloat16.
     """
     if plan.experiments is None:
         return None
@@ -51,7 +54,8 @@ def estimate(plan: Plan, config: RunConfig) -> Estimate | None:
     if known:
         fallback = statistics.median(known.values())
     else:
-        fallback = _trial_rate(next(iter(plan.experiments.values())))
+        threads = config.threads or default_threads(config.worker_count)
+        fallback = _trial_rate(next(iter(plan.experiments.values())), threads)
         basis = "trial steps of the base model on this machine; smaller students are faster"
     seconds = sum(
         _SECONDS_OF_STARTING
@@ -59,7 +63,7 @@ def estimate(plan: Plan, config: RunConfig) -> Estimate | None:
         / known.get(cell.row.strategy.name, fallback)
         for cell in pending
     )
-    return Estimate(seconds / config.worker_count if known else seconds, basis)
+    return Estimate(seconds / config.worker_count, basis)
 
 
 def _recorded_rates(config: RunConfig) -> dict[str, float]:
@@ -79,6 +83,10 @@ def _recorded_rates(config: RunConfig) -> dict[str, float]:
 def _tokens(experiment: Experiment, strategy: Strategy) -> float:
     budget, kind, task = experiment.budget, experiment.kind, experiment.task
     factor = budget.teacher_factor if strategy.is_reference else 1
+    if isinstance(strategy, Transform):
+        factor = getattr(
+            strategy.params, "recovery", 0
+        )  # of what it cuts some of the steps are trained again
     examples = (
         factor * budget.steps_for(kind, task.train_examples) * budget.batch_size[kind]
         + budget.evaluations * task.validation_examples
@@ -88,8 +96,8 @@ def _tokens(experiment: Experiment, strategy: Strategy) -> float:
     return examples * float(np.mean(task.train["length"][:]))
 
 
-def _trial_rate(experiment: Experiment) -> float:
-    """Return the tokens a second that training the base model reaches, in a few steps."""
+def _trial_rate(experiment: Experiment, threads: int) -> float:
+    """Return the tokens a second that training the base model reaches with so many threads, in a few steps."""
     task = experiment.task
     model: nn.Module = load_base(experiment.base.path, experiment.kind, task.task.labels, seed=0)
     model.to(experiment.device).train()
@@ -99,15 +107,19 @@ def _trial_rate(experiment: Experiment) -> float:
     if experiment.kind is TaskKind.SEQUENCE_REGRESSION:
         batch["labels"] = batch["labels"].float()
     inputs = {name: value.to(experiment.device) for name, value in batch.items()}
-    tokens, started = 0, time.perf_counter()
-    while True:
+
+    def step() -> int:
         with experiment.precision:
             loss = model(**inputs).loss
         loss.backward()
         model.zero_grad()
-        if tokens == 0:
-            started = time.perf_counter()  # the first step pays for setting up
-        tokens += int(batch["attention_mask"].sum())
-        elapsed = time.perf_counter() - started
-        if elapsed >= _PROBE_SECONDS:
-            return tokens / elapsed
+        return int(batch["attention_mask"].sum())
+
+    threads_before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    step()  # the first pays for setting up
+    tokens, started = 0, time.perf_counter()
+    while (elapsed := time.perf_counter() - started) < _PROBE_SECONDS:
+        tokens += step()
+    torch.set_num_threads(threads_before)
+    return tokens / elapsed

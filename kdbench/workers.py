@@ -29,3 +29,8 @@ def default_workers() -> int:
 def usable_cores() -> int:
     """Return on how many cores this process may run."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def default_threads(workers: int) -> int:
+    """Return how many threads each of `workers` cells may use: the cores in equal shares."""
+    return max(1, usable_cores() // workers)

@@ -132,9 +132,19 @@ def test_the_estimate_follows_from_recorded_throughput(plan, keep, keep_measured
 
 def test_throughput_on_other_hardware_says_nothing_so_the_model_is_tried(plan, keep):
     keep("1" * 20)
-    guess = estimate(*plan())
+    guess = estimate(*plan(workers=1))
     assert guess.basis.startswith("trial steps of the base model")
     assert guess.seconds > 2 * 5
+
+
+def test_a_transform_is_estimated_by_the_steps_that_it_trains_again(plan, keep_measured):
+    """`int8` trains nothing; of the teacher's cells beside it only the transforms' differ."""
+    keep_measured(1000, 10.0)
+    rows = {name: estimate(*plan(strategy=[name], workers=1)).seconds for name in ("int8", "prune-heads")}
+    found, _ = plan(strategy=["int8"])
+    lengths = found.experiments["toy-sentiment"].task.train["length"]
+    recovery = 6 * 8 * 0.25 * sum(lengths) / len(lengths) / 100
+    assert rows["prune-heads"] - rows["int8"] == pytest.approx(recovery)
 
 
 def test_the_throughput_of_a_handful_of_steps_says_nothing(plan, keep_measured):

@@ -18,6 +18,7 @@ from kdbench.executors.child import child_main
 from kdbench.executors.job import Ended, Event, Job, Progress
 from kdbench.executors.reasons import exit_reason
 from kdbench.records import Status
+from kdbench.workers import default_threads
 
 # Imported once, in a server that forks every stage's process off itself: a fresh process then starts in a second
 # instead of six. Imports alone: a thread pool started in the server would be broken in every child.
@@ -29,7 +30,7 @@ class ProcessExecutor:
 
     def __init__(self, workers: int = 1, threads: int | None = None) -> None:
         self.capacity = workers
-        self._threads = threads or max(1, (os.cpu_count() or 1) // workers)
+        self._threads = threads or default_threads(workers)
         # A waiting thread that spins takes the core from one that works as soon as anything else runs on the machine.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         self._fresh = multiprocessing.get_context("spawn")
