@@ -82,11 +82,14 @@ def draw_intervals(
         axes.set_xlim(limits)
     low_end, high_end = limits
     below, above = ("v", "^") if upright else ("<", ">")
-    cut = [(where, low_end, below, colour) for where, low, _, colour in drawn if low < low_end]
-    cut += [(where, high_end, above, colour) for where, _, high, colour in drawn if high > high_end]
-    for where, end, arrow, colour in cut:
-        place = (where, end) if upright else (end, where)
-        axes.plot(*place, arrow, color=colour, markersize=4, clip_on=False, zorder=2)
+    cut = [((below, colour), (where, low_end)) for where, low, _, colour in drawn if low < low_end]
+    cut += [((above, colour), (where, high_end)) for where, _, high, colour in drawn if high > high_end]
+    arrows: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for arrow, place in cut:
+        arrows.setdefault(arrow, []).append(place if upright else place[::-1])
+    for (marker, colour), places in arrows.items():
+        xs, ys = zip(*places, strict=True)
+        axes.plot(xs, ys, marker, color=colour, markersize=4, linestyle="", clip_on=False, zorder=2)
 
 
 def draw_marks(axes: Axes, marks: Iterable[tuple[Look, float, float]]) -> None:
