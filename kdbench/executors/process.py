@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -23,6 +24,8 @@ from kdbench.workers import default_threads
 # Imported once, in a server that forks every stage's process off itself: a fresh process then starts in a second
 # instead of six. Imports alone: a thread pool started in the server would be broken in every child.
 _PRELOADED = ["torch", "transformers", "datasets", "peft", "kdbench.cell"]
+_LONGEST_TEMPORARY_FOLDER = 70
+"""Bytes; the server's socket adds 32, and the path of a socket has 103 on macOS, 107 on Linux."""
 
 
 class ProcessExecutor:
@@ -99,7 +102,8 @@ class ProcessExecutor:
             if context is self._fresh:
                 process.start()
             else:
-                forkserver.ensure_running()
+                with _short_temporary_folder():
+                    forkserver.ensure_running()
         if context is not self._fresh:
             process.start()  # the first time this waits until the server has its libraries
         theirs.close()  # the end of the pipe then means the end of the process
@@ -150,6 +154,18 @@ class _Running:
         self.process.kill()
         self.process.join()
         self.connection.close()
+
+
+@contextmanager
+def _short_temporary_folder() -> Iterator[None]:
+    """Let a socket that is made in the block have a path that no system finds too long."""
+    before = tempfile.tempdir
+    if len(os.fsencode(tempfile.gettempdir())) > _LONGEST_TEMPORARY_FOLDER:
+        tempfile.tempdir = "/tmp"
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
 
 
 @contextmanager

@@ -73,6 +73,27 @@ def test_a_stage_that_returns_is_ok(executor, job, tmp_path):
     assert ended["job"].seconds > 0
 
 
+def test_temporary_files_may_go_where_no_socket_can(tmp_path):
+    long = tmp_path / ("folder" * 20)
+    long.mkdir()
+    script = f"""
+        from pathlib import Path
+        from kdbench.executors import Job, ProcessExecutor, Stage
+
+        executor = ProcessExecutor()
+        executor.start(Job("job", (Stage("executors.stages:note_process", {str(tmp_path / "pids")!r}),), Path("log"), None))
+        while not (events := executor.poll(1)):
+            pass
+        print(events[0].status.value)
+    """
+    environment = {**os.environ, "TMPDIR": str(long), "PYTHONPATH": str(TESTS)}
+    ran = subprocess.run(
+        [sys.executable, "-c", dedent(script)], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert (ran.stdout, ran.stderr) == ("ok\n", "")
+    assert noted_pids(tmp_path / "pids")
+
+
 def test_each_stage_runs_in_a_process_of_its_own(executor, job, tmp_path):
     pids = tmp_path / "pids"
     run(executor, job(*[("note_process", str(pids))] * 3))

@@ -211,15 +211,15 @@ def test_a_real_run_is_shown_by_itself_and_by_watch_from_its_first_cell_to_its_e
     served_by_watch.goto(address_in(watch.output))
     pages = [served_by_run, served_by_watch]
     for page in pages:
-        page.set_default_timeout(1000 * PATIENCE_S)  # a cell is trained and scored before
-        page.get_by_text("training 3/8, loss 0.500").wait_for()
-        page.locator("#board tbody tr", has_text="finetune").wait_for()
+        run.wait_until(page.get_by_text("training 3/8, loss 0.500").is_visible)
+        run.wait_until(page.locator("#board tbody tr", has_text="finetune").is_visible)
         assert chips(page, "waits") == ["training 37%"]
     let_go.touch()
     code, output = run.end()
     assert code == 1  # for the cell that failed
     assert "Traceback" not in output
     for page in pages:
+        page.set_default_timeout(1000 * PATIENCE_S)
         told(page, "The run has ended: 3 of 3 cells done, 1 of them failed.")
         page.locator("#board tbody tr", has_text="waits").wait_for()
         page.locator("#live-cells summary").click()
