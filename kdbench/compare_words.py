@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdbench.board.formatting import plural, probability
+from kdbench.board import formatting
+from kdbench.board.formatting import percent, plural, probability
 from kdbench.compare import ALPHA, Comparison, Contrast, TaskComparison
 
 _ONE_SEED = (
@@ -42,18 +43,18 @@ def _sentences(comparison: Comparison) -> Iterator[str]:
 def _on_task(comparison: Comparison, task: TaskComparison, contrast: Contrast) -> str:
     found = contrast.difference
     p = probability(contrast.adjusted_p)
-    interval = f"95% interval {100 * found.low:.1f} to {100 * found.high:.1f}, {p}"
+    interval = f"95% interval {percent(found.low)} to {percent(found.high)}, {p}"
     if contrast.is_shown:
         better, worse = comparison.a, comparison.b
         if found.difference < 0:
             better, worse = worse, better
-            interval = f"95% interval {-100 * found.high:.1f} to {-100 * found.low:.1f}, {p}"
+            interval = f"95% interval {percent(-found.high)} to {percent(-found.low)}, {p}"
         return (
             f"{better} scores {points(found.difference)} higher than {worse} on {task.task} ({interval}): shown at"
             f" the {ALPHA:.0%} level"
         )
     return (
         f"On {task.task} no difference is shown ({comparison.a} less {comparison.b}:"
-        f" {100 * found.difference + 0.0:+.1f} points, {interval}), and with these seeds and examples a true difference"
+        f" {formatting.difference(found.difference)} points, {interval}), and with these seeds and examples a true difference"
         f" below {points(contrast.smallest_shown)} would be missed more than one time in five"
     )

@@ -55,6 +55,12 @@ def test_a_difference_that_is_not_shown_says_what_would_have_been_missed():
     )
 
 
+def test_a_difference_that_rounds_to_nothing_has_no_minus():
+    found = replace(NOT_SHOWN.difference, difference=-0.0002, low=-0.0122, high=-0.0001)
+    text = conclusion(comparison(b=replace(NOT_SHOWN, difference=found)))
+    assert "+0.0 points, 95% interval -1.2 to 0.0" in text
+
+
 def test_several_tasks_are_summed_up():
     text = conclusion(comparison(a=SHOWN, b=NOT_SHOWN, c=NOT_SHOWN))
     assert text.endswith(
