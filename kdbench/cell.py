@@ -17,6 +17,7 @@ from transformers import set_seed
 from kdbench.adapters import Adapter
 from kdbench.artifacts import load_artifact, save_artifact
 from kdbench.config import RunConfig
+from kdbench.data.overlap import overlaps
 from kdbench.errors import KdbenchError, shown
 from kdbench.executors.job import Report
 from kdbench.files import folder_atomically, folder_bytes
@@ -105,7 +106,7 @@ def score_cell(argument: str, report: Report) -> None:
             compute=compute,
             cost=fit.cost,
             curves=fit.curves,
-            warnings=_warnings(answers, quality.score, info),
+            warnings=(*fit.warnings, *_warnings(answers, quality.score, info)),
             environment=describe_environment(),
             finished_at=datetime.now(timezone.utc),
         )
@@ -166,7 +167,9 @@ def _train_jointly(strategy: JointStrategy, order: CellOrder, opened: Opened, re
         for task, bench in benches.items():
             model = _checked(models.get(task), f"{strategy.name}'s model for {task}")
             share = steps[task] / max(1, sum(steps.values()))
-            _save(model, bench, strategy, files[task], share * seconds, None, report)
+            partners = [experiment.task for experiment in experiments.values()]
+            warnings = tuple(overlaps(bench.task, partners))
+            _save(model, bench, strategy, files[task], share * seconds, None, report, warnings)
 
 
 @contextmanager
@@ -185,11 +188,13 @@ def _save(
     fit_s: float,
     before: Fit | None,
     report: Report,
+    warnings: tuple[str, ...] = (),
 ) -> None:
     """Finalize a model that took `fit_s` seconds to fit, and leave artifact, probe and notes.
 
     Args:
         before: the notes of a stack's earlier stages.
+        warnings: what makes its scores no evidence.
     """
     started = time.perf_counter()
     # What trains nothing itself has trained what the stages before it have.
@@ -222,6 +227,7 @@ def _save(
             ),
             is_teacher=bench.is_teacher,
             own_tokenizer=bench.own_tokenizer,
+            warnings=warnings,
         )
         (partial / files.fit.name).write_text(fit.model_dump_json(indent=1) + "\n")
 

@@ -21,6 +21,8 @@ class Fit(BaseModel):
     is_teacher: bool
     own_tokenizer: bool = False
     """Whether the artifact's tokenizer is another than the base model's."""
+    warnings: tuple[str, ...] = ()
+    """What makes its scores no evidence."""
 
 
 def read_fit(files: CellFiles) -> Fit:

@@ -20,7 +20,7 @@ def plan_data(plan: Plan, config: RunConfig) -> dict[str, Any]:
     guess = estimate(plan, config)
     return {
         "cells": [_cell_data(planned) for planned in plan.cells],
-        "tasks": {name: preflight(experiment.task) for name, experiment in (plan.experiments or {}).items()},
+        "tasks": preflight(plan),
         "downloads": [{"name": download.name, "bytes": download.bytes} for download in plan.downloads],
         "estimated_s": None if guess is None else round(guess.seconds),
         "estimated_from": None if guess is None else guess.basis,
@@ -41,9 +41,9 @@ def print_plan(plan: Plan, config: RunConfig, console: Console) -> None:
     console.print(table)
     told = [f"{plan.count(state)} {state}" for state in State if plan.count(state)]
     console.print(f"\n{plural(len(plan.cells), 'cell')}: {', '.join(told)}", soft_wrap=True)
-    for name, experiment in (plan.experiments or {}).items():
+    for name, lines in preflight(plan).items():
         console.print(f"\n{name}", soft_wrap=True)
-        for line in preflight(experiment.task):
+        for line in lines:
             console.print(f"  {line}", soft_wrap=True)
     console.print()
     for download in plan.downloads:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from kdbench.data import PreparedTask
+from kdbench.data.overlap import overlaps
 from kdbench.kinds import TaskKind
+from kdbench.plan import Plan, State
 from kdbench.recording import majority_score
 
 _LABELS_SHOWN = 6
@@ -15,8 +17,16 @@ _LARGE_SHARE = 0.05
 """Of texts truncated, or of word pieces unknown: beyond it a result says more of the model's fit than of a strategy."""
 
 
-def preflight(prepared: PreparedTask) -> list[str]:
-    """Return what the data of a task is like, a line each: splits, lengths, labels, and what looks wrong."""
+def preflight(plan: Plan) -> dict[str, list[str]]:
+    """Return by task what its data is like, a line each: splits, lengths, labels, and what looks wrong.
+
+    It is empty where data or base model are not on this machine yet.
+    """
+    prepared = {name: experiment.task for name, experiment in (plan.experiments or {}).items()}
+    return {name: [*_of_one(task), *_of_joint(task, plan, prepared)] for name, task in prepared.items()}
+
+
+def _of_one(prepared: PreparedTask) -> list[str]:
     lengths = np.asarray(prepared.train["length"][:])
     p50, p95 = np.percentile(lengths, [50, 95])
     return [
@@ -61,3 +71,15 @@ def _doubts(prepared: PreparedTask) -> Iterator[str]:
     absent = [label for label, count in prepared.label_counts.items() if not count]
     if absent:
         yield f"! no training example has the label {', '.join(absent)}"
+
+
+def _of_joint(prepared: PreparedTask, plan: Plan, all_prepared: Mapping[str, PreparedTask]) -> Iterator[str]:
+    """Yield what a joint strategy would learn of a task's scored examples from its other tasks."""
+    partners = {
+        task.name
+        for planned in plan.cells
+        if planned.cell.task.name == prepared.task.name and planned.state is not State.NOT_APPLICABLE
+        for task in planned.cell.partners
+    }
+    for line in overlaps(prepared, [task for name, task in all_prepared.items() if name in partners]):
+        yield f"! {line}: a joint strategy is trained on them"

@@ -52,9 +52,9 @@ class Terminal:
         states = [f"{plan.count(state)} {state}" for state in State if plan.count(state)]
         self._print(f"{plural(len(plan.cells), 'cell')} ({', '.join(states)})")
         self._print(f"  strategies: {', '.join(strategies)}")
-        for name, experiment in (plan.experiments or {}).items():
+        for name, lines in preflight(plan).items():
             self._print(f"  {name}:")
-            for line in preflight(experiment.task):
+            for line in lines:
                 self._print(f"    {line}", "yellow" if line.startswith("!") else None)
         for row in {planned.cell.row.spec: planned.cell.row for planned in plan.cells}.values():
             if row.added_for is not None:
