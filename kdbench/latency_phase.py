@@ -75,6 +75,7 @@ def _is_timed(config: RunConfig, experiment: Experiment, keys: list[str]) -> boo
         timing.task == experiment.task.task.name
         and {model.key for model in timing.models} == set(keys)
         and timing.settings == experiment.budget.latency_settings()
+        and timing.method == "hot"
         and machine_of(timing.environment) == machine_of(describe_environment())
         for timing in timings
     )

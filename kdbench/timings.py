@@ -138,6 +138,8 @@ class Timing(Part):
     """Calls of each model at the main point, at least."""
     settings: dict[str, Any] = {}
     """The budget's settings of the phase."""
+    method: Literal["alternating", "hot"] = "alternating"
+    """``hot``: a short call comes right after one of the same model that does not count; else after another model's."""
     environment: Environment
     finished_at: datetime
     repeatability: Repeatability | None = None

@@ -154,6 +154,7 @@ def make_timing(
         threads=1,
         batch_size=1,
         rounds=100,
+        method="hot",
         environment=environment or make_environment(),
         finished_at=NOON + timedelta(minutes=minutes),
         warning=warning,

@@ -67,6 +67,7 @@ def timed(phase, **changed):
     timing = make_timing(dict.fromkeys(("teacher", "student"), 5.0), task="toy-sentiment").model_copy(
         update={
             "settings": phase.budget.latency_settings(),
+            "method": "hot",
             "environment": describe_environment(),
             **changed,
         }
@@ -107,6 +108,11 @@ def test_other_settings_of_the_phase_have_all_timed_anew_and_trained_nothing_aga
     phase.record("earlier", budget=other)
     ((job,),) = ([stage.argument for stage in job.stages] for job in phase())
     assert set(TimingOrder.model_validate_json(job).keys) == {"teacher", "student", "earlier"}
+
+
+def test_another_way_of_timing_has_all_timed_anew(phase):
+    timed(phase, method="alternating")
+    assert len(phase()) == 1
 
 
 def test_other_hardware_has_all_timed_anew(phase):

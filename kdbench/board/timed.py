@@ -22,7 +22,10 @@ def hardware_setting_of(timing: Timing) -> str:
 
 
 def _setting(timing: Timing, machine: Mapping[str, str]) -> str:
-    return f"batch {timing.batch_size}, {plural(timing.threads, 'thread')}, on {listing(machine)}"
+    alternating = ", each call after another model's" if timing.method == "alternating" else ""
+    return (
+        f"batch {timing.batch_size}, {plural(timing.threads, 'thread')}{alternating}, on {listing(machine)}"
+    )
 
 
 def timings_of_cells(timings: Iterable[Timing], keys: Collection[str]) -> dict[str, list[Timed]]:

@@ -69,6 +69,7 @@ def test_a_small_phase_measures_every_model_beside_the_teacher(trained, teacher)
     assert (timing.task, timing.budget, timing.rounds, timing.batch_size) == ("toy-sentiment", "smoke", 20, 1)
     assert timing.threads == 1
     assert timing.settings == BUDGETS["smoke"].latency_settings()
+    assert timing.method == "hot"
     by_key = {model.key: model for model in timing.models}
     assert list(by_key) == list(SPECS)
     for model in by_key.values():

@@ -1,5 +1,6 @@
 """Timing models together, on a machine whose clock the models move."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -83,7 +84,32 @@ def test_the_tasks_own_sentences_come_first_and_warming_up_is_not_among_the_call
     # On the sentence of median length, again and again.
     assert machine.calls[:20] == [("teacher", (1, 6))] * 20
     assert machine.calls[20:40] == [("a", (1, 6))] * 20
-    assert len(machine.calls) == 2 * (20 + 24)
+    assert len(machine.calls) == 2 * (20 + 2 * 24)
+
+
+class Caches(nn.Module):
+    """Answers in 1 ms right after its own call, and in 5 ms after another's."""
+
+    def __init__(self, machine):
+        super().__init__()
+        self.machine = machine
+
+    def forward(self, input_ids, attention_mask):
+        self.machine.now += 0.001 if self.machine.calls[-1:] == [self] else 0.005
+        self.machine.calls.append(self)
+
+
+def test_a_short_call_finds_its_weights_in_the_caches_and_a_long_one_is_made_once(measure):
+    machine = Machine()
+    candidates = {
+        name: replace(machine.candidate(name, 0), model=Caches(machine)) for name in ("teacher", "a", "b")
+    }
+    found = measure(candidates, gridded=list(candidates), latency_grid_seconds=1000)
+    for measured in found.values():
+        assert measured.calls_ms == pytest.approx(1)
+        points = {(point.batch_size, point.length): point for point in measured.timing.points[1:]}
+        assert points[8, 32].p50_ms == pytest.approx(1)
+        assert points[8, 64].p50_ms == pytest.approx(5)
 
 
 def test_a_model_that_never_gets_steady_is_said_to_be_so(measure):
