@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 from support import make_record, make_timing, save_predictions
 
+from kdbench.board.across import across_tasks
+from kdbench.board.html.content import page_content
 from kdbench.board.loaded import Loaded, load_cells
 from kdbench.board.tables import board_tables
 from kdbench.records import LearningCurve, RecordStore, Status
@@ -61,6 +65,13 @@ def load(results: Path):
     """Return the table of rows, and what it is drawn from."""
     loaded: Loaded = load_cells(results, budget="quick")
     return board_tables(loaded, results).rows, loaded
+
+
+def drawn_content(results: Path, change: Callable[[pd.DataFrame], pd.DataFrame] = lambda rows: rows):
+    """Return what the page shows of the table of rows, changed."""
+    rows, loaded = load(results)
+    rows = change(rows)
+    return page_content(rows, across_tasks(rows, loaded.cells), loaded, results)
 
 
 def _with_lengths(timing: Timing) -> Timing:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from kdbench.board.frames import Row, rows_of
+from kdbench.board.frames import Row, first_row, rows_of
 from kdbench.kinds import TaskKind
 from kdbench.records import Status
 from kdbench.stats import average_ranks, interquartile_mean
@@ -73,7 +73,8 @@ def complete_scores(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def _by_strategy(cells: pd.DataFrame) -> dict[str, list[Row]]:
-    ordered = sorted(rows_of(cells), key=lambda cell: (cell["strategy"], cell["task"], cell["seed"]))
+    cells = cells[["strategy", "task", "seed", "status", "score"]]  # of many columns
+    ordered = rows_of(cells.sort_values(["strategy", "task", "seed"]))
     return {name: list(own) for name, own in groupby(ordered, key=lambda cell: str(cell["strategy"]))}
 
 
@@ -96,7 +97,7 @@ def _missing(cells: list[Row], tasks: list[str]) -> str | None:
 
 def _scale(rows: pd.DataFrame, cells: pd.DataFrame) -> tuple[float, float] | str:
     """Return what scores 0 and what scores 1 on one task, or why nothing does."""
-    majority = rows_of(cells)[0]["majority_score"]
+    majority = first_row(cells)["majority_score"]
     if majority is None and cells["kind"].iloc[0] == TaskKind.SEQUENCE_REGRESSION.value:
         majority = 0.0  # what a correlation gives any constant answer
     teachers = rows["score"][rows["is_teacher"]].dropna()

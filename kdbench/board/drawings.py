@@ -18,12 +18,15 @@ def drawn_names(board: Path, drawn: Iterable[str]) -> frozenset[str]:
     return frozenset(drawn) | {path.relative_to(board).as_posix() for path in earlier}
 
 
-def drawings(rows: pd.DataFrame, loaded: Loaded, results: Path, cache: Path) -> dict[str, str | bytes]:
+def drawings(
+    rows: pd.DataFrame, across: pd.DataFrame, loaded: Loaded, results: Path, cache: Path
+) -> dict[str, str | bytes]:
     """Return ``index.html`` and the files of ``pictures/``, by their paths in the board's folder.
 
     Args:
         rows: the table of rows.
-        loaded: the cells that it aggregates, their records and timings.
+        across: the table over all tasks.
+        loaded: the cells that they aggregate, their records and timings.
         results: the folder with their predictions and logs.
         cache: a folder to keep the page's libraries in.
 
@@ -38,5 +41,5 @@ def drawings(rows: pd.DataFrame, loaded: Loaded, results: Path, cache: Path) -> 
 
     here, there = shares(planned(rows, loaded))
     with Beside(there) as beside:
-        page = html_page(page_content(rows, loaded, results), cache)
+        page = html_page(page_content(rows, across, loaded, results), cache)
         return {PAGE: page, **draw(here), **beside.files()}

@@ -19,6 +19,11 @@ def rows_of(table: pd.DataFrame) -> list[Row]:
     return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
+def first_row(table: pd.DataFrame) -> Row:
+    """Return the first row of `table`, which has one."""
+    return rows_of(table.head(1))[0]
+
+
 def _values(column: pd.Series[Any]) -> list[Any]:
     missing = column.isna().tolist()
     return [None if gone else value for gone, value in zip(missing, column.tolist(), strict=True)]

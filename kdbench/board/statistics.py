@@ -102,7 +102,8 @@ def task_statistics(cells: pd.DataFrame, results: Path, known: Known) -> TaskSta
         results: the folder with the predictions.
         known: what was computed before; gets what is computed now.
     """
-    source = made_from(rows_of(cells))
+    lines = rows_of(cells)
+    source = made_from(lines)
     if source in known.statistics:
         return known.statistics[source]
     answers = TaskAnswers(cells, results, known.answers)
@@ -117,7 +118,7 @@ def task_statistics(cells: pd.DataFrame, results: Path, known: Known) -> TaskSta
         holm_p=np.zeros((0, 0)) if pairs is None else holm_pairs(pairs.p),
         intervals=_intervals(answers),
         gaps=_gaps(cells, answers, rows),
-        behaviour=behaviour_of(rows_of(cells), results, known.behaviour),
+        behaviour=behaviour_of(lines, results, known.behaviour),
         problems=problems,
         power=None if pairs is None else _power(pairs),
     )

@@ -85,7 +85,7 @@ def write_board(
     if columns is not None:
         rows, misfits = _with_plugin_columns(rows, columns)
     waiting = Counter(task for _, task in pending)
-    files = {} if cache is None else drawings(rows, loaded, source.root, cache)
+    files = {} if cache is None else drawings(rows, tables.across, loaded, source.root, cache)
     # While cells are missing, what an earlier run drew is not what its tables say.
     drawn = frozenset[str]() if pending else drawn_names(board, files)
     for task, of_task in rows.groupby("task"):

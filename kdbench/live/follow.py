@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from kdbench.board.across import across_tasks
 from kdbench.board.html.content import page_content
 from kdbench.board.html.picture import picture_specification
 from kdbench.board.html.sources import KnownPages
@@ -140,7 +141,9 @@ class Follow:
             there = [pair in known for pair in zip(rows["task"], rows["strategy"], strict=True)]
             if not any(there):
                 return {"content": None}
-            content = page_content(rows[there].reset_index(drop=True), loaded, place.results, self._known)
+            rows = rows[there].reset_index(drop=True)
+            across = across_tasks(rows, loaded.cells)
+            content = page_content(rows, across, loaded, place.results, self._known)
         except (KdbenchError, OSError, ValueError) as error:
             return {"content": None, "problem": str(error)}
         return {"content": content, "specification": picture_specification(content["families"])}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-import scipy.stats
+import scipy.special
 
 from kdbench.stats.mean_scores import Resampled, mean_scores, resample
 from kdbench.stats.resampling import ANY_SCORE, CONFIDENCE, RESAMPLES, Floats, Score
@@ -62,7 +62,8 @@ def resampled_interval(
     means = mean_scores([model], [spread])
     # Draws spread evenly over their percentiles: no luck of the draw beside that of the examples.
     resamples = len(model.means)
-    luck = scipy.stats.t.ppf((np.arange(resamples) + 0.5) / resamples, means.added_df[0])
+    percentiles = (np.arange(resamples) + 0.5) / resamples
+    luck = scipy.special.stdtrit(means.added_df[0], percentiles)  # as scipy.stats.t.ppf, much faster
     drawn = model.means + np.sqrt(means.added_variance[0]) * seeds_rng.permutation(luck)
     low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
     least, greatest = model.score_range

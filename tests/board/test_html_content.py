@@ -2,11 +2,10 @@ import json
 
 import pandas as pd
 import pytest
-from drawn_board import COST, EVIL, load, make_results
+from drawn_board import COST, EVIL, drawn_content, load, make_results
 from support import make_record, make_timing, warmed_up
 
 from kdbench.board.html.columns import shown_columns
-from kdbench.board.html.content import page_content
 from kdbench.board.html.sources import LOG_LINES
 from kdbench.records import LearningCurve, RecordStore
 from kdbench.timings import put_timing
@@ -22,7 +21,7 @@ def results(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def content(results):
-    return page_content(*load(results), results)
+    return drawn_content(results)
 
 
 def row_of(content, strategy, task="reviews"):
@@ -35,7 +34,7 @@ def value_of(content, row, column):
 
 
 def test_json_can_hold_it_and_drawing_twice_gives_the_same(results, content):
-    assert json.dumps(content, allow_nan=False) == json.dumps(page_content(*load(results), results))
+    assert json.dumps(content, allow_nan=False) == json.dumps(drawn_content(results))
 
 
 def test_values_are_those_of_the_table_and_texts_say_them(results, content):
@@ -93,7 +92,7 @@ def test_a_model_that_was_not_warm_is_told_where_its_latency_is(tmp_path):
     record = make_record("lora")
     RecordStore(tmp_path).put(record)
     put_timing(tmp_path, warmed_up(make_timing({record.key: 5.0}), calls=60, warm=False))
-    content = page_content(*load(tmp_path), tmp_path)
+    content = drawn_content(tmp_path)
     (grid,) = row_of(content, "lora", "rotten-tomatoes")["details"]["latency"]
     assert grid["back_end"] == "torch on cpu (not stable yet after 60 calls of warming up)"
     (task,) = content["tasks"]
@@ -104,7 +103,7 @@ def test_numbers_have_the_digits_that_are_shown_and_sorted_by(tmp_path):
     curve = LearningCurve(steps=(1, 2, 3), losses=(1234.56, 0.0123456, 0.5))
     record = make_record("lora", score=0.123456789).model_copy(update={"curves": (curve,)})
     RecordStore(tmp_path).put(record)
-    content = page_content(*load(tmp_path), tmp_path)
+    content = drawn_content(tmp_path)
     row = row_of(content, "lora", "rotten-tomatoes")
     assert value_of(content, row, "score")[0] == 0.123457
     assert value_of(content, row, "total_parameters")[0] == record.size.total_parameters
@@ -117,7 +116,7 @@ def test_without_predictions_timings_and_logs_a_row_says_what_is_left(results, t
     bare = tmp_path / "bare"
     bare.mkdir()
     (bare / "records").symlink_to(results / "records")
-    content = page_content(*load(bare), bare)
+    content = drawn_content(bare)
     details = row_of(content, "lora")["details"]
     assert not {"classes", "confusion", "latency", "logs"} & set(details)
     assert details["strategy"]["paper"] == "Nobody 2026"
@@ -135,9 +134,9 @@ def test_strategies_stand_in_the_order_of_their_average_rank_those_without_last(
 
 
 def test_a_gap_is_told_only_where_the_teacher_is_shown_to_lead(results):
-    rows, loaded = load(results)
-    doubted = rows.assign(gap_reason="the teacher is not shown to lead the control")
-    content = page_content(doubted, loaded, results)
+    content = drawn_content(
+        results, lambda rows: rows.assign(gap_reason="the teacher is not shown to lead the control")
+    )
     assert "gap_recovered" not in [name for name, _, _ in content["columns"]]
     assert row_of(content, "lora")["details"]["gap_reason"] == "the teacher is not shown to lead the control"
 
@@ -156,7 +155,6 @@ def test_columns_of_plugins_keep_their_names_and_any_value():
 
 
 def test_numbers_that_json_does_not_know_are_told_as_text(results):
-    rows, loaded = load(results)
-    content = page_content(rows.assign(energy_j=float("inf")), loaded, results)
+    content = drawn_content(results, lambda rows: rows.assign(energy_j=float("inf")))
     assert json.dumps(content, allow_nan=False)
     assert value_of(content, content["rows"][0], "energy_j") == (None, "inf")

@@ -4,9 +4,8 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import pytest
-from drawn_board import COST, EVIL, load, make_results
+from drawn_board import COST, EVIL, drawn_content, make_results
 
-from kdbench.board.html.content import page_content
 from kdbench.board.html.packing import laid_open
 from kdbench.board.html.page import html_page
 from kdbench.data.settings import default_cache_dir
@@ -20,7 +19,7 @@ def address(tmp_path_factory):
     results.mkdir()
     make_results(results)
     # The bundle of libraries depends on nothing but their versions, and takes long to make.
-    page = html_page(page_content(*load(results), results), default_cache_dir())
+    page = html_page(drawn_content(results), default_cache_dir())
     assert len(page.encode()) < 3_000_000
     (folder / "index.html").write_text(page, encoding="utf-8")
     return (folder / "index.html").as_uri()

@@ -3,9 +3,8 @@ import os
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from drawn_board import load, make_results
+from drawn_board import drawn_content, make_results
 
-from kdbench.board.html.content import page_content
 from kdbench.board.write import write_board
 from kdbench.live.follow import ROWS, Follow, Place
 from kdbench.live.state import Ending, LiveCell, LiveState, state_path, write_state
@@ -71,7 +70,7 @@ def touch(board):
 
 
 def test_the_board_is_the_one_that_the_runs_own_page_would_show(make_follow, results, board):
-    expected = json.loads(json.dumps(page_content(*load(results), results)))
+    expected = json.loads(json.dumps(drawn_content(results)))
     follow = make_follow()
     made = content_of(follow)
     assert made["content"] == expected

@@ -10,11 +10,10 @@ from typing import Any
 import pandas as pd
 
 from kdbench.board import formatting
-from kdbench.board.across import across_tasks
 from kdbench.board.columns import has_score, marked, shown_gap
 from kdbench.board.families import family_looks
 from kdbench.board.formatting import on_one_line
-from kdbench.board.frames import Row, rows_of
+from kdbench.board.frames import Row, first_row, rows_of
 from kdbench.board.fronts import FRONTS
 from kdbench.board.html.columns import COSTS, Shown, shown_columns
 from kdbench.board.html.details import row_details
@@ -26,13 +25,18 @@ from kdbench.board.rerun import rerun_command
 
 
 def page_content(
-    rows: pd.DataFrame, loaded: Loaded, results: Path, known: KnownPages | None = None
+    rows: pd.DataFrame,
+    across: pd.DataFrame,
+    loaded: Loaded,
+    results: Path,
+    known: KnownPages | None = None,
 ) -> dict[str, Any]:
     """Return what the page shows; drawing twice gives the same.
 
     Args:
         rows: the table of rows.
-        loaded: the cells that it aggregates, their records and timings.
+        across: the table over all tasks.
+        loaded: the cells that they aggregate, their records and timings.
         results: the folder with their predictions and logs.
         known: what earlier pages found in predictions; gets what is found now.
     """
@@ -60,7 +64,7 @@ def page_content(
         "notes": _notes(rows.columns),
         "facts": [list(fact) for fact in run_facts(cells)],
         "command": "\n".join(rerun_command(cells)),
-        "overview": _overview(rows_of(across_tasks(rows, cells)), shown),
+        "overview": _overview(rows_of(across), shown),
     }
 
 
@@ -104,7 +108,7 @@ def _row(number: int, row: Row, columns: list[Shown], cells: list[Row], sources:
 
 
 def _task(cells: pd.DataFrame) -> dict[str, Any]:
-    cell = rows_of(cells)[0]
+    cell = first_row(cells)
     majority = cell["majority_score"]
     return {
         "name": cell["task"],
