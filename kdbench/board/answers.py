@@ -6,7 +6,7 @@ Boards, comparisons and recommendations all ask here, so that they say the same 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -20,6 +20,8 @@ import pandas as pd
 from kdbench.board.frames import Row, rows_of
 from kdbench.board.scored import Scored, load_scored
 from kdbench.errors import KdbenchError
+from kdbench.metrics import Metric
+from kdbench.predictions import Predictions
 from kdbench.records import Status
 from kdbench.stats import (
     Difference,
@@ -33,6 +35,7 @@ from kdbench.stats import (
     resampled_interval,
     seed_spreads,
 )
+from kdbench.stats.resampling import Floats
 
 MadeFrom = tuple[tuple[str, datetime], ...]
 """The key and end of each cell that something was computed from."""
@@ -65,10 +68,18 @@ class TaskAnswers:
         cells: the task's part of the table of cells.
         results: the folder with the predictions.
         known: what was computed before; gets what is computed now.
+        watch: is told the cells of each row whose predictions are read, and these, so that nobody need read them again.
     """
 
-    def __init__(self, cells: pd.DataFrame, results: Path, known: KnownAnswers | None = None) -> None:
+    def __init__(
+        self,
+        cells: pd.DataFrame,
+        results: Path,
+        known: KnownAnswers | None = None,
+        watch: Callable[[list[Row], Sequence[Predictions]], None] | None = None,
+    ) -> None:
         self._results = results
+        self._watch = watch
         self._known: KnownAnswers = {} if known is None else known
         self._scored: dict[str, Scored] = {}
         ordered = sorted(rows_of(cells), key=lambda cell: (cell["strategy"], cell["seed"]))
@@ -98,10 +109,16 @@ class TaskAnswers:
         """
         if row not in self._scored:
             try:
-                self._scored[row] = load_scored(self._cells[row], self._results)
+                self._scored[row] = self._load(row)
             except KdbenchError as error:
                 raise KdbenchError(f"{row}: {error}") from error
         return self._scored[row]
+
+    def _load(self, row: str) -> Scored:
+        scored = load_scored(self._cells[row], self._results)
+        if self._watch is not None:
+            self._watch(self._cells[row], scored.predictions)
+        return scored
 
     def pair(self, a: str, b: str) -> tuple[Scored, Scored]:
         """Return the answers of both rows, which are to the same examples in the same order.
@@ -121,24 +138,25 @@ class TaskAnswers:
             Why a row's answers cannot be read, for each of which they cannot.
         """
         problems = {}
-        together: dict[str, list[tuple[str, str, Scored]]] = {}
+        together: dict[str, list[tuple[str, Metric, Floats]]] = {}
         for row in rows:
             if made_from(self._cells[row]) in self._known:
                 continue
             try:
-                scored = self._scored.get(row) or load_scored(self._cells[row], self._results)
+                scored = self._scored.get(row) or self._load(row)
             except KdbenchError as error:
                 problems[row] = str(error)
                 continue
             examples = f"{_digest(scored.ids)}/{scored.statistics.shape[2]}"
-            together.setdefault(examples, []).append((row, _digest(scored.statistics), scored))
+            # The predictions themselves are not kept: those of all rows may fill the memory.
+            together.setdefault(examples, []).append((row, scored.metric, scored.statistics))
         for examples, group in together.items():
-            metric = group[0][2].metric
+            metric = group[0][1]
             resampled = resample(
-                [one.statistics for *_, one in group], metric.score, score_range=metric.score_range
+                [statistics for *_, statistics in group], metric.score, score_range=metric.score_range
             )
-            for (row, statistics, _), drawn in zip(group, resampled, strict=True):
-                self._known[made_from(self._cells[row])] = RowAnswers(examples, statistics, drawn)
+            for (row, _, statistics), drawn in zip(group, resampled, strict=True):
+                self._known[made_from(self._cells[row])] = RowAnswers(examples, _digest(statistics), drawn)
         return problems
 
     def interval(self, row: str) -> tuple[float, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cached_property
 from pathlib import Path
 
 from kdbench.board.answers import MadeFrom, made_from
@@ -33,32 +33,44 @@ KnownBehaviour = MutableMapping[MadeFrom, Behaviour]
 """By a cell and the teacher that it was held against."""
 
 
-def behaviour_of(cells: list[Row], results: Path, known: KnownBehaviour) -> Mapping[str, Behaviour]:
-    """Return the behaviour of each of one task's `cells` whose predictions can be read, by its key.
+class TaskBehaviour:
+    """The behaviour of one task's cells.
 
     Args:
         cells: of one task.
         results: the folder with the predictions.
         known: what was computed before; gets what is computed now.
     """
-    teacher = next((cell for cell in cells if cell["is_teacher"] and cell["status"] == Status.OK.value), None)
 
-    @cache
-    def of_teacher() -> Predictions | None:
-        return None if teacher is None else _predictions(teacher, results)
+    def __init__(self, cells: list[Row], results: Path, known: KnownBehaviour) -> None:
+        self._cells = [cell for cell in cells if cell["status"] == Status.OK.value]
+        self._results = results
+        self._known = known
+        self._teacher = next((cell for cell in self._cells if cell["is_teacher"]), None)
 
-    found = {}
-    for cell in cells:
-        if cell["status"] != Status.OK.value:
-            continue
-        source = made_from([cell, *([] if teacher is None else [teacher])])
-        if source not in known:
-            own = _predictions(cell, results)
-            if own is None:
-                continue
-            known[source] = _behaviour(own, None if cell is teacher else of_teacher())
-        found[cell["key"]] = known[source]
-    return found
+    def take(self, cell: Row, own: Predictions) -> None:
+        """Compute what the predictions of `cell` tell, which somebody has read for reasons of his own."""
+        source = self._source(cell)
+        if source not in self._known:
+            is_teacher = self._teacher is not None and cell["key"] == self._teacher["key"]
+            self._known[source] = _behaviour(own, None if is_teacher else self._of_teacher)
+
+    def all(self) -> Mapping[str, Behaviour]:
+        """Return the behaviour of each cell whose predictions can be read, by its key; reads what was not taken."""
+        for cell in self._cells:
+            if self._source(cell) not in self._known:
+                own = _predictions(cell, self._results)
+                if own is not None:
+                    self.take(cell, own)
+        sources = {cell["key"]: self._source(cell) for cell in self._cells}
+        return {key: self._known[source] for key, source in sources.items() if source in self._known}
+
+    @cached_property
+    def _of_teacher(self) -> Predictions | None:
+        return None if self._teacher is None else _predictions(self._teacher, self._results)
+
+    def _source(self, cell: Row) -> MadeFrom:
+        return made_from([cell, *([] if self._teacher is None else [self._teacher])])
 
 
 def _behaviour(own: Predictions, teacher: Predictions | None) -> Behaviour:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 Row = Mapping[str, Any]
@@ -14,16 +15,11 @@ Row = Mapping[str, Any]
 def rows_of(table: pd.DataFrame) -> list[Row]:
     """Return the rows of `table` in their order."""
     names = list(table.columns)
-    # Column by column, since pandas takes a hundred times as long for the whole table at once.
-    columns = [_values(table[name]) for name in names]
-    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+    values = table.to_numpy(dtype=object)  # pandas' own ways to its rows take many times as long
+    values = np.where(pd.isna(values), None, values)
+    return [dict(zip(names, row, strict=True)) for row in values.tolist()]
 
 
 def first_row(table: pd.DataFrame) -> Row:
     """Return the first row of `table`, which has one."""
     return rows_of(table.head(1))[0]
-
-
-def _values(column: pd.Series[Any]) -> list[Any]:
-    missing = column.isna().tolist()
-    return [None if gone else value for gone, value in zip(missing, column.tolist(), strict=True)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,9 +11,12 @@ import numpy as np
 import pandas as pd
 
 from kdbench.board.answers import KnownAnswers, MadeFrom, TaskAnswers, made_from
-from kdbench.board.behaviour import Behaviour, KnownBehaviour, behaviour_of
-from kdbench.board.frames import rows_of
+from kdbench.board.behaviour import Behaviour, KnownBehaviour, TaskBehaviour
+from kdbench.board.by_class import KnownByClass, by_class
+from kdbench.board.frames import Row, rows_of
+from kdbench.board.second_process import SecondProcess, parts
 from kdbench.errors import KdbenchError
+from kdbench.predictions import Predictions
 from kdbench.stats import (
     Difference,
     Gap,
@@ -27,6 +30,10 @@ from kdbench.stats.resampling import Flags, Floats
 
 ALPHA = 0.05
 """The level of every test on a board."""
+_MANY = 2000
+"""Cells; of fewer, a process costs more than it gains."""
+_THERE = 0.45
+"""The part of the tasks for the second process, which has to start."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +97,54 @@ class Known:
 
     answers: KnownAnswers = field(default_factory=dict)
     behaviour: KnownBehaviour = field(default_factory=dict)
+    by_class: KnownByClass = field(default_factory=dict)
     statistics: dict[MadeFrom, TaskStatistics] = field(default_factory=dict)
     """By all cells of a task."""
+
+    def take(self, other: Known) -> None:
+        """Know what `other` knows, too."""
+        self.answers.update(other.answers)
+        self.behaviour.update(other.behaviour)
+        self.by_class.update(other.by_class)
+        self.statistics.update(other.statistics)
+
+
+def all_statistics(
+    cells: pd.DataFrame, results: Path, known: Known, second: SecondProcess | None = None
+) -> dict[str, TaskStatistics]:
+    """Return by task what the predictions in `results` show.
+
+    Args:
+        cells: the table of cells.
+        results: the folder with the predictions.
+        known: what was computed before; gets what is computed now.
+        second: finds it for a half of the tasks where cells are many.
+    """
+    tasks = [(str(task), of_task) for task, of_task in cells.groupby("task")]
+    fresh = [
+        (task, of_task)
+        for task, of_task in tasks
+        if made_from(rows_of(of_task[["key", "finished_at"]])) not in known.statistics
+    ]
+    many = second is not None and sum(len(of_task) for _, of_task in fresh) >= _MANY
+    _, there = parts(fresh, _THERE if many else 0)
+    asked = second.ask(_found_anew, there, results) if second is not None and there else None
+    names_there = {task for task, _ in there}
+    found = {
+        task: task_statistics(of_task, results, known) for task, of_task in tasks if task not in names_there
+    }
+    if asked is not None:
+        found_there, learnt = asked.result()
+        found |= found_there
+        known.take(learnt)
+    return {task: found[task] for task, _ in tasks}
+
+
+def _found_anew(
+    tasks: Sequence[tuple[str, pd.DataFrame]], results: Path
+) -> tuple[dict[str, TaskStatistics], Known]:
+    known = Known()
+    return {task: task_statistics(cells, results, known) for task, cells in tasks}, known
 
 
 def task_statistics(cells: pd.DataFrame, results: Path, known: Known) -> TaskStatistics:
@@ -106,7 +159,14 @@ def task_statistics(cells: pd.DataFrame, results: Path, known: Known) -> TaskSta
     source = made_from(lines)
     if source in known.statistics:
         return known.statistics[source]
-    answers = TaskAnswers(cells, results, known.answers)
+    behaviour = TaskBehaviour(lines, results, known.behaviour)
+
+    def watch(of_row: list[Row], predictions: Sequence[Predictions]) -> None:
+        known.by_class[made_from(of_row)] = by_class(of_row, predictions)
+        for cell, own in zip(of_row, predictions, strict=True):
+            behaviour.take(cell, own)
+
+    answers = TaskAnswers(cells, results, known.answers, watch)
     problems = answers.read(answers.rows)
     read = [row for row in answers.rows if row not in problems]
     rows = _scored_alike(answers, read)
@@ -118,7 +178,7 @@ def task_statistics(cells: pd.DataFrame, results: Path, known: Known) -> TaskSta
         holm_p=np.zeros((0, 0)) if pairs is None else holm_pairs(pairs.p),
         intervals=_intervals(answers),
         gaps=_gaps(cells, answers, rows),
-        behaviour=behaviour_of(lines, results, known.behaviour),
+        behaviour=behaviour.all(),
         problems=problems,
         power=None if pairs is None else _power(pairs),
     )

@@ -12,7 +12,8 @@ from kdbench.board.across import across_tasks
 from kdbench.board.cells import with_behaviour
 from kdbench.board.loaded import Loaded
 from kdbench.board.points import latency_points
-from kdbench.board.statistics import Known, TaskStatistics, task_statistics
+from kdbench.board.second_process import SecondProcess
+from kdbench.board.statistics import Known, TaskStatistics, all_statistics
 from kdbench.board.table import aggregate
 
 
@@ -32,18 +33,19 @@ class Tables:
     """What the predictions of each task show."""
 
 
-def board_tables(loaded: Loaded, results: Path, known: Known | None = None) -> Tables:
+def board_tables(
+    loaded: Loaded, results: Path, known: Known | None = None, second: SecondProcess | None = None
+) -> Tables:
     """Return the tables of a board.
 
     Args:
         loaded: the cells of the board.
         results: the folder with the predictions.
         known: what was computed before; gets what is computed now.
+        second: takes a part of the work where cells are many.
     """
     known = Known() if known is None else known
-    statistics = {
-        str(task): task_statistics(cells, results, known) for task, cells in loaded.cells.groupby("task")
-    }
+    statistics = all_statistics(loaded.cells, results, known, second)
     behaviour = {key: one for found in statistics.values() for key, one in found.behaviour.items()}
     cells = with_behaviour(loaded.cells, behaviour)
     rows = aggregate(cells, statistics)

@@ -17,6 +17,7 @@ from kdbench.board.drawings import drawings, drawn_names
 from kdbench.board.loaded import cells_of
 from kdbench.board.overview_page import overview_page
 from kdbench.board.published import published_section
+from kdbench.board.second_process import SecondProcess
 from kdbench.board.source import Source, read_results
 from kdbench.board.statistics import Known
 from kdbench.board.tables import board_tables
@@ -78,14 +79,17 @@ def write_board(
     source = results if isinstance(results, Source) else read_results(results)
     loaded = cells_of(source, budget=budget, model=model, keys=keys)
     known = Known() if known is None else known
-    tables = board_tables(loaded, source.root, known)
+    with SecondProcess() as second:
+        tables = board_tables(loaded, source.root, known, second)
+        rows, cells = tables.rows, tables.cells
+        misfits: list[str] = []
+        if columns is not None:
+            rows, misfits = _with_plugin_columns(rows, columns)
+        files: dict[str, str | bytes] = {}
+        if cache is not None:
+            files = drawings(rows, tables.across, loaded, source.root, cache, known.by_class, second)
     changed = None if against is None else changes(against, loaded, source.root, known.answers)
-    rows, cells = tables.rows, tables.cells
-    misfits: list[str] = []
-    if columns is not None:
-        rows, misfits = _with_plugin_columns(rows, columns)
     waiting = Counter(task for _, task in pending)
-    files = {} if cache is None else drawings(rows, tables.across, loaded, source.root, cache)
     # While cells are missing, what an earlier run drew is not what its tables say.
     drawn = frozenset[str]() if pending else drawn_names(board, files)
     for task, of_task in rows.groupby("task"):

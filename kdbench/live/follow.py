@@ -14,9 +14,9 @@ from typing import Any
 import pandas as pd
 
 from kdbench.board.across import across_tasks
+from kdbench.board.by_class import KnownByClass
 from kdbench.board.html.content import page_content
 from kdbench.board.html.picture import picture_specification
-from kdbench.board.html.sources import KnownPages
 from kdbench.board.loaded import load_cells
 from kdbench.board.table import PUBLISHED
 from kdbench.errors import KdbenchError
@@ -62,7 +62,7 @@ class Follow:
         self._next_s = 0.0
         self._asked_s = -math.inf
         self._told_end = False
-        self._known: KnownPages = {}
+        self._known: KnownByClass = {}
 
     def state(self) -> bytes:
         """Return as JSON how the run is going, and which board there is to fetch."""

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from kdbench.board import formatting
+from kdbench.board.by_class import KnownByClass
 from kdbench.board.columns import has_score, marked, shown_gap
 from kdbench.board.families import family_looks
 from kdbench.board.formatting import on_one_line
@@ -18,7 +19,7 @@ from kdbench.board.fronts import FRONTS
 from kdbench.board.html.columns import COSTS, Shown, shown_columns
 from kdbench.board.html.details import row_details
 from kdbench.board.html.numbers import rounded
-from kdbench.board.html.sources import KnownPages, Sources
+from kdbench.board.html.sources import Sources
 from kdbench.board.loaded import Loaded
 from kdbench.board.notes import run_facts, unsteady
 from kdbench.board.rerun import rerun_command
@@ -29,7 +30,7 @@ def page_content(
     across: pd.DataFrame,
     loaded: Loaded,
     results: Path,
-    known: KnownPages | None = None,
+    known: KnownByClass | None = None,
 ) -> dict[str, Any]:
     """Return what the page shows; drawing twice gives the same.
 
@@ -38,7 +39,7 @@ def page_content(
         across: the table over all tasks.
         loaded: the cells that they aggregate, their records and timings.
         results: the folder with their predictions and logs.
-        known: what earlier pages found in predictions; gets what is found now.
+        known: what the answers of rows were found to show before; gets what is found now.
     """
     cells = loaded.cells
     sources = Sources(loaded, results, known)

@@ -8,7 +8,6 @@ from typing import Any
 from kdbench.board import formatting
 from kdbench.board.formatting import on_one_line
 from kdbench.board.frames import Row
-from kdbench.board.html.answers import answers
 from kdbench.board.html.latency import latency_grid
 from kdbench.board.html.numbers import rounded
 from kdbench.board.html.sources import Sources
@@ -45,7 +44,7 @@ def row_details(row: Row, cells: list[Row], sources: Sources) -> Details:
         "latency": next(
             (grid for cell in cells if (grid := latency_grid(sources.timing(cell["key"])))), None
         ),
-        **answers(cells, sources),
+        **sources.by_class(cells),
     }
     return {name: value for name, value in details.items() if value not in (None, [], "")}
 

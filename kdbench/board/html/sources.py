@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-from kdbench.board.answers import MadeFrom
+from kdbench.board.answers import made_from
+from kdbench.board.by_class import ByClass, KnownByClass, by_class
 from kdbench.board.formatting import on_one_line
+from kdbench.board.frames import Row
 from kdbench.board.loaded import Loaded
 from kdbench.board.timed import shown_timings
 from kdbench.errors import KdbenchError
 from kdbench.predictions import Predictions
-from kdbench.records import Record
+from kdbench.records import Record, Status
 from kdbench.results import CellFiles
 from kdbench.timings import ModelTiming
 
-KnownPages = dict[MadeFrom, dict[str, Any]]
-"""What the stored answers of rows show; given to the next page, it spares reading them again."""
 LOG_LINES = 40
 """So much of a log's end tells why a cell failed."""
 
@@ -27,11 +28,11 @@ class Sources:
     Args:
         loaded: what a board is drawn from.
         results: the folder with the predictions and logs.
-        known: what earlier pages' rows were found to answer; gets what is found now.
+        known: what rows were found to answer before; gets what is found now.
     """
 
-    def __init__(self, loaded: Loaded, results: Path, known: KnownPages | None = None) -> None:
-        self.known: KnownPages = {} if known is None else known
+    def __init__(self, loaded: Loaded, results: Path, known: KnownByClass | None = None) -> None:
+        self._known: KnownByClass = {} if known is None else known
         self._results = results
         self._records = {record.key: record for record in loaded.records}
         shown = shown_timings(loaded.timings, set(self._records))
@@ -45,12 +46,23 @@ class Sources:
         """Return the timing of a cell's model that the board shows, or None where there is none."""
         return self._timings.get(key)
 
-    def predictions(self, key: str) -> Predictions | None:
-        """Return the answers of a cell's model, or None where they cannot be read."""
-        try:
-            return Predictions.load(CellFiles(self._results, key).predictions)
-        except KdbenchError:
-            return None
+    def by_class(self, cells: list[Row]) -> ByClass:
+        """Return what the answers of a row show.
+
+        Args:
+            cells: of one row, a seed each.
+        """
+        source = made_from(cells)
+        if source not in self._known:
+            self._known[source] = by_class(cells, list(self._predictions(cells)))
+        return self._known[source]
+
+    def _predictions(self, cells: list[Row]) -> Iterator[Predictions]:
+        """Yield what can be read of the predictions of those `cells` that ended well."""
+        for cell in cells:
+            if cell["status"] == Status.OK.value:
+                with suppress(KdbenchError):
+                    yield Predictions.load(CellFiles(self._results, cell["key"]).predictions)
 
     def log_end(self, key: str) -> list[str]:
         """Return the last lines of a cell's log; none where there is no log."""

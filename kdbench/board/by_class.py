@@ -2,46 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from kdbench.board.answers import made_from
+from kdbench.board.answers import MadeFrom
 from kdbench.board.frames import Row
-from kdbench.board.html.sources import Sources
 from kdbench.kinds import TaskKind
 from kdbench.measure.breakdown import ClassScore, class_scores, confusion_matrix, entity_scores
 from kdbench.predictions import Predictions
-from kdbench.records import Status
 
+ByClass = dict[str, Any]
+"""``classes`` (means over seeds) and ``confusion`` (sums over seeds), or nothing where there is none."""
+KnownByClass = MutableMapping[MadeFrom, ByClass]
+"""By a row's cells; what earlier drawings of a board have computed."""
 MOST_CLASSES = 40
 """A matrix of more is no picture any more."""
 
 
-def answers(cells: list[Row], sources: Sources) -> dict[str, Any]:
-    """Return ``classes`` (means over seeds) and ``confusion`` (sums over seeds), or nothing where there is none.
+def by_class(cells: list[Row], stored: Sequence[Predictions]) -> ByClass:
+    """Return what `stored` shows.
 
     Args:
         cells: of one row, a seed each.
-        sources: the folder that they come from.
+        stored: the predictions of those that ended well and can be read.
     """
-    source = made_from(cells)
-    if source not in sources.known:
-        sources.known[source] = _answers(cells, sources)
-    return sources.known[source]
-
-
-def _answers(cells: list[Row], sources: Sources) -> dict[str, Any]:
     labels = tuple(cells[0]["labels"])
-    ended_well = [cell for cell in cells if cell["status"] == Status.OK.value]
-    found_by_cell = [sources.predictions(cell["key"]) for cell in ended_well]
-    stored = [predictions for predictions in found_by_cell if predictions is not None]
     if not stored or not labels or any(predictions.logits.shape[1] != len(labels) for predictions in stored):
         return {}
     by_seed = [scores for predictions in stored if (scores := _scores(predictions, labels, cells[0]["kind"]))]
     matrices = [
         matrix for predictions in stored if (matrix := confusion_matrix(predictions, labels)) is not None
     ]
-    found: dict[str, Any] = {}
+    found: ByClass = {}
     if by_seed:
         found["classes"] = [_mean(scores) for scores in zip(*by_seed, strict=True)]
     if matrices and len(labels) <= MOST_CLASSES:
