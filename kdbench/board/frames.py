@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 Row = Mapping[str, Any]
@@ -15,8 +14,8 @@ Row = Mapping[str, Any]
 def rows_of(table: pd.DataFrame) -> list[Row]:
     """Return the rows of `table` in their order."""
     names = list(table.columns)
-    values = table.to_numpy(dtype=object)  # pandas' own ways to its rows take many times as long
-    values = np.where(pd.isna(values), None, values)
+    values = table.to_numpy(dtype=object, copy=True)  # pandas' own ways to its rows take many times as long
+    values[pd.isna(values)] = None
     return [dict(zip(names, row, strict=True)) for row in values.tolist()]
 
 

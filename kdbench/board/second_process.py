@@ -66,6 +66,7 @@ class SecondProcess:
             if self._process is None:
                 self._process = _started()
             assert self._process.stdin is not None
+            assert self._process.stdout is not None
             pickle.dump((function, arguments), self._process.stdin)
             self._process.stdin.flush()
             answer = self._reader.submit(pickle.load, self._process.stdout)

@@ -13,19 +13,16 @@ from kdbench.back_ends import BackEnd
 from kdbench.budgets import Budget
 from kdbench.config import RunConfig
 from kdbench.data import load_task
-from kdbench.errors import KdbenchError
 from kdbench.executors.job import Report
 from kdbench.measure.busy import BusyMeter, busy_warning
 from kdbench.measure.environment import describe_environment
-from kdbench.measure.exported import export_row
-from kdbench.measure.lost import score_lost
+from kdbench.measure.exported import export_cells
 from kdbench.measure.repeatability import repeatability, repeatability_warning
 from kdbench.measure.rows import TimedRow, drawn_rows
 from kdbench.measure.together import Candidate, Measured, time_together
 from kdbench.measure.tokenization import texts_of, time_tokenizers
+from kdbench.onnx_model import OnnxModel
 from kdbench.opening import open_experiment
-from kdbench.predictions import Predictions
-from kdbench.results import CellFiles
 from kdbench.timings import BackEndTiming, ModelTiming, Timing, Tokenization, put_timing
 from kdbench.training.experiment import Experiment
 
@@ -130,14 +127,14 @@ class _Phase:
         candidates = {_TEACHER: self._teacher.candidate()}
         timings: dict[str, list[BackEndTiming]] = {key: [] for key in self._rows}
         lost: dict[str, float | None] = {}
-        for number, (key, row) in enumerate(self._rows.items()):
-            for back_end, made in export_row(row, back_ends).items():
-                if isinstance(made, Candidate):
-                    candidates[f"{key} {back_end}"] = made
-                    if back_end is BackEnd.ONNXRUNTIME_INT8:
-                        lost[f"{key} {back_end}"] = self._score_lost(key, made)
-                else:
+        exports = export_cells(self._order.config, self._order.task, list(self._rows), back_ends)
+        for number, (key, export) in enumerate(exports):
+            for back_end, made in export.made.items():
+                if isinstance(made, str):
                     timings[key].append(BackEndTiming(back_end=back_end, device="cpu", reason=made))
+                else:
+                    candidates[f"{key} {back_end}"] = self._rows[key].graph(OnnxModel(*made))
+            lost[f"{key} {BackEnd.ONNXRUNTIME_INT8}"] = export.lost
             self._report("exporting", number + 1, len(self._rows), None)
         gridded = {
             name for name, model in candidates.items() if model.back_end in self._budget.latency_grid
@@ -155,14 +152,6 @@ class _Phase:
         for found in timings.values():
             found.sort(key=lambda timing: back_ends.index(timing.back_end))
         return timings
-
-    def _score_lost(self, key: str, quantized: Candidate) -> float | None:
-        """Return what the cell `key` loses as `quantized`; None where its own answers are gone."""
-        try:
-            answers = Predictions.load(CellFiles(self._experiment.results, key).predictions)
-        except KdbenchError:
-            return None
-        return score_lost(quantized.model, answers, self._rows[key].experiment)
 
     def _time(
         self, candidates: Mapping[str, Candidate], reference: str, gridded: Collection[str], budget: Budget

@@ -13,6 +13,7 @@ from kdbench.board.tables import board_tables
 from kdbench.budgets import BUDGETS
 from kdbench.cell import CellOrder, score_cell, train_cell
 from kdbench.config import RunConfig
+from kdbench.measure.exported import export_cells
 from kdbench.measure.grid import GRID
 from kdbench.measure.latency import TimingOrder, time_task
 from kdbench.records import RecordStore
@@ -90,6 +91,16 @@ def test_a_small_phase_measures_every_model_beside_the_teacher(trained, teacher)
     assert timing.repeatability.low <= timing.repeatability.ratio <= timing.repeatability.high
     assert timing.repeatability.low / 1.5 <= 1 <= timing.repeatability.high * 1.5
     assert timing.busy_share is None or 0 <= timing.busy_share <= 1
+
+
+def test_exports_are_the_same_whoever_makes_them(trained, monkeypatch):
+    config = trained.model_copy(update={"results": trained.results.resolve()})
+    back_ends = (BackEnd.ONNXRUNTIME, BackEnd.ONNXRUNTIME_INT8)
+    here = dict(export_cells(config, "toy-sentiment", ["one", "graph"], back_ends))
+    monkeypatch.setattr("kdbench.measure.exported._MANY", 1)
+    assert dict(export_cells(config, "toy-sentiment", ["one", "graph"], back_ends)) == here
+    assert here["one"].lost is not None
+    assert here["graph"].made[BackEnd.ONNXRUNTIME].startswith("the artifact is a graph")
 
 
 def test_a_full_phase_has_every_back_end_and_the_grid(trained, monkeypatch):
