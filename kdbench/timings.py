@@ -139,7 +139,8 @@ class Timing(Part):
     settings: dict[str, Any] = {}
     """The budget's settings of the phase."""
     method: Literal["alternating", "hot"] = "alternating"
-    """``hot``: a short call comes right after one of the same model that does not count; else after another model's."""
+    """``hot``: short calls come right after one of the same model, from one memory for all; else after another model's,
+    from wherever its weights lie."""
     environment: Environment
     finished_at: datetime
     repeatability: Repeatability | None = None

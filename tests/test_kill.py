@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from commands import Command, comes_true
 
-KILLS = int(os.environ.get("KDBENCH_TEST_KILLS", "5"))
+KILLS = int(os.environ.get("KDBENCH_TEST_KILLS", "4"))
 """In all; a patient tester may ask for more."""
 LONGEST_S = 5.0
 """A kill comes so many seconds, at most, after the plan or the end of a cell."""

@@ -154,8 +154,8 @@ def _latency(cells: pd.DataFrame) -> Iterator[str]:
     for setting, same in timed.groupby("latency_setting"):
         rounds = " or ".join(f"{rounds:,}" for rounds in sorted(set(same["latency_rounds"])))
         yield (
-            f"**Latency.** {escape_markdown(str(setting))}; {rounds} rounds, in each of which every model is timed"
-            " once."
+            f"**Latency.** {escape_markdown(str(setting))}; {rounds} calls of each model, in rounds that all of them"
+            " share."
         )
     for repeat in timed["latency_repeat"].dropna().unique():
         yield f"**Repeatability.** In the same rounds {escape_markdown(str(repeat))}."

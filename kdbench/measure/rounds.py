@@ -1,4 +1,4 @@
-"""Rounds, in which everything that is timed is called once, in shuffled order."""
+"""Rounds, in which everything that is timed has a turn, in shuffled order."""
 
 from __future__ import annotations
 
@@ -10,43 +10,42 @@ from kdbench.executors.job import Report
 from kdbench.seeds import axis_seed
 
 MOST = 10
-"""Times the rounds asked for: so long calls are repeated until they fill the seconds asked for."""
+"""Times the calls asked for: so short calls are repeated until they fill the seconds asked for."""
 
-TimedCall = Callable[[int], float]
-"""Answers the input of that number and returns the milliseconds it took."""
+Turn = Callable[[range], list[float]]
+"""Answers the inputs of these numbers, one after the other, and returns the milliseconds that each took."""
 
 
 def time_rounds(
-    calls: Mapping[str, TimedCall],
+    turns: Mapping[str, Turn],
     *,
-    rounds: int,
+    calls: int,
     report: Report,
+    calls_a_turn: int = 1,
     phase: str = "timing",
     seconds: float = 0,
     reference: str | None = None,
 ) -> dict[str, np.ndarray]:
-    """Return for each of `calls` its milliseconds, ``(its rounds,)``, from the first round on.
+    """Return for each of `turns` its milliseconds, ``(its calls,)``, from the first round on.
 
-    In a round each answers the same input once, in shuffled order, so that what slows the machine for a while slows all
-    of them, and ratios within a round hold. Who has made `rounds` calls and filled `seconds` with them, or made `MOST`
-    times as many calls, takes no further part; `reference` does as long as anybody else does.
+    In a round each answers the same inputs, `calls_a_turn` of them, in shuffled order, so that what slows the machine
+    for a while slows all of them, and ratios within a round hold. Who has made `calls` and filled `seconds` with them,
+    or made `MOST` times as many calls, takes no further part; `reference` does as long as anybody else does.
     """
     order = np.random.default_rng(axis_seed(0, "latency"))
-    taken_ms: dict[str, list[float]] = {name: [] for name in calls}
-    spent_ms = dict.fromkeys(calls, 0.0)
+    taken_ms: dict[str, list[float]] = {name: [] for name in turns}
     number = 0
-    playing = list(calls)
+    playing = list(turns)
     while playing:
         named = playing if reference is None or reference in playing else [*playing, reference]
+        left = calls - number if number < calls else MOST * calls - number
+        numbers = range(number, number + min(calls_a_turn, left))
         for place in order.permutation(len(named)):
-            name = named[place]
-            ms = calls[name](number)
-            taken_ms[name].append(ms)
-            spent_ms[name] += ms
-        number += 1
-        report(phase, min(number, rounds), rounds, None)
-        if number >= MOST * rounds:
+            taken_ms[named[place]] += turns[named[place]](numbers)
+        number = numbers.stop
+        report(phase, min(number, calls), calls, None)
+        if number >= MOST * calls:
             break
-        if number >= rounds:
-            playing = [name for name in playing if spent_ms[name] < 1000 * seconds]
+        if number >= calls:
+            playing = [name for name in playing if sum(taken_ms[name]) < 1000 * seconds]
     return {name: np.array(ms) for name, ms in taken_ms.items()}

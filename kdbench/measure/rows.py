@@ -49,7 +49,7 @@ class TimedRow:
         model = self.load().eval()
         if isinstance(model, OnnxModel):
             return self.graph(model)
-        return self._candidate(moved(model.to(self.experiment.device)), BackEnd.TORCH, self.experiment.device)
+        return self._candidate(model.to(self.experiment.device), BackEnd.TORCH, self.experiment.device)
 
     def graph(self, model: OnnxModel) -> Candidate:
         """Return `model`, this row's or made of it, which runs on the CPU whatever else there is."""
@@ -78,17 +78,6 @@ class TimedRow:
     def vocabulary(self) -> list[int]:
         """The ids that inputs of the grid are made of."""
         return vocabulary(self.experiment.tokenizer)
-
-
-def moved(model: nn.Module) -> nn.Module:
-    """Return `model` with its weights in a memory of its own.
-
-    Loaded weights are pages of the system's cache of files. How these happen to lie decides about a call, by a tenth
-    among equal models, and stays as it is from one loading to the next.
-    """
-    for tensor in (*model.parameters(), *model.buffers()):
-        tensor.data = tensor.data.clone()
-    return model
 
 
 def back_end_of(graph: OnnxModel) -> BackEnd:

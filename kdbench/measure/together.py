@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -13,15 +14,22 @@ from kdbench.back_ends import BackEnd
 from kdbench.budgets import Budget
 from kdbench.executors.job import Report
 from kdbench.measure.grid import GRID, synthetic_batch
+from kdbench.measure.one_memory import one_memory
 from kdbench.measure.points import summarize
-from kdbench.measure.rounds import TimedCall, time_rounds
+from kdbench.measure.rounds import Turn, time_rounds
 from kdbench.measure.stopwatch import Stopwatch
 from kdbench.measure.warm_up import WarmUp, warm_up
 from kdbench.timings import BackEndTiming, Point
 from kdbench.training.batches import Batch
 
+CALLS_A_TURN = 3
+"""Of the task's own sentences: bringing the weights takes as long as a call or two."""
 HOT_UP_TO = 256
 """Word pieces of a batch; the calls of a larger one last so long that fetching the weights is a small part of them."""
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 @dataclass(frozen=True)
@@ -38,25 +46,29 @@ class Candidate:
     """The word pieces that the model can read; None where nothing limits them."""
     stopwatch: Stopwatch
 
-    def own(self, number: int) -> float:
-        """Answer one of the task's own sentences; return milliseconds."""
-        return self.answer(self.inputs[number % len(self.inputs)])
+    bring: Callable[[], None] = _nothing
+    """Brings the model's weights to where it runs from: see `one_memory`."""
 
-    def answer(self, batch: Batch) -> float:
-        """Answer `batch`; return milliseconds.
+    def own(self, numbers: range) -> list[float]:
+        """Answer some of the task's own sentences; return milliseconds."""
+        return self.turn([self.inputs[number % len(self.inputs)] for number in numbers])
 
-        The models that answered before have filled the processor's caches with their own weights. Where these weights
-        lie in memory would then decide about a short call, by a tenth among equal models. So a short call is made
-        twice, and the second counts: that of a model that serves one request after the other.
+    def turn(self, batches: Sequence[Batch]) -> list[float]:
+        """Answer `batches`; return milliseconds.
+
+        The models that answered before have filled the processor's caches with their own weights. So a call that is
+        short comes after one that does not count, as that of a model that serves one request after the other.
         """
-        if batch["input_ids"].numel() <= HOT_UP_TO:
-            self.model(**batch)
-        return self._timed(batch)
+        self.bring()
+        if batches[0]["input_ids"].numel() <= HOT_UP_TO:
+            self.model(**batches[0])
+        return [self._timed(batch) for batch in batches]
 
     def warm_up(self) -> WarmUp:
         """Warm up on the sentence of median length."""
         order = np.argsort([batch["input_ids"].shape[1] for batch in self.inputs], kind="stable")
         typical = self.inputs[int(order[len(order) // 2])]
+        self.bring()
         return warm_up(lambda: self._timed(typical))
 
     def _timed(self, batch: Batch) -> float:
@@ -95,40 +107,42 @@ def time_together(
         gridded: the names of those that are timed on the grid as well; the reference always joins them.
         report: how far it is.
     """
-    warm = {}
-    for number, (name, candidate) in enumerate(candidates.items()):
-        warm[name] = candidate.warm_up()
-        report("warming up", number + 1, len(candidates), None)
-    calls = time_rounds(
-        {name: candidate.own for name, candidate in candidates.items()},
-        rounds=budget.latency_rounds,
-        seconds=budget.latency_seconds,
-        reference=reference,
-        report=report,
-    )
-    grid = _Grid(
-        {name: candidate for name, candidate in candidates.items() if name in {reference, *gridded}},
-        reference,
-        budget,
-        report,
-    )
-    points = grid.measure() if gridded else {}
-    return {
-        name: Measured(
-            calls[name],
-            BackEndTiming(
-                back_end=candidate.back_end,
-                device=candidate.device.type,
-                points=(
-                    summarize(calls[name], calls[reference], batch_size=1, length=None),
-                    *points.get(name, ()),
-                ),
-                warm_up_calls=warm[name].calls,
-                warm=warm[name].stable,
-            ),
+    with _in_one_memory(candidates) as candidates:
+        warm = {}
+        for number, (name, candidate) in enumerate(candidates.items()):
+            warm[name] = candidate.warm_up()
+            report("warming up", number + 1, len(candidates), None)
+        calls = time_rounds(
+            {name: candidate.own for name, candidate in candidates.items()},
+            calls=budget.latency_rounds,
+            calls_a_turn=CALLS_A_TURN,
+            seconds=budget.latency_seconds,
+            reference=reference,
+            report=report,
         )
-        for name, candidate in candidates.items()
-    }
+        grid = _Grid(
+            {name: candidate for name, candidate in candidates.items() if name in {reference, *gridded}},
+            reference,
+            budget,
+            report,
+        )
+        points = grid.measure() if gridded else {}
+        return {
+            name: Measured(
+                calls[name],
+                BackEndTiming(
+                    back_end=candidate.back_end,
+                    device=candidate.device.type,
+                    points=(
+                        summarize(calls[name], calls[reference], batch_size=1, length=None),
+                        *points.get(name, ()),
+                    ),
+                    warm_up_calls=warm[name].calls,
+                    warm=warm[name].stable,
+                ),
+            )
+            for name, candidate in candidates.items()
+        }
 
 
 @dataclass
@@ -153,7 +167,7 @@ class _Grid:
     def _points(self, batch_size: int, length: int) -> dict[str, Point]:
         """Return the point of this size of each candidate; the first call of each, which is not counted, warms it up."""
         size = {"batch_size": batch_size, "length": length}
-        calls: dict[str, TimedCall] = {}
+        calls: dict[str, Turn] = {}
         reasons: dict[str, str] = {}
         first_ms = 0.0
         for name, candidate in self.candidates.items():
@@ -162,7 +176,7 @@ class _Grid:
                 continue
             batch = candidate.synthetic(batch_size, length)
             try:
-                first_ms += candidate.answer(batch)
+                first_ms += candidate.turn([batch])[0]
             except Exception as error:
                 told = " ".join(str(error).split())
                 reasons[name] = f"the model does not answer such a batch: {type(error).__name__}: {told}"
@@ -179,13 +193,26 @@ class _Grid:
         points = {name: Point(**size, calls=0, reason=reason) for name, reason in reasons.items()}
         if len(points) < len(self.candidates):
             timed = {name: call for name, call in calls.items() if name not in reasons}
-            ms = time_rounds(
-                timed, rounds=rounds, report=self.report, phase=f"timing {batch_size} x {length}"
-            )
+            ms = time_rounds(timed, calls=rounds, report=self.report, phase=f"timing {batch_size} x {length}")
             self.left_s -= sum(float(taken.sum()) for taken in ms.values()) / 1000
             points |= {name: summarize(taken, ms[self.reference], **size) for name, taken in ms.items()}
         return points
 
 
-def _always(candidate: Candidate, batch: Batch) -> TimedCall:
-    return lambda number: candidate.answer(batch)
+def _always(candidate: Candidate, batch: Batch) -> Turn:
+    return lambda numbers: candidate.turn([batch] * len(numbers))
+
+
+@contextmanager
+def _in_one_memory(candidates: Mapping[str, Candidate]) -> Iterator[dict[str, Candidate]]:
+    """Give `candidates`, those of PyTorch on the CPU in one memory; a graph keeps its weights itself."""
+    torches = {
+        name: candidate
+        for name, candidate in candidates.items()
+        if candidate.back_end is BackEnd.TORCH and candidate.device.type == "cpu"
+    }
+    with one_memory(candidate.model for candidate in torches.values()) as brings:
+        moved = {
+            name: replace(torches[name], bring=bring) for name, bring in zip(torches, brings, strict=True)
+        }
+        yield {**candidates, **moved}

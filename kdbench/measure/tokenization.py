@@ -9,7 +9,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from kdbench.executors.job import Report
-from kdbench.measure.rounds import TimedCall, time_rounds
+from kdbench.measure.rounds import Turn, time_rounds
 from kdbench.measure.stopwatch import Stopwatch, wall_clock
 from kdbench.timings import Tokenization
 
@@ -36,8 +36,8 @@ def time_tokenizers(
     stopwatch = stopwatch or wall_clock()
     for tokenizer in tokenizers.values():
         tokenizer(*texts[0], truncation=True, max_length=max_length)  # sets truncation, which costs once
-    calls = {name: _call(tokenizer, texts, max_length, stopwatch) for name, tokenizer in tokenizers.items()}
-    taken = time_rounds(calls, rounds=rounds, report=report, phase="timing tokenizers")
+    turns = {name: _turn(tokenizer, texts, max_length, stopwatch) for name, tokenizer in tokenizers.items()}
+    taken = time_rounds(turns, calls=rounds, report=report, phase="timing tokenizers")
     return {
         name: Tokenization(calls=len(ms), p50_ms=float(np.median(ms)), mean_ms=float(ms.mean()))
         for name, ms in taken.items()
@@ -51,9 +51,12 @@ def texts_of(example: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(example[name] for name in ("text", "text_pair") if name in example)
 
 
-def _call(
+def _turn(
     tokenizer: PreTrainedTokenizerBase, texts: Sequence[Sequence[str]], max_length: int, stopwatch: Stopwatch
-) -> TimedCall:
-    return lambda number: stopwatch(
-        lambda: tokenizer(*texts[number % len(texts)], truncation=True, max_length=max_length)
-    )
+) -> Turn:
+    def call(number: int) -> float:
+        return stopwatch(
+            lambda: tokenizer(*texts[number % len(texts)], truncation=True, max_length=max_length)
+        )
+
+    return lambda numbers: [call(number) for number in numbers]

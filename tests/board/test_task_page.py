@@ -266,7 +266,7 @@ def test_footnotes_tell_task_budget_model_machine_software_and_latency():
         "0123456789ab with uncommitted changes.",
         "2026-11-03 (UTC).",
         "Rank.** None: there are no predictions",
-        "batch 1, 1 thread, on cores 2, cpu Xeon 8481C, torch 2.13.0; 100 rounds",
+        "batch 1, 1 thread, on cores 2, cpu Xeon 8481C, torch 2.13.0; 100 calls of each model",
     ):
         assert fact in notes
 
