@@ -17,6 +17,7 @@ from kdbench.executors.job import Report
 from kdbench.measure.busy import BusyMeter, busy_warning
 from kdbench.measure.environment import describe_environment
 from kdbench.measure.exported import export_cells
+from kdbench.measure.points import PAIRS_OF_AN_INTERVAL
 from kdbench.measure.repeatability import repeatability, repeatability_warning
 from kdbench.measure.rows import TimedRow, drawn_rows
 from kdbench.measure.together import Candidate, Measured, time_together
@@ -29,7 +30,6 @@ from kdbench.training.experiment import Experiment
 _TEACHER = "teacher"
 _AGAIN = "teacher again"
 """The teacher under another name, loaded a second time: its speed-up is 1 but for noise."""
-_FEWEST_ROUNDS = 20
 
 
 class TimingOrder(BaseModel):
@@ -141,7 +141,7 @@ class _Phase:
         } - {_TEACHER}
         # Of a back end beside the artifact's own the median is told: it takes fewer calls.
         fewer = {
-            "latency_rounds": max(_FEWEST_ROUNDS, self._budget.latency_rounds // 3),
+            "latency_rounds": max(PAIRS_OF_AN_INTERVAL, self._budget.latency_rounds // 3),
             "latency_seconds": self._budget.latency_seconds / 3,
         }
         budget = self._budget.model_copy(update=fewer)

@@ -34,6 +34,7 @@ def time_rounds(
     """
     order = np.random.default_rng(axis_seed(0, "latency"))
     taken_ms: dict[str, list[float]] = {name: [] for name in turns}
+    spent_ms = dict.fromkeys(turns, 0.0)
     number = 0
     playing = list(turns)
     while playing:
@@ -41,11 +42,14 @@ def time_rounds(
         left = calls - number if number < calls else MOST * calls - number
         numbers = range(number, number + min(calls_a_turn, left))
         for place in order.permutation(len(named)):
-            taken_ms[named[place]] += turns[named[place]](numbers)
+            name = named[place]
+            ms = turns[name](numbers)
+            taken_ms[name] += ms
+            spent_ms[name] += sum(ms)
         number = numbers.stop
         report(phase, min(number, calls), calls, None)
         if number >= MOST * calls:
             break
         if number >= calls:
-            playing = [name for name in playing if sum(taken_ms[name]) < 1000 * seconds]
+            playing = [name for name in playing if spent_ms[name] < 1000 * seconds]
     return {name: np.array(ms) for name, ms in taken_ms.items()}
