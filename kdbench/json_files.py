@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from kdbench.collecting import no_collecting
 from kdbench.files import is_temporary
 
 
@@ -26,12 +27,13 @@ _T = TypeVar("_T", bound=Part)
 def load_json_files(kind: type[_T], folder: Path) -> tuple[list[_T], list[str]]:
     """Return what every readable file of `folder` holds, by name, and a line for each file that is no `kind`."""
     found, problems = [], []
-    for path in sorted(folder.glob("*")):
-        item, problem = read_json_file(kind, path)
-        if item is not None:
-            found.append(item)
-        elif problem is not None:
-            problems.append(f"skipped {path}: {problem}")
+    with no_collecting():
+        for path in sorted(folder.glob("*")):
+            item, problem = read_json_file(kind, path)
+            if item is not None:
+                found.append(item)
+            elif problem is not None:
+                problems.append(f"skipped {path}: {problem}")
     return found, problems
 
 

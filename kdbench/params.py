@@ -48,7 +48,7 @@ class Params(BaseModel):
     def _nothing_without_effect(self) -> Params:
         for name, field in type(self).model_fields.items():
             if name in self.without_effect and getattr(self, name) != field.default:
-                raise ValueError(f"{name} has no effect, since no gradient step is taken; leave it out")
+                raise ValueError(f"{name} has no effect on this strategy; leave it out")
         return self
 
 

@@ -56,7 +56,7 @@ class Predictions:
         """Whether the answers are numbers, not classes."""
         return bool(self.references.dtype == np.float32)
 
-    @property
+    @cached_property
     def predicted(self) -> npt.NDArray[np.int64] | npt.NDArray[np.float32]:
         """(units,): the class of the largest logit (the first of equals), or the value in regression."""
         if self.is_regression:

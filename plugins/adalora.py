@@ -29,6 +29,10 @@ class AdaLoRA(PeftStrategy):
     class Params(BaseParams):
         """The updates' shape and place, and when ranks are dropped."""
 
+        without_effect = frozenset(
+            {"patience"}
+        )  # the weights of the last step are kept, whatever was validated
+
         r: int = Field(8, ge=1, description="mean rank of the updates that are kept")
         initial_r: int = Field(12, ge=2, description="rank of every update at the start, more than r")
         alpha: float = Field(16, gt=0, description="updates are scaled by alpha / initial_r")

@@ -1,48 +1,38 @@
-"""A part of a large board's work in a process of its own, while this one does another part."""
+"""A large board's work, shared between this process and a second one."""
 
 from __future__ import annotations
 
+import importlib
+import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
-from kdbench.workers import usable_cores
+from kdbench.workers import THREAD_VARIABLES, usable_cores
 
 _PATIENCE_S = 120.0
-"""How long the other process may take for its part when this one has done its own."""
+"""How long the other process may take for its last item when this one has done its own."""
 
 # Neither multiprocessing, which would run the caller's main module once more, nor a folder of the caller's to import from.
 _START = "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); from {} import answer; answer()"
 
-T = TypeVar("T")
-_Item = TypeVar("_Item")
-
-
-def parts(items: Sequence[_Item], there: float) -> tuple[Sequence[_Item], Sequence[_Item]]:
-    """Return which of `items` to do here and which in a `SecondProcess`: none where there is one core.
-
-    Args:
-        items: what is to be done, each about as long.
-        there: the part for the other process.
-    """
-    if usable_cores() < 2:
-        return items, ()
-    here = round(len(items) * (1 - there))
-    return items[:here], items[here:]
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 
 
 class SecondProcess:
-    """A process that is started when it is first asked, and ended with the block."""
+    """A process that takes a part of this one's work once it is started, and is ended with the block."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
-        self._reader = ThreadPoolExecutor(1)
+        self._thread = ThreadPoolExecutor(1)
 
     def __enter__(self) -> SecondProcess:
         """Start nothing yet."""
@@ -52,78 +42,135 @@ class SecondProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """End the process, whatever it does."""
-        self._kill()
-        self._reader.shutdown()  # with the process its answer has ended
+        self.end()
+        self._thread.shutdown()  # with the process its answer has ended
         for pipe in (self._process.stdin, self._process.stdout) if self._process else ():
             assert pipe is not None
             with suppress(OSError):  # of what the process has not read
                 pipe.close()
 
-    def ask(self, function: Callable[..., T], *arguments: Any) -> Asked[T]:
-        """Have `function`, of a module, called with `arguments`; they and what it returns are pickled."""
-        answer = None
-        with suppress(OSError):  # none could be started, or it is gone
-            if self._process is None:
-                self._process = _started()
-            assert self._process.stdin is not None
-            assert self._process.stdout is not None
-            pickle.dump((function, arguments), self._process.stdin)
-            self._process.stdin.flush()
-            answer = self._reader.submit(pickle.load, self._process.stdout)
-        return Asked(self, answer, function, arguments)
+    def start(self, *modules: str) -> None:
+        """Start the process, where there is a core for it, and have it load `modules` while this one goes on."""
+        if self._process is not None or usable_cores() < 2:
+            return
+        with suppress(OSError):  # none can be started: everything is done here
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-c", _START.format(__name__)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env={
+                    **os.environ,
+                    **dict.fromkeys(THREAD_VARIABLES, "1"),
+                },  # the other core is this process's
+                start_new_session=True,  # Ctrl-C is for this process, which then ends that one
+            )
+            self._thread.submit(self._load, modules)
 
-    def _kill(self) -> None:
+    def share(self, function: Callable[[Item], Answer], items: Iterable[Item]) -> Shared[Item, Answer]:
+        """Have the process, if there is one, begin to work off `items` from the last on; they and answers are pickled.
+
+        Args:
+            function: of a module; what is done with an item.
+            items: each a piece of work, the first ones for this process.
+        """
+        return Shared(function, items, self)
+
+    def submit(self, work: Callable[[], None]) -> Future[None] | None:
+        """Have `work`, which calls the process, done by a thread after what was submitted before; None without a process."""
+        return None if self._process is None else self._thread.submit(work)
+
+    def call(self, function: Callable[[Item], Answer], item: Item) -> Answer:
+        """Return what the process answers.
+
+        Raises:
+            Exception: it came to nothing, for whatever reason; the process is ended.
+        """
+        assert self._process is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            self._process.stdin.write(pickle.dumps((function, item)))
+            self._process.stdin.flush()
+            answer: Answer = pickle.load(self._process.stdout)
+        except BaseException:
+            self.end()
+            raise
+        return answer
+
+    def _load(self, modules: Iterable[str]) -> None:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        with suppress(Exception):  # the next call tells
+            self._process.stdin.write(pickle.dumps(sys.path))
+            self.call(_import, modules)
+
+    def end(self) -> None:
+        """End the process, if there is one; what it was at fails."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
 
 
-class Asked(Generic[T]):
-    """What a process was asked, and will answer."""
+class Shared(Generic[Item, Answer]):
+    """Items that two processes work off from both ends, until they meet."""
 
     def __init__(
-        self,
-        process: SecondProcess,
-        answer: Future[T] | None,
-        function: Callable[..., T],
-        arguments: tuple[Any, ...],
+        self, function: Callable[[Item], Answer], items: Iterable[Item], second: SecondProcess
     ) -> None:
-        self._process = process
-        self._answer = answer
         self._function = function
-        self._arguments = arguments
+        self._waiting = deque(enumerate(items))
+        self._answers: dict[int, Answer] = {}
+        self._second = second
+        self._there = second.submit(self._work_there)
 
-    def result(self) -> T:
-        """Return what the function returns; where the process comes to nothing, it is called here."""
-        if self._answer is not None:
+    def results(self) -> list[Answer]:
+        """Work here until no item waits, and return all answers in the order of the items."""
+        self._work_here()
+        if self._there is not None:
             try:
-                return self._answer.result(_PATIENCE_S)
+                self._there.result(_PATIENCE_S)
             except FutureTimeoutError:
-                self._process._kill()
-            except (pickle.UnpicklingError, EOFError):
-                pass
-        return self._function(*self._arguments)
+                self._second.end()
+                self._there.result()
+            self._work_here()
+        return [answer for _, answer in sorted(self._answers.items())]
+
+    def _work_there(self) -> None:
+        """Have the other process work as long as an item waits, or until it fails at one, which then waits again."""
+        while (taken := _taken(self._waiting.pop)) is not None:
+            place, item = taken
+            try:
+                self._answers[place] = self._second.call(self._function, item)
+            except Exception:  # whatever stopped it there stops it here, too, or does not
+                self._waiting.append(taken)
+                return
+
+    def _work_here(self) -> None:
+        while (taken := _taken(self._waiting.popleft)) is not None:
+            place, item = taken
+            self._answers[place] = self._function(item)
 
 
-def _started() -> subprocess.Popen[bytes]:
-    process = subprocess.Popen(
-        [sys.executable, "-I", "-c", _START.format(__name__)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C is for this process, which then ends that one
-    )
-    assert process.stdin is not None
-    pickle.dump(sys.path, process.stdin)
-    return process
+def _taken(take: Callable[[], Item]) -> Item | None:
+    """Return what one of two threads gets of what they share, or None where nothing is left."""
+    try:
+        return take()
+    except IndexError:
+        return None
+
+
+def _import(modules: Iterable[str]) -> None:
+    for module in modules:
+        importlib.import_module(module)
 
 
 def answer() -> None:
     """Answer what comes in on standard input until it ends."""
     while True:
         try:
-            function, arguments = pickle.load(sys.stdin.buffer)
+            function, item = pickle.load(sys.stdin.buffer)
         except EOFError:
             return
-        pickle.dump(function(*arguments), sys.stdout.buffer)
+        pickle.dump(function(item), sys.stdout.buffer)
         sys.stdout.buffer.flush()

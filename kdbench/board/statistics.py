@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from kdbench.board.answers import KnownAnswers, MadeFrom, TaskAnswers, made_from
 from kdbench.board.behaviour import Behaviour, KnownBehaviour, TaskBehaviour
 from kdbench.board.by_class import KnownByClass, by_class
 from kdbench.board.frames import Row, rows_of
-from kdbench.board.second_process import SecondProcess, parts
+from kdbench.board.second_process import SecondProcess
 from kdbench.errors import KdbenchError
 from kdbench.predictions import Predictions
 from kdbench.stats import (
@@ -30,10 +31,6 @@ from kdbench.stats.resampling import Flags, Floats
 
 ALPHA = 0.05
 """The level of every test on a board."""
-_MANY = 2000
-"""Cells; of fewer, a process costs more than it gains."""
-_THERE = 0.45
-"""The part of the tasks for the second process, which has to start."""
 
 
 @dataclass(frozen=True)
@@ -118,33 +115,20 @@ def all_statistics(
         cells: the table of cells.
         results: the folder with the predictions.
         known: what was computed before; gets what is computed now.
-        second: finds it for a half of the tasks where cells are many.
+        second: takes a part of the tasks where nothing is known.
     """
-    tasks = [(str(task), of_task) for task, of_task in cells.groupby("task")]
-    fresh = [
-        (task, of_task)
-        for task, of_task in tasks
-        if made_from(rows_of(of_task[["key", "finished_at"]])) not in known.statistics
-    ]
-    many = second is not None and sum(len(of_task) for _, of_task in fresh) >= _MANY
-    _, there = parts(fresh, _THERE if many else 0)
-    asked = second.ask(_found_anew, there, results) if second is not None and there else None
-    names_there = {task for task, _ in there}
-    found = {
-        task: task_statistics(of_task, results, known) for task, of_task in tasks if task not in names_there
-    }
-    if asked is not None:
-        found_there, learnt = asked.result()
-        found |= found_there
+    tasks = {str(task): of_task for task, of_task in cells.groupby("task")}
+    if known.answers or second is None:
+        return {task: task_statistics(of_task, results, known) for task, of_task in tasks.items()}
+    found = second.share(partial(_found_anew, results), tasks.values()).results()
+    for _, learnt in found:
         known.take(learnt)
-    return {task: found[task] for task, _ in tasks}
+    return {task: statistics for task, (statistics, _) in zip(tasks, found, strict=True)}
 
 
-def _found_anew(
-    tasks: Sequence[tuple[str, pd.DataFrame]], results: Path
-) -> tuple[dict[str, TaskStatistics], Known]:
+def _found_anew(results: Path, cells: pd.DataFrame) -> tuple[TaskStatistics, Known]:
     known = Known()
-    return {task: task_statistics(cells, results, known) for task, cells in tasks}, known
+    return task_statistics(cells, results, known), known
 
 
 def task_statistics(cells: pd.DataFrame, results: Path, known: Known) -> TaskStatistics:

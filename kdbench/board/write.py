@@ -13,7 +13,7 @@ from kdbench.board.changes import Changes
 from kdbench.board.changes_page import changes_files
 from kdbench.board.data_files import data_files
 from kdbench.board.diff import Against, changes
-from kdbench.board.drawings import drawings, drawn_names
+from kdbench.board.drawings import PAGE, begun_pictures, drawn_names, page
 from kdbench.board.loaded import cells_of
 from kdbench.board.overview_page import overview_page
 from kdbench.board.published import published_section
@@ -22,8 +22,13 @@ from kdbench.board.source import Source, read_results
 from kdbench.board.statistics import Known
 from kdbench.board.tables import board_tables
 from kdbench.board.task_page import task_page
+from kdbench.collecting import no_collecting
 from kdbench.errors import KdbenchError
 from kdbench.files import write_atomically
+
+_MANY_RECORDS, _MANY_TASKS = 2000, 6
+"""With fewer of both, a second process costs more than it gains."""
+_NEEDED_THERE = ("kdbench.board.statistics", "kdbench.board.pictures.all")
 
 PluginColumns = Callable[[pd.DataFrame], Iterable[pd.DataFrame | None]]
 """Gets the table of rows and returns frames of further columns, a row for each of its rows (same index)."""
@@ -77,17 +82,24 @@ def write_board(
         KdbenchError: a file cannot be written.
     """
     source = results if isinstance(results, Source) else read_results(results)
-    loaded = cells_of(source, budget=budget, model=model, keys=keys)
     known = Known() if known is None else known
+    files: dict[str, str | bytes] = {}
     with SecondProcess() as second:
-        tables = board_tables(loaded, source.root, known, second)
+        if cache is not None and _is_large(source):
+            second.start(*_NEEDED_THERE)
+        with no_collecting():
+            loaded = cells_of(source, budget=budget, model=model, keys=keys)
+            tables = board_tables(loaded, source.root, known, second)
         rows, cells = tables.rows, tables.cells
         misfits: list[str] = []
         if columns is not None:
             rows, misfits = _with_plugin_columns(rows, columns)
-        files: dict[str, str | bytes] = {}
+        pictures = None if cache is None else begun_pictures(rows, loaded, second)
         if cache is not None:
-            files = drawings(rows, tables.across, loaded, source.root, cache, known.by_class, second)
+            files[PAGE] = page(rows, tables.across, loaded, source.root, cache, known.by_class)
+        files |= data_files(rows, tables, loaded.records)
+        for picture in pictures.results() if pictures else ():
+            files |= picture
     changed = None if against is None else changes(against, loaded, source.root, known.answers)
     waiting = Counter(task for _, task in pending)
     # While cells are missing, what an earlier run drew is not what its tables say.
@@ -103,7 +115,6 @@ def write_board(
             published_section(of_task, own) if papers else "",
             drawn,
         )
-    files |= data_files(rows, tables, loaded.records)
     files["README.md"] = overview_page(
         rows, cells, tables.across, len(pending), loaded.left_out, len(loaded.unreadable), changed, drawn
     )
@@ -111,6 +122,11 @@ def write_board(
         files |= changes_files(changed)
     written = tuple(_write(board / name, content) for name, content in files.items())
     return BoardSummary(written, rows, (*loaded.unreadable, *loaded.left_out, *misfits), cells, changed)
+
+
+def _is_large(source: Source) -> bool:
+    tasks = {record.task.name for record in source.records}
+    return len(source.records) >= _MANY_RECORDS or len(tasks) >= _MANY_TASKS
 
 
 def _with_plugin_columns(rows: pd.DataFrame, columns: PluginColumns) -> tuple[pd.DataFrame, list[str]]:

@@ -23,6 +23,10 @@ from kdbench.board.pictures.scores import scores_figure
 from kdbench.records import RecordStore
 
 
+def drawn(pictures):
+    return {name: content for picture in pictures for name, content in draw(picture).items()}
+
+
 @pytest.fixture(scope="module")
 def board(tmp_path_factory):
     results = tmp_path_factory.mktemp("drawn") / "results"
@@ -33,7 +37,7 @@ def board(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def files(board):
-    return draw(planned(*board))
+    return drawn(planned(*board))
 
 
 def of_task(board, task="reviews"):
@@ -59,7 +63,7 @@ def test_every_task_has_its_pictures_twice_over(files):
 def test_drawing_twice_gives_the_same_bytes_whatever_the_users_style(board, files):
     rows, loaded = board
     with matplotlib.rc_context({"font.size": 20, "svg.fonttype": "path", "axes.facecolor": "black"}):
-        again = draw(planned(rows[rows["task"] == "reviews"], loaded))
+        again = drawn(planned(rows[rows["task"] == "reviews"], loaded))
     assert len(again) == 8
     assert again == {name: files[name] for name in again}
 
@@ -182,7 +186,7 @@ def test_ranks_need_two_tasks_and_a_score_on_each(board):
 
 def test_what_was_not_measured_is_not_drawn(tmp_path):
     RecordStore(tmp_path).put(make_record())
-    assert set(draw(planned(*load(tmp_path)))) == {
+    assert set(drawn(planned(*load(tmp_path)))) == {
         "pictures/scores-rotten-tomatoes.svg",
         "pictures/scores-rotten-tomatoes.png",
     }

@@ -107,8 +107,9 @@ def test_it_is_added_to_the_loss_with_its_weight(bench_of):
     [
         ({"r": 8, "initial_r": 8}, "initial_r must be more than r=8"),
         ({"initial": 0.5, "final": 0.5}, r"initial \+ final must be less than 1"),
+        ({"patience": 3}, "patience has no effect"),
     ],
 )
-def test_a_schedule_that_drops_nothing_is_refused(params, problem):
+def test_what_the_schedule_cannot_use_is_refused(params, problem):
     with pytest.raises(ValidationError, match=problem):
         AdaLoRA.Params(**params)

@@ -3,11 +3,13 @@
 import pytest
 from kdbench_plugins import kdbench_strategies
 
-from kdbench import Params, UsageError
+from kdbench import Params, UntrainedParams, UsageError
 from kdbench.describe import description
 from kdbench.spec import StrategySpec
 
-UNTRAINED = [strategy.name for strategy in kdbench_strategies() if strategy.Params().without_effect]
+UNTRAINED = [
+    strategy.name for strategy in kdbench_strategies() if issubclass(strategy.Params, UntrainedParams)
+]
 SET = {
     "learning_rate": 1.0,
     "weight_decay": 0.5,
@@ -32,7 +34,7 @@ def test_what_would_make_a_second_row_of_the_same_model_is_refused_and_not_told_
         with pytest.raises(UsageError) as error:
             registry.strategy(StrategySpec(name=name, params={field: SET[field]}))
         assert str(error.value) == (
-            f"strategy '{name}': {field} has no effect, since no gradient step is taken; leave it out"
+            f"strategy '{name}': {field} has no effect on this strategy; leave it out"
         )
     told = {parameter["name"] for parameter in description(registry, name)["parameters"]}
     assert told & SET.keys() == acting

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -21,6 +21,7 @@ from kdbench.board.pictures.pareto import pareto_figure
 from kdbench.board.pictures.ranks import ranks_figure
 from kdbench.board.pictures.scores import scores_figure
 from kdbench.board.timed import shown_timings
+from kdbench.collecting import no_collecting
 
 FOLDER = "pictures"
 
@@ -60,15 +61,11 @@ def planned(rows: pd.DataFrame, loaded: Loaded) -> list[Picture]:
     return [*pictures, Picture("ranks", ranks_figure, (drawn, complete_scores(rows, loaded.cells)))]
 
 
-def draw(pictures: Iterable[Picture]) -> dict[str, bytes]:
-    """Return the files of `pictures` by their paths in the board's folder: SVG for print, PNG for a code host."""
-    files: dict[str, bytes] = {}
-    with style():
-        for picture in pictures:
-            figure = picture.figure(*picture.arguments)
-            if figure is not None:
-                files |= as_files(f"{FOLDER}/{picture.name}", figure)
-    return files
+def draw(picture: Picture) -> dict[str, bytes]:
+    """Return the files of `picture` by their paths in the board's folder: SVG for print, PNG for a code host."""
+    with no_collecting(), style():
+        figure = picture.figure(*picture.arguments)
+        return {} if figure is None else as_files(f"{FOLDER}/{picture.name}", figure)
 
 
 def _timed_alike(drawn: list[DrawnRow]) -> list[DrawnRow]:
