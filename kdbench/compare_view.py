@@ -34,6 +34,7 @@ _FIGURES = (
     "speedup",
     "train_s",
     "teacher_s",
+    "warnings",
 )
 _TEXT_LENGTH = 300
 

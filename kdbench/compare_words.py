@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdbench.board import formatting
-from kdbench.board.formatting import percent, plural, probability
+from kdbench.board.formatting import on_one_line, percent, plural, probability
 from kdbench.compare import ALPHA, Comparison, Contrast, TaskComparison
 
 _ONE_SEED = (
@@ -30,6 +30,9 @@ def _sentences(comparison: Comparison) -> Iterator[str]:
             yield _on_task(comparison, task, task.contrast)
         else:
             yield f"On {task.task} nothing can be said ({task.problem})"
+        for label, row in ((comparison.a, task.a), (comparison.b, task.b)):
+            if row["warnings"]:
+                yield f"{label} on {task.task} carries a warning: {on_one_line(row['warnings'])}"
     compared = [task.contrast for task in comparison.tasks if task.contrast is not None]
     if any(not contrast.seeds_are_known for contrast in compared):
         yield _ONE_SEED

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from kdbench.board import formatting
-from kdbench.board.formatting import plural, probability
+from kdbench.board.formatting import on_one_line, plural, probability
 from kdbench.board.frames import Row
 from kdbench.compare_words import points
 from kdbench.recommend import ALPHA, Recommendation
@@ -20,7 +20,16 @@ RULE = (
     " itself) count as equals; the cheapest of them is recommended: the lowest p50, then the fewest parameters, then"
     " the fewest bytes."
 )
-_FIGURES = ("score", "total_parameters", "artifact_bytes", "p50_ms", "speedup", "train_s", "seeds")
+_FIGURES = (
+    "score",
+    "total_parameters",
+    "artifact_bytes",
+    "p50_ms",
+    "speedup",
+    "train_s",
+    "seeds",
+    "warnings",
+)
 
 
 def recommendation_data(found: Recommendation) -> dict[str, Any]:
@@ -65,7 +74,10 @@ def print_recommendation(found: Recommendation, out: Console) -> None:
                 "not shown to differ from the best" if candidate.is_equal else "shown worse than the best"
             )
             standing = f"{verdict} ({_interval(candidate.behind)})"
-        out.print(f"  {candidate.row['strategy']}: {_figures(candidate.row)}; {standing}", soft_wrap=True)
+        out.print(
+            f"  {candidate.row['strategy']}: {_figures(candidate.row)}; {standing}{_warning(candidate.row)}",
+            soft_wrap=True,
+        )
     for excluded in found.excluded:
         out.print(f"  {excluded.row['strategy']}: out by {', '.join(excluded.reasons)}", soft_wrap=True)
     out.print()
@@ -81,6 +93,8 @@ def _sentences(found: Recommendation) -> Iterator[str]:
     chosen, best = found.chosen.row, found.candidates[0].row
     within = "within the limits" if found.limits else "on the board (no limit was given)"
     yield f"Ship {chosen['strategy']} for {found.task}: {_figures(chosen, found)}."
+    if chosen["warnings"]:
+        yield f"Mind its warning: {on_one_line(chosen['warnings'])}."
     by = "the fastest" if found.is_timed else "the smallest (no timing)"
     if len(found.candidates) == 1:
         yield f"No other row is {within}."
@@ -114,7 +128,7 @@ def _against_all(found: Recommendation) -> Iterator[str]:
     if found.cost is not None:
         cost += f" ({_interval(found.cost)})"
     yield (
-        f"The best score without limits is that of {best['strategy']}: {_figures(best)}. Against it the choice costs"
+        f"The best score without limits is that of {best['strategy']}: {_figures(best)}{_warning(best)}. Against it the choice costs"
         f" {cost} and takes {_share(chosen, best)}."
     )
 
@@ -139,6 +153,10 @@ def _figures(row: Row, found: Recommendation | None = None) -> str:
         f"{formatting.with_interval(row['score'], low, high)} {row['metric']},"
         f" {formatting.count(row['total_parameters'])} parameters, {formatting.size(row['artifact_bytes'])}, {latency}"
     )
+
+
+def _warning(row: Row) -> str:
+    return f"; warned: {on_one_line(row['warnings'])}" if row["warnings"] else ""
 
 
 def _interval(behind: Difference) -> str:

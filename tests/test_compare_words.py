@@ -25,9 +25,10 @@ NOT_SHOWN = replace(
 )
 
 
-def comparison(**contrasts):
+def comparison(warnings=None, **contrasts):
+    rows = ({"warnings": warnings}, {"warnings": None})
     tasks = tuple(
-        TaskComparison(name.replace("_", "-"), "accuracy", {}, {}, None, None, contrast, None)
+        TaskComparison(name.replace("_", "-"), "accuracy", *rows, None, None, contrast, None)
         for name, contrast in contrasts.items()
     )
     return Comparison("lora", "hard-labels", tasks, (), ())
@@ -52,6 +53,13 @@ def test_a_difference_that_is_not_shown_says_what_would_have_been_missed():
         "On twitter-ner no difference is shown (lora less hard-labels: -0.4 points, 95% interval -2.6 to 1.8,"
         " p = 0.72), and with these seeds and examples a true difference below 3.1 points would be missed more than"
         " one time in five."
+    )
+
+
+def test_a_row_s_warning_stands_beside_what_it_shows():
+    text = conclusion(comparison("5 of 9 scored examples were trained on", sst2=SHOWN))
+    assert text.endswith(
+        "shown at the 5% level. lora on sst2 carries a warning: 5 of 9 scored examples were trained on."
     )
 
 

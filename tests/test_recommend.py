@@ -159,6 +159,20 @@ def test_the_reason_says_what_is_shipped_why_and_at_what_cost(results):
     assert "Against best it scores +0.0 points" in equals
 
 
+def test_a_warning_is_told_of_whatever_row_is_named(tmp_path):
+    put_row(tmp_path, "best", {0: right(900)}, parameters=9, warnings=("has seen 7 of the answers",))
+    put_row(tmp_path, "small", {0: right(700)}, parameters=3, warnings=("answers one label alone",))
+    found = recommended(tmp_path)
+    assert "Mind its warning: has seen 7 of the answers." in reason(found)
+    assert recommendation_data(found)["candidates"][1]["warnings"] == "answers one label alone"
+    told = reason(recommended(tmp_path, max_params="5"))
+    assert "Mind its warning: answers one label alone." in told
+    assert "; warned: has seen 7 of the answers. Against it the choice costs" in told
+    file = io.StringIO()
+    print_recommendation(found, Console(file=file, width=100))
+    assert ", p < 0.001); warned: answers one label alone\n" in file.getvalue()
+
+
 def test_a_quality_that_is_reached_by_luck_is_told(results):
     assert "Its interval reaches below --min-quality 79" in reason(recommended(results, min_quality="79"))
     assert "Its interval reaches" not in reason(recommended(results, min_quality="70"))
