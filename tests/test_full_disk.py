@@ -32,28 +32,43 @@ def command(small_disk, tmp_path, tiny_model, toy_plugin, cache_dir):
     command.kill()
 
 
+@pytest.fixture
+def run_here(call, command, monkeypatch, cache_dir):
+    """Run one strategy in this process."""
+    monkeypatch.setenv("KDBENCH_CACHE", str(cache_dir))
+    monkeypatch.chdir(command.folder)
+    return lambda strategy: call(*command.line("run", "--strategy", strategy, "--executor", "inline")[3:])
+
+
 def fill(folder, *, leave):
     """Fill the disk of `folder` but for `leave` bytes."""
     disk = os.statvfs(folder)
     (folder / "ballast").write_bytes(b"\0" * (disk.f_bavail * disk.f_frsize - leave))
 
 
-def test_nothing_is_lost(command, small_disk):
-    assert command.run("--strategy", "finetune", "--executor", "inline").returncode == 0
+def test_nothing_is_lost(command, run_here, small_disk):
+    assert run_here("finetune")[0] == 0
     before = command.records()
-    # First there is room for notes and locks, but not for a model; then there is none at all.
-    for room, executor in ((100 << 10, "process"), (0, "inline")):
-        fill(small_disk, leave=room)
-        full = command.run("--strategy", "hard-labels", "--executor", executor)
-        assert full.returncode == 1
-        assert re.fullmatch(
-            r"kdbench: [^\n]*No space left on device[^\n]* the same command again[^\n]*\n", full.stderr
-        )
-        assert command.records() == before
-        assert list(command.results.rglob("*.partial")) == []
-        (small_disk / "ballast").unlink()
-    done = command.run("--strategy", "hard-labels", "--executor", "inline")
-    assert (done.returncode, done.stderr) == (0, "")
+    fill(small_disk, leave=100 << 10)  # for notes and locks, but not for a model
+    full = command.run("--strategy", "hard-labels")
+    check_told(full.returncode, full.stderr)
+    assert command.records() == before
+    (small_disk / "ballast").unlink()
+    fill(small_disk, leave=0)
+    code, _, errors = run_here("hard-labels")
+    check_told(code, errors)
+    assert command.records() == before
+    assert list(command.results.rglob("*.partial")) == []
+    (small_disk / "ballast").unlink()
+    code, _, errors = run_here("hard-labels")
+    assert (code, errors) == (0, "")
     after = command.records()
     assert {strategy for strategy, _, _ in after} == {"finetune", "hard-labels"}
     assert {cell: after[cell] for cell in before} == before
+
+
+def check_told(code, errors):
+    assert code == 1
+    assert re.fullmatch(
+        r"kdbench: [^\n]*No space left on device[^\n]* the same command again[^\n]*\n", errors
+    )

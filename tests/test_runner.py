@@ -175,7 +175,7 @@ def test_a_cell_that_does_not_apply_is_a_row_with_its_reason_and_no_failure(do, 
 def test_the_same_seed_gives_the_same_answers_to_the_last_digit_and_another_seed_others(do, tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
     for results in (first, second):
-        do(results=results, strategy=["vanilla-kd", "lora"], seeds=2)
+        do(results=results, strategy=["vanilla-kd"], seeds=2)
     answers = {}
     for record in RecordStore(first).load()[0]:
         twin = RecordStore(second).get(record.key)
@@ -183,9 +183,8 @@ def test_the_same_seed_gives_the_same_answers_to_the_last_digit_and_another_seed
         both = [CellFiles(results, record.key).predictions.read_bytes() for results in (first, second)]
         assert both[0] == both[1]
         answers[record.strategy.label, record.seed] = both[0]
-    assert len(answers) == 10
-    # The budget gives the teacher as many steps as others: "finetune[steps=budget]" is the teacher again.
-    assert len(set(answers.values())) == 8
+    assert len(answers) == 6
+    assert len(set(answers.values())) == 6
 
 
 def test_every_seed_is_recorded_and_one_model_a_row_kept(do, tmp_path):
