@@ -1,4 +1,5 @@
 import re
+from itertools import combinations
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -131,6 +132,30 @@ def test_columns_and_the_cost_of_the_picture_are_chosen(page):
     page.get_by_role("combobox").select_option("parameters")
     page.wait_for_selector("#picture >> text=parameters")
     assert "parameters 625k" in points(page).nth(1).get_attribute("aria-label")
+
+
+def test_names_on_a_crowded_front_cover_nobody_and_stay_within(window, tmp_path):
+    make_results(tmp_path)
+    content = drawn_content(tmp_path)
+    columns = [name for name, *_ in content["columns"]]
+    rows = [row for row in content["rows"] if row["ok"] and row["task"] == "reviews"]
+    scores, costs = (0.6, 0.8, 0.801, 0.802), (1.0, 10.0, 10.01, 10.02)
+    for row, score, cost in zip(rows, scores, costs, strict=True):
+        row["values"][columns.index("score")], row["values"][columns.index("p50_ms")] = score, cost
+        row["low"], row["high"] = score - 0.05, score + 0.05
+    (tmp_path / "index.html").write_text(html_page(content, default_cache_dir()), encoding="utf-8")
+    window.goto((tmp_path / "index.html").as_uri())
+    window.get_by_role(
+        "button", name="Dark"
+    ).click()  # at once, as the tab below: what is not ready is not there
+    open_task(window)
+    drawn = window.locator("#picture .mark-text.role-mark text").all()
+    width = window.viewport_size["width"]
+    assert len(drawn) == (len(rows) if width > 600 else 0)  # a phone has no room for names
+    boxes = [name.bounding_box() for name in drawn]
+    assert all(0 <= box["x"] < box["x"] + box["width"] <= width for box in boxes)
+    for one, other in combinations(boxes, 2):
+        assert abs(one["x"] - other["x"]) > 300 or abs(one["y"] - other["y"]) >= 11
 
 
 def test_a_point_leads_to_its_row_and_a_row_to_its_point(page):

@@ -8,7 +8,8 @@ from typing import Any
 import altair as alt
 
 DATA = "points"
-"""The page fills this table: id, name, family, score, low, high (in percent), cost, front, and texts to tell."""
+"""The page fills this table: id, name, family, score, low, high (in percent), cost, texts to tell, whether a point is on
+the front, and where its name stands there: before it or behind, and lifted by how many pixels."""
 _HEIGHT = 340
 _FADED = 0.25
 
@@ -51,7 +52,13 @@ def picture_specification(families: Sequence[Sequence[str]]) -> dict[str, Any]:
             y="low:Q", y2="high:Q", opacity=faded
         ),
         dots,
-        front.mark_text(align="left", dx=8, dy=-8, fontSize=11, aria=False).encode(text="name:N"),
+        front.mark_text(
+            align=alt.expr("datum.before ? 'right' : 'left'"),
+            dx=alt.expr("datum.before ? -8 : 8"),
+            dy=alt.expr("-8 - datum.lift"),
+            fontSize=11,
+            aria=False,
+        ).encode(text="name:N"),
     ]
     chart = (
         alt.layer(*layers)

@@ -25,6 +25,7 @@ function show(task) {
 }
 
 function filter() {
+  if (!table) return; // the theme was changed before it was there
   table.search(search.value).draw();
   const rows = table.rows({ search: "applied" }).data().toArray();
   document.getElementById("count").textContent = `${rows.length} of ${table.rows().count()} rows`;
@@ -101,11 +102,11 @@ function makeTheme() {
 
 const vegaLoaded = load("vega").then(() => window);
 makeTheme();
+const { default: DataTable } = await load("data_tables"); // until then there is nothing to choose
+prepareTables();
 makeTabs();
 listenToTabs();
 makeChoices();
 listenToChoices();
-const { default: DataTable } = await load("data_tables");
-prepareTables();
 show(firstTask());
 document.documentElement.dataset.ready = "true";

@@ -2,6 +2,8 @@
 let specification = read("specification");
 const costChoice = document.getElementById("cost");
 const NARROW = 600;
+const NAME = { letter: 6.5, height: 12, gap: 8, highest: 60 }; // pixels; a letter's width is a mean
+const PADDING = { x: 24, y: 12 }; // of the scales
 let view = null;
 let drawing = 0;
 
@@ -22,7 +24,7 @@ async function drawPicture(task, rows) {
   }
   const { vegaEmbed } = await vegaLoaded;
   if (turn !== drawing) return; // the reader went on meanwhile
-  const made = await vegaEmbed(place, specified(task, cost[1], withFront(placed)), { actions: false, renderer: "svg", config: look() });
+  const made = await vegaEmbed(place, specified(task, cost[1], withNames(withFront(placed), place.clientWidth - 60)), { actions: false, renderer: "svg", config: look() });
   if (turn !== drawing) { made.finalize(); return; }
   view = made.view;
   view.addEventListener("click", (event, item) => { if (item?.datum?.id !== undefined) openDetails(content.rows[item.datum.id]); });
@@ -59,6 +61,32 @@ function withFront(points) {
     best = Math.max(best, one.score);
   }
   return points;
+}
+
+// Says where the front's names stand: towards the middle, each lifted until it covers no point and no name before it.
+function withNames(points, width) {
+  const x = scale(points.map((one) => Math.log(one.cost)), PADDING.x, width - PADDING.x);
+  const y = scale(points.flatMap((one) => [-one.low, -one.high]), PADDING.y, specification.height - PADDING.y);
+  const places = points.map((one) => ({ one, x: x(Math.log(one.cost)), y: y(-one.score) }));
+  const taken = places.map(({ x, y }) => ({ left: x - 5, right: x + 5, top: y - 5, bottom: y + 5 }));
+  for (const { one, x, y } of places.filter(({ one }) => one.front).sort((a, b) => a.x - b.x)) {
+    one.before = x > width / 2;
+    one.lift = 0;
+    const long = NAME.letter * one.name.length, left = one.before ? x - NAME.gap - long : x + NAME.gap;
+    const box = () => ({ left, right: left + long, top: y - NAME.gap - NAME.height - one.lift, bottom: y - NAME.gap - one.lift });
+    while (one.lift < NAME.highest && taken.some((other) => overlap(box(), other))) one.lift += 2;
+    taken.push(box());
+  }
+  return points;
+}
+
+function scale(values, from, to) {
+  const low = Math.min(...values), span = Math.max(...values) - low || 1;
+  return (value) => from + ((value - low) / span) * (to - from);
+}
+
+function overlap(a, b) {
+  return a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
 }
 
 function specified(task, costName, points) {
