@@ -1,6 +1,8 @@
 """How long a board of many records takes to draw, all of it and again after one more cell, and its page to answer.
 
-The page is opened in a browser without a window, sorted and scrolled; without one, that part is left out.
+Beside it, in the same run, what a plain script with pandas and matplotlib takes for means, tables and as many pictures:
+no statistics, no page, one process. The page is opened in a browser without a window, sorted and scrolled; without one,
+that part is left out.
 
 python benchmarks/board_speed.py [--strategies 50] [--tasks 20] [--seeds 10] [--examples 1000]
 """
@@ -8,14 +10,18 @@ python benchmarks/board_speed.py [--strategies 50] [--tasks 20] [--seeds 10] [--
 from __future__ import annotations
 
 import argparse
+import json
 import resource
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
 
 from kdbench.back_ends import BackEnd
 from kdbench.board.statistics import Known
@@ -67,7 +73,16 @@ def main() -> None:
         write_board(
             results, board, budget="full", known=known, cache=cache
         )  # the page's libraries are bundled once
+        began = time.perf_counter()
         print(f"all of it, page and pictures too: {drawing(results, board, Known(), cache)}", flush=True)
+        took = time.perf_counter() - began
+        began = time.perf_counter()
+        plain_script(results, Path(scratch, "plain"))
+        plain = time.perf_counter() - began
+        print(
+            f"a plain script: {plain:.1f} s, so that all of it takes {took / plain:.2f} times as long",
+            flush=True,
+        )
         page = board / "index.html"
         print(f"the page: {page.stat().st_size / 1e6:.1f} MB; {answering(page)}")
 
@@ -88,6 +103,65 @@ def drawing(results: Path, board: Path, known: Known, cache: Path | None = None)
 def processor_s(who: int) -> float:
     used = resource.getrusage(who)
     return used.ru_utime + used.ru_stime
+
+
+def plain_script(results: Path, folder: Path) -> None:
+    """Write tables of means and the three pictures a task that a board has, as SVG and PNG, as one does by hand."""
+    folder.mkdir()
+    records = [json.loads(path.read_bytes()) for path in sorted((results / "records").glob("*.json"))]
+    cells = pd.json_normalize(records)[
+        ["task.name", "strategy.label", "seed", "quality.score", "size.total_parameters", "cost.train_s"]
+    ]
+    timings = [json.loads(path.read_bytes()) for path in sorted((results / "timings").glob("*.json"))]
+    points = pd.json_normalize(timings, ["models", "back_ends", "points"], ["task", ["models", "key"]])
+    for task, own in cells.groupby("task.name"):
+        rows = means(own)
+        rows.to_csv(folder / f"{task}.csv")
+        (folder / f"{task}.md").write_text(rows.to_markdown())
+        timed = points[(points["task"] == task) & points["length"].notna()]
+        for name, figure in plain_pictures(rows, own, timed):
+            for form in ("svg", "png"):
+                figure.savefig(folder / f"{name}-{task}.{form}", dpi=150)
+
+
+def means(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean and the deviation of each strategy's scores, best first, with the means of what it takes."""
+    rows = cells.groupby("strategy.label").agg(
+        score=("quality.score", "mean"),
+        deviation=("quality.score", "std"),
+        parameters=("size.total_parameters", "mean"),
+        train_s=("cost.train_s", "mean"),
+    )
+    return rows.sort_values("score", ascending=False)
+
+
+def plain_pictures(
+    rows: pd.DataFrame, cells: pd.DataFrame, timed: pd.DataFrame
+) -> Iterator[tuple[str, Figure]]:
+    """Make the scores with every seed, the scores against three costs, and the latencies by length."""
+    places = {strategy: place for place, strategy in enumerate(rows.index)}
+    figure = Figure(figsize=(7, 1.9 + 0.22 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    axes.errorbar(rows["score"], range(len(rows)), xerr=1.96 * rows["deviation"], fmt="o")
+    axes.plot(cells["quality.score"], cells["strategy.label"].map(places), ".", color="black")
+    axes.set_yticks(range(len(rows)), rows.index)
+    yield "scores", figure
+    figure = Figure(figsize=(10.8, 4.4), layout="constrained")
+    p50 = timed.groupby("models.key")["p50_ms"].first().to_numpy()
+    for axes, cost in zip(
+        figure.subplots(1, 3, sharey=True), (p50, rows["parameters"], rows["train_s"]), strict=True
+    ):
+        axes.errorbar(cost, rows["score"], yerr=1.96 * rows["deviation"], fmt="o")
+        for name, x, y in list(zip(rows.index, cost, rows["score"], strict=True))[:20]:
+            axes.annotate(name, (x, y), fontsize=8)
+        axes.set_xscale("log")
+    yield "costs", figure
+    figure = Figure(figsize=(11.8, 4.6), layout="constrained")
+    for axes, (size, of_size) in zip(figure.subplots(1, 3), timed.groupby("batch_size"), strict=True):
+        for _, line in of_size.groupby("models.key"):
+            axes.loglog(line["length"], line["p50_ms"], "o-")
+        axes.set_title(f"batch of {size}")
+    yield "latency", figure
 
 
 _SORTS = """async () => {
