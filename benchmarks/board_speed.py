@@ -147,6 +147,7 @@ def plain_pictures(
     axes.set_yticks(range(len(rows)), rows.index)
     yield "scores", figure
     figure = Figure(figsize=(10.8, 4.4), layout="constrained")
+    # In the order of the keys, not of the rows: it is there to be timed, not to be looked at.
     p50 = timed.groupby("models.key")["p50_ms"].first().to_numpy()
     for axes, cost in zip(
         figure.subplots(1, 3, sharey=True), (p50, rows["parameters"], rows["train_s"]), strict=True
