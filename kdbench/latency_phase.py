@@ -12,10 +12,10 @@ from kdbench.results import CellFiles
 from kdbench.timings import load_timings, machine_of
 from kdbench.training.experiment import Experiment
 from kdbench.watcher import Watcher
-from kdbench.workers import THREAD_VARIABLES
 
 THREADS = 1
 """A model that serves single requests gets one core; with more, the scheduler would be timed as well."""
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
 
 
 def run_latency_phase(config: RunConfig, plan: Plan, executor: Executor, watcher: Watcher) -> list[str]:
@@ -33,7 +33,7 @@ def run_latency_phase(config: RunConfig, plan: Plan, executor: Executor, watcher
             config=config, task=task, keys=keys, teacher=teacher, threads=THREADS
         ).model_dump_json()
         stage = Stage(
-            "kdbench.measure.latency:time_task", order, {name: str(THREADS) for name in THREAD_VARIABLES}
+            "kdbench.measure.latency:time_task", order, {name: str(THREADS) for name in _THREAD_VARIABLES}
         )
         executor.start(Job(name, (stage,), config.results / "logs" / f"latency-{task}.log"))
         ended = _wait(executor, watcher, name)

@@ -58,14 +58,17 @@ class Predictions:
 
     @cached_property
     def predicted(self) -> npt.NDArray[np.int64] | npt.NDArray[np.float32]:
-        """(units,): the class of the largest logit (the first of equals), or the value in regression."""
-        if self.is_regression:
-            return self.logits[:, 0]
-        return np.asarray(self.logits.argmax(axis=1), dtype=np.int64)
+        """(units,): the class of the largest logit (the first of equals), or the value in regression.
+
+        Not to be written to, as whoever asks again gets the same.
+        """
+        predicted = self.logits[:, 0] if self.is_regression else self.logits.argmax(axis=1).astype(np.int64)
+        predicted.flags.writeable = False
+        return predicted
 
     @cached_property
     def probabilities(self) -> npt.NDArray[np.float64]:
-        """(units, classes): the softmax of the logits; not to be written to, as whoever asks again gets the same."""
+        """(units, classes): the softmax of the logits; not to be written to, either."""
         logits = self.logits.astype(np.float64)
         probabilities: npt.NDArray[np.float64] = np.exp(logits - logits.max(axis=1, keepdims=True))
         probabilities /= probabilities.sum(axis=1, keepdims=True)

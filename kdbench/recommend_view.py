@@ -79,7 +79,10 @@ def print_recommendation(found: Recommendation, out: Console) -> None:
             soft_wrap=True,
         )
     for excluded in found.excluded:
-        out.print(f"  {excluded.row['strategy']}: out by {', '.join(excluded.reasons)}", soft_wrap=True)
+        out.print(
+            f"  {excluded.row['strategy']}: out by {', '.join(excluded.reasons)}{_warning(excluded.row)}",
+            soft_wrap=True,
+        )
     out.print()
     out.print(RULE, soft_wrap=True)
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
-"""Environment variables from which libraries take their number of threads when they are loaded."""
 _BYTES_A_CELL = 2 * 1024**3
 """Resident memory of a cell that trains a small BERT, with some to spare."""
 

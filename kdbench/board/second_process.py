@@ -15,7 +15,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Generic, TypeVar
 
-from kdbench.workers import THREAD_VARIABLES, usable_cores
+from kdbench.workers import usable_cores
 
 _PATIENCE_S = 120.0
 """How long the other process may take for its last item when this one has done its own."""
@@ -59,10 +59,6 @@ class SecondProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                env={
-                    **os.environ,
-                    **dict.fromkeys(THREAD_VARIABLES, "1"),
-                },  # the other core is this process's
                 start_new_session=True,  # Ctrl-C is for this process, which then ends that one
             )
             self._thread.submit(self._load, modules)
@@ -127,7 +123,7 @@ class Shared(Generic[Item, Answer]):
     def results(self) -> list[Answer]:
         """Work here until no item waits, and return all answers in the order of the items."""
         self._work_here()
-        if self._there is not None:
+        if self._there is not None and not self._there.cancel():  # or it has not begun: it is still loading
             try:
                 self._there.result(_PATIENCE_S)
             except FutureTimeoutError:
@@ -167,10 +163,12 @@ def _import(modules: Iterable[str]) -> None:
 
 def answer() -> None:
     """Answer what comes in on standard input until it ends."""
-    while True:
-        try:
-            function, item = pickle.load(sys.stdin.buffer)
-        except EOFError:
-            return
-        pickle.dump(function(item), sys.stdout.buffer)
-        sys.stdout.buffer.flush()
+    with os.fdopen(os.dup(1), "wb") as answers:
+        os.dup2(2, 1)  # what a plugin prints is no answer
+        while True:
+            try:
+                function, item = pickle.load(sys.stdin.buffer)
+            except EOFError:
+                return
+            pickle.dump(function(item), answers)
+            answers.flush()

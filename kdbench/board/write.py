@@ -85,7 +85,7 @@ def write_board(
     known = Known() if known is None else known
     files: dict[str, str | bytes] = {}
     with SecondProcess() as second:
-        if cache is not None and _is_large(source):
+        if _is_large(source, with_pictures=cache is not None) and (cache is not None or not known.answers):
             second.start(*_NEEDED_THERE)
         with no_collecting():
             loaded = cells_of(source, budget=budget, model=model, keys=keys)
@@ -124,9 +124,9 @@ def write_board(
     return BoardSummary(written, rows, (*loaded.unreadable, *loaded.left_out, *misfits), cells, changed)
 
 
-def _is_large(source: Source) -> bool:
+def _is_large(source: Source, *, with_pictures: bool) -> bool:
     tasks = {record.task.name for record in source.records}
-    return len(source.records) >= _MANY_RECORDS or len(tasks) >= _MANY_TASKS
+    return len(source.records) >= _MANY_RECORDS or (with_pictures and len(tasks) >= _MANY_TASKS)
 
 
 def _with_plugin_columns(rows: pd.DataFrame, columns: PluginColumns) -> tuple[pd.DataFrame, list[str]]:
