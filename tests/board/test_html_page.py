@@ -161,6 +161,9 @@ def test_names_on_a_crowded_front_stand_apart_and_within_the_picture(window, tmp
         assert picture["x"] <= box["x"] < box["x"] + box["width"] <= picture["x"] + picture["width"]
     for one, other in combinations(boxes, 2):
         assert abs(one["x"] - other["x"]) > 300 or abs(one["y"] - other["y"]) >= 11
+    if drawn:
+        window.set_viewport_size({"width": 500, "height": 900})
+        window.wait_for_selector(names_there, state="detached")
 
 
 def test_a_point_leads_to_its_row_and_a_row_to_its_point(page):

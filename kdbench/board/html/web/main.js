@@ -88,6 +88,17 @@ function listenToChoices() {
   search.addEventListener("input", filter);
 }
 
+// The picture says where its names stand by the width that it was drawn for.
+function listenToWidth() {
+  let width = innerWidth, soon = 0;
+  addEventListener("resize", () => {
+    if (innerWidth === width) return; // a phone hides its address line
+    width = innerWidth;
+    clearTimeout(soon);
+    soon = setTimeout(filter, 200);
+  });
+}
+
 function makeTheme() {
   const button = document.getElementById("theme");
   const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -108,5 +119,6 @@ makeTabs();
 listenToTabs();
 makeChoices();
 listenToChoices();
+listenToWidth();
 show(firstTask());
 document.documentElement.dataset.ready = "true";
