@@ -138,7 +138,9 @@ class Shared(Generic[Item, Answer]):
             place, item = taken
             try:
                 self._answers[place] = self._second.call(self._function, item)
-            except Exception:  # whatever stopped it there stops it here, too, or does not
+            except (
+                Exception
+            ):  # it ended, or this cannot be pickled: done here, where an error of the work is raised
                 self._waiting.append(taken)
                 return
 

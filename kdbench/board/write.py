@@ -85,7 +85,7 @@ def write_board(
     known = Known() if known is None else known
     files: dict[str, str | bytes] = {}
     with SecondProcess() as second:
-        if _is_large(source, with_pictures=cache is not None) and (cache is not None or not known.answers):
+        if _is_worth_a_process(source, known, with_pictures=cache is not None):
             second.start(*_NEEDED_THERE)
         with no_collecting():
             loaded = cells_of(source, budget=budget, model=model, keys=keys)
@@ -124,9 +124,11 @@ def write_board(
     return BoardSummary(written, rows, (*loaded.unreadable, *loaded.left_out, *misfits), cells, changed)
 
 
-def _is_large(source: Source, *, with_pictures: bool) -> bool:
+def _is_worth_a_process(source: Source, known: Known, *, with_pictures: bool) -> bool:
+    if not with_pictures:
+        return len(source.records) >= _MANY_RECORDS and not known.answers
     tasks = {record.task.name for record in source.records}
-    return len(source.records) >= _MANY_RECORDS or (with_pictures and len(tasks) >= _MANY_TASKS)
+    return len(source.records) >= _MANY_RECORDS or len(tasks) >= _MANY_TASKS
 
 
 def _with_plugin_columns(rows: pd.DataFrame, columns: PluginColumns) -> tuple[pd.DataFrame, list[str]]:

@@ -9,7 +9,7 @@ import altair as alt
 
 DATA = "points"
 """The page fills this table: id, name, family, score, low, high (in percent), cost, texts to tell, whether a point is on
-the front, and where its name stands there: before it or behind, and lifted by how many pixels."""
+the front, and how many pixels from it its name stands there: dx, dy."""
 _HEIGHT = 340
 _FADED = 0.25
 
@@ -53,9 +53,9 @@ def picture_specification(families: Sequence[Sequence[str]]) -> dict[str, Any]:
         ),
         dots,
         front.mark_text(
-            align=alt.expr("datum.before ? 'right' : 'left'"),
-            dx=alt.expr("datum.before ? -8 : 8"),
-            dy=alt.expr("-8 - datum.lift"),
+            align=alt.expr("datum.dx < 0 ? 'right' : 'left'"),
+            dx=alt.expr("datum.dx"),
+            dy=alt.expr("datum.dy"),
             fontSize=11,
             aria=False,
         ).encode(text="name:N"),

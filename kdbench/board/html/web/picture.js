@@ -3,7 +3,7 @@ let specification = read("specification");
 const costChoice = document.getElementById("cost");
 const NARROW = 600;
 const NAME = { letter: 6.5, height: 12, gap: 8, highest: 60 }; // pixels; a letter's width is a mean
-const PADDING = { x: 24, y: 12 }; // of the scales
+const AXIS = 60; // pixels beside the points
 let view = null;
 let drawing = 0;
 
@@ -24,7 +24,7 @@ async function drawPicture(task, rows) {
   }
   const { vegaEmbed } = await vegaLoaded;
   if (turn !== drawing) return; // the reader went on meanwhile
-  const made = await vegaEmbed(place, specified(task, cost[1], withNames(withFront(placed), place.clientWidth - 60)), { actions: false, renderer: "svg", config: look() });
+  const made = await vegaEmbed(place, specified(task, cost[1], withNames(withFront(placed), place.clientWidth - AXIS)), { actions: false, renderer: "svg", config: look() });
   if (turn !== drawing) { made.finalize(); return; }
   view = made.view;
   view.addEventListener("click", (event, item) => { if (item?.datum?.id !== undefined) openDetails(content.rows[item.datum.id]); });
@@ -65,16 +65,17 @@ function withFront(points) {
 
 // Says where the front's names stand: towards the middle, each lifted until it covers no point and no name before it.
 function withNames(points, width) {
-  const x = scale(points.map((one) => Math.log(one.cost)), PADDING.x, width - PADDING.x);
-  const y = scale(points.flatMap((one) => [-one.low, -one.high]), PADDING.y, specification.height - PADDING.y);
+  const padding = (axis) => specification.layer[0].encoding[axis].scale.padding;
+  const x = scale(points.map((one) => Math.log(one.cost)), padding("x"), width - padding("x"));
+  const y = scale(points.flatMap((one) => [-one.low, -one.high]), padding("y"), specification.height - padding("y"));
   const places = points.map((one) => ({ one, x: x(Math.log(one.cost)), y: y(-one.score) }));
   const taken = places.map(({ x, y }) => ({ left: x - 5, right: x + 5, top: y - 5, bottom: y + 5 }));
   for (const { one, x, y } of places.filter(({ one }) => one.front).sort((a, b) => a.x - b.x)) {
-    one.before = x > width / 2;
-    one.lift = 0;
-    const long = NAME.letter * one.name.length, left = one.before ? x - NAME.gap - long : x + NAME.gap;
-    const box = () => ({ left, right: left + long, top: y - NAME.gap - NAME.height - one.lift, bottom: y - NAME.gap - one.lift });
-    while (one.lift < NAME.highest && taken.some((other) => overlap(box(), other))) one.lift += 2;
+    one.dx = x > width / 2 ? -NAME.gap : NAME.gap;
+    one.dy = -NAME.gap;
+    const long = NAME.letter * one.name.length, left = x + one.dx - (one.dx < 0 ? long : 0);
+    const box = () => ({ left, right: left + long, top: y + one.dy - NAME.height, bottom: y + one.dy });
+    while (one.dy > -NAME.gap - NAME.highest && taken.some((other) => overlap(box(), other))) one.dy -= 2;
     taken.push(box());
   }
   return points;
