@@ -25,8 +25,7 @@ import torch
 from torch import nn
 from transformers import BertConfig, BertForSequenceClassification
 
-from kdbench.back_ends import BackEnd
-from kdbench.budgets import BUDGETS
+from kdbench.budgets import BUDGETS, BackEnd
 from kdbench.measure.busy import BusyMeter
 from kdbench.measure.grid import synthetic_batch
 from kdbench.measure.repeatability import repeatability

@@ -28,11 +28,11 @@ from torch import nn
 
 from kdbench.config import RunConfig
 from kdbench.opening import open_experiment
+from kdbench.plugins import load_registry
 from kdbench.spec import StrategySpec
 from kdbench.strategy import JointStrategy, Strategy, Transform
 from kdbench.training.bench import Bench
 from kdbench.training.experiment import Experiment
-from kdbench.usertasks import load_registry
 from kdbench.workers import default_workers
 
 RESULTS = Path(__file__).parent / "results" / "tuning.jsonl"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from kdbench.config import EMBEDDED_NAME
 from kdbench.data import fetch_base_model
 from kdbench.data.base_model import BASE_MODEL
 from kdbench.data.fetch import package_files
@@ -13,7 +14,6 @@ from kdbench.errors import UsageError
 from kdbench.files import sha256
 from kdbench.keys import content_hash
 
-EMBEDDED_NAME = "all-MiniLM-L6-v2"
 _VOCABULARIES = ("tokenizer.json", "vocab.txt")
 _READ = ("config.json", "tokenizer_config.json", *_VOCABULARIES, "*.safetensors")
 

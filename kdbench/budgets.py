@@ -5,13 +5,25 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from enum import Enum
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from kdbench.back_ends import BackEnd
 from kdbench.errors import nearest
 from kdbench.kinds import TaskKind
+
+
+class BackEnd(str, Enum):
+    """What runs a model: PyTorch in eager mode, or ONNX Runtime with weights in float32 or in 8-bit integers."""
+
+    TORCH = "torch"
+    ONNXRUNTIME = "onnxruntime"
+    ONNXRUNTIME_INT8 = "onnxruntime-int8"
+
+    def __str__(self) -> str:
+        return self.value
+
 
 _CLASSIFICATION = TaskKind.SEQUENCE_CLASSIFICATION
 _REGRESSION = TaskKind.SEQUENCE_REGRESSION

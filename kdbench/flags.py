@@ -9,8 +9,7 @@ from typing import Any, TypeVar, cast
 
 import click
 
-from kdbench.config import RunConfig, load_config
-from kdbench.data.usertable import TaskTable, task_name
+from kdbench.config import RunConfig, TaskTable, load_config, task_name
 from kdbench.errors import UsageError
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])

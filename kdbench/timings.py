@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from kdbench.back_ends import BackEnd
+from kdbench.budgets import BackEnd
 from kdbench.files import write_atomically
 from kdbench.json_files import Part, load_json_files
 from kdbench.records import Environment

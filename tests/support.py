@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kdbench.back_ends import BackEnd
-from kdbench.budgets import BUDGETS
+from kdbench.budgets import BUDGETS, BackEnd
 from kdbench.keys import content_hash
 from kdbench.kinds import TaskKind
 from kdbench.predictions import Predictions

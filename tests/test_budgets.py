@@ -1,7 +1,6 @@
 import pytest
 
-from kdbench.back_ends import BackEnd
-from kdbench.budgets import BUDGETS
+from kdbench.budgets import BUDGETS, BackEnd
 from kdbench.kinds import TaskKind
 
 SENTENCES, TOKENS = TaskKind.SEQUENCE_CLASSIFICATION, TaskKind.TOKEN_CLASSIFICATION

@@ -4,8 +4,8 @@ import pytest
 from pydantic import Field, model_validator
 
 from kdbench import HubSource, LocalSource, Params, Strategy, Task, TaskKind
-from kdbench.contracts import checked_strategy, checked_task
 from kdbench.errors import UsageError
+from kdbench.plugins import checked_strategy, checked_task
 
 
 class Sound(Strategy):

@@ -2,7 +2,7 @@
 
 from support import make_timing
 
-from kdbench.back_ends import BackEnd
+from kdbench.budgets import BackEnd
 from kdbench.timings import BackEndTiming, ModelTiming, Point, load_timings, put_timing
 
 KEY = "0" * 20

@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from kdbench.back_ends import BackEnd
 from kdbench.board.behaviour import Behaviour
 from kdbench.board.formatting import listing, ratio
 from kdbench.board.timed import hardware_setting_of, setting_of, shown_timings
+from kdbench.budgets import BackEnd
 from kdbench.records import Environment, Record
 from kdbench.timings import ModelTiming, Timing, runtimes_of
 

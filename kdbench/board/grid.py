@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pandas as pd
 
-from kdbench.back_ends import BackEnd
 from kdbench.board.columns import leading_columns
 from kdbench.board.formatting import MISSING, milliseconds
 from kdbench.board.frames import rows_of
 from kdbench.board.markdown import page, table
+from kdbench.budgets import BackEnd
 
 _NOTE = (
     "p50 in ms of a call in PyTorch's eager mode with batch x length word pieces, all attended to. What would have taken"

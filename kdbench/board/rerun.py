@@ -6,9 +6,9 @@ import shlex
 
 import pandas as pd
 
-from kdbench.base_model import EMBEDDED_NAME
 from kdbench.board.formatting import on_one_line
 from kdbench.budgets import BUDGETS
+from kdbench.config import EMBEDDED_NAME
 
 
 def rerun_command(cells: pd.DataFrame) -> list[str]:

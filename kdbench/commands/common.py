@@ -56,7 +56,7 @@ def model_of(config: RunConfig) -> str | None:
 
 def registry_of(config: RunConfig) -> Registry:
     """Return what the plugins and the settings bring; what is wrong with a plugin is told and never fatal."""
-    from kdbench.usertasks import load_registry
+    from kdbench.plugins import load_registry
 
     registry = load_registry(config)
     for plugin in registry.plugins:

@@ -1,12 +1,11 @@
 """The way of a task's data: from its source, read and checked, to encoded splits on disk."""
 
+from kdbench.config import DataSettings, TaskTable, default_cache_dir
 from kdbench.data.base_model import fetch_base_model
 from kdbench.data.loading import TaskData, load_task
 from kdbench.data.opening import Download, missing_downloads, open_source
 from kdbench.data.preparing import PreparedTask, prepare
-from kdbench.data.settings import DataSettings, default_cache_dir
 from kdbench.data.userfile import UserTask
-from kdbench.data.usertable import TaskTable
 
 __all__ = [
     "DataSettings",

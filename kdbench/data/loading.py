@@ -14,12 +14,12 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kdbench.config import DataSettings
 from kdbench.data.cache import build_once
 from kdbench.data.checks import ExampleCheck
 from kdbench.data.fingerprint import ContentHash
 from kdbench.data.lines import readable
 from kdbench.data.opening import open_source
-from kdbench.data.settings import DataSettings
 from kdbench.data.tables import batches, read_table, write_table
 from kdbench.errors import UsageError
 from kdbench.files import sha256

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from kdbench.config import DataSettings
 from kdbench.data.fetch import fetch_package, package_files
-from kdbench.data.settings import DataSettings
 from kdbench.errors import UsageError
 from kdbench.sources import HubSource, LocalSource, Opened, PackageSource
 from kdbench.task import Task

@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from kdbench.config import TaskTable
 from kdbench.data.tagging import TagError, detect_scheme, to_iob2
 from kdbench.data.userrows import Rows
-from kdbench.data.usertable import TaskTable
 from kdbench.errors import UsageError
 from kdbench.kinds import TaskKind
 from kdbench.task import Example

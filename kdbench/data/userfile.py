@@ -8,6 +8,7 @@ from functools import cached_property
 from itertools import compress
 from pathlib import Path
 
+from kdbench.config import TaskTable
 from kdbench.data.cache import build_once
 from kdbench.data.checks import ExampleCheck
 from kdbench.data.lines import readable
@@ -15,7 +16,6 @@ from kdbench.data.splitting import Mask, hold_out, numbered, strata_of, stratifi
 from kdbench.data.tagging import iob2_labels
 from kdbench.data.userexamples import examples_of
 from kdbench.data.userrows import Rows, file_rows, hub_rows
-from kdbench.data.usertable import TaskTable
 from kdbench.errors import UsageError
 from kdbench.files import sha256
 from kdbench.keys import content_hash

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from kdbench.config import TaskTable
 from kdbench.data.conll import read_conll
 from kdbench.data.delimited import read_delimited
 from kdbench.data.hub import read_hub
 from kdbench.data.jsonl import read_jsonl
 from kdbench.data.parquet import read_parquet
-from kdbench.data.usertable import TaskTable
 from kdbench.errors import UsageError
 from kdbench.kinds import TaskKind
 from kdbench.sources import Opened

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from kdbench.artifacts import load_artifact
 from kdbench.base_model import resolve_base_model
-from kdbench.data.settings import default_cache_dir
+from kdbench.config import default_cache_dir
 from kdbench.errors import UsageError, one_line
 from kdbench.export.manifest import Format, Manifest
 from kdbench.onnx_model import OnnxModel

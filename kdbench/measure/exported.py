@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
-from kdbench.back_ends import BackEnd
+from kdbench.budgets import BackEnd
 from kdbench.config import RunConfig
 from kdbench.errors import KdbenchError
 from kdbench.measure.lost import score_lost

@@ -9,8 +9,7 @@ from datetime import datetime, timezone
 import torch
 from pydantic import BaseModel
 
-from kdbench.back_ends import BackEnd
-from kdbench.budgets import Budget
+from kdbench.budgets import BackEnd, Budget
 from kdbench.config import RunConfig
 from kdbench.data import load_task
 from kdbench.executors.job import Report

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from kdbench.artifacts import load_artifact
-from kdbench.back_ends import BackEnd
+from kdbench.budgets import BackEnd
 from kdbench.fit import with_own_tokenizer
 from kdbench.measure.grid import vocabulary
 from kdbench.measure.stopwatch import stopwatch_for

@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from kdbench.back_ends import BackEnd
-from kdbench.budgets import Budget
+from kdbench.budgets import BackEnd, Budget
 from kdbench.executors.job import Report
 from kdbench.measure.grid import GRID, synthetic_batch
 from kdbench.measure.one_memory import one_memory

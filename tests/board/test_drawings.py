@@ -5,7 +5,7 @@ from drawn_board import make_results
 
 from kdbench.board.drawings import PAGE
 from kdbench.board.write import write_board
-from kdbench.data.settings import default_cache_dir
+from kdbench.config import default_cache_dir
 
 _OF_REVIEWS = ("scores-reviews", "pareto-reviews", "latency-reviews", "gap-reviews")
 

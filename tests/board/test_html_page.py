@@ -9,7 +9,7 @@ from drawn_board import COST, EVIL, drawn_content, make_results
 
 from kdbench.board.html.packing import laid_open
 from kdbench.board.html.page import html_page
-from kdbench.data.settings import default_cache_dir
+from kdbench.config import default_cache_dir
 from kdbench.publish.privacy import Private
 
 

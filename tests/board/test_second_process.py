@@ -15,7 +15,7 @@ from kdbench.board.pictures.all import draw, planned
 from kdbench.board.second_process import SecondProcess, Shared
 from kdbench.board.statistics import Known, all_statistics
 from kdbench.board.write import write_board
-from kdbench.data.settings import default_cache_dir
+from kdbench.config import default_cache_dir
 
 
 def process_of(item):

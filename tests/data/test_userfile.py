@@ -7,9 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
+from kdbench.config import TaskTable
 from kdbench.data import DataSettings, load_task
 from kdbench.data.userfile import HELD_OUT, UserTask
-from kdbench.data.usertable import TaskTable
 from kdbench.errors import UsageError
 
 TICKETS = [

@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from kdbench.data.usertable import TaskTable
+from kdbench.config import TaskTable
 from kdbench.kinds import TaskKind
 
 

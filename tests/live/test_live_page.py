@@ -12,7 +12,7 @@ from drawn_board import EVIL, make_results
 from support import make_record, save_predictions
 
 from kdbench.board.write import write_board
-from kdbench.data.settings import default_cache_dir
+from kdbench.config import default_cache_dir
 from kdbench.live.follow import Follow, Place
 from kdbench.live.page import live_answers
 from kdbench.live.server import served

@@ -7,7 +7,7 @@ import torch
 from kdbench_plugins._bilstm import BiLSTM
 from torch import nn
 
-from kdbench.back_ends import BackEnd
+from kdbench.budgets import BackEnd
 from kdbench.measure.exported import export_row
 from kdbench.measure.rows import TimedRow, drawn_rows
 from kdbench.onnx_model import OnnxModel, example_inputs

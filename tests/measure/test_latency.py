@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from kdbench.back_ends import BackEnd
 from kdbench.board.answers import TaskAnswers
 from kdbench.board.loaded import load_cells
 from kdbench.board.tables import board_tables
-from kdbench.budgets import BUDGETS
+from kdbench.budgets import BUDGETS, BackEnd
 from kdbench.cell import CellOrder, score_cell, train_cell
 from kdbench.config import RunConfig
 from kdbench.measure.exported import export_cells

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from kdbench.back_ends import BackEnd
+from kdbench.budgets import BackEnd
 from kdbench.measure.grid import GRID
 from kdbench.measure.stopwatch import wall_clock
 from kdbench.measure.together import Candidate, time_together

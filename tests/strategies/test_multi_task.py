@@ -11,12 +11,12 @@ from kdbench.base_model import resolve_base_model
 from kdbench.cell import CellOrder, score_cell, train_cell
 from kdbench.matrix import cell_key
 from kdbench.opening import make_experiment as open_task
+from kdbench.plugins import load_registry
 from kdbench.records import RecordStore, Status
 from kdbench.results import CellFiles
 from kdbench.spec import parse_spec
 from kdbench.training.bench import Bench
 from kdbench.training.joint_batches import task_order
-from kdbench.usertasks import load_registry
 
 PLUGIN = '''
 from kdbench import hookimpl

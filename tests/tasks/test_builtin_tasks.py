@@ -1,8 +1,8 @@
 import pytest
 from kdbench_tasks import kdbench_tasks
 
-from kdbench.contracts import checked_task
 from kdbench.metrics import get_metric
+from kdbench.plugins import checked_task
 from kdbench.sources import PackageSource
 
 
