@@ -23,11 +23,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from kdbench.api.task import TaskKind
 from kdbench.board.statistics import Known
 from kdbench.board.write import write_board
 from kdbench.budgets import BUDGETS, BackEnd
 from kdbench.config import default_cache_dir
-from kdbench.kinds import TaskKind
 from kdbench.predictions import Predictions
 from kdbench.records import (
     Cost,

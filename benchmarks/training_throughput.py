@@ -25,16 +25,16 @@ from torch import nn
 from torch.nn import functional
 from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
 
+from kdbench.api.params import FINE_TUNING_RATES
+from kdbench.api.spec import parse_spec
+from kdbench.api.task import TaskKind
 from kdbench.budgets import BUDGETS, Budget
 from kdbench.config import RunConfig
 from kdbench.data import load_task, prepare
-from kdbench.kinds import TaskKind
 from kdbench.metrics import get_metric
 from kdbench.opening import open_experiment
-from kdbench.params import FINE_TUNING_RATES
 from kdbench.registry import Registry
 from kdbench.seeds import axis_seed
-from kdbench.spec import parse_spec
 from kdbench.stats import bootstrap_interval
 from kdbench.training.bench import Bench
 from kdbench.training.experiment import Experiment

@@ -26,11 +26,11 @@ import pandas as pd
 import torch
 from torch import nn
 
+from kdbench.api.spec import StrategySpec
+from kdbench.api.strategy import JointStrategy, Strategy, Transform
 from kdbench.config import RunConfig
 from kdbench.opening import open_experiment
 from kdbench.plugins import load_registry
-from kdbench.spec import StrategySpec
-from kdbench.strategy import JointStrategy, Strategy, Transform
 from kdbench.training.bench import Bench
 from kdbench.training.experiment import Experiment
 from kdbench.workers import default_workers

@@ -10,15 +10,23 @@ import os
 # ONNX Runtime would keep files of its own in the user's folders and report its use over the network.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
+from kdbench.api.params import Params, StudentParams, UntrainedParams, params_of, student_params
+from kdbench.api.spec import StrategySpec
+from kdbench.api.strategy import JointStrategy, Strategy, Transform
+from kdbench.api.task import (
+    Example,
+    HubSource,
+    LocalSource,
+    Opened,
+    PackageSource,
+    Source,
+    Splits,
+    Task,
+    TaskKind,
+)
 from kdbench.errors import KdbenchError, UsageError
 from kdbench.export.load import load
 from kdbench.hookspecs import hookimpl
-from kdbench.kinds import TaskKind
-from kdbench.params import Params, StudentParams, UntrainedParams, params_of, student_params
-from kdbench.sources import HubSource, LocalSource, Opened, PackageSource, Source
-from kdbench.spec import StrategySpec
-from kdbench.strategy import JointStrategy, Strategy, Transform
-from kdbench.task import Example, Splits, Task
 
 __all__ = [
     "Example",

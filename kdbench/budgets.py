@@ -10,8 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from kdbench.api.task import TaskKind
 from kdbench.errors import nearest
-from kdbench.kinds import TaskKind
 
 
 class BackEnd(str, Enum):

@@ -15,6 +15,9 @@ from torch import nn
 from transformers import set_seed
 
 from kdbench.adapters import Adapter
+from kdbench.api.spec import StrategySpec
+from kdbench.api.strategy import JointStrategy, Strategy, spec_of
+from kdbench.api.task import TaskKind
 from kdbench.artifacts import load_artifact, save_artifact
 from kdbench.config import RunConfig
 from kdbench.data.overlap import overlaps
@@ -22,8 +25,7 @@ from kdbench.errors import KdbenchError, shown
 from kdbench.executors.job import Report
 from kdbench.files import folder_atomically, folder_bytes
 from kdbench.fit import Fit, read_fit, with_own_tokenizer
-from kdbench.kinds import TaskKind
-from kdbench.matrix import cell_key, spec_of
+from kdbench.matrix import cell_key
 from kdbench.measure.compute import load_measured
 from kdbench.measure.environment import describe_environment, peak_memory_bytes
 from kdbench.measure.selecting import select_examples
@@ -35,9 +37,7 @@ from kdbench.recording import model_info, strategy_info, task_info
 from kdbench.records import Cost, Quality, Record, RecordStore, Size, Status, TaskInfo
 from kdbench.results import CellFiles
 from kdbench.seeds import axis_seed
-from kdbench.spec import StrategySpec
 from kdbench.stats import bootstrap_interval
-from kdbench.strategy import JointStrategy, Strategy
 from kdbench.training.bench import Bench
 from kdbench.training.experiment import Experiment
 from kdbench.training.predict import predict

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from kdbench.api.task import TaskKind
 from kdbench.board.answers import TaskAnswers
 from kdbench.board.columns import has_score
 from kdbench.board.frames import Row, rows_of
@@ -16,7 +17,6 @@ from kdbench.board.loaded import Loaded
 from kdbench.board.scored import Scored
 from kdbench.board.table import aggregate
 from kdbench.errors import KdbenchError, UsageError, nearest
-from kdbench.kinds import TaskKind
 from kdbench.stats import (
     Difference,
     McNemar,

@@ -22,9 +22,9 @@ from pydantic import (
 )
 from tomlkit.exceptions import ParseError, TOMLKitError
 
+from kdbench.api.task import TaskKind
 from kdbench.budgets import BUDGETS, Budget, own_budget
 from kdbench.errors import UsageError, nearest
-from kdbench.kinds import TaskKind
 from kdbench.workers import default_workers
 
 

@@ -9,14 +9,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from kdbench.api.params import Params
+from kdbench.api.strategy import Strategy
+from kdbench.api.task import LocalSource, PackageSource, Source, Task, TaskKind
 from kdbench.budgets import BUDGETS, Budget
 from kdbench.errors import UsageError, nearest
-from kdbench.kinds import TaskKind
-from kdbench.params import Params
 from kdbench.registry import PluginInfo, Registered, Registry
-from kdbench.sources import LocalSource, PackageSource, Source
-from kdbench.strategy import Strategy
-from kdbench.task import Task
 
 Row = dict[str, Any]
 """One strategy, task, plugin or budget as JSON has it."""

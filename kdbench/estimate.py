@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from kdbench.api.strategy import Strategy, Transform
+from kdbench.api.task import TaskKind
 from kdbench.config import RunConfig
-from kdbench.kinds import TaskKind
 from kdbench.measure.environment import describe_environment
 from kdbench.plan import Plan, State
 from kdbench.records import RecordStore
-from kdbench.strategy import Strategy, Transform
 from kdbench.training.experiment import Experiment
 from kdbench.training.models import load_base
 from kdbench.workers import default_threads

@@ -12,7 +12,7 @@ import datasets
 import evaluate
 import numpy as np
 
-from kdbench.kinds import TaskKind
+from kdbench.api.task import TaskKind
 from kdbench.metrics import Answers, EntityF1, Metric
 
 

@@ -10,9 +10,9 @@ import pluggy
 if TYPE_CHECKING:
     import pandas as pd
 
+    from kdbench.api.strategy import Strategy
+    from kdbench.api.task import Task
     from kdbench.records import Record
-    from kdbench.strategy import Strategy
-    from kdbench.task import Task
 
 PROJECT = "kdbench"
 

@@ -7,8 +7,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from kdbench.api.task import TaskKind
 from kdbench.budgets import Budget
-from kdbench.kinds import TaskKind
 from kdbench.records import SCHEMA_VERSION
 
 

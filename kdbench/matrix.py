@@ -7,18 +7,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kdbench.api.spec import StrategySpec
+from kdbench.api.strategy import JointStrategy, Strategy, spec_of
+from kdbench.api.task import LocalSource, Task
 from kdbench.config import RunConfig
 from kdbench.data.lines import readable
 from kdbench.data.opening import local_files
 from kdbench.errors import UsageError
 from kdbench.files import sha256
 from kdbench.keys import key_of_cell, spelled_out
-from kdbench.params import params_of
 from kdbench.plugins import Registry
-from kdbench.sources import LocalSource
-from kdbench.spec import StrategySpec
-from kdbench.strategy import JointStrategy, Strategy
-from kdbench.task import Task
 
 if TYPE_CHECKING:
     from kdbench.training.experiment import Experiment
@@ -54,18 +52,6 @@ class Cell:
     def label(self) -> str:
         """The cell in words."""
         return f"{self.row.spec} on {self.task.name}, seed {self.seed}"
-
-
-def spec_of(strategy: Strategy) -> StrategySpec:
-    """Return the name of `strategy` with those parameters that differ from the defaults, stage by stage."""
-    stages = [_spec_of_stage(stage) for stage in strategy.stages]
-    if len(stages) > 1 and strategy.stages[0].is_reference and not stages[0].params:
-        stages = stages[1:]  # a transform named alone changes the reference
-    return StrategySpec.of_stages(stages)
-
-
-def _spec_of_stage(strategy: Strategy) -> StrategySpec:
-    return StrategySpec(name=strategy.name, params=params_of(strategy.params, type(strategy.params)))
 
 
 def cells_of(config: RunConfig, registry: Registry) -> list[Cell]:

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
 
+from kdbench.api.task import TaskKind
 from kdbench.entities import check_iob2, entity_ends
 from kdbench.errors import UsageError, nearest
-from kdbench.kinds import TaskKind
 from kdbench.predictions import Predictions
 
 Floats = npt.NDArray[np.float64]

@@ -9,12 +9,12 @@ import datasets
 import transformers
 from transformers import PreTrainedTokenizerBase
 
+from kdbench.api.task import Task
 from kdbench.base_model import BaseModel, resolve_base_model
 from kdbench.config import RunConfig
 from kdbench.data import PreparedTask, load_task, prepare
 from kdbench.plugins import load_registry
 from kdbench.registry import Registry
-from kdbench.task import Task
 from kdbench.training.experiment import Experiment
 from kdbench.training.given_teacher import check_given_teacher
 from kdbench.training.tokenizer import load_tokenizer

@@ -18,15 +18,13 @@ from typing import Any, TypeGuard, TypeVar
 import pluggy
 
 from kdbench import hookspecs
+from kdbench.api.params import Params
+from kdbench.api.strategy import Strategy
+from kdbench.api.task import HubSource, LocalSource, PackageSource, Task, TaskKind
 from kdbench.config import RunConfig
 from kdbench.data.userfile import UserTask
 from kdbench.errors import UsageError, nearest, one_line, shown
-from kdbench.kinds import TaskKind
-from kdbench.params import Params
 from kdbench.registry import PluginInfo, Registered, Registry
-from kdbench.sources import HubSource, LocalSource, PackageSource
-from kdbench.strategy import Strategy
-from kdbench.task import Task
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _WAYS: Mapping[str, type] = {"package": PackageSource, "local": LocalSource, "hub": HubSource}

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from kdbench.api.task import TaskKind
 from kdbench.data import PreparedTask
 from kdbench.data.overlap import overlaps
-from kdbench.kinds import TaskKind
 from kdbench.plan import Plan, State
 from kdbench.recording import majority_score
 

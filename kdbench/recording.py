@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from kdbench.api.spec import StrategySpec
+from kdbench.api.strategy import spec_of
+from kdbench.api.task import IGNORED, TaskKind
 from kdbench.data import PreparedTask
-from kdbench.kinds import IGNORED, TaskKind
-from kdbench.matrix import spec_of
 from kdbench.metrics import get_metric
 from kdbench.predictions import Predictions
 from kdbench.records import ModelInfo, StrategyInfo, TaskInfo
 from kdbench.registry import Registry
-from kdbench.spec import StrategySpec
 from kdbench.training.experiment import Experiment
 
 

@@ -7,10 +7,10 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Literal
 
+from kdbench.api.task import TaskKind
 from kdbench.budgets import Budget
 from kdbench.files import write_atomically
 from kdbench.json_files import Part, load_json_files, read_json_file
-from kdbench.kinds import TaskKind
 
 SCHEMA_VERSION = 1
 

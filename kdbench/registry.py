@@ -13,11 +13,11 @@ import pluggy
 from pydantic import ValidationError
 from pydantic_core import to_json
 
+from kdbench.api.params import Params
+from kdbench.api.spec import StrategySpec, parse_spec
+from kdbench.api.strategy import JointStrategy, Strategy, Transform
+from kdbench.api.task import Task
 from kdbench.errors import UsageError, did_you_mean, nearest, one_line
-from kdbench.params import Params
-from kdbench.spec import StrategySpec, parse_spec
-from kdbench.strategy import JointStrategy, Strategy, Transform
-from kdbench.task import Task
 
 if TYPE_CHECKING:
     import pandas as pd

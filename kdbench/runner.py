@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 import pandas as pd
 from filelock import FileLock, Timeout
 
+from kdbench.api.strategy import JointStrategy
 from kdbench.board.statistics import Known
 from kdbench.board.write import BoardSummary, write_board
 from kdbench.cell import CellOrder
@@ -26,7 +27,6 @@ from kdbench.recording import model_info, strategy_info, task_info
 from kdbench.records import Record, RecordStore, Status
 from kdbench.registry import Registry
 from kdbench.results import CellFiles
-from kdbench.strategy import JointStrategy
 from kdbench.training.experiment import Experiment
 from kdbench.training.teacher import TeacherStore
 from kdbench.training.trackers import check_trackers

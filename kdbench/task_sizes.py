@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from kdbench.api.task import Task, TaskKind
 from kdbench.config import RunConfig
 from kdbench.data import load_task, missing_downloads
-from kdbench.kinds import TaskKind
-from kdbench.task import Task
 
 
 def task_sizes(task: Task, config: RunConfig) -> dict[str, Any]:

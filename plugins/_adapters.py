@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from kdbench import UsageError
-from kdbench.folder_model import FolderModel, architecture_of, build_architecture
+from kdbench.api.models import FolderModel, architecture_of, build_architecture
 
 _STD = 0.01
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"gelu": nn.GELU, "relu": nn.ReLU}

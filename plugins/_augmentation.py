@@ -11,8 +11,8 @@ import pyarrow as pa
 import torch
 
 from kdbench import TaskKind, UsageError
+from kdbench.api.task import IGNORED
 from kdbench.data.preparing import without_labels
-from kdbench.kinds import IGNORED
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

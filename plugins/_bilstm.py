@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from transformers.modeling_outputs import SequenceClassifierOutput, TokenClassifierOutput
 
 from kdbench import TaskKind
-from kdbench.folder_model import FolderModel
+from kdbench.api.models import FolderModel
 from kdbench.seeds import axis_seed
 
 if TYPE_CHECKING:

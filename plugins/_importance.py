@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kdbench.kinds import IGNORED
-from kdbench.losses import task_loss
+from kdbench.api.losses import task_loss
+from kdbench.api.task import IGNORED
 from kdbench.seeds import axis_seed
 from kdbench.training.batches import Batch, model_inputs
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedModel
 
 from kdbench import UsageError
-from kdbench.folder_model import FolderModel, architecture_of, build_architecture
+from kdbench.api.models import FolderModel, architecture_of, build_architecture
 
 
 class PrefixModel(FolderModel):

@@ -9,7 +9,7 @@ from kdbench_plugins._blocks import attention_blocks
 from torch import nn
 from transformers import PreTrainedModel
 
-from kdbench.folder_model import FolderModel, architecture_of, build_architecture
+from kdbench.api.models import FolderModel, architecture_of, build_architecture
 
 
 class PrunedModel(FolderModel):

@@ -104,7 +104,7 @@ class AdaLoRA(PeftStrategy):
 
         Its weights are those of the last step: those validated earlier have more ranks than were granted.
         """
-        from kdbench import losses
+        from kdbench.api import losses
 
         model = self.adapt(bench.base(), bench)
         gamma = self.params.orthogonality

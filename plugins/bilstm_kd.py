@@ -8,7 +8,7 @@ from kdbench_plugins.bilstm import BiLSTM, BiLSTMParams
 from pydantic import Field
 
 from kdbench import StrategySpec, TaskKind, params_of
-from kdbench.kinds import IGNORED
+from kdbench.api.task import IGNORED
 
 if TYPE_CHECKING:
     from torch import nn
@@ -57,7 +57,7 @@ class BiLSTMKD(BiLSTM):
         from kdbench_plugins._bilstm import build_bilstm
         from torch.nn.functional import mse_loss
 
-        from kdbench import losses
+        from kdbench.api import losses
 
         p = self.params
         rows = bench.task.train

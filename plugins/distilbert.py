@@ -61,7 +61,7 @@ class DistilBERT(Strategy):
         Raises:
             UsageError: the student is not as wide as the teacher.
         """
-        from kdbench import losses
+        from kdbench.api import losses
 
         params = self.params
         soft_share, hard_share, cosine_share = (

@@ -65,7 +65,7 @@ class MiniLM(Strategy):
         """Return the student, its last layer's relations matched to the teacher's and then its predictions."""
         from kdbench_plugins._stages import two_stages
 
-        from kdbench import losses
+        from kdbench.api import losses
 
         alpha, temperature = self.params.alpha, self.params.temperature
         student = bench.student(self.params)

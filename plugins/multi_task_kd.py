@@ -56,7 +56,7 @@ class MultiTaskKD(JointStrategy):
 
     def loss(self, student: Any, batch: Mapping[str, Any], teacher: Any, progress: float) -> Tensor:
         """Return w hard loss + (1 - w) KL(teacher, student); with annealing w is `progress`, from 0 to 1."""
-        from kdbench import losses
+        from kdbench.api import losses
 
         labels = batch["labels"]
         hard_weight = progress if self.params.annealing else 1 - self.params.distill_weight

@@ -47,7 +47,7 @@ class PKD(Strategy):
         Raises:
             UsageError: the student is not as wide as the teacher, has one layer only, or more than the teacher.
         """
-        from kdbench import losses
+        from kdbench.api import losses
 
         alpha, beta, temperature = self.params.alpha, self.params.beta, self.params.temperature
         student, teacher = bench.student(self.params), bench.teacher

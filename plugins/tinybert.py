@@ -64,7 +64,7 @@ class TinyBERT(Strategy):
         """Return the student, its layers matched to the teacher's and then its predictions."""
         from kdbench_plugins._stages import two_stages
 
-        from kdbench import losses
+        from kdbench.api import losses
 
         student = bench.student(self.params)
         rows = self._rows(bench)

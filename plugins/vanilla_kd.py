@@ -56,7 +56,7 @@ class VanillaKD(Strategy):
         Raises:
             UsageError: there are no texts to transfer on.
         """
-        from kdbench import losses
+        from kdbench.api import losses
 
         alpha, temperature = self.params.alpha, self.params.temperature
 

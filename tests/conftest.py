@@ -18,16 +18,16 @@ from hypothesis import settings as hypothesis_settings
 from transformers import BertConfig, BertModel, BertTokenizerFast, PreTrainedTokenizerBase
 
 from kdbench import Strategy
+from kdbench.api.spec import parse_spec
+from kdbench.api.task import TaskKind
 from kdbench.base_model import resolve_base_model
 from kdbench.budgets import Budget
 from kdbench.cli import main
 from kdbench.config import RunConfig
 from kdbench.data import DataSettings, PreparedTask, load_task, prepare
-from kdbench.kinds import TaskKind
 from kdbench.opening import quiet_libraries
 from kdbench.plugins import load_plugins
 from kdbench.registry import Registry
-from kdbench.spec import parse_spec
 from kdbench.training.bench import Bench
 from kdbench.training.experiment import Experiment
 from kdbench.training.tokenizer import load_tokenizer

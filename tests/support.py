@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from kdbench.api.spec import parse_spec
+from kdbench.api.task import TaskKind
 from kdbench.budgets import BUDGETS, BackEnd
 from kdbench.keys import content_hash
-from kdbench.kinds import TaskKind
 from kdbench.predictions import Predictions
 from kdbench.records import (
     Cost,
@@ -23,7 +24,6 @@ from kdbench.records import (
     StrategyInfo,
     TaskInfo,
 )
-from kdbench.spec import parse_spec
 from kdbench.timings import BackEndTiming, ModelTiming, Point, Timing
 
 NOON = datetime(2026, 11, 3, 12, tzinfo=timezone.utc)

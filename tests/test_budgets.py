@@ -1,7 +1,7 @@
 import pytest
 
+from kdbench.api.task import TaskKind
 from kdbench.budgets import BUDGETS, BackEnd
-from kdbench.kinds import TaskKind
 
 SENTENCES, TOKENS = TaskKind.SEQUENCE_CLASSIFICATION, TaskKind.TOKEN_CLASSIFICATION
 

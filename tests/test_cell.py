@@ -6,6 +6,7 @@ from safetensors.torch import load_file, save_file
 from sklearn.metrics import accuracy_score
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from kdbench.api.spec import parse_spec
 from kdbench.budgets import BUDGETS
 from kdbench.cell import CellOrder, _warnings, score_cell, train_cell
 from kdbench.errors import KdbenchError
@@ -14,7 +15,6 @@ from kdbench.predictions import Predictions
 from kdbench.recording import task_info
 from kdbench.records import RecordStore, Status
 from kdbench.results import CellFiles
-from kdbench.spec import parse_spec
 
 KEY = "0123456789abcdef0123"
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from kdbench.api.task import TaskKind
 from kdbench.budgets import BUDGETS
 from kdbench.config import load_config, to_toml
 from kdbench.errors import UsageError
-from kdbench.kinds import TaskKind
 
 
 @pytest.fixture

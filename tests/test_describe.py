@@ -20,9 +20,9 @@ from kdbench import (
     TaskKind,
     hookimpl,
 )
+from kdbench.api.params import FINE_TUNING_RATES
 from kdbench.describe import description, description_view, listing, listing_table
 from kdbench.errors import UsageError
-from kdbench.params import FINE_TUNING_RATES
 from kdbench.plugins import load_plugins
 from kdbench.registry import PluginInfo, Registry
 

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from kdbench.kinds import IGNORED, UNLABELLED
-from kdbench.losses import cosine_loss, patient_loss, soft_target_loss, task_loss
+from kdbench.api.losses import cosine_loss, patient_loss, soft_target_loss, task_loss
+from kdbench.api.task import IGNORED, UNLABELLED
 from kdbench.training.batches import model_inputs
 from kdbench.training.models import load_base
 

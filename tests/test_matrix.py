@@ -5,12 +5,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from kdbench.api.spec import parse_spec
+from kdbench.api.strategy import spec_of
+from kdbench.api.task import TaskKind
 from kdbench.budgets import BUDGETS
 from kdbench.errors import UsageError
-from kdbench.kinds import TaskKind
-from kdbench.matrix import cell_key, cells_of, select_rows, select_tasks, spec_of
+from kdbench.matrix import cell_key, cells_of, select_rows, select_tasks
 from kdbench.plugins import load_plugins
-from kdbench.spec import parse_spec
 
 CHOOSY = """
 from kdbench import Strategy, TaskKind, hookimpl

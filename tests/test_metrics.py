@@ -7,9 +7,9 @@ import pytest
 import scipy.stats
 import sklearn.metrics
 
+from kdbench.api.task import TaskKind
 from kdbench.errors import UsageError
 from kdbench.evaluate_metric import EvaluateMetric
-from kdbench.kinds import TaskKind
 from kdbench.metrics import METRICS, get_metric
 from kdbench.predictions import Predictions
 

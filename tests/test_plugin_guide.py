@@ -8,13 +8,13 @@ import torch
 from test_hookspecs import GUIDE, code_blocks
 from transformers import BertConfig, BertModel, BertTokenizer
 
+from kdbench.api.spec import parse_spec
 from kdbench.artifacts import load_artifact, save_artifact
 from kdbench.config import load_config
 from kdbench.data import load_task
 from kdbench.errors import UsageError
 from kdbench.opening import open_experiment
 from kdbench.plugins import load_plugins
-from kdbench.spec import parse_spec
 from kdbench.training.bench import Bench
 
 THIRD_PARTY = Path(__file__).parent / "third_party"

@@ -8,9 +8,9 @@ from pydantic import Field, field_validator
 from support import make_record
 
 from kdbench import LocalSource, Params, Strategy, StrategySpec, StudentParams, Task, TaskKind, hookimpl
+from kdbench.api.spec import parse_spec
 from kdbench.errors import UsageError
 from kdbench.plugins import load_plugins
-from kdbench.spec import parse_spec
 
 
 class Tuned(Params):

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from filelock import FileLock
 
+from kdbench.api.task import TaskKind
 from kdbench.errors import KdbenchError, UsageError
-from kdbench.kinds import TaskKind
 from kdbench.plan import State
 from kdbench.plugins import load_plugins
 from kdbench.predictions import Predictions

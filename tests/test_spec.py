@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kdbench.api.spec import StrategySpec, parse_spec
 from kdbench.errors import UsageError
-from kdbench.spec import StrategySpec, parse_spec
 
 NAMES = st.from_regex(r"[a-z0-9]+(-[a-z0-9]+)*", fullmatch=True)
 KEYS = st.from_regex(r"[a-z_][a-z0-9_]*", fullmatch=True)

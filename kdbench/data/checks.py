@@ -7,9 +7,8 @@ from collections.abc import Collection, Iterable, Iterator
 from numbers import Real
 from typing import TypeGuard
 
+from kdbench.api.task import Example, Task, TaskKind
 from kdbench.errors import UsageError
-from kdbench.kinds import TaskKind
-from kdbench.task import Example, Task
 
 MAX_CHARACTERS = 131_072
 """The longest text or word taken; only the first word pieces of a text are ever used."""

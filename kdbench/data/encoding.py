@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any, cast
 
 from tokenizers import pre_tokenizers
 
+from kdbench.api.task import IGNORED, TaskKind
 from kdbench.data.tables import write_table
 from kdbench.errors import UsageError
-from kdbench.kinds import IGNORED, TaskKind
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
-    from kdbench.task import Task
+    from kdbench.api.task import Task
 
 _BATCH = 2_000
 

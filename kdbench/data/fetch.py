@@ -16,8 +16,8 @@ from typing import IO
 
 from filelock import FileLock
 
+from kdbench.api.task import PackageSource
 from kdbench.errors import UsageError
-from kdbench.sources import PackageSource
 
 _HASHES = re.compile(r"Expected sha256 (?P<expected>\w+)\s+Got\s+(?P<got>\w+)")
 _NESTED = "!"

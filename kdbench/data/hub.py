@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
+from kdbench.api.task import HubSource, Opened
 from kdbench.errors import UsageError
-from kdbench.sources import HubSource, Opened
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -14,6 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kdbench.api.task import Example, Opened, Task, TaskKind
 from kdbench.config import DataSettings
 from kdbench.data.cache import build_once
 from kdbench.data.checks import ExampleCheck
@@ -23,9 +24,6 @@ from kdbench.data.opening import open_source
 from kdbench.data.tables import batches, read_table, write_table
 from kdbench.errors import UsageError
 from kdbench.files import sha256
-from kdbench.kinds import TaskKind
-from kdbench.sources import Opened
-from kdbench.task import Example, Task
 
 if TYPE_CHECKING:
     import pyarrow as pa

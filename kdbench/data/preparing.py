@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kdbench.api.task import IGNORED, UNLABELLED, Task, TaskKind
 from kdbench.budgets import Budget
 from kdbench.data.cache import build_once
 from kdbench.data.encoding import Counts, Encoder
@@ -19,8 +20,6 @@ from kdbench.data.loading import TaskData
 from kdbench.data.mistyping import encode_mistyped
 from kdbench.data.splitting import Indices, choose
 from kdbench.data.tables import read_table
-from kdbench.kinds import IGNORED, UNLABELLED, TaskKind
-from kdbench.task import Task
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from kdbench.api.task import TaskKind
 from kdbench.budgets import Budget
 from kdbench.errors import UsageError
-from kdbench.kinds import TaskKind
 
 if TYPE_CHECKING:
     from datasets import Dataset

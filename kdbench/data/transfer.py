@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kdbench.api.task import Example, TaskKind
 from kdbench.data.checks import ExampleCheck
 from kdbench.data.encoding import Encoder
 from kdbench.data.lines import read_lines
 from kdbench.data.preparing import PreparedTask, without_labels
 from kdbench.data.splitting import Indices
 from kdbench.errors import UsageError
-from kdbench.kinds import TaskKind
-from kdbench.task import Example
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -6,12 +6,11 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from kdbench.api.task import Example, TaskKind
 from kdbench.config import TaskTable
 from kdbench.data.tagging import TagError, detect_scheme, to_iob2
 from kdbench.data.userrows import Rows
 from kdbench.errors import UsageError
-from kdbench.kinds import TaskKind
-from kdbench.task import Example
 
 _FRACTION = re.compile(r"[+-]?(\d+\.\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 

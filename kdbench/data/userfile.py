@@ -8,6 +8,7 @@ from functools import cached_property
 from itertools import compress
 from pathlib import Path
 
+from kdbench.api.task import Example, HubSource, LocalSource, Opened, Source, Splits, Task, TaskKind
 from kdbench.config import TaskTable
 from kdbench.data.cache import build_once
 from kdbench.data.checks import ExampleCheck
@@ -19,9 +20,6 @@ from kdbench.data.userrows import Rows, file_rows, hub_rows
 from kdbench.errors import UsageError
 from kdbench.files import sha256
 from kdbench.keys import content_hash
-from kdbench.kinds import TaskKind
-from kdbench.sources import HubSource, LocalSource, Opened, Source
-from kdbench.task import Example, Splits, Task
 
 HELD_OUT = "held-out"
 """The scored split where the user names none."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from kdbench.api.task import Opened, TaskKind
 from kdbench.config import TaskTable
 from kdbench.data.conll import read_conll
 from kdbench.data.delimited import read_delimited
@@ -13,8 +14,6 @@ from kdbench.data.hub import read_hub
 from kdbench.data.jsonl import read_jsonl
 from kdbench.data.parquet import read_parquet
 from kdbench.errors import UsageError
-from kdbench.kinds import TaskKind
-from kdbench.sources import Opened
 
 Rows = Iterator[tuple[str, dict[str, Any]]]
 """Places, as error messages name them, and values by column."""

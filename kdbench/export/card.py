@@ -9,6 +9,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from kdbench.api.task import TaskKind
 from kdbench.board.formatting import (
     count,
     difference,
@@ -24,7 +25,6 @@ from kdbench.board.formatting import (
 from kdbench.export.checking import Checked
 from kdbench.export.choose import Choice
 from kdbench.export.manifest import Format, Manifest
-from kdbench.kinds import TaskKind
 from kdbench.records import Quality, Record
 
 _PIPELINES = {

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from kdbench.api.task import Task
 from kdbench.data import PreparedTask
 from kdbench.errors import KdbenchError
 from kdbench.metrics import get_metric
 from kdbench.predictions import Predictions
 from kdbench.records import Quality
 from kdbench.stats import bootstrap_interval
-from kdbench.task import Task
 from kdbench.training.batches import Collator
 from kdbench.training.predict import predict
 

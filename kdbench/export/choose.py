@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from kdbench.api.spec import parse_spec
+from kdbench.api.strategy import spec_of
 from kdbench.base_model import model_name
 from kdbench.board.columns import has_score
 from kdbench.board.frames import Row, rows_of
@@ -14,12 +16,10 @@ from kdbench.board.table import aggregate
 from kdbench.config import RunConfig
 from kdbench.errors import UsageError, nearest
 from kdbench.limits import Limit
-from kdbench.matrix import spec_of
 from kdbench.recommend import recommend
 from kdbench.records import Record, RecordStore
 from kdbench.registry import Registry
 from kdbench.results import CellFiles
-from kdbench.spec import parse_spec
 from kdbench.timings import ModelTiming, Timing, load_timings
 
 

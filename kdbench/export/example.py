@@ -7,9 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from kdbench.api.task import TaskKind
 from kdbench.errors import KdbenchError
 from kdbench.export.manifest import Format, Manifest
-from kdbench.kinds import TaskKind
 
 FILE = "example.py"
 _PATIENCE_S = 600

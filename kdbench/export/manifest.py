@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from kdbench.api.task import TaskKind
 from kdbench.errors import UsageError
-from kdbench.kinds import TaskKind
 
 _FILE = "kdbench_export.json"
 

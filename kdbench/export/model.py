@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
+from kdbench.api.task import Splits, Task, TaskKind
 from kdbench.data.encoding import Encoder
 from kdbench.data.tables import read_table
 from kdbench.entities import entity_ends
@@ -21,9 +22,7 @@ from kdbench.errors import UsageError, shown
 from kdbench.export.answers import Entity, LabelPrediction, Prediction, TagsPrediction, ValuePrediction
 from kdbench.export.manifest import Manifest
 from kdbench.export.words import Word, split_words
-from kdbench.kinds import TaskKind
 from kdbench.predictions import Predictions
-from kdbench.task import Splits, Task
 from kdbench.training.batches import Collator
 from kdbench.training.predict import predict
 

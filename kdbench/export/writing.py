@@ -13,9 +13,9 @@ from onnx import TensorProto
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from kdbench.api.task import TaskKind
 from kdbench.errors import UsageError
 from kdbench.export.manifest import Format
-from kdbench.kinds import TaskKind
 from kdbench.onnx_model import OnnxModel
 from kdbench.quantization import quantize
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, Sampler
 from transformers import PreTrainedTokenizerBase
 
-from kdbench.kinds import IGNORED
+from kdbench.api.task import IGNORED
 
 _BATCHES_SORTED_TOGETHER = 50
 

@@ -12,15 +12,15 @@ import torch
 from torch import nn
 from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
+from kdbench.api.params import FINE_TUNING_RATES, Params, StudentParams, params_of
+from kdbench.api.strategy import Strategy
+from kdbench.api.task import TaskKind
 from kdbench.budgets import Budget
 from kdbench.data import PreparedTask
 from kdbench.errors import UsageError
 from kdbench.files import scratch_folder
-from kdbench.kinds import TaskKind
 from kdbench.metrics import get_metric
-from kdbench.params import FINE_TUNING_RATES, Params, StudentParams, params_of
 from kdbench.seeds import axis_seed
-from kdbench.strategy import Strategy
 from kdbench.training.experiment import Experiment
 from kdbench.training.given_teacher import load_given_teacher
 from kdbench.training.models import build_student, load_base, starts_fresh

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
+from kdbench.api.task import IGNORED
 from kdbench.files import folder_atomically
-from kdbench.kinds import IGNORED
 from kdbench.training.batches import Batch
 
 

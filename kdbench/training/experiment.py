@@ -11,10 +11,10 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from kdbench.api.task import TaskKind
 from kdbench.base_model import BaseModel
 from kdbench.budgets import Budget
 from kdbench.data import PreparedTask
-from kdbench.kinds import TaskKind
 from kdbench.training.batches import Collator
 from kdbench.training.device import pick_device, training_precision
 

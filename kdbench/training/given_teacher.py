@@ -8,9 +8,8 @@ import torch
 from torch import nn
 from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from kdbench.api.task import Task, TaskKind
 from kdbench.errors import UsageError
-from kdbench.kinds import TaskKind
-from kdbench.task import Task
 from kdbench.training.models import AUTO_CLASSES
 from kdbench.training.tokenizer import load_tokenizer
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.utils.generic import ModelOutput
 
+from kdbench.api.losses import task_loss
 from kdbench.files import scratch_folder
-from kdbench.losses import task_loss
 from kdbench.measure.size import trainable_bytes
 from kdbench.training.batches import Batch
 from kdbench.training.bench import Bench

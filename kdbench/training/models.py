@@ -17,9 +17,9 @@ from transformers import (
     PreTrainedModel,
 )
 
+from kdbench.api.params import StudentParams
+from kdbench.api.task import TaskKind
 from kdbench.errors import UsageError
-from kdbench.kinds import TaskKind
-from kdbench.params import StudentParams
 
 AUTO_CLASSES: dict[TaskKind, Any] = {
     TaskKind.SEQUENCE_CLASSIFICATION: AutoModelForSequenceClassification,

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kdbench.kinds import IGNORED
+from kdbench.api.task import IGNORED
 from kdbench.predictions import Predictions
 from kdbench.training.batches import Collator, model_inputs
 

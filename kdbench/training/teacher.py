@@ -14,9 +14,9 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.utils.generic import ModelOutput
 
+from kdbench.api.params import FINE_TUNING_RATES, Params
 from kdbench.files import folder_atomically, write_atomically
 from kdbench.keys import content_hash
-from kdbench.params import FINE_TUNING_RATES, Params
 from kdbench.training.batches import Batch, model_inputs
 from kdbench.training.cached_logits import CachedLogits
 from kdbench.training.device import training_precision

@@ -25,9 +25,9 @@ from transformers import (
 )
 from transformers.utils.generic import ModelOutput
 
-from kdbench.losses import task_loss
+from kdbench.api.losses import task_loss
+from kdbench.api.params import Params
 from kdbench.measure.flops import COUNTED_DEVICES, flop_counter
-from kdbench.params import Params
 from kdbench.records import LearningCurve
 from kdbench.training.batches import Batch, Collator, model_inputs
 from kdbench.training.best_weights import BestWeights

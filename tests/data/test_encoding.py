@@ -3,10 +3,10 @@ import pytest
 from toytasks import ToyTask, settings_in
 from transformers import AutoTokenizer, RobertaTokenizerFast
 
+from kdbench.api.task import IGNORED, TaskKind
 from kdbench.data import default_cache_dir, fetch_base_model, load_task
 from kdbench.data.encoding import Encoder
 from kdbench.data.tables import read_table
-from kdbench.kinds import IGNORED, TaskKind
 
 TAGS = ("O", "B-PER", "I-PER")
 

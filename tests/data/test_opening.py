@@ -1,9 +1,9 @@
 import pytest
 from toytasks import ToyTask
 
+from kdbench.api.task import HubSource, LocalSource, PackageSource
 from kdbench.data import DataSettings, Download, missing_downloads, open_source
 from kdbench.errors import UsageError
-from kdbench.sources import HubSource, LocalSource, PackageSource
 
 LOCAL = LocalSource({"train": "corpus/train.tsv", "test": ("corpus/test.tsv", "corpus/test.txt")})
 PACKAGE = PackageSource("corpus-demo==1.0", "0" * 64, {"data": "corpus_demo/a.txt"}, 1_234)

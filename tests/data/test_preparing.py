@@ -6,10 +6,10 @@ from datasets import Dataset
 from toytasks import ToyTask, labelled, settings_in
 from transformers import AutoTokenizer
 
+from kdbench.api.task import IGNORED, UNLABELLED, TaskKind
 from kdbench.budgets import BUDGETS
 from kdbench.data import default_cache_dir, fetch_base_model, load_task, prepare
 from kdbench.data.preparing import without_labels
-from kdbench.kinds import IGNORED, UNLABELLED, TaskKind
 
 BUDGET = BUDGETS["smoke"].model_copy(
     update={"train_examples": 20, "validation_examples": 10, "scored_examples": 8, "max_length": 16}

@@ -4,11 +4,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toytasks import ToyTask, labelled, settings_in
 
+from kdbench.api.task import TaskKind
 from kdbench.budgets import BUDGETS
 from kdbench.data import load_task
 from kdbench.data.splitting import choose, hold_out, numbered, strata_of, stratified_order
 from kdbench.errors import UsageError
-from kdbench.kinds import TaskKind
 
 
 def budget(**changes):

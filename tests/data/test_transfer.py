@@ -5,11 +5,11 @@ from datasets import concatenate_datasets
 from toytasks import ToyTask, labelled, settings_in
 from transformers import AutoTokenizer
 
+from kdbench.api.task import IGNORED, UNLABELLED, TaskKind
 from kdbench.budgets import BUDGETS
 from kdbench.data import load_task, prepare
 from kdbench.data.transfer import read_transfer_set, sample_examples
 from kdbench.errors import UsageError
-from kdbench.kinds import IGNORED, UNLABELLED, TaskKind
 
 BUDGET = BUDGETS["smoke"].model_copy(
     update={"train_examples": 20, "validation_examples": 10, "scored_examples": 8, "max_length": 16}

@@ -1,8 +1,8 @@
 import pytest
 from pydantic import ValidationError
 
+from kdbench.api.task import TaskKind
 from kdbench.config import TaskTable
-from kdbench.kinds import TaskKind
 
 
 def test_columns_and_metric_follow_the_kind_where_the_table_is_silent():

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from kdbench.api.spec import parse_spec
 from kdbench.cell import CellOrder, score_cell, train_cell
 from kdbench.config import RunConfig
 from kdbench.export.exporting import Exported, export_model
@@ -17,7 +18,6 @@ from kdbench.matrix import cell_key
 from kdbench.opening import open_experiment
 from kdbench.records import RecordStore
 from kdbench.registry import Registry
-from kdbench.spec import parse_spec
 
 CELLS = [
     ("lora[r=2]", "toy-sentiment", 0),

@@ -8,11 +8,11 @@ import toy_plugin as toys
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import kdbench
+from kdbench.api.task import TaskKind
 from kdbench.errors import UsageError
 from kdbench.export.answers import LabelPrediction, TagsPrediction, ValuePrediction
 from kdbench.export.manifest import Format, Manifest, read_manifest, write_manifest
 from kdbench.export.model import ExportedModel
-from kdbench.kinds import TaskKind
 from kdbench.predictions import Predictions
 
 LORA = ("lora[r=2]", "toy-sentiment")

@@ -10,7 +10,7 @@ from peft import LoraConfig, TaskType, get_peft_model
 from torch import nn
 from transformers import BertConfig, BertForSequenceClassification, BertForTokenClassification
 
-from kdbench.folder_model import architecture_of
+from kdbench.api.models import architecture_of
 from kdbench.measure.flops import flop_counter, forward_flops
 
 WIDTHS = {

@@ -7,10 +7,10 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from transformers import BertConfig, BertForSequenceClassification
 
+from kdbench.api.spec import parse_spec
 from kdbench.measure.flops import forward_flops
 from kdbench.measure.graph_flops import graph_flops
 from kdbench.onnx_model import OnnxModel
-from kdbench.spec import parse_spec
 
 
 def inputs_of(length, batch=1):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from kdbench.api.spec import parse_spec
 from kdbench.board.answers import TaskAnswers
 from kdbench.board.loaded import load_cells
 from kdbench.board.tables import board_tables
@@ -17,7 +18,6 @@ from kdbench.measure.grid import GRID
 from kdbench.measure.latency import TimingOrder, time_task
 from kdbench.records import RecordStore
 from kdbench.results import CellFiles
-from kdbench.spec import parse_spec
 from kdbench.timings import load_timings
 
 SPECS = {

@@ -6,8 +6,8 @@ from kdbench_plugins.adalora import AdaLoRA, distance_from_orthogonal
 from pydantic import ValidationError
 from torch import nn
 
+from kdbench.api.task import TaskKind
 from kdbench.errors import UsageError
-from kdbench.kinds import TaskKind
 from kdbench.measure.size import count_trainable
 from kdbench.training.bench import Bench
 

@@ -10,8 +10,8 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import BertTokenizerFast, PreTrainedTokenizerFast
 
+from kdbench.api.task import IGNORED, UNLABELLED
 from kdbench.errors import UsageError
-from kdbench.kinds import IGNORED, UNLABELLED
 
 KINDS = ["toy-sentiment", "toy-tags", "toy-score"]
 NO_REPLACEMENTS = SimpleNamespace(of=lambda ids, draw: ids)

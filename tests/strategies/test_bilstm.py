@@ -5,7 +5,7 @@ from kdbench_plugins._bilstm import build_bilstm, reduce_width
 from kdbench_plugins.bilstm import BiLSTM
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from kdbench.kinds import TaskKind
+from kdbench.api.task import TaskKind
 from kdbench.measure.size import count_non_embedding, count_parameters
 from kdbench.metrics import get_metric
 from kdbench.training.batches import model_inputs

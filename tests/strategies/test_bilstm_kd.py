@@ -5,8 +5,8 @@ from kdbench_plugins.bilstm import BiLSTM
 from kdbench_plugins.bilstm_kd import BiLSTMKD
 from torch.nn.functional import mse_loss
 
-from kdbench.kinds import IGNORED, TaskKind
-from kdbench.losses import task_loss
+from kdbench.api.losses import task_loss
+from kdbench.api.task import IGNORED, TaskKind
 from kdbench.training.batches import model_inputs
 from kdbench.training.predict import predict
 from kdbench.training.trainer import hard_label_loss

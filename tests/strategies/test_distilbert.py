@@ -2,9 +2,9 @@ import pytest
 import torch
 from kdbench_plugins.distilbert import DistilBERT
 
+from kdbench.api.losses import cosine_loss, soft_target_loss, task_loss
+from kdbench.api.spec import parse_spec
 from kdbench.errors import UsageError
-from kdbench.losses import cosine_loss, soft_target_loss, task_loss
-from kdbench.spec import parse_spec
 from kdbench.training.batches import model_inputs
 
 KINDS = ["toy-sentiment", "toy-tags", "toy-score"]

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from kdbench_plugins import kdbench_strategies
 
-from kdbench.kinds import TaskKind
-from kdbench.params import FINE_TUNING_RATES, Params
+from kdbench.api.params import FINE_TUNING_RATES, Params
+from kdbench.api.task import TaskKind
 
 PAGE = (Path(__file__).parents[2] / "docs" / "strategies.md").read_text(encoding="utf-8")
 STRATEGIES = {strategy.name: strategy for strategy in kdbench_strategies()}

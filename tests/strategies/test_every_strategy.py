@@ -4,11 +4,11 @@ import pytest
 import torch
 from kdbench_plugins import kdbench_strategies
 
+from kdbench.api.spec import parse_spec
+from kdbench.api.strategy import JointStrategy, Transform
+from kdbench.api.task import TaskKind
 from kdbench.artifacts import load_artifact, save_artifact
 from kdbench.budgets import BUDGETS
-from kdbench.kinds import TaskKind
-from kdbench.spec import parse_spec
-from kdbench.strategy import JointStrategy, Transform
 from kdbench.training.bench import Bench
 from kdbench.training.predict import predict
 

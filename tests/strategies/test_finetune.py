@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from kdbench.kinds import TaskKind
-from kdbench.params import FINE_TUNING_RATES
-from kdbench.spec import parse_spec
+from kdbench.api.params import FINE_TUNING_RATES
+from kdbench.api.spec import parse_spec
+from kdbench.api.task import TaskKind
 from kdbench.training.teacher import TeacherStore
 
 KINDS = ["toy-sentiment", "toy-tags", "toy-score"]

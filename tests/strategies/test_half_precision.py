@@ -6,10 +6,10 @@ from torch import nn
 from transformers import BertConfig, BertForSequenceClassification, ModernBertConfig
 from transformers import ModernBertForSequenceClassification as ModernBert
 
+from kdbench.api.models import FolderModel, architecture_of, build_architecture
 from kdbench.artifacts import load_artifact, save_artifact
 from kdbench.errors import UsageError
 from kdbench.files import folder_bytes
-from kdbench.folder_model import FolderModel, architecture_of, build_architecture
 from kdbench.training.bench import Bench
 from kdbench.training.predict import predict
 

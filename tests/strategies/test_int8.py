@@ -8,13 +8,13 @@ from onnx import numpy_helper
 from transformers import BertConfig, BertForSequenceClassification
 
 from kdbench import StudentParams, UsageError
+from kdbench.api.spec import parse_spec
 from kdbench.cell import CellOrder, score_cell, train_cell
 from kdbench.measure.size import count_non_embedding, count_parameters
 from kdbench.onnx_model import OnnxModel
 from kdbench.predictions import Predictions
 from kdbench.records import RecordStore, Status
 from kdbench.results import CellFiles
-from kdbench.spec import parse_spec
 from kdbench.training.bench import Bench
 from kdbench.training.predict import predict
 

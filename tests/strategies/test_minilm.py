@@ -4,9 +4,9 @@ from conftest import TINY_BUDGET
 from kdbench_plugins.minilm import MiniLM
 from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
+from kdbench.api.spec import parse_spec
+from kdbench.api.task import TaskKind
 from kdbench.errors import UsageError
-from kdbench.kinds import TaskKind
-from kdbench.spec import parse_spec
 from kdbench.training.batches import model_inputs
 from kdbench.training.bench import Bench
 

@@ -7,6 +7,7 @@ import torch
 from kdbench_plugins.multi_task import SAMPLING, MultiTask
 from kdbench_plugins.multi_task_kd import MultiTaskKD
 
+from kdbench.api.spec import parse_spec
 from kdbench.base_model import resolve_base_model
 from kdbench.cell import CellOrder, score_cell, train_cell
 from kdbench.matrix import cell_key
@@ -14,7 +15,6 @@ from kdbench.opening import make_experiment as open_task
 from kdbench.plugins import load_registry
 from kdbench.records import RecordStore, Status
 from kdbench.results import CellFiles
-from kdbench.spec import parse_spec
 from kdbench.training.bench import Bench
 from kdbench.training.joint_batches import task_order
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from kdbench.kinds import TaskKind
-from kdbench.spec import parse_spec
+from kdbench.api.spec import parse_spec
+from kdbench.api.task import TaskKind
 from kdbench.training.bench import Bench
 
 KINDS = ["toy-sentiment", "toy-tags", "toy-score"]

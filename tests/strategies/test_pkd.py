@@ -2,9 +2,9 @@ import pytest
 import torch
 from kdbench_plugins.pkd import PKD, matched_layers
 
+from kdbench.api.losses import patient_loss, soft_target_loss, task_loss
+from kdbench.api.spec import parse_spec
 from kdbench.errors import UsageError
-from kdbench.losses import patient_loss, soft_target_loss, task_loss
-from kdbench.spec import parse_spec
 from kdbench.training.batches import model_inputs
 
 KINDS = ["toy-sentiment", "toy-tags", "toy-score"]

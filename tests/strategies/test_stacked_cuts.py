@@ -4,11 +4,11 @@ import json
 
 import pytest
 
+from kdbench.api.spec import parse_spec
 from kdbench.artifacts import load_artifact
 from kdbench.cell import CellOrder, score_cell, train_cell
 from kdbench.records import RecordStore
 from kdbench.results import CellFiles
-from kdbench.spec import parse_spec
 from kdbench.training.tokenizer import load_tokenizer
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kdbench_plugins._stages import two_stages
 
-from kdbench.kinds import TaskKind
+from kdbench.api.task import TaskKind
 
 
 def steps_of_stages(steps, first):

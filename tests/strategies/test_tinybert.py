@@ -4,11 +4,11 @@ from conftest import TINY_BUDGET
 from kdbench_plugins.tinybert import TinyBERT
 from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
+from kdbench.api.params import StudentParams
+from kdbench.api.spec import parse_spec
+from kdbench.api.task import TaskKind
 from kdbench.errors import UsageError
-from kdbench.kinds import TaskKind
 from kdbench.measure.size import count_parameters
-from kdbench.params import StudentParams
-from kdbench.spec import parse_spec
 from kdbench.training.batches import model_inputs
 from kdbench.training.bench import Bench
 from kdbench.training.models import build_student

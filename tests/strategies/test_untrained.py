@@ -4,8 +4,8 @@ import pytest
 from kdbench_plugins import kdbench_strategies
 
 from kdbench import Params, UntrainedParams, UsageError
+from kdbench.api.spec import StrategySpec
 from kdbench.describe import description
-from kdbench.spec import StrategySpec
 
 UNTRAINED = [
     strategy.name for strategy in kdbench_strategies() if issubclass(strategy.Params, UntrainedParams)

@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 import torch
 
+from kdbench.api.losses import soft_target_loss, task_loss
+from kdbench.api.spec import parse_spec
+from kdbench.api.task import UNLABELLED
 from kdbench.cell import CellOrder, score_cell, train_cell
 from kdbench.errors import UsageError
-from kdbench.kinds import UNLABELLED
-from kdbench.losses import soft_target_loss, task_loss
 from kdbench.matrix import cell_key
 from kdbench.records import RecordStore
-from kdbench.spec import parse_spec
 from kdbench.training.predict import predict
 
 KINDS = ["toy-sentiment", "toy-tags", "toy-score"]

@@ -1,9 +1,9 @@
 import pytest
 from kdbench_tasks import kdbench_tasks
 
+from kdbench.api.task import PackageSource
 from kdbench.metrics import get_metric
 from kdbench.plugins import checked_task
-from kdbench.sources import PackageSource
 
 
 @pytest.mark.parametrize("task", kdbench_tasks(), ids=lambda task: task.name)

@@ -11,9 +11,9 @@ from datasets import ClassLabel, Dataset, Features, Value
 from kdbench_tasks.glue import GLUE
 from realdata import REAL_DATA, needs_real_data
 
+from kdbench.api.task import HubSource, Opened
 from kdbench.data import DataSettings, load_task
 from kdbench.errors import UsageError
-from kdbench.sources import HubSource, Opened
 
 TASKS = {task.name: task for task in GLUE}
 MNLI_HEADER = (

@@ -5,9 +5,9 @@ from datasets import ClassLabel, Dataset, Features, List, Value
 from kdbench_tasks.named_entities import ENTITIES
 from realdata import REAL_DATA, needs_real_data
 
+from kdbench.api.task import HubSource, Opened
 from kdbench.data import DataSettings, load_task
 from kdbench.errors import UsageError
-from kdbench.sources import HubSource, Opened
 
 CONLL, WNUT = ENTITIES
 

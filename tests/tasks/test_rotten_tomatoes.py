@@ -5,8 +5,8 @@ from collections import Counter
 import pytest
 from kdbench_tasks.rotten_tomatoes import RottenTomatoes
 
+from kdbench.api.task import Opened
 from kdbench.data import DataSettings, load_task, open_source
-from kdbench.sources import Opened
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdbench.kinds import IGNORED
+from kdbench.api.task import IGNORED
 from kdbench.training.batches import LengthGroupedSampler
 
 skewed = np.minimum(200, 3 + np.random.default_rng(0).geometric(0.05, size=3000))

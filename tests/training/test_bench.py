@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from kdbench.losses import task_loss
-from kdbench.params import StudentParams
+from kdbench.api.losses import task_loss
+from kdbench.api.params import StudentParams
 from kdbench.training.teacher import TeacherStore
 from kdbench.training.trainer import hard_label_loss
 

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdbench.kinds import IGNORED
+from kdbench.api.task import IGNORED
 from kdbench.training.batches import model_inputs
 from kdbench.training.bench import Bench
 from kdbench.training.cached_logits import CachedLogits

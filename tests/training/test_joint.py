@@ -11,10 +11,10 @@ from transformers import (
 )
 
 from kdbench import JointStrategy
-from kdbench.kinds import TaskKind
-from kdbench.losses import task_loss
+from kdbench.api.losses import task_loss
+from kdbench.api.params import FINE_TUNING_RATES
+from kdbench.api.task import TaskKind
 from kdbench.measure.size import count_parameters
-from kdbench.params import FINE_TUNING_RATES
 from kdbench.training.batches import model_inputs
 from kdbench.training.bench import Bench
 from kdbench.training.joint import MultiTaskModel, train_jointly

@@ -10,11 +10,11 @@ from transformers import (
     RobertaConfig,
 )
 
+from kdbench.api.params import StudentParams
+from kdbench.api.task import TaskKind
 from kdbench.data import default_cache_dir, fetch_base_model
 from kdbench.errors import UsageError
-from kdbench.kinds import TaskKind
 from kdbench.measure.size import count_parameters
-from kdbench.params import StudentParams
 from kdbench.training.models import build_student, kept_layers, load_base
 
 LABELS = {

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
+from kdbench.api.task import IGNORED
 from kdbench.data import DataSettings, load_task
-from kdbench.kinds import IGNORED
 from kdbench.training.batches import model_inputs
 from kdbench.training.models import load_base
 from kdbench.training.predict import predict, row_logits

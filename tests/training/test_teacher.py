@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from kdbench.api.spec import StrategySpec
 from kdbench.config import RunConfig
 from kdbench.opening import open_experiment
-from kdbench.spec import StrategySpec
 from kdbench.training.bench import Bench
 from kdbench.training.models import load_base
 from kdbench.training.teacher import TEACHER_PARAMS, RunningTeacher, TeacherStore, teacher_key

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from kdbench.losses import task_loss
+from kdbench.api.losses import task_loss
+from kdbench.api.params import Params
 from kdbench.measure.flops import forward_flops
 from kdbench.metrics import get_metric
-from kdbench.params import Params
 from kdbench.training import trainer
 from kdbench.training.batches import model_inputs
 from kdbench.training.models import load_base

@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from kdbench.kinds import TaskKind
-from kdbench.params import FINE_TUNING_RATES
-from kdbench.params import Params as _Params
-from kdbench.spec import StrategySpec
+from kdbench.api.params import FINE_TUNING_RATES, params_of
+from kdbench.api.params import Params as _Params
+from kdbench.api.spec import StrategySpec
+from kdbench.api.task import TaskKind
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from kdbench.task import Task
+    from kdbench.api.task import Task
     from kdbench.training.bench import Bench
 
 
@@ -117,3 +117,15 @@ class JointStrategy(Strategy):
     def fit(self, bench: Bench) -> nn.Module:
         """Refuse: one task alone is no joint training."""
         raise TypeError(f"{self.name} is fitted on all tasks at once")
+
+
+def spec_of(strategy: Strategy) -> StrategySpec:
+    """Return the name of `strategy` with those parameters that differ from the defaults, stage by stage."""
+    stages = [_spec_of_stage(stage) for stage in strategy.stages]
+    if len(stages) > 1 and strategy.stages[0].is_reference and not stages[0].params:
+        stages = stages[1:]  # a transform named alone changes the reference
+    return StrategySpec.of_stages(stages)
+
+
+def _spec_of_stage(strategy: Strategy) -> StrategySpec:
+    return StrategySpec(name=strategy.name, params=params_of(strategy.params, type(strategy.params)))

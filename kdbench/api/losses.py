@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from kdbench.kinds import IGNORED
+from kdbench.api.task import IGNORED
 
 
 def task_loss(logits: Tensor, labels: Tensor) -> Tensor:

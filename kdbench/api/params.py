@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from kdbench.kinds import TaskKind
+from kdbench.api.task import TaskKind
 
 FINE_TUNING_RATES: Mapping[TaskKind, float] = {
     TaskKind.SEQUENCE_CLASSIFICATION: 1e-4,

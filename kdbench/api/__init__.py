@@ -1,0 +1,1 @@
+"""All that a plugin may touch: contracts, parameters, losses, readers and ready-made models."""
