@@ -12,12 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from kdbench.board import formatting
-from kdbench.board.columns import has_score
+from kdbench.board.compare import Comparison, Contrast, Disagreements, TaskComparison
 from kdbench.board.formatting import MISSING, on_one_line, probability
 from kdbench.board.frames import Row
-from kdbench.compare import Comparison, Contrast, TaskComparison
+from kdbench.board.rows import has_score
 from kdbench.compare_words import conclusion
-from kdbench.disagreements import Disagreements
 
 Shown = Mapping[str, Disagreements | str | None]
 """By task: the examples answered differently, why they cannot be shown, or None where they were not asked for."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdbench.board import formatting
+from kdbench.board.compare import ALPHA, Comparison, Contrast, TaskComparison
 from kdbench.board.formatting import on_one_line, percent, plural, probability
-from kdbench.compare import ALPHA, Comparison, Contrast, TaskComparison
 
 _ONE_SEED = (
     "A row of one seed shows nothing of what other seeds would give: this is about these trained models, not about"

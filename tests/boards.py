@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from kdbench.board.across import across_tasks
-from kdbench.board.cells import tidy
-from kdbench.board.loaded import Loaded, load_cells
-from kdbench.board.points import latency_points
+from kdbench.board.cells import latency_points, tidy
+from kdbench.board.load import Loaded, load_cells
+from kdbench.board.rows import aggregate
 from kdbench.board.statistics import Known, TaskStatistics
-from kdbench.board.table import aggregate
-from kdbench.board.tables import Tables, board_tables
+from kdbench.board.tables import Tables, across_tasks, board_tables
 from kdbench.records import Record
 from kdbench.timings import Timing
 

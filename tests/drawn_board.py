@@ -8,10 +8,9 @@ from pathlib import Path
 import pandas as pd
 from support import make_record, make_timing, save_predictions
 
-from kdbench.board.across import across_tasks
 from kdbench.board.html.content import page_content
-from kdbench.board.loaded import Loaded, load_cells
-from kdbench.board.tables import board_tables
+from kdbench.board.load import Loaded, load_cells
+from kdbench.board.tables import across_tasks, board_tables
 from kdbench.records import LearningCurve, RecordStore, Status
 from kdbench.timings import Point, Timing, put_timing
 

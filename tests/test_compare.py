@@ -6,12 +6,11 @@ from scipy.stats import binomtest
 from statsmodels.stats.multitest import multipletests
 from support import make_record
 
-from kdbench.board.loaded import load_cells
-from kdbench.compare import compare
+from kdbench.board.compare import Wins, compare
+from kdbench.board.load import load_cells
 from kdbench.compare_words import conclusion
 from kdbench.errors import UsageError
 from kdbench.records import RecordStore, Status
-from kdbench.wins import Wins
 
 
 def compared(results, a="lora", b="hard-labels", tasks=()):

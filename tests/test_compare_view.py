@@ -8,10 +8,9 @@ from comparisons import put_row, right
 from rich.console import Console
 from support import make_record
 
-from kdbench.board.loaded import load_cells
-from kdbench.compare import compare
+from kdbench.board.compare import Disagreement, Disagreements, compare
+from kdbench.board.load import load_cells
 from kdbench.compare_view import comparison_data, print_comparison
-from kdbench.disagreements import Disagreement, Disagreements
 from kdbench.records import RecordStore, Status
 
 EXAMPLE = Disagreement(7, "a fine [film]", "fresh", "fresh", "rotten")

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from kdbench.board.compare import Comparison, Contrast, TaskComparison
 from kdbench.board.formatting import probability
-from kdbench.compare import Comparison, Contrast, TaskComparison
 from kdbench.compare_words import conclusion, points
 from kdbench.stats import Difference
 

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kdbench.board.recommend import limits_of
 from kdbench.errors import UsageError
-from kdbench.limits import limits_of
 
 NONE = {"max_latency_ms": None, "max_params": None, "max_bytes": None, "min_quality": None}
 ROW = {"p50_ms": 4.0, "total_parameters": 12_000_000, "artifact_bytes": 50_000_000, "score": 0.785}

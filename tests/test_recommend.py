@@ -8,10 +8,9 @@ from comparisons import put_row, put_times, right
 from rich.console import Console
 from support import make_record
 
-from kdbench.board.loaded import load_cells
+from kdbench.board.load import load_cells
+from kdbench.board.recommend import limits_of, recommend
 from kdbench.errors import KdbenchError, UsageError
-from kdbench.limits import limits_of
-from kdbench.recommend import recommend
 from kdbench.recommend_view import print_recommendation, reason, recommendation_data
 from kdbench.records import RecordStore, Status
 

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from kdbench.board.scored import Scored
+from kdbench.board.compare import Wins, count_wins
+from kdbench.board.predictions import Scored
 from kdbench.metrics import get_metric
 from kdbench.predictions import Predictions
-from kdbench.wins import Wins, count_wins
 
 
 def scored(metric, labels, predictions):

@@ -2,18 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict
+from itertools import groupby
 from typing import Any
 
 import pandas as pd
 
-from kdbench.board.behaviour import Behaviour
-from kdbench.board.formatting import listing, ratio
-from kdbench.board.timed import hardware_setting_of, setting_of, shown_timings
+from kdbench.board.diagnostics import Behaviour
+from kdbench.board.formatting import listing, plural, ratio
 from kdbench.budgets import BackEnd
 from kdbench.records import Environment, Record
-from kdbench.timings import ModelTiming, Timing, runtimes_of
+from kdbench.timings import ModelTiming, Timing, machine_of, runtimes_of
+
+Timed = tuple[Timing, ModelTiming]
+
+
+def setting_of(timing: Timing) -> str:
+    """Return all that two latencies must share to stand in one list."""
+    return _setting(timing, machine_of(timing.environment))
+
+
+def hardware_setting_of(timing: Timing) -> str:
+    """Return what `setting_of` tells but the versions of libraries."""
+    return _setting(timing, timing.environment.hardware)
+
+
+def _setting(timing: Timing, machine: Mapping[str, str]) -> str:
+    alternating = ", each call after another model's" if timing.method == "alternating" else ""
+    return (
+        f"batch {timing.batch_size}, {plural(timing.threads, 'thread')}{alternating}, on {listing(machine)}"
+    )
+
+
+def timings_of_cells(timings: Iterable[Timing], keys: Collection[str]) -> dict[str, list[Timed]]:
+    """Return by key, for each of `keys` that was timed, its newest timing in every setting.
+
+    The first is the one to show: in the setting in which the most of these cells of its task were timed, of equals
+    that of the newest timing. So a machine that timed all of a board is not set aside for one that timed a part
+    of it later.
+    """
+    wanted = set(keys)
+    found: dict[str, list[Timed]] = {}
+    ordered = sorted(timings, key=lambda timing: (timing.task, setting_of(timing), timing.finished_at))
+    for _, of_task in groupby(ordered, key=lambda timing: timing.task):
+        by_setting = [
+            {model.key: (timing, model) for timing in same for model in timing.models if model.key in wanted}
+            for _, same in groupby(of_task, key=setting_of)
+        ]
+        by_setting = [newest for newest in by_setting if newest]
+        by_setting.sort(
+            key=lambda newest: (len(newest), max(timing.finished_at for timing, _ in newest.values())),
+            reverse=True,
+        )
+        for newest in by_setting:
+            for key, timed in newest.items():
+                found.setdefault(key, []).append(timed)
+    return found
+
+
+def shown_timings(timings: Iterable[Timing], keys: Collection[str]) -> dict[str, Timed]:
+    """Return the first of `timings_of_cells`, the one to show, of each of `keys` that was timed."""
+    return {key: timed[0] for key, timed in timings_of_cells(timings, keys).items()}
+
 
 CELL_COLUMNS: dict[str, str] = {
     "task": "object",
@@ -266,3 +317,46 @@ def _revision(environment: Environment) -> str | None:
     if environment.git_revision is None:
         return None
     return f"{environment.git_revision[:12]}{' with uncommitted changes' if environment.git_dirty else ''}"
+
+
+POINT_COLUMNS: dict[str, str] = {
+    "task": "object",
+    "strategy": "object",
+    "seed": "int64",
+    "back_end": "object",
+    "device": "object",
+    "batch_size": "int64",
+    "length": "Int64",
+    "calls": "int64",
+    "p50_ms": "float64",
+    "p90_ms": "float64",
+    "p95_ms": "float64",
+    "p99_ms": "float64",
+    "throughput_per_s": "float64",
+    "speedup": "float64",
+    "speedup_low": "float64",
+    "speedup_high": "float64",
+    "reason": "object",
+    "setting": "object",
+}
+"""The columns of the table of latencies; a missing length says that the sentences are the task's own."""
+
+
+def latency_points(cells: pd.DataFrame, timings: Iterable[Timing]) -> pd.DataFrame:
+    """Return one row a point that was timed or left out, of each of `cells` in its newest timing of every setting.
+
+    Of one cell the setting that `shown_timings` shows comes first.
+    """
+    timed = timings_of_cells(timings, set(cells["key"]))
+    rows = [
+        {"task": task, "strategy": strategy, "seed": seed, "setting": setting_of(timing)}
+        | {"back_end": part.back_end.value, "device": part.device}
+        | point.model_dump()
+        for task, strategy, seed, key in zip(
+            cells["task"], cells["strategy"], cells["seed"], cells["key"], strict=True
+        )
+        for timing, model in timed.get(key, ())
+        for part in model.back_ends
+        for point in part.points
+    ]
+    return pd.DataFrame(rows, columns=list(POINT_COLUMNS)).astype(POINT_COLUMNS)

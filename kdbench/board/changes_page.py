@@ -7,7 +7,6 @@ from typing import Any
 
 import pandas as pd
 
-from kdbench.board.changes import Change, Changes
 from kdbench.board.changes_words import (
     HEADINGS,
     IS_TEXT,
@@ -19,6 +18,7 @@ from kdbench.board.changes_words import (
     together,
 )
 from kdbench.board.csv_file import csv_text
+from kdbench.board.diff import Change, Changes
 from kdbench.board.formatting import escape_markdown
 from kdbench.board.markdown import cut, page, section, table
 

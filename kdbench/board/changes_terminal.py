@@ -7,7 +7,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from kdbench.board.changes import Change, Changes, Kind
 from kdbench.board.changes_words import (
     HEADINGS,
     IS_TEXT,
@@ -18,6 +17,7 @@ from kdbench.board.changes_words import (
     side,
     together,
 )
+from kdbench.board.diff import Change, Changes, Kind
 from kdbench.board.formatting import on_one_line
 
 _LENGTH = 300

@@ -7,10 +7,10 @@ from datetime import timezone
 import pandas as pd
 
 from kdbench.board import formatting
-from kdbench.board.changes import Change, Changes, Kind
-from kdbench.board.columns import has_score
+from kdbench.board.diff import Change, Changes, Kind
 from kdbench.board.formatting import MISSING, plural
 from kdbench.board.frames import Row
+from kdbench.board.rows import has_score
 from kdbench.board.statistics import ALPHA
 
 HEADINGS = ("change", "strategy", "before", "now", "difference", "p")

@@ -10,6 +10,7 @@ import pandas as pd
 from kdbench.board import formatting
 from kdbench.board.formatting import MISSING
 from kdbench.board.frames import Row
+from kdbench.board.rows import has_score
 from kdbench.records import Status
 
 WARNING_SIGN = "\N{WARNING SIGN}"
@@ -110,11 +111,6 @@ def quality_columns(rows: pd.DataFrame, metric: str) -> list[Column]:
 def marked(strategy: str, *, is_teacher: bool, is_warned: bool) -> str:
     """Return a row's name with the marks of the teacher and of a warning."""
     return f"{strategy}{' (teacher)' if is_teacher else ''}{f' {WARNING_SIGN}' if is_warned else ''}"
-
-
-def has_score(row: Row) -> bool:
-    """Return whether every seed of the row ended well."""
-    return bool(row["status"] == Status.OK.value)
 
 
 def _rank(row: Row) -> str:

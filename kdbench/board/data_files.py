@@ -10,7 +10,7 @@ import pandas as pd
 from kdbench.board.cells import MEASURED
 from kdbench.board.csv_file import csv_text
 from kdbench.board.formatting import listing
-from kdbench.board.table import PUBLISHED
+from kdbench.board.rows import PUBLISHED
 from kdbench.board.tables import Tables
 from kdbench.records import Record
 from kdbench.results import RECORDS_FILE

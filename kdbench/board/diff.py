@@ -4,24 +4,173 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from enum import Enum
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from kdbench.board.answers import KnownAnswers, TaskAnswers, made_from
-from kdbench.board.changed_costs import changed_costs, other_runtimes
-from kdbench.board.changes import Change, Changes, Kind
-from kdbench.board.columns import has_score
+from kdbench.board import formatting
 from kdbench.board.formatting import percent
 from kdbench.board.frames import Row, rows_of
-from kdbench.board.loaded import Loaded, cells_of
-from kdbench.board.source import Source
+from kdbench.board.load import Loaded, cells_of
+from kdbench.board.predictions import KnownAnswers, TaskAnswers, made_from
+from kdbench.board.rows import aggregate, has_score
+from kdbench.board.sources import Source
 from kdbench.board.statistics import ALPHA
-from kdbench.board.table import aggregate
 from kdbench.errors import KdbenchError, UsageError, nearest
 from kdbench.stats import Difference, holm
+
+
+class Kind(str, Enum):
+    """What became of a row, in the order in which rows are listed."""
+
+    WORSE = "worse"
+    FAILS = "fails now"
+    GONE = "gone"
+    BETTER = "better"
+    WORKS = "works now"
+    NEW = "new"
+    NOT_COMPARABLE = "not comparable"
+    NOT_SHOWN = "not shown to differ"
+    SAME = "the same run"
+    UNSCORED = "no score in either"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True)
+class Change:
+    """What became of one row on one task."""
+
+    task: str
+    strategy: str
+    kind: Kind
+    before: Row | None
+    """The row of the older table; None where the row is new."""
+    after: Row | None
+    """The row of the newer table; None where the row is gone."""
+    difference: Difference | None = None
+    """How much better the row scores now, on the same examples; None where that cannot be told."""
+    p_holm: float | None = None
+    """The p of `difference` by Holm over all rows that were compared so."""
+    seeds_are_known: bool = True
+    """Whether the luck of seeds is in `difference`; otherwise it speaks of these trained models alone."""
+    is_by_scores: bool = False
+    """Whether the kind follows from the scores' own intervals, since there is no `difference`."""
+    note: str = ""
+    """Why there is no score, or how scores were compared where there is no `difference`."""
+    costs: tuple[str, ...] = ()
+    """What became of size and speed, a phrase each."""
+
+    @property
+    def is_regression(self) -> bool:
+        """Whether something is lost: the row is shown worse, or had a score and has none any more."""
+        lost = self.kind is Kind.GONE and self.before is not None and has_score(self.before)
+        return lost or self.kind in (Kind.WORSE, Kind.FAILS)
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What became of all rows, by task, kind and name, and what must be known of the two sets of records."""
+
+    rows: tuple[Change, ...]
+    before: pd.DataFrame
+    after: pd.DataFrame
+    """The tables of cells that were held against each other."""
+    remarks: tuple[str, ...]
+    left_out: tuple[str, ...]
+    """A line for each of the older records that are not among `before`."""
+    unreadable: tuple[str, ...]
+    """A line, which names a file, for each of the older files that could not be read."""
+
+    @property
+    def regressions(self) -> tuple[Change, ...]:
+        """The rows that lost something."""
+        return tuple(change for change in self.rows if change.is_regression)
+
+    def count(self, kind: Kind) -> int:
+        """Return how many rows are of this kind."""
+        return sum(change.kind is kind for change in self.rows)
+
+
+_BYTES = 0.01
+"""A smaller part of an artifact than this is its configuration's wording."""
+
+
+def changed_costs(before: list[Row], after: list[Row]) -> tuple[str, ...]:
+    """Return a phrase for each cost that changed.
+
+    Parameters and bytes are counted and taken as they are. A row counts as slower or faster only if both sides were
+    timed on the same hardware, threads and batch, over the teacher of the same base model, and the intervals of the two
+    speed-ups do not overlap: seconds of two days on one machine differ by more than most models do. The libraries may
+    be of other versions: what an upgrade does to speed is what one wants to know (`other_runtimes` tells of it).
+
+    Args:
+        before: the cells of a row on one task, one a seed.
+        after: the same of the newer records.
+    """
+    then, now = _timed(before), _timed(after)
+    return tuple(
+        phrase for phrase in (_parameters(then, now), _bytes(then, now), _speed(then, now)) if phrase
+    )
+
+
+def other_runtimes(before: list[Row], after: list[Row]) -> str | None:
+    """Return which libraries ran a row in another version, where it was timed on the same hardware; None without any."""
+    then, now = _timed(before), _timed(after)
+    if not _same_hardware(then, now):
+        return None
+    versions, newer = then["latency_runtimes"], now["latency_runtimes"]
+    told = [
+        f"{name} {versions.get(name, 'not recorded')} before and {newer.get(name, 'not recorded')} now"
+        for name in sorted({*versions, *newer})
+        if versions.get(name) != newer.get(name)
+    ]
+    return ", ".join(told) or None
+
+
+def _same_hardware(before: Row, after: Row) -> bool:
+    return before["latency_hardware"] is not None and before["latency_hardware"] == after["latency_hardware"]
+
+
+def _timed(cells: list[Row]) -> Row:
+    return next((cell for cell in cells if cell["p50_ms"] is not None), cells[0])
+
+
+def _parameters(before: Row, after: Row) -> str | None:
+    then, now = before["total_parameters"], after["total_parameters"]
+    if None in (then, now) or then == now:
+        return None
+    return f"{'more' if now > then else 'fewer'} parameters: {then:,} before, {now:,} now"
+
+
+def _bytes(before: Row, after: Row) -> str | None:
+    then, now = before["artifact_bytes"], after["artifact_bytes"]
+    if None in (then, now) or abs(now - then) <= _BYTES * then:
+        return None
+    return (
+        f"{'larger' if now > then else 'smaller'}: {formatting.size(then)} before, {formatting.size(now)} now"
+    )
+
+
+def _speed(before: Row, after: Row) -> str | None:
+    alike = _same_hardware(before, after) and before["weights_sha256"] == after["weights_sha256"]
+    ends = [cell[name] for cell in (before, after) for name in ("speedup_low", "speedup_high")]
+    if not alike or None in ends:
+        return None
+    low_then, high_then, low_now, high_now = ends
+    if low_now <= high_then and low_then <= high_now:
+        return None
+    told = [
+        f"{formatting.ratio_with_interval(cell['speedup'], cell['speedup_low'], cell['speedup_high'])}"
+        f" ({formatting.milliseconds(cell['p50_ms'])} ms)"
+        for cell in (before, after)
+    ]
+    return f"{'slower' if high_now < low_then else 'faster'}: {told[0]} before, {told[1]} now"
+
 
 _TRAINING = ("steps", "batch_size", "train_examples", "teacher_factor", "max_length")
 """What of a budget the table of cells tells."""

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from kdbench.board.by_class import KnownByClass
-from kdbench.board.loaded import Loaded
-from kdbench.board.second_process import SecondProcess, Shared
+from kdbench.board.diagnostics import KnownByClass
+from kdbench.board.load import Loaded
+from kdbench.board.parallel import SecondProcess, Shared
 
 if TYPE_CHECKING:
     from kdbench.board.pictures.all import Picture

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pandas as pd
 
+from kdbench.board.cells import POINT_COLUMNS
 from kdbench.board.columns import Column, leading_columns
 from kdbench.board.formatting import escape_markdown
 from kdbench.board.frames import rows_of
 from kdbench.board.markdown import page, table
 from kdbench.board.measure_columns import speed_columns
-from kdbench.board.points import POINT_COLUMNS
 
 _NOTE = (
     "Rows stand in the order of their scores. Latencies of different settings say nothing of each other; each speed-up"

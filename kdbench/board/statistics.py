@@ -11,11 +11,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kdbench.board.answers import KnownAnswers, MadeFrom, TaskAnswers, made_from
-from kdbench.board.behaviour import Behaviour, KnownBehaviour, TaskBehaviour
-from kdbench.board.by_class import KnownByClass, by_class
+from kdbench.board.diagnostics import Behaviour, KnownBehaviour, KnownByClass, TaskBehaviour, by_class
 from kdbench.board.frames import Row, rows_of
-from kdbench.board.second_process import SecondProcess
+from kdbench.board.parallel import SecondProcess
+from kdbench.board.predictions import KnownAnswers, MadeFrom, TaskAnswers, made_from
 from kdbench.errors import KdbenchError
 from kdbench.predictions import Predictions
 from kdbench.stats import (

@@ -4,17 +4,132 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from kdbench.board.across import across_tasks
-from kdbench.board.cells import with_behaviour
-from kdbench.board.loaded import Loaded
-from kdbench.board.points import latency_points
-from kdbench.board.second_process import SecondProcess
+from kdbench.api.task import TaskKind
+from kdbench.board.cells import latency_points, with_behaviour
+from kdbench.board.frames import Row, first_row, rows_of
+from kdbench.board.load import Loaded
+from kdbench.board.parallel import SecondProcess
+from kdbench.board.rows import aggregate
 from kdbench.board.statistics import Known, TaskStatistics, all_statistics
-from kdbench.board.table import aggregate
+from kdbench.records import Status
+from kdbench.stats import average_ranks, interquartile_mean
+
+ACROSS_COLUMNS: dict[str, str] = {
+    "strategy": "object",
+    "tasks": "int64",
+    "average_rank": "float64",
+    "interquartile_mean": "float64",
+    "interquartile_mean_low": "float64",
+    "interquartile_mean_high": "float64",
+    "missing": "object",
+    "not_normalized": "object",
+}
+"""The columns of the table over all tasks: names and order are only ever added to."""
+
+
+def across_tasks(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a strategy, best average rank first, those without one last.
+
+    A strategy has an average rank, among those that have one, only if each of its cells on every task ended well. Its
+    interquartile mean is over tasks and seeds of (score - majority) / (teacher - majority), the majority being what
+    always giving the most frequent answer scores; it is missing where some task cannot be normalized.
+
+    Args:
+        rows: the table of rows.
+        cells: the table of cells.
+    """
+    strategies = _by_strategy(cells)
+    tasks = sorted(set(cells["task"]))
+    missing = {name: _missing(own, tasks) for name, own in strategies.items()}
+    scores = complete_scores(rows, cells)
+    ranked = dict(zip(scores.index, average_ranks(scores.to_numpy()), strict=True))
+    scales = {task: _scale(rows[rows["task"] == task], cells[cells["task"] == task]) for task in tasks}
+    unscaled = [f"{task}: {scale}" for task, scale in scales.items() if isinstance(scale, str)]
+    found = [
+        {
+            "strategy": name,
+            "tasks": len({cell["task"] for cell in own}),
+            "average_rank": ranked.get(name),
+            "missing": missing[name],
+            "not_normalized": "; ".join(unscaled) or None,
+            **(_normalized_mean(own, scales) if missing[name] is None and not unscaled else {}),
+        }
+        for name, own in strategies.items()
+    ]
+    table = pd.DataFrame(found, columns=list(ACROSS_COLUMNS)).astype(ACROSS_COLUMNS)
+    return table.sort_values(["average_rank", "strategy"], na_position="last").reset_index(drop=True)
+
+
+def complete_scores(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
+    """Return (strategies, tasks): the scores of the strategies of which each cell on every task ended well.
+
+    Args:
+        rows: the table of rows, or of some tasks' alone.
+        cells: the table of cells.
+    """
+    tasks = sorted(set(rows["task"]))
+    strategies = _by_strategy(cells[cells["task"].isin(tasks)])
+    complete = [name for name, own in strategies.items() if _missing(own, tasks) is None]
+    scores = rows.pivot(index="strategy", columns="task", values="score").loc[complete, tasks]
+    return scores.astype("float64").round(12)  # means of equal scores can differ in the last bit
+
+
+def _by_strategy(cells: pd.DataFrame) -> dict[str, list[Row]]:
+    cells = cells[["strategy", "task", "seed", "status", "score"]]  # of many columns
+    ordered = rows_of(cells.sort_values(["strategy", "task", "seed"]))
+    return {name: list(own) for name, own in groupby(ordered, key=lambda cell: str(cell["strategy"]))}
+
+
+def _missing(cells: list[Row], tasks: list[str]) -> str | None:
+    """Return which cells a strategy would need for an average over `tasks`, or None where it has all."""
+    seeds = sorted({cell["seed"] for cell in cells})
+    parts = []
+    for task in tasks:
+        there = {cell["seed"]: cell["status"] for cell in cells if cell["task"] == task}
+        if not there:
+            parts.append(f"{task} (not run)")
+            continue
+        bad = sorted({status for status in there.values() if status != Status.OK.value})
+        absent = [str(seed) for seed in seeds if seed not in there]
+        if bad or absent:
+            why = [*bad, *([f"no seed {', '.join(absent)}"] if absent else [])]
+            parts.append(f"{task} ({', '.join(why)})")
+    return ", ".join(parts) or None
+
+
+def _scale(rows: pd.DataFrame, cells: pd.DataFrame) -> tuple[float, float] | str:
+    """Return what scores 0 and what scores 1 on one task, or why nothing does."""
+    majority = first_row(cells)["majority_score"]
+    if majority is None and cells["kind"].iloc[0] == TaskKind.SEQUENCE_REGRESSION.value:
+        majority = 0.0  # what a correlation gives any constant answer
+    teachers = rows["score"][rows["is_teacher"]].dropna()
+    if teachers.empty:
+        return "its teacher has no score"
+    if majority is None:
+        return "no score of the most frequent label was recorded"
+    if teachers.iloc[0] <= majority:
+        return "its teacher is no better than always giving the most frequent answer"
+    return float(majority), float(teachers.iloc[0])
+
+
+def _normalized_mean(cells: list[Row], scales: dict[str, tuple[float, float] | str]) -> dict[str, Any]:
+    by_task = []
+    for task, scale in scales.items():
+        assert not isinstance(scale, str)
+        zero, one = scale
+        by_task.append([(cell["score"] - zero) / (one - zero) for cell in cells if cell["task"] == task])
+    mean = interquartile_mean(by_task)
+    return {
+        "interquartile_mean": mean.mean,
+        "interquartile_mean_low": mean.low,
+        "interquartile_mean_high": mean.high,
+    }
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,13 +8,7 @@ from itertools import groupby
 import pandas as pd
 
 from kdbench.board import formatting
-from kdbench.board.columns import (
-    Column,
-    best_rows,
-    has_score,
-    leading_columns,
-    quality_columns,
-)
+from kdbench.board.columns import Column, best_rows, leading_columns, quality_columns
 from kdbench.board.elsewhere import elsewhere_section
 from kdbench.board.formatting import MISSING, escape_markdown
 from kdbench.board.frames import Row, rows_of
@@ -27,8 +21,8 @@ from kdbench.board.measure_columns import (
     speed_columns,
 )
 from kdbench.board.notes import task_notes
+from kdbench.board.rows import PUBLISHED, has_score
 from kdbench.board.statistics import TaskStatistics
-from kdbench.board.table import PUBLISHED
 
 
 def task_page(

@@ -9,16 +9,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from kdbench.board.changes import Changes
 from kdbench.board.changes_page import changes_files
 from kdbench.board.data_files import data_files
-from kdbench.board.diff import Against, changes
+from kdbench.board.diff import Against, Changes, changes
 from kdbench.board.drawings import PAGE, begun_pictures, drawn_names, page
-from kdbench.board.loaded import cells_of
+from kdbench.board.load import cells_of
 from kdbench.board.overview_page import overview_page
+from kdbench.board.parallel import SecondProcess
 from kdbench.board.published import published_section
-from kdbench.board.second_process import SecondProcess
-from kdbench.board.source import Source, read_results
+from kdbench.board.sources import Source, read_results
 from kdbench.board.statistics import Known
 from kdbench.board.tables import board_tables
 from kdbench.board.task_page import task_page

@@ -47,7 +47,7 @@ def export(
 
     Name the row by --task and --strategy; what was exported is checked against the benchmarked model and scored.
     """
-    from kdbench.export.best_under import parse_limits
+    from kdbench.board.recommend import parse_limits
 
     if adapter_only and form is not None:
         raise UsageError("--adapter-only is a form of its own; leave --format out")

@@ -60,8 +60,8 @@ def board(
     from kdbench.board.changes_terminal import print_changes
     from kdbench.board.changes_words import regressions_line
     from kdbench.board.diff import Against
-    from kdbench.board.places import opened
     from kdbench.board.published import published_terminal
+    from kdbench.board.sources import opened
     from kdbench.board.write import write_board
 
     if more:
@@ -119,10 +119,9 @@ def board(
 @json_flag
 def compare_(config: RunConfig, a: str, b: str, examples: int, aso: bool, as_json: bool) -> int:
     """Hold two rows of a board against each other: what is shown, and what is not."""
-    from kdbench.board.loaded import load_cells
-    from kdbench.compare import compare
+    from kdbench.board.compare import compare, shown_examples
+    from kdbench.board.load import load_cells
     from kdbench.compare_view import comparison_data, print_comparison
-    from kdbench.disagreements import shown_examples
 
     loaded = load_cells(config.results, budget=config.budget, model=model_of(config))
     found = compare(loaded, config.results, a, b, config.task, aso=aso)
@@ -144,9 +143,8 @@ def compare_(config: RunConfig, a: str, b: str, examples: int, aso: bool, as_jso
 @json_flag
 def recommend_(config: RunConfig, as_json: bool, **limits: str | None) -> int:
     """Say which row of a task to ship under these limits, why, and what that costs."""
-    from kdbench.board.loaded import load_cells
-    from kdbench.limits import limits_of
-    from kdbench.recommend import recommend
+    from kdbench.board.load import load_cells
+    from kdbench.board.recommend import limits_of, recommend
     from kdbench.recommend_view import print_recommendation, recommendation_data
 
     if len(config.task) != 1:

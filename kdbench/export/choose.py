@@ -9,14 +9,12 @@ import pandas as pd
 from kdbench.api.spec import parse_spec
 from kdbench.api.strategy import spec_of
 from kdbench.base_model import model_name
-from kdbench.board.columns import has_score
 from kdbench.board.frames import Row, rows_of
-from kdbench.board.loaded import Loaded, load_cells
-from kdbench.board.table import aggregate
+from kdbench.board.load import Loaded, load_cells
+from kdbench.board.recommend import Limit, recommend
+from kdbench.board.rows import aggregate, has_score
 from kdbench.config import RunConfig
 from kdbench.errors import UsageError, nearest
-from kdbench.limits import Limit
-from kdbench.recommend import recommend
 from kdbench.records import Record, RecordStore
 from kdbench.registry import Registry
 from kdbench.results import CellFiles

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from kdbench.board.formatting import size, with_interval
+from kdbench.board.recommend import Limit
 from kdbench.config import RunConfig
 from kdbench.export.exporting import export_model
 from kdbench.export.manifest import Format
-from kdbench.limits import Limit
 from kdbench.registry import Registry
 
 

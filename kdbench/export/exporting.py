@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from kdbench.adapters import stored_parameters
 from kdbench.artifacts import load_artifact
 from kdbench.base_model import BaseModel, resolve_base_model
+from kdbench.board.recommend import Limit
 from kdbench.config import RunConfig
 from kdbench.data import PreparedTask, load_task, prepare
 from kdbench.errors import UsageError
@@ -24,7 +25,6 @@ from kdbench.export.manifest import Format, Manifest, write_manifest
 from kdbench.export.opening import open_model
 from kdbench.export.writing import chosen_format, quantizes, write_model
 from kdbench.files import folder_atomically, folder_bytes
-from kdbench.limits import Limit
 from kdbench.measure.size import count_parameters
 from kdbench.onnx_model import OnnxModel, example_inputs
 from kdbench.opening import quiet_libraries

@@ -13,12 +13,12 @@ from typing import Any
 
 import pandas as pd
 
-from kdbench.board.across import across_tasks
-from kdbench.board.by_class import KnownByClass
+from kdbench.board.diagnostics import KnownByClass
 from kdbench.board.html.content import page_content
 from kdbench.board.html.picture import picture_specification
-from kdbench.board.loaded import load_cells
-from kdbench.board.table import PUBLISHED
+from kdbench.board.load import load_cells
+from kdbench.board.rows import PUBLISHED
+from kdbench.board.tables import across_tasks
 from kdbench.errors import KdbenchError
 from kdbench.live.state import LiveState, read_state
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kdbench.board.html.packing import laid_open
-from kdbench.board.loaded import load_cells
+from kdbench.board.load import load_cells
 from kdbench.board.write import PluginColumns, write_board
 from kdbench.errors import KdbenchError
 from kdbench.files import scratch_folder

@@ -4,8 +4,8 @@ import pytest
 from comparisons import put_row, right
 from support import make_record, save_predictions
 
-from kdbench.board.answers import TaskAnswers
-from kdbench.board.loaded import load_cells
+from kdbench.board.load import load_cells
+from kdbench.board.predictions import TaskAnswers
 from kdbench.errors import KdbenchError
 from kdbench.records import RecordStore, Status
 from kdbench.stats import paired_difference

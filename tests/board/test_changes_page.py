@@ -12,8 +12,8 @@ from kdbench.board.changes_page import CHANGES_COLUMNS, changes_files
 from kdbench.board.changes_terminal import print_changes
 from kdbench.board.changes_words import headline, regressions_line
 from kdbench.board.diff import Against, changes
-from kdbench.board.loaded import load_cells
-from kdbench.board.source import read_source
+from kdbench.board.load import load_cells
+from kdbench.board.sources import read_source
 from kdbench.board.write import write_board
 from kdbench.records import RecordStore, Status
 

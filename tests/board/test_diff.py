@@ -4,11 +4,10 @@ import pytest
 from comparisons import put_row, right
 from support import make_environment, make_record, make_timing, save_predictions
 
-from kdbench.board.answers import TaskAnswers
-from kdbench.board.changes import Kind
-from kdbench.board.diff import Against, changes
-from kdbench.board.loaded import load_cells
-from kdbench.board.source import read_source
+from kdbench.board.diff import Against, Kind, changes
+from kdbench.board.load import load_cells
+from kdbench.board.predictions import TaskAnswers
+from kdbench.board.sources import read_source
 from kdbench.errors import UsageError
 from kdbench.records import RecordStore, Status
 from kdbench.stats import holm, paired_difference

@@ -4,9 +4,8 @@ import pytest
 from comparisons import put_row, right
 from support import NOON, make_environment, make_record, make_timing, save_predictions
 
-from kdbench.board.joined import joined
-from kdbench.board.loaded import cells_of
-from kdbench.board.source import read_results
+from kdbench.board.load import cells_of
+from kdbench.board.sources import joined, read_results
 from kdbench.board.tables import board_tables
 from kdbench.records import RecordStore, Status
 from kdbench.timings import put_timing

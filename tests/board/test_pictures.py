@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import make_record
 
-from kdbench.board.across import across_tasks, complete_scores
 from kdbench.board.families import family_looks
 from kdbench.board.pictures.all import draw, planned
 from kdbench.board.pictures.drawn_rows import drawn_rows
@@ -20,6 +19,7 @@ from kdbench.board.pictures.latency import latency_figure
 from kdbench.board.pictures.pareto import front, pareto_figure
 from kdbench.board.pictures.ranks import ranks_figure
 from kdbench.board.pictures.scores import scores_figure
+from kdbench.board.tables import across_tasks, complete_scores
 from kdbench.records import RecordStore
 
 

@@ -3,7 +3,7 @@
 import pytest
 from support import make_record
 
-from kdbench.board.places import opened
+from kdbench.board.sources import opened
 from kdbench.errors import UsageError
 from kdbench.records import RecordStore
 

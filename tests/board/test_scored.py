@@ -6,7 +6,7 @@ from support import make_record, save_predictions
 
 from kdbench.board.cells import tidy
 from kdbench.board.frames import rows_of
-from kdbench.board.scored import load_scored
+from kdbench.board.predictions import load_scored
 from kdbench.errors import KdbenchError
 from kdbench.predictions import Predictions
 

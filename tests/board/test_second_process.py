@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from drawn_board import load, make_results
 
-from kdbench.board.loaded import load_cells
+from kdbench.board.load import load_cells
+from kdbench.board.parallel import SecondProcess, Shared
 from kdbench.board.pictures.all import draw, planned
-from kdbench.board.second_process import SecondProcess, Shared
 from kdbench.board.statistics import Known, all_statistics
 from kdbench.board.write import write_board
 from kdbench.config import default_cache_dir
@@ -72,7 +72,7 @@ def pictures(tmp_path):
 
 @pytest.fixture
 def second(monkeypatch):
-    monkeypatch.setattr("kdbench.board.second_process.usable_cores", lambda: 2)
+    monkeypatch.setattr("kdbench.board.parallel.usable_cores", lambda: 2)
     with SecondProcess() as process:
         yield process
 
@@ -120,7 +120,7 @@ def test_what_no_other_process_does_is_done_here(second, pictures, python, monke
 
 
 def test_without_a_second_core_no_process_is_started(second, monkeypatch):
-    monkeypatch.setattr("kdbench.board.second_process.usable_cores", lambda: 1)
+    monkeypatch.setattr("kdbench.board.parallel.usable_cores", lambda: 1)
     second.start()
     assert second._process is None
     assert second.share(process_of, [1, 2]).results() == [(1, os.getpid()), (2, os.getpid())]
@@ -142,7 +142,7 @@ def test_what_fails_here_too_is_raised(second):
 
 
 def test_a_process_that_takes_too_long_is_ended(second, monkeypatch):
-    monkeypatch.setattr("kdbench.board.second_process._PATIENCE_S", 0.01)
+    monkeypatch.setattr("kdbench.board.parallel._PATIENCE_S", 0.01)
     second.start()
     done_there(second.share(process_of, [0]))
     shared = second.share(sleep_there, [os.getpid()])
@@ -195,7 +195,7 @@ def test_a_large_board_is_that_which_one_process_draws(all_there, tmp_path, monk
     make_results(tmp_path)
     write_board(tmp_path, tmp_path / "alone", budget="quick", cache=default_cache_dir())
     assert all_there == []
-    monkeypatch.setattr("kdbench.board.second_process.usable_cores", lambda: 2)
+    monkeypatch.setattr("kdbench.board.parallel.usable_cores", lambda: 2)
     monkeypatch.setattr("kdbench.board.write._MANY_TASKS", 2)
     written = write_board(tmp_path, tmp_path / "shared", budget="quick", cache=default_cache_dir()).written
     assert len(all_there) == 1 + 2 + 9  # what is loaded, the tasks, the pictures

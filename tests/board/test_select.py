@@ -1,6 +1,6 @@
 from support import make_record
 
-from kdbench.board.select import select
+from kdbench.board.load import select
 
 
 def test_a_board_shows_one_budget():

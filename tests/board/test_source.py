@@ -3,7 +3,7 @@
 import pytest
 from support import make_record, make_timing
 
-from kdbench.board.source import read_source
+from kdbench.board.sources import read_source
 from kdbench.errors import UsageError
 from kdbench.records import RecordStore
 from kdbench.timings import put_timing

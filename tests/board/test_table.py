@@ -6,11 +6,11 @@ from boards import tables_in, tables_of, tables_without_predictions
 from comparisons import put_row, right
 from support import make_environment, make_record, make_timing, save_predictions
 
-from kdbench.board.answers import TaskAnswers
 from kdbench.board.cells import tidy
-from kdbench.board.loaded import load_cells
+from kdbench.board.load import load_cells
+from kdbench.board.predictions import TaskAnswers
+from kdbench.board.rows import PUBLISHED, aggregate
 from kdbench.board.statistics import Known
-from kdbench.board.table import PUBLISHED, aggregate
 from kdbench.records import Status
 
 

@@ -2,7 +2,7 @@
 
 from support import make_environment, make_timing
 
-from kdbench.board.timed import setting_of, shown_timings, timings_of_cells
+from kdbench.board.cells import setting_of, shown_timings, timings_of_cells
 
 OTHER = make_environment("EPYC 9654")
 

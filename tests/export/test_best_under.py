@@ -1,7 +1,7 @@
 import pytest
 
+from kdbench.board.recommend import parse_limits
 from kdbench.errors import UsageError
-from kdbench.export.best_under import parse_limits
 
 
 def test_limits_are_those_of_the_boards_columns():

@@ -3,9 +3,9 @@
 import pytest
 from support import make_record, make_timing, save_predictions
 
+from kdbench.board.recommend import parse_limits
 from kdbench.config import RunConfig
 from kdbench.errors import KdbenchError, UsageError
-from kdbench.export.best_under import parse_limits
 from kdbench.export.choose import choose
 from kdbench.records import RecordStore, Status
 from kdbench.results import CellFiles

@@ -22,10 +22,10 @@ from transformers import (
 )
 
 from kdbench.board.formatting import escape_markdown
-from kdbench.board.loaded import load_cells
+from kdbench.board.load import load_cells
+from kdbench.board.recommend import parse_limits
 from kdbench.board.tables import board_tables
 from kdbench.errors import KdbenchError, UsageError
-from kdbench.export.best_under import parse_limits
 from kdbench.export.exporting import export_model
 from kdbench.export.manifest import Format
 from kdbench.predictions import Predictions

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from kdbench.api.spec import parse_spec
-from kdbench.board.answers import TaskAnswers
-from kdbench.board.loaded import load_cells
+from kdbench.board.load import load_cells
+from kdbench.board.predictions import TaskAnswers
 from kdbench.board.tables import board_tables
 from kdbench.budgets import BUDGETS, BackEnd
 from kdbench.cell import CellOrder, score_cell, train_cell

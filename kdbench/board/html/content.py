@@ -10,19 +10,19 @@ from typing import Any
 import pandas as pd
 
 from kdbench.board import formatting
-from kdbench.board.by_class import KnownByClass
-from kdbench.board.columns import has_score, marked, shown_gap
+from kdbench.board.columns import marked, shown_gap
+from kdbench.board.diagnostics import KnownByClass
 from kdbench.board.families import family_looks
 from kdbench.board.formatting import on_one_line
 from kdbench.board.frames import Row, first_row, rows_of
-from kdbench.board.fronts import FRONTS
 from kdbench.board.html.columns import COSTS, Shown, shown_columns
 from kdbench.board.html.details import row_details
 from kdbench.board.html.numbers import rounded
 from kdbench.board.html.sources import Sources
-from kdbench.board.loaded import Loaded
+from kdbench.board.load import Loaded
 from kdbench.board.notes import run_facts, unsteady
 from kdbench.board.rerun import rerun_command
+from kdbench.board.rows import FRONTS, has_score
 
 
 def page_content(

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from kdbench.board.answers import made_from
-from kdbench.board.by_class import ByClass, KnownByClass, by_class
+from kdbench.board.cells import shown_timings
+from kdbench.board.diagnostics import ByClass, KnownByClass, by_class
 from kdbench.board.formatting import on_one_line
 from kdbench.board.frames import Row
-from kdbench.board.loaded import Loaded
-from kdbench.board.timed import shown_timings
+from kdbench.board.load import Loaded
+from kdbench.board.predictions import made_from
 from kdbench.errors import KdbenchError
 from kdbench.predictions import Predictions
 from kdbench.records import Record, Status

@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from kdbench.board.across import complete_scores
+from kdbench.board.cells import shown_timings
 from kdbench.board.frames import rows_of
-from kdbench.board.loaded import Loaded
+from kdbench.board.load import Loaded
 from kdbench.board.pictures.drawn_rows import DrawnRow, drawn_rows
 from kdbench.board.pictures.files import as_files, style
 from kdbench.board.pictures.gap import gap_figure
@@ -20,7 +20,7 @@ from kdbench.board.pictures.latency import latency_figure
 from kdbench.board.pictures.pareto import pareto_figure
 from kdbench.board.pictures.ranks import ranks_figure
 from kdbench.board.pictures.scores import scores_figure
-from kdbench.board.timed import shown_timings
+from kdbench.board.tables import complete_scores
 from kdbench.collecting import no_collecting
 
 FOLDER = "pictures"

@@ -7,14 +7,116 @@ from itertools import groupby
 from statistics import fmean
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from kdbench.board.cells import OF_TIMING
 from kdbench.board.formatting import milliseconds, ratio
 from kdbench.board.frames import Row, rows_of
-from kdbench.board.shown import with_statistics
 from kdbench.board.statistics import TaskStatistics
 from kdbench.records import Status
+from kdbench.stats import pareto_front
+from kdbench.stats.resampling import Flags, Floats
+
+FRONTS = {"L": "p50 latency", "P": "parameters", "C": "training cost: training and the teacher's part"}
+"""What each letter holds against quality."""
+
+_TRAINING_NOISE = 0.1
+"""The same training takes as much longer on a machine that does something else, too."""
+
+
+def fronts(rows: pd.DataFrame, statistics: TaskStatistics) -> dict[str, str]:
+    """Return the letters of the fronts that each compared row is on, of `FRONTS`.
+
+    Quality differs where a pair is shown to differ by itself. A row is faster where the intervals of both speed-ups
+    do not overlap, and its training is shorter where it is by more than a tenth; parameters are taken as they are.
+
+    Args:
+        rows: one task's part of the table of rows.
+        statistics: what its predictions show.
+    """
+    compared = rows.set_index("strategy").loc[list(statistics.rows)]
+    quality = _numbers(compared["score"])
+    better = statistics.shown_better()
+    latency, parameters = _numbers(compared["p50_ms"]), _numbers(compared["total_parameters"])
+    cost = _numbers(compared["train_s"]) + _numbers(compared["teacher_s"])
+    low, high = _numbers(compared["speedup_low"]), _numbers(compared["speedup_high"])
+    members = {
+        "L": pareto_front(quality, latency, better, low[:, None] > high),
+        "P": pareto_front(quality, parameters, better, _less(parameters)),
+        "C": pareto_front(quality, cost, better, _less(cost, _TRAINING_NOISE)),
+    }
+    return {
+        row: "".join(letter for letter in FRONTS if members[letter][place])
+        for place, row in enumerate(statistics.rows)
+    }
+
+
+def _numbers(column: pd.Series[float]) -> Floats:
+    return np.asarray(column.astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan), dtype=np.float64)
+
+
+def _less(cost: Floats, noise: float = 0.0) -> Flags:
+    """Return (rows, rows): whether a row costs less than another by more than `noise`, a share."""
+    less: Flags = (1 + noise) * cost[:, None] < cost
+    return less
+
+
+_STATISTICS = (
+    "rank",
+    "tied",
+    "front",
+    "control_difference_low",
+    "control_difference_high",
+    "control_p",
+    "control_p_holm",
+    "gap_low",
+    "gap_high",
+    "gap_reason",
+)
+
+
+def with_statistics(table: pd.DataFrame, statistics: Mapping[str, TaskStatistics]) -> pd.DataFrame:
+    """Return the table of rows with what the predictions of each task show: ranks, fronts, and how sure they are.
+
+    Args:
+        table: the table of rows, its other columns filled.
+        statistics: by task.
+    """
+    found: list[dict[str, Any]] = [{} for _ in range(len(table))]
+    for task, rows in table.groupby("task"):
+        shown = statistics.get(str(task), TaskStatistics())
+        ranks = shown.ranks(dict(zip(rows["strategy"], rows["score"], strict=True)))
+        letters = fronts(rows, shown)
+        for place, row, control in zip(rows.index, rows["strategy"], rows["control"], strict=True):
+            found[place] = {**_against_control(row, control, shown), **_gap_interval(row, shown)}
+            if row in ranks:
+                found[place] |= {
+                    "rank": ranks[row].rank,
+                    "tied": ranks[row].tied,
+                    "front": letters[row] or None,
+                }
+    columns = pd.DataFrame(found, index=table.index, columns=list(_STATISTICS))
+    return table.assign(**{name: columns[name] for name in _STATISTICS})
+
+
+def _against_control(row: str, control: str | None, statistics: TaskStatistics) -> dict[str, Any]:
+    shown = statistics.difference(row, control) if control else None
+    if shown is None:
+        return {}
+    difference, holm_p = shown
+    return {
+        "control_difference_low": difference.low,
+        "control_difference_high": difference.high,
+        "control_p": difference.p,
+        "control_p_holm": holm_p,
+    }
+
+
+def _gap_interval(row: str, statistics: TaskStatistics) -> dict[str, Any]:
+    gap = statistics.gaps.get(row)
+    return {} if gap is None else {"gap_low": gap.low, "gap_high": gap.high, "gap_reason": gap.reason}
+
 
 PUBLISHED: dict[str, str] = {
     "rank": "Int64",
@@ -242,3 +344,8 @@ def _without_foreign_latencies(table: pd.DataFrame) -> pd.DataFrame:
             )
             table.loc[index, list(OF_TIMING)] = float("nan")
     return table
+
+
+def has_score(row: Row) -> bool:
+    """Return whether every seed of the row ended well."""
+    return bool(row["status"] == Status.OK.value)

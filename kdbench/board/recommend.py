@@ -8,18 +8,101 @@ a correction for many comparisons would let weaker rows pass as equals.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kdbench.board.answers import TaskAnswers
-from kdbench.board.columns import has_score
+from kdbench.amounts import parse_amount
+from kdbench.board import formatting
 from kdbench.board.formatting import plural
 from kdbench.board.frames import Row, rows_of
-from kdbench.board.loaded import Loaded
-from kdbench.board.table import aggregate
+from kdbench.board.load import Loaded
+from kdbench.board.predictions import TaskAnswers
+from kdbench.board.rows import aggregate, has_score
 from kdbench.errors import KdbenchError, UsageError, nearest
-from kdbench.limits import Limit
 from kdbench.stats import Difference
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A bound on one of a board's columns."""
+
+    flag: str
+    column: str
+    bound: float
+    """In the unit of the column."""
+    is_least: bool
+    """Whether values below it are out, not those above."""
+    text: str
+    """The bound as the user wrote it."""
+    show: Callable[[float | None], str]
+
+    def __str__(self) -> str:
+        return f"{self.flag} {self.text}"
+
+    def admits(self, row: Row) -> bool:
+        """Return whether `row` keeps the limit; one that was not measured does not."""
+        value = row[self.column]
+        if value is None:
+            return False
+        return bool(value >= self.bound if self.is_least else value <= self.bound)
+
+    def miss(self, row: Row) -> float:
+        """Return by which factor `row` misses the limit: infinite where it was not measured."""
+        value = row[self.column]
+        if value is None:
+            return float("inf")
+        if self.is_least:
+            return self.bound / value if value > 0 else float("inf")
+        return float(value) / self.bound
+
+    def why(self, row: Row) -> str:
+        """Return what keeps `row` outside the limit."""
+        value = row[self.column]
+        return f"{self} ({'not measured' if value is None else self.show(value)})"
+
+
+def limits_of(
+    *, max_latency_ms: str | None, max_params: str | None, max_bytes: str | None, min_quality: str | None
+) -> list[Limit]:
+    """Return the limits that the flags say, as the user wrote them; quality is in percent, as on a board.
+
+    Raises:
+        UsageError: one is no positive number, or a quality no percentage.
+    """
+    upper: Sequence[tuple[str, str, str | None, Callable[[float | None], str]]] = (
+        ("--max-latency-ms", "p50_ms", max_latency_ms, _milliseconds),
+        ("--max-params", "total_parameters", max_params, formatting.count),
+        ("--max-bytes", "artifact_bytes", max_bytes, formatting.size),
+    )
+    limits = [
+        Limit(flag, column, _amount(flag, text), is_least=False, text=text, show=show)
+        for flag, column, text, show in upper
+        if text is not None
+    ]
+    if min_quality is not None:
+        percent = _amount("--min-quality", min_quality)
+        if not 1 <= percent <= 100:
+            raise UsageError(
+                f"--min-quality {min_quality} is not in percent; write 78.5 for a score of 0.785"
+            )
+        bound = percent / 100
+        limits.append(
+            Limit("--min-quality", "score", bound, is_least=True, text=min_quality, show=formatting.percent)
+        )
+    return limits
+
+
+def _milliseconds(value: float | None) -> str:
+    return f"{formatting.milliseconds(value)} ms"
+
+
+def _amount(flag: str, text: str) -> float:
+    try:
+        return parse_amount(text)
+    except ValueError as error:
+        raise UsageError(f"{flag}: {error}") from None
+
 
 ALPHA = 0.05
 """The level at which a row counts as worse than the best."""
@@ -182,3 +265,37 @@ def _nothing_fits(task: str, scored: list[Row], limits: list[Limit]) -> str:
         f" ({'; '.join(binding) or 'no single limit alone keeps all out'}); the nearest is"
         f" {nearest_row['strategy']}, which misses {missed}"
     )
+
+
+_ARGUMENTS: Mapping[str, str] = {
+    "latency_ms": "max_latency_ms",
+    "parameters": "max_params",
+    "bytes": "max_bytes",
+    "quality": "min_quality",
+}
+"""What can be limited; the last from below."""
+SYNTAX = f"NAME=NUMBER,… of {', '.join(_ARGUMENTS)}, as in latency_ms=5,parameters=12M,bytes=50MB"
+
+
+def parse_limits(text: str) -> list[Limit]:
+    """Return the limits that `text` names; they are those of ``kdbench recommend``.
+
+    Raises:
+        UsageError: a name is unknown or comes twice, or a value is no positive number.
+    """
+    given: dict[str, str] = {}
+    for part in text.split(","):
+        name, equals, value = (piece.strip() for piece in part.partition("="))
+        if not equals or not name:
+            raise UsageError(f"--best-under {text!r}: {part.strip()!r} is no limit; write {SYNTAX}")
+        if name not in _ARGUMENTS:
+            raise UsageError(
+                f"--best-under: unknown limit {name!r}{nearest(name, list(_ARGUMENTS))}; write {SYNTAX}"
+            )
+        if name in given:
+            raise UsageError(f"--best-under sets {name!r} twice; keep one of them")
+        given[name] = value
+    try:
+        return limits_of(**{argument: given.get(name) for name, argument in _ARGUMENTS.items()})
+    except UsageError as error:
+        raise UsageError(f"--best-under {text}: {error}") from None

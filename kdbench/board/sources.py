@@ -1,0 +1,243 @@
+"""Where a board's records come from: a results folder, a board's folder, or a file of records."""
+
+from __future__ import annotations
+
+import glob
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from kdbench.board.formatting import on_one_line
+from kdbench.errors import UsageError
+from kdbench.json_files import parse_json
+from kdbench.records import Record, RecordStore
+from kdbench.results import RECORDS_FILE, CellFiles
+from kdbench.timings import Timing, load_timings
+
+
+@dataclass(frozen=True)
+class Source:
+    """All records and timings of one place, of whatever budget and base model."""
+
+    name: str
+    """What messages call it."""
+    root: Path
+    """The folder whose ``predictions/`` and ``logs/`` belong to the records."""
+    records: tuple[Record, ...]
+    timings: tuple[Timing, ...]
+    unreadable: tuple[str, ...] = ()
+    """A line for each file, or line of one, that could not be read."""
+    conflicts: Mapping[str, str] = field(default_factory=dict)
+    """By the key of a cell: how what several places hold of it differs. A line names no folder but by its last name,
+    as it may be published."""
+
+
+def read_results(results: Path) -> Source:
+    """Return what the results folder `results` holds, which may be nothing."""
+    records, unreadable = RecordStore(results).load()
+    timings, unreadable_timings = load_timings(results)
+    return Source(str(results), results, tuple(records), tuple(timings), (*unreadable, *unreadable_timings))
+
+
+def holds_records(place: Path) -> bool:
+    """Return whether `place` looks like something that `read_source` reads."""
+    return (place / "records").is_dir() or (place / RECORDS_FILE).is_file() or place.name.endswith(".jsonl")
+
+
+def read_source(place: Path) -> Source:
+    """Return what `place` holds: a results folder, the folder of a board, or a ``records.jsonl``.
+
+    Raises:
+        UsageError: there is no such place, or not one record that can be read in it.
+    """
+    if not place.exists():
+        raise UsageError(f"there is no {place}; name a results folder, a board's folder or a {RECORDS_FILE}")
+    if not holds_records(place):
+        raise UsageError(
+            f"{place} holds neither records/ nor {RECORDS_FILE}; name a results folder, a board's folder or a"
+            f" {RECORDS_FILE}"
+        )
+    source = read_results(place) if (place / "records").is_dir() else _read_lines(place)
+    if not source.records:
+        why = f"; {source.unreadable[0]}" if source.unreadable else ""
+        raise UsageError(f"{place} holds no record that can be read{why}")
+    return source
+
+
+def _read_lines(place: Path) -> Source:
+    """Return the records of a file of them, with what stands beside it."""
+    file = place / RECORDS_FILE if place.is_dir() else place
+    records, unreadable = [], []
+    try:
+        lines = file.read_bytes().splitlines()
+    except OSError as error:
+        raise UsageError(
+            f"{file} cannot be read ({error.strerror}); put that right or name another"
+        ) from None
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        record, problem = parse_json(Record, line)
+        if record is None:
+            unreadable.append(f"skipped {file}, line {number}: {problem}")
+        else:
+            records.append(record)
+    timings, unreadable_timings = load_timings(file.parent)
+    return Source(str(place), file.parent, tuple(records), tuple(timings), (*unreadable, *unreadable_timings))
+
+
+_TOLERANCE = 1e-9
+"""Scores of the same answers, summed on another machine, differ by less."""
+_FILES = ("predictions", "noisy_predictions", "log")
+"""What a board reads of a cell beside its record."""
+
+_Held = list[tuple[Record, Source]]
+"""The records of one cell, newest first, and where each stands."""
+
+
+@contextmanager
+def joined(sources: Sequence[Source]) -> Iterator[Source]:
+    """Give all `sources` as one, for as long as the block lasts.
+
+    Of a cell that several hold, the newest record counts. Where the others differ from it in status, scores or
+    parameters, that is told in `Source.conflicts`. Predictions and log come from the newest record's place or, where
+    it has none, from another whose record does not differ.
+    """
+    if len(sources) == 1:
+        yield sources[0]
+        return
+    cells: dict[str, _Held] = {}
+    for source in sources:
+        for record in source.records:
+            cells.setdefault(record.key, []).append((record, source))
+    for held in cells.values():
+        held.sort(key=lambda one: one[0].finished_at, reverse=True)
+    names = _last_names([source.name for source in sources])
+    conflicts = {key: _conflict(held, names) for key, held in cells.items()}
+    with TemporaryDirectory(prefix="kdbench-") as folder:
+        for key, held in cells.items():
+            _link_files(key, held, Path(folder))
+        yield Source(
+            name=" and ".join(source.name for source in sources),
+            root=Path(folder),
+            records=tuple(held[0][0] for held in cells.values()),
+            timings=tuple(chain.from_iterable(source.timings for source in sources)),
+            unreadable=tuple(chain.from_iterable(source.unreadable for source in sources)),
+            conflicts={key: line for key, line in conflicts.items() if line is not None},
+        )
+
+
+def _conflict(held: _Held, names: Mapping[str, str]) -> str | None:
+    """Return how the records of one cell differ, and which one counts; None where they agree."""
+    newest, place = held[0]
+    differences = {
+        names[other.name]: difference
+        for record, other in held[1:]
+        if (difference := _difference(newest, record)) is not None
+    }
+    if not differences:
+        return None
+    told = "; ".join(
+        f"{mine} in {names[place.name]} but {its} in {name}" for name, (mine, its) in differences.items()
+    )
+    return on_one_line(
+        f"conflict: {newest.strategy.label} on {newest.task.name}, seed {newest.seed} (record {newest.key}): {told}."
+        f" The newest, in {names[place.name]}, counts here"
+    )
+
+
+def _difference(a: Record, b: Record) -> tuple[str, str] | None:
+    """Return the first thing that matters and that two records of one cell do not agree in, as each has it."""
+    if a.status is not b.status:
+        return str(a.status), str(b.status)
+    first, second = ({} if one.quality is None else one.quality.metrics for one in (a, b))
+    for metric in sorted({*first, *second}, key=lambda name: (name != a.task.metric, name)):
+        mine, its = first.get(metric), second.get(metric)
+        if mine is None or its is None or abs(mine - its) > _TOLERANCE:
+            return _told(metric, mine), _told(metric, its)
+    parameters = [0 if one.size is None else one.size.total_parameters for one in (a, b)]
+    if parameters[0] != parameters[1]:
+        return f"{parameters[0]:,} parameters", f"{parameters[1]:,}"
+    return None
+
+
+def _told(metric: str, score: float | None) -> str:
+    return f"no {metric}" if score is None else f"{metric} {100 * score:.6g}"
+
+
+def _link_files(key: str, held: _Held, folder: Path) -> None:
+    """Make the files of a cell seen in `folder`."""
+    roots = [source.root for record, source in held if _difference(held[0][0], record) is None]
+    for kind in _FILES:
+        paths: Iterator[Path] = (getattr(CellFiles(root, key), kind) for root in roots)
+        there = next((path for path in paths if path.is_file()), None)
+        if there is not None:
+            link: Path = getattr(CellFiles(folder, key), kind)
+            link.parent.mkdir(exist_ok=True)
+            _link(there.resolve(), link)
+
+
+def _link(path: Path, link: Path) -> None:
+    try:
+        link.symlink_to(path)
+    except OSError:  # where there are no links, or not for this user
+        shutil.copyfile(path, link)
+
+
+def _last_names(places: Sequence[str]) -> dict[str, str]:
+    """Return the shortest ends of `places` that tell them apart: a board names no more of somebody's folders."""
+    parts = [Path(place).parts for place in places]
+    deepest = max(map(len, parts))
+    for length in range(1, deepest + 1):
+        ends = ["/".join(one[-length:]) for one in parts]
+        if len(set(ends)) == len(ends):
+            break
+    return dict(zip(places, ends, strict=True))
+
+
+@contextmanager
+def opened(places: Iterable[str], flag: str) -> Iterator[Source]:
+    """Give the records that `places` (folders, files or globs) hold together, for as long as the block lasts.
+
+    Args:
+        places: results folders, folders of boards, or files of records; `read_source` says what each may be.
+        flag: what the user gave them by, for messages.
+
+    Raises:
+        UsageError: a place is not there, or holds no record that can be read. What only a glob led to is skipped and
+            named in `Source.unreadable` instead, unless nothing is left.
+    """
+    sources, skipped = [], []
+    for place, is_named in _found(places, flag).items():
+        if not (is_named or holds_records(place)):
+            skipped.append(f"skipped {place}: neither a results folder nor a board's")
+            continue
+        try:
+            sources.append(read_source(place))
+        except UsageError as error:
+            if is_named:
+                raise UsageError(f"{flag}: {error}") from None
+            skipped.append(f"skipped: {error}")
+    if not sources:
+        raise UsageError(f"{flag} {' '.join(places)}: no records there ({'; '.join(skipped)})")
+    with joined(sources) as source:
+        yield replace(source, unreadable=(*skipped, *source.unreadable))
+
+
+def _found(patterns: Iterable[str], flag: str) -> dict[Path, bool]:
+    """Return the places that names and globs lead to, in their order, and whether each was named itself."""
+    found: dict[Path, tuple[Path, bool]] = {}
+    for pattern in patterns:
+        path = Path(pattern).expanduser()
+        is_named = path.exists() or not glob.has_magic(pattern)
+        matched = [path] if is_named else [Path(one) for one in sorted(glob.glob(str(path)))]
+        if not matched:
+            raise UsageError(f"{flag} {pattern}: nothing there has such a name (looked from {Path.cwd()})")
+        for one in matched:
+            # Two patterns may lead to one folder, which counts once.
+            found.setdefault(one.resolve(), (one, is_named))
+    return dict(found.values())
