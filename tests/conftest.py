@@ -22,7 +22,7 @@ from kdbench.api.spec import parse_spec
 from kdbench.api.task import TaskKind
 from kdbench.base_model import resolve_base_model
 from kdbench.budgets import Budget
-from kdbench.cli import main
+from kdbench.cli.main import main
 from kdbench.config import RunConfig
 from kdbench.data import DataSettings, PreparedTask, load_task, prepare
 from kdbench.opening import quiet_libraries

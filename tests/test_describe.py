@@ -21,7 +21,7 @@ from kdbench import (
     hookimpl,
 )
 from kdbench.api.params import FINE_TUNING_RATES
-from kdbench.describe import description, description_view, listing, listing_table
+from kdbench.cli.description import description, description_view, listing, listing_table
 from kdbench.errors import UsageError
 from kdbench.plugins import load_plugins
 from kdbench.registry import PluginInfo, Registry

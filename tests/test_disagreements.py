@@ -5,10 +5,11 @@ import pytest
 from support import make_record, save_predictions
 
 from kdbench.board.cells import tidy
-from kdbench.board.compare import compare, disagreements, scored_texts, shown_examples
+from kdbench.board.compare import compare, disagreements
 from kdbench.board.frames import rows_of
 from kdbench.board.load import load_cells
 from kdbench.board.predictions import load_scored
+from kdbench.cli.board import scored_texts, shown_examples
 from kdbench.data import DataSettings, load_task
 from kdbench.errors import KdbenchError
 from kdbench.predictions import Predictions

@@ -17,9 +17,7 @@ from kdbench.board.frames import Row, rows_of
 from kdbench.board.load import Loaded
 from kdbench.board.predictions import Scored, TaskAnswers
 from kdbench.board.rows import aggregate, has_score
-from kdbench.config import RunConfig
 from kdbench.errors import KdbenchError, UsageError, nearest
-from kdbench.registry import Registry
 from kdbench.stats import (
     Difference,
     McNemar,
@@ -318,54 +316,6 @@ def disagreements(a: Scored, b: Scored, texts: Dataset, limit: int) -> Disagreem
             for i in apart[:limit]
         ),
     )
-
-
-def shown_examples(
-    comparison: Comparison, loaded: Loaded, config: RunConfig, registry: Registry, limit: int
-) -> dict[str, Disagreements | str]:
-    """Return by task where the two rows part ways, or in one line why that cannot be shown.
-
-    Args:
-        comparison: the two rows.
-        loaded: the cells that they were compared from.
-        config: where the data and the predictions are.
-        registry: the tasks.
-        limit: how many examples of a task are shown.
-    """
-    shown: dict[str, Disagreements | str] = {}
-    for task in comparison.tasks:
-        if task.contrast is None:
-            continue
-        cells = loaded.cells[loaded.cells["task"] == task.task]
-        split, fingerprint = cells["scored_split"].iloc[0], cells["fingerprint"].iloc[0]
-        try:
-            a, b = TaskAnswers(cells, config.results).pair(comparison.a, comparison.b)
-            texts = scored_texts(config, registry, task.task, split, fingerprint)
-        except KdbenchError as error:
-            shown[task.task] = str(error)
-            continue
-        found = disagreements(a, b, texts, limit)
-        shown[task.task] = found if found is not None else "the two rows share no seed"
-    return shown
-
-
-def scored_texts(config: RunConfig, registry: Registry, task: str, split: str, fingerprint: str) -> Dataset:
-    """Return the scored split of `task` from the data on this machine; nothing is fetched.
-
-    Raises:
-        KdbenchError: the data is not here, or is not that of the records; one line that says which.
-    """
-    from kdbench.data import load_task, missing_downloads
-
-    if task not in registry.tasks:
-        raise KdbenchError(f"no plugin or setting brings the task {task!r} now")
-    found = registry.task(task)
-    if missing_downloads(found, config.data):
-        raise KdbenchError(f"the data of {task} is not on this machine")
-    data = load_task(found, config.data)
-    if data.fingerprint != fingerprint:
-        raise KdbenchError(f"the data of {task} on this machine is not the data that was scored")
-    return data.splits[split]
 
 
 def _disagreement(

@@ -5,7 +5,7 @@ from kdbench_plugins import kdbench_strategies
 
 from kdbench import Params, UntrainedParams, UsageError
 from kdbench.api.spec import StrategySpec
-from kdbench.describe import description
+from kdbench.cli.description import description
 
 UNTRAINED = [
     strategy.name for strategy in kdbench_strategies() if issubclass(strategy.Params, UntrainedParams)

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import click
 
-from kdbench.commands.common import json_flag, out, plugin_columns, print_json, registry_of, warn
+from kdbench.cli.options import json_flag, out, plugin_columns, print_json, registry_of, settings, warn
 from kdbench.config import RunConfig
-from kdbench.flags import settings
 
 
 @click.command()

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import click
 
-from kdbench.commands.common import json_flag, out, print_json, registry_of
+from kdbench.cli.options import json_flag, out, print_json, registry_of, settings
 from kdbench.config import RunConfig
-from kdbench.flags import settings
 
 
 @click.command("list")
@@ -15,7 +14,7 @@ from kdbench.flags import settings
 @json_flag
 def list_(config: RunConfig, what: str, as_json: bool) -> int:
     """Print the strategies, tasks, plugins or budgets that there are."""
-    from kdbench.describe import listing, listing_table
+    from kdbench.cli.description import listing, listing_table
 
     rows = listing(registry_of(config), what, config.known_budgets)
     if as_json:
@@ -31,8 +30,7 @@ def list_(config: RunConfig, what: str, as_json: bool) -> int:
 @json_flag
 def describe(config: RunConfig, name: str, as_json: bool) -> int:
     """Print all that is known of a strategy, a task or a budget."""
-    from kdbench.describe import description, description_view
-    from kdbench.task_sizes import task_sizes
+    from kdbench.cli.description import description, description_view, task_sizes
 
     registry = registry_of(config)
     sizes = task_sizes(registry.task(name), config) if name in registry.tasks else None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -13,6 +15,8 @@ from kdbench.api.params import Params
 from kdbench.api.strategy import Strategy
 from kdbench.api.task import LocalSource, PackageSource, Source, Task, TaskKind
 from kdbench.budgets import BUDGETS, Budget
+from kdbench.config import RunConfig
+from kdbench.data import load_task, missing_downloads
 from kdbench.errors import UsageError, nearest
 from kdbench.registry import PluginInfo, Registered, Registry
 
@@ -215,3 +219,45 @@ def _cell(value: object) -> Text:
     elif isinstance(value, bool):
         value = "yes" if value else "no"
     return Text("-" if value is None else str(value))
+
+
+def task_sizes(task: Task, config: RunConfig) -> dict[str, Any]:
+    """Return the examples of each split and the share of each label; nothing is fetched."""
+    missing = missing_downloads(task, config.data)
+    if missing:
+        return {
+            "unknown": f"not on this machine yet; a run would fetch {', '.join(load.name for load in missing)}"
+        }
+    data = load_task(task, config.data)
+    train = data.splits["train"]
+    sizes: dict[str, Any] = {
+        "source": data.source,
+        "fingerprint": data.fingerprint[:16],
+        "examples": {name: len(rows) for name, rows in data.splits.items()},
+        "scored_in_train_too": data.duplicates,
+        "words": _lengths(train),
+    }
+    if task.kind is not TaskKind.SEQUENCE_REGRESSION:
+        sizes["label_shares"] = _shares(task, train)
+    sizes["first_examples"] = [train[index] for index in range(min(2, len(train)))]
+    return sizes
+
+
+def _lengths(rows: Any) -> dict[str, int]:
+    """Return percentiles of the number of words, as spaces part them."""
+    if "words" in rows.column_names:
+        lengths = [len(words) for words in rows["words"]]
+    else:
+        texts = [rows[name] for name in ("text", "text_pair") if name in rows.column_names]
+        lengths = [sum(len(text.split()) for text in pair) for pair in zip(*texts, strict=True)]
+    p50, p90, p99 = np.percentile(lengths, [50, 90, 99])
+    return {"p50": round(p50), "p90": round(p90), "p99": round(p99), "longest": max(lengths)}
+
+
+def _shares(task: Task, rows: Any) -> dict[str, float]:
+    if task.kind is TaskKind.TOKEN_CLASSIFICATION:
+        counts = Counter(tag for tags in rows["tags"] for tag in tags)
+    else:
+        counts = Counter(rows["label"])
+    total = sum(counts.values())
+    return {label: round(counts[label] / total, 4) for label in task.labels}

@@ -7,10 +7,9 @@ from pathlib import Path
 import click
 
 from kdbench.board.formatting import plural
-from kdbench.commands.common import json_flag, out, print_json, registry_of
+from kdbench.cli.options import json_flag, out, print_json, registry_of, settings
 from kdbench.config import RunConfig
 from kdbench.errors import UsageError
-from kdbench.flags import settings
 
 
 @click.command()

@@ -9,8 +9,8 @@ from types import FrameType
 
 import click
 
-from kdbench.commands import describing, models, reading, running, sharing, watching
-from kdbench.commands.common import complain
+from kdbench.cli import board, describe, models, run, share
+from kdbench.cli.options import complain
 from kdbench.errors import KdbenchError, UsageError
 
 
@@ -50,18 +50,18 @@ def cli() -> None:
 
 
 for command in (
-    running.run,
-    running.plan,
-    running.show_config,
-    watching.watch,
-    reading.board,
-    reading.compare_,
-    reading.recommend_,
-    describing.list_,
-    describing.describe,
+    run.run,
+    run.plan,
+    run.show_config,
+    run.watch,
+    board.board,
+    board.compare_,
+    board.recommend_,
+    describe.list_,
+    describe.describe,
     models.export,
     models.predict,
-    sharing.publish,
-    sharing.verify,
+    share.publish,
+    share.verify,
 ):
     cli.add_command(command)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 
-from kdbench.commands.common import (
+from kdbench.board.load import Loaded
+from kdbench.board.predictions import TaskAnswers
+from kdbench.cli.options import (
     complain,
     json_flag,
     model_of,
@@ -15,12 +18,17 @@ from kdbench.commands.common import (
     plugin_columns,
     print_json,
     registry_of,
+    settings,
     show_board,
     warn,
 )
 from kdbench.config import RunConfig
-from kdbench.errors import UsageError
-from kdbench.flags import settings
+from kdbench.errors import KdbenchError, UsageError
+from kdbench.registry import Registry
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+from kdbench.board.compare import Comparison, Disagreements, disagreements
 
 
 @click.command()
@@ -119,7 +127,7 @@ def board(
 @json_flag
 def compare_(config: RunConfig, a: str, b: str, examples: int, aso: bool, as_json: bool) -> int:
     """Hold two rows of a board against each other: what is shown, and what is not."""
-    from kdbench.board.compare import compare, shown_examples
+    from kdbench.board.compare import compare
     from kdbench.board.load import load_cells
     from kdbench.compare_view import comparison_data, print_comparison
 
@@ -158,3 +166,51 @@ def recommend_(config: RunConfig, as_json: bool, **limits: str | None) -> int:
         print_recommendation(found, out)
     warn((*loaded.unreadable, *loaded.left_out))
     return 0
+
+
+def shown_examples(
+    comparison: Comparison, loaded: Loaded, config: RunConfig, registry: Registry, limit: int
+) -> dict[str, Disagreements | str]:
+    """Return by task where the two rows part ways, or in one line why that cannot be shown.
+
+    Args:
+        comparison: the two rows.
+        loaded: the cells that they were compared from.
+        config: where the data and the predictions are.
+        registry: the tasks.
+        limit: how many examples of a task are shown.
+    """
+    shown: dict[str, Disagreements | str] = {}
+    for task in comparison.tasks:
+        if task.contrast is None:
+            continue
+        cells = loaded.cells[loaded.cells["task"] == task.task]
+        split, fingerprint = cells["scored_split"].iloc[0], cells["fingerprint"].iloc[0]
+        try:
+            a, b = TaskAnswers(cells, config.results).pair(comparison.a, comparison.b)
+            texts = scored_texts(config, registry, task.task, split, fingerprint)
+        except KdbenchError as error:
+            shown[task.task] = str(error)
+            continue
+        found = disagreements(a, b, texts, limit)
+        shown[task.task] = found if found is not None else "the two rows share no seed"
+    return shown
+
+
+def scored_texts(config: RunConfig, registry: Registry, task: str, split: str, fingerprint: str) -> Dataset:
+    """Return the scored split of `task` from the data on this machine; nothing is fetched.
+
+    Raises:
+        KdbenchError: the data is not here, or is not that of the records; one line that says which.
+    """
+    from kdbench.data import load_task, missing_downloads
+
+    if task not in registry.tasks:
+        raise KdbenchError(f"no plugin or setting brings the task {task!r} now")
+    found = registry.task(task)
+    if missing_downloads(found, config.data):
+        raise KdbenchError(f"the data of {task} is not on this machine")
+    data = load_task(found, config.data)
+    if data.fingerprint != fingerprint:
+        raise KdbenchError(f"the data of {task} on this machine is not the data that was scored")
+    return data.splits[split]
