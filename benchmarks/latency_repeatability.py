@@ -26,13 +26,13 @@ from torch import nn
 from transformers import BertConfig, BertForSequenceClassification
 
 from kdbench.budgets import BUDGETS, BackEnd
+from kdbench.data.batches import Batch
 from kdbench.measure.busy import BusyMeter
 from kdbench.measure.grid import synthetic_batch
 from kdbench.measure.repeatability import repeatability
 from kdbench.measure.stopwatch import stopwatch_for
 from kdbench.measure.together import Candidate, time_together
 from kdbench.timings import Point, Repeatability
-from kdbench.training.batches import Batch
 
 VOCABULARY = 30_522
 BUSY = (False, True, True, False, True)

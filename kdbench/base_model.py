@@ -8,8 +8,7 @@ from pathlib import Path
 from kdbench.config import EMBEDDED_NAME
 from kdbench.data import fetch_base_model
 from kdbench.data.base_model import BASE_MODEL
-from kdbench.data.fetch import package_files
-from kdbench.data.opening import Download
+from kdbench.data.fetch import Download, package_files
 from kdbench.errors import UsageError
 from kdbench.files import sha256
 from kdbench.keys import content_hash

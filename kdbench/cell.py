@@ -20,7 +20,7 @@ from kdbench.api.strategy import JointStrategy, Strategy, spec_of
 from kdbench.api.task import TaskKind
 from kdbench.artifacts import load_artifact, save_artifact
 from kdbench.config import RunConfig
-from kdbench.data.overlap import overlaps
+from kdbench.data.preparing import overlaps
 from kdbench.errors import KdbenchError, shown
 from kdbench.executors.job import Report
 from kdbench.files import folder_atomically, folder_bytes

@@ -11,8 +11,8 @@ from kdbench.api.spec import StrategySpec
 from kdbench.api.strategy import JointStrategy, Strategy, spec_of
 from kdbench.api.task import LocalSource, Task
 from kdbench.config import RunConfig
-from kdbench.data.lines import readable
-from kdbench.data.opening import local_files
+from kdbench.data.fetch import local_files
+from kdbench.data.readers import readable
 from kdbench.errors import UsageError
 from kdbench.files import sha256
 from kdbench.keys import key_of_cell, spelled_out

@@ -21,8 +21,8 @@ from onnx import TensorProto
 from onnxscript import optimizer
 from torch import Tensor, nn
 
+from kdbench.data.batches import Batch, Collator, model_inputs
 from kdbench.errors import KdbenchError, UsageError, one_line
-from kdbench.training.batches import Batch, Collator, model_inputs
 
 _GRAPH = "model.onnx"
 _CONFIG = "config.json"

@@ -22,7 +22,7 @@ from kdbench.api.params import Params
 from kdbench.api.strategy import Strategy
 from kdbench.api.task import HubSource, LocalSource, PackageSource, Task, TaskKind
 from kdbench.config import RunConfig
-from kdbench.data.userfile import UserTask
+from kdbench.data.user_tasks import UserTask
 from kdbench.errors import UsageError, nearest, one_line, shown
 from kdbench.registry import PluginInfo, Registered, Registry
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from kdbench.api.task import TaskKind
 from kdbench.data import PreparedTask
-from kdbench.data.overlap import overlaps
+from kdbench.data.preparing import overlaps
 from kdbench.plan import Plan, State
 from kdbench.recording import majority_score
 

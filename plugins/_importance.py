@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from kdbench.api.losses import task_loss
 from kdbench.api.task import IGNORED
+from kdbench.data.batches import Batch, model_inputs
 from kdbench.seeds import axis_seed
-from kdbench.training.batches import Batch, model_inputs
 
 if TYPE_CHECKING:
     from kdbench.training.bench import Bench

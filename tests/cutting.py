@@ -9,7 +9,7 @@ from conftest import no_report
 from torch import Tensor, nn
 
 from kdbench import Transform
-from kdbench.training.batches import model_inputs
+from kdbench.data.batches import model_inputs
 from kdbench.training.bench import Bench
 from kdbench.training.experiment import Experiment
 

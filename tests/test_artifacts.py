@@ -7,8 +7,8 @@ from torch import nn
 from transformers import AutoModelForTokenClassification, AutoTokenizer, pipeline
 
 from kdbench.artifacts import load_artifact, save_artifact
+from kdbench.data.batches import model_inputs
 from kdbench.errors import KdbenchError
-from kdbench.training.batches import model_inputs
 from kdbench.training.models import load_base
 
 

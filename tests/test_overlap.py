@@ -6,7 +6,7 @@ import twin_plugin
 from datasets import Dataset
 
 from kdbench.cell import CellOrder, score_cell, train_cell
-from kdbench.data.overlap import texts_in_common
+from kdbench.data.preparing import texts_in_common
 from kdbench.plan import make_plan
 from kdbench.plugins import load_plugins
 from kdbench.preflight import preflight

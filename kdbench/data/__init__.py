@@ -2,10 +2,10 @@
 
 from kdbench.config import DataSettings, TaskTable, default_cache_dir
 from kdbench.data.base_model import fetch_base_model
+from kdbench.data.fetch import Download, missing_downloads, open_source
 from kdbench.data.loading import TaskData, load_task
-from kdbench.data.opening import Download, missing_downloads, open_source
 from kdbench.data.preparing import PreparedTask, prepare
-from kdbench.data.userfile import UserTask
+from kdbench.data.user_tasks import UserTask
 
 __all__ = [
     "DataSettings",

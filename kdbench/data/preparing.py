@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,15 +15,15 @@ import numpy as np
 from kdbench.api.task import IGNORED, UNLABELLED, Task, TaskKind
 from kdbench.budgets import Budget
 from kdbench.data.cache import build_once
-from kdbench.data.encoding import Counts, Encoder
+from kdbench.data.encoding import Counts, Encoder, read_table
 from kdbench.data.loading import TaskData
-from kdbench.data.mistyping import encode_mistyped
 from kdbench.data.splitting import Indices, choose
-from kdbench.data.tables import read_table
+from kdbench.data.typos import encode_mistyped
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
+
 
 _LAYOUT = 1
 """Raised when what `prepare` keeps on disk changes."""
@@ -136,3 +136,28 @@ def _label_counts(data: TaskData, examples: Indices) -> Mapping[str, int]:
     labels = data.splits["train"].data.column("tags" if tokens else "label").take(examples).to_pylist()
     found = Counter(tag for tags in labels for tag in tags) if tokens else Counter(labels)
     return {label: found[label] for label in data.task.labels}
+
+
+def overlaps(prepared: PreparedTask, partners: Iterable[PreparedTask]) -> Iterator[str]:
+    """Yield a line for each of `partners` that is trained on texts which `prepared` scores.
+
+    Args:
+        prepared: a task that a joint strategy trains on.
+        partners: all tasks that it trains on together, encoded by one tokenizer.
+    """
+    for partner in partners:
+        if partner.task.name == prepared.task.name:
+            continue
+        repeated = texts_in_common(prepared.scored, partner.train)
+        if repeated:
+            yield (
+                f"{repeated:,} of {prepared.scored_examples:,} scored examples stand in the training data of "
+                f"{partner.task.name}"
+            )
+
+
+def texts_in_common(scored: Dataset, train: Dataset) -> int:
+    """Return how many examples of `scored` read, word piece by word piece, like some row of `train`."""
+    known = {tuple(pieces) for pieces in train["input_ids"][:]}
+    rows = zip(scored["example"][:], scored["input_ids"][:], strict=True)
+    return len({example for example, pieces in rows if tuple(pieces) in known})

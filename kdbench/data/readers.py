@@ -1,12 +1,290 @@
 """The readers that tasks are built from; each error names the place and the remedy."""
 
-from kdbench.data.conll import read_conll
-from kdbench.data.delimited import read_delimited
+from __future__ import annotations
+
+import bz2
+import csv
+import gzip
+import json
+import re
+import zlib
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, cast
+
+from kdbench.data.encoding import BATCH
 from kdbench.data.hub import read_hub
-from kdbench.data.jsonl import read_jsonl
-from kdbench.data.lines import read_lines
-from kdbench.data.parquet import read_parquet
 from kdbench.data.tagging import Scheme, TagError, detect_scheme, iob2_labels, to_iob2
+from kdbench.errors import UsageError
+
+_BYTE_ORDER_MARK = "\ufeff"
+_MAGIC_BYTES = 4
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn the system's errors about reading `path` into the user's.
+
+    Raises:
+        UsageError: the file is missing, a folder, not permitted, or damaged.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise UsageError(f"{path} does not exist; correct the path") from error
+    except IsADirectoryError as error:
+        raise UsageError(f"{path} is a folder; name a file in it") from error
+    except PermissionError as error:
+        raise UsageError(f"{path} may not be read by this user; change its permissions") from error
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise UsageError(f"{path} is a damaged archive ({error}); fetch or pack it again") from error
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def read_lines(path: Path) -> Iterator[str]:
+    """Yield the lines of a UTF-8 file with their line ends; gzip and bzip2 are unpacked on the way.
+
+    A byte-order mark is dropped.
+
+    Raises:
+        UsageError: the file is empty, cannot be read, is an archive of files, or holds bytes that are no text.
+    """
+    with readable(path), _open(path) as file:
+        number = 0
+        for number, raw in enumerate(file, 1):
+            line = _decode(path, number, raw)
+            yield line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line
+    if number == 0:
+        raise UsageError(f"{path} is empty; it needs rows")
+
+
+def _open(path: Path) -> IO[bytes]:
+    with path.open("rb") as file:
+        start = file.read(_MAGIC_BYTES)
+    if start.startswith(b"\x1f\x8b"):
+        return cast("IO[bytes]", gzip.open(path))
+    if start.startswith(b"BZh"):
+        return cast("IO[bytes]", bz2.open(path))
+    if start == b"PK\x03\x04":
+        raise UsageError(f"{path} is a zip archive or a spreadsheet; unpack it, or save it as CSV")
+    return path.open("rb")
+
+
+def _decode(path: Path, number: int, raw: bytes) -> str:
+    try:
+        line = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"{path}, line {number}: byte {error.start + 1} (0x{raw[error.start]:02x}) is not UTF-8; "
+            "save the file as UTF-8"
+        ) from error
+    if "\0" in line:
+        raise UsageError(f"{path}, line {number}: a NUL byte; save the file as UTF-8 text")
+    return line
+
+
+def read_delimited(
+    path: Path,
+    columns: Collection[str],
+    *,
+    delimiter: str = ",",
+    quoted: bool = True,
+    names: Sequence[str] | None = None,
+    skip_short: bool = False,
+) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield the place (``train.csv, line 2``) and the values by column of each row; blank lines are passed over.
+
+    Args:
+        path: the file; UTF-8, either kind of line end.
+        columns: the columns that must be there.
+        delimiter: what stands between values.
+        quoted: whether ``"`` quotes values, as in CSV; in the GLUE corpora it is a character like any other.
+        names: the columns' names where the file has no header.
+        skip_short: pass over rows with too few values, as a corpus with known broken lines asks for.
+
+    Raises:
+        UsageError: names the file, the line, what is wrong there and the remedy.
+    """
+    records = _quoted(path, delimiter) if quoted else _plain(path, delimiter)
+    header = list(names) if names is not None else next(records, (1, []))[1]
+    _check_header(path, header, columns, delimiter)
+    line = 0
+    for line, values in records:
+        if len(values) != len(header):
+            if skip_short and len(values) < len(header):
+                continue
+            raise UsageError(_ragged(path, line, len(values), len(header), delimiter, quoted))
+        yield f"{path}, line {line}", dict(zip(header, values, strict=True))
+    if line == 0:
+        raise UsageError(f"{path} has a header but no rows; add some")
+
+
+def _plain(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    for number, line in enumerate(read_lines(path), 1):
+        text = line.rstrip("\r\n")
+        if text:
+            yield number, text.split(delimiter)
+
+
+def _quoted(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    rows = csv.reader(read_lines(path), delimiter=delimiter, strict=True)
+    while True:
+        start = rows.line_num + 1
+        try:
+            values = next(rows)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise UsageError(
+                f"{path}, line {start}: {error}; check the quotes of the row that begins here "
+                "(a quote inside a quoted value is written twice)"
+            ) from error
+        if values:
+            yield start, values
+
+
+def _check_header(path: Path, header: list[str], columns: Collection[str], delimiter: str) -> None:
+    for name in columns:
+        if name not in header:
+            hint = "" if len(header) > 1 else f" (is {delimiter!r} the right delimiter?)"
+            raise UsageError(f"{path} has no column {name!r}, only {', '.join(map(repr, header))}{hint}")
+        if header.count(name) > 1:
+            raise UsageError(f"{path} has more than one column {name!r}; rename all but one")
+
+
+def _ragged(path: Path, line: int, found: int, expected: int, delimiter: str, quoted: bool) -> str:
+    remedy = f"quote values that hold {delimiter!r}" if quoted else f"remove {delimiter!r} from the values"
+    return f"{path}, line {line}: {found} values where {expected} columns are; {remedy}, or complete the row"
+
+
+def read_jsonl(path: Path, columns: Collection[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the place (``train.jsonl, line 2``) and the values by name of each object; blank lines are passed over.
+
+    Args:
+        path: the file; UTF-8, one object a line.
+        columns: the names that every object must have.
+
+    Raises:
+        UsageError: names the file, the line, what is wrong there and the remedy.
+    """
+    empty = True
+    for number, line in enumerate(read_lines(path), 1):
+        if line.strip():
+            yield f"{path}, line {number}", _row(f"{path}, line {number}", line, columns)
+            empty = False
+    if empty:
+        raise UsageError(f"{path} holds blank lines only; write one JSON object a line")
+
+
+def _row(where: str, line: str, columns: Collection[str]) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{where}: not JSON ({error}); write one object a line") from error
+    if not isinstance(row, dict):
+        raise UsageError(
+            f"{where}: not an object but {type(row).__name__}; write one object a line, without a list around"
+        )
+    for name in columns:
+        if name not in row:
+            raise UsageError(f"{where}: no {name!r}, only {', '.join(map(repr, row))}; complete the object")
+    return row
+
+
+def read_parquet(path: Path, columns: Collection[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the place (``train.parquet, row 2``) and the values of `columns` of each row.
+
+    Raises:
+        UsageError: the file cannot be read, lacks a column or has no rows; names the remedy.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with readable(path), path.open("rb") as file:
+            table = pq.ParquetFile(file)
+            there = table.schema_arrow.names
+            for name in columns:
+                if name not in there:
+                    raise UsageError(f"{path} has no column {name!r}, only {', '.join(map(repr, there))}")
+            number = 0
+            for batch in table.iter_batches(BATCH, columns=list(columns)):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield f"{path}, row {number}", row
+    except pa.ArrowException as error:
+        told = str(error).splitlines()[0].rstrip(".")
+        raise UsageError(f"{path} is no Parquet file, or a damaged one: {told}; write it again") from error
+    if number == 0:
+        raise UsageError(f"{path} has no rows; add some")
+
+
+_DOCUMENT = "-DOCSTART-"
+_BLANKS = " \t\r\n"
+"""What stands between values; other white space, such as a no-break space, can be a word."""
+_SPACES = re.compile(" +")
+
+
+@dataclass
+class _Sentence:
+    words: list[str] = field(default_factory=list)
+    tags: list[str] = field(default_factory=list)
+    lines: list[int] = field(default_factory=list)
+
+
+def read_conll(path: Path, *, word: int = 0, tag: int = -1) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Yield the place (``train.conll, line 7``), the words and the IOB2 tags of each sentence.
+
+    Values stand apart by tabs or, in a line without any, by spaces; lines that open a document are passed over. The
+    file's own scheme is recognized: IOB1, IOB2, BIOES or BILOU.
+
+    Args:
+        path: the file; UTF-8, either kind of line end.
+        word: the column of the words, counted from 0.
+        tag: the column of the tags, counted from 0, or from the last as -1.
+
+    Raises:
+        UsageError: names the file, the line, what is wrong there and the remedy.
+    """
+    scheme = detect_scheme(sentence.tags for sentence in _sentences(path, word, tag))
+    empty = True
+    for sentence in _sentences(path, word, tag):
+        try:
+            tags = to_iob2(sentence.tags, scheme)
+        except TagError as error:
+            raise UsageError(f"{path}, line {sentence.lines[error.index]}: {error}") from error
+        yield f"{path}, line {sentence.lines[0]}", sentence.words, tags
+        empty = False
+    if empty:
+        raise UsageError(f"{path} holds no sentence; write a word and its tag a line")
+
+
+def _sentences(path: Path, word: int, tag: int) -> Iterator[_Sentence]:
+    sentence = _Sentence()
+    for number, line in enumerate(read_lines(path), 1):
+        if not line.strip(_BLANKS):
+            if sentence.words:
+                yield sentence
+                sentence = _Sentence()
+            continue
+        values = line.rstrip("\r\n").split("\t") if "\t" in line else _SPACES.split(line.strip(_BLANKS))
+        if values[0].startswith(_DOCUMENT):
+            continue
+        if len(values) <= max(word, tag, 1):
+            raise UsageError(
+                f"{path}, line {number}: {len(values)} columns; write a word and its tag on each line"
+            )
+        if not values[word].strip(_BLANKS) or not values[tag].strip(_BLANKS):
+            raise UsageError(f"{path}, line {number}: the word or its tag is empty; write both on each line")
+        sentence.words.append(values[word].strip(_BLANKS))
+        sentence.tags.append(values[tag].strip(_BLANKS))
+        sentence.lines.append(number)
+    if sentence.words:
+        yield sentence
+
 
 __all__ = [
     "Scheme",

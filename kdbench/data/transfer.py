@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kdbench.api.task import Example, TaskKind
-from kdbench.data.checks import ExampleCheck
 from kdbench.data.encoding import Encoder
-from kdbench.data.lines import read_lines
+from kdbench.data.loading import ExampleCheck
 from kdbench.data.preparing import PreparedTask, without_labels
+from kdbench.data.readers import read_lines
 from kdbench.data.splitting import Indices
 from kdbench.errors import UsageError
 

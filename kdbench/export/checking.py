@@ -11,12 +11,12 @@ from torch import nn
 
 from kdbench.api.task import Task
 from kdbench.data import PreparedTask
+from kdbench.data.batches import Collator
 from kdbench.errors import KdbenchError
 from kdbench.metrics import get_metric
 from kdbench.predictions import Predictions
 from kdbench.records import Quality
 from kdbench.stats import bootstrap_interval
-from kdbench.training.batches import Collator
 from kdbench.training.predict import predict
 
 _LARGEST_DRIFT = 1e-4

@@ -15,6 +15,7 @@ from kdbench.base_model import BaseModel, resolve_base_model
 from kdbench.board.recommend import Limit
 from kdbench.config import RunConfig
 from kdbench.data import PreparedTask, load_task, prepare
+from kdbench.data.batches import Collator
 from kdbench.errors import UsageError
 from kdbench.export.card import Facts, model_card
 from kdbench.export.checking import Checked, check_export
@@ -30,7 +31,6 @@ from kdbench.onnx_model import OnnxModel, example_inputs
 from kdbench.opening import quiet_libraries
 from kdbench.predictions import Predictions
 from kdbench.registry import Registry
-from kdbench.training.batches import Collator
 from kdbench.training.tokenizer import load_tokenizer
 
 

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdbench.board.formatting import defuse_formula
-from kdbench.data.delimited import read_delimited
-from kdbench.data.jsonl import read_jsonl
+from kdbench.data.readers import read_delimited, read_jsonl
 from kdbench.errors import UsageError
 from kdbench.export.answers import LabelPrediction, Prediction, ValuePrediction
 from kdbench.files import write_atomically

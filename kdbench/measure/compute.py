@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from kdbench.artifacts import load_artifact
+from kdbench.data.batches import Batch, model_inputs
 from kdbench.measure.flops import forward_flops
 from kdbench.measure.memory import load_and_answer
 from kdbench.records import Compute
-from kdbench.training.batches import Batch, model_inputs
 from kdbench.training.experiment import Experiment
 
 ANSWERED_EXAMPLES = 8

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from kdbench.data.batches import Batch
 from kdbench.seeds import axis_seed
-from kdbench.training.batches import Batch
 
 BATCH_SIZES = (1, 8, 32)
 LENGTHS = (16, 32, 64, 128)

@@ -12,6 +12,7 @@ from torch import nn
 
 from kdbench.artifacts import load_artifact
 from kdbench.budgets import BackEnd
+from kdbench.data.batches import Batch, model_inputs
 from kdbench.fit import with_own_tokenizer
 from kdbench.measure.grid import vocabulary
 from kdbench.measure.stopwatch import stopwatch_for
@@ -19,7 +20,6 @@ from kdbench.measure.together import Candidate
 from kdbench.onnx_model import OnnxModel
 from kdbench.results import CellFiles
 from kdbench.seeds import axis_seed
-from kdbench.training.batches import Batch, model_inputs
 from kdbench.training.experiment import Experiment
 from kdbench.training.teacher import TeacherStore
 

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from kdbench.budgets import BackEnd, Budget
+from kdbench.data.batches import Batch
 from kdbench.executors.job import Report
 from kdbench.measure.grid import GRID, synthetic_batch
 from kdbench.measure.one_memory import one_memory
@@ -19,7 +20,6 @@ from kdbench.measure.rounds import Turn, time_rounds
 from kdbench.measure.stopwatch import Stopwatch
 from kdbench.measure.warm_up import WarmUp, warm_up
 from kdbench.timings import BackEndTiming, Point
-from kdbench.training.batches import Batch
 
 CALLS_A_TURN = 3
 """Of the task's own sentences: bringing the weights takes as long as a call or two."""

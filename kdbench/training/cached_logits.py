@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from kdbench.api.task import IGNORED
+from kdbench.data.batches import Batch
 from kdbench.files import folder_atomically
-from kdbench.training.batches import Batch
 
 
 class CachedLogits:

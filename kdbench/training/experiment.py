@@ -15,7 +15,7 @@ from kdbench.api.task import TaskKind
 from kdbench.base_model import BaseModel
 from kdbench.budgets import Budget
 from kdbench.data import PreparedTask
-from kdbench.training.batches import Collator
+from kdbench.data.batches import Collator
 from kdbench.training.device import pick_device, training_precision
 
 

@@ -12,7 +12,7 @@ import datasets
 import numpy as np
 from torch.utils.data import Dataset
 
-from kdbench.training.batches import Batch, Collator, length_grouped_batches
+from kdbench.data.batches import Batch, Collator, length_grouped_batches
 
 
 def task_order(sizes: Sequence[int], steps: int, exponents: tuple[float, float]) -> list[int]:

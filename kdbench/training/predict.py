@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.api.task import IGNORED
+from kdbench.data.batches import Collator, model_inputs
 from kdbench.predictions import Predictions
-from kdbench.training.batches import Collator, model_inputs
 
 BATCH_SIZE = 64
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from kdbench.training.batches import length_grouped_batches
+from kdbench.data.batches import length_grouped_batches
 
 
 @dataclass(frozen=True)

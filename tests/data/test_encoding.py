@@ -5,8 +5,7 @@ from transformers import AutoTokenizer, RobertaTokenizerFast
 
 from kdbench.api.task import IGNORED, TaskKind
 from kdbench.data import default_cache_dir, fetch_base_model, load_task
-from kdbench.data.encoding import Encoder
-from kdbench.data.tables import read_table
+from kdbench.data.encoding import Encoder, read_table
 
 TAGS = ("O", "B-PER", "I-PER")
 

@@ -1,7 +1,7 @@
 import pyarrow as pa
 import pytest
 
-from kdbench.data.fingerprint import ContentHash
+from kdbench.data.loading import ContentHash
 
 
 def fingerprint(**columns):

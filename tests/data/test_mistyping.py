@@ -3,7 +3,7 @@ import pytest
 
 from kdbench.api.task import IGNORED
 from kdbench.data import load_task, prepare
-from kdbench.data.noise import add_typos
+from kdbench.data.typos import add_typos
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdbench.data.noise import _NEIGHBOURS, SHARE, add_typos
+from kdbench.data.typos import _NEIGHBOURS, SHARE, add_typos
 
 LONG = " ".join(["remarkable", "story", "about", "children", "the", "of", "Anna's", "42"] * 50)
 texts = st.lists(st.text(max_size=60), min_size=1, max_size=4)

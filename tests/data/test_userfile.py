@@ -9,7 +9,7 @@ from datasets import ClassLabel, Dataset, Features, Value
 
 from kdbench.config import TaskTable
 from kdbench.data import DataSettings, load_task
-from kdbench.data.userfile import HELD_OUT, UserTask
+from kdbench.data.user_tasks import HELD_OUT, UserTask
 from kdbench.errors import UsageError
 
 TICKETS = [

@@ -7,7 +7,7 @@ from torch.nn.functional import mse_loss
 
 from kdbench.api.losses import task_loss
 from kdbench.api.task import IGNORED, TaskKind
-from kdbench.training.batches import model_inputs
+from kdbench.data.batches import model_inputs
 from kdbench.training.predict import predict
 from kdbench.training.trainer import hard_label_loss
 

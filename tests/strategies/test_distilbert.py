@@ -4,8 +4,8 @@ from kdbench_plugins.distilbert import DistilBERT
 
 from kdbench.api.losses import cosine_loss, soft_target_loss, task_loss
 from kdbench.api.spec import parse_spec
+from kdbench.data.batches import model_inputs
 from kdbench.errors import UsageError
-from kdbench.training.batches import model_inputs
 
 KINDS = ["toy-sentiment", "toy-tags", "toy-score"]
 

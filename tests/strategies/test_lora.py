@@ -9,9 +9,9 @@ from transformers import (
     DistilBertForSequenceClassification,
 )
 
+from kdbench.data.batches import model_inputs
 from kdbench.errors import UsageError
 from kdbench.measure.size import count_parameters, count_trainable
-from kdbench.training.batches import model_inputs
 
 KINDS = ["toy-sentiment", "toy-tags", "toy-score"]
 OUTPUTS = {"toy-sentiment": 2, "toy-tags": 5, "toy-score": 1}

@@ -6,8 +6,8 @@ from transformers import AutoTokenizer, BertConfig, BertForSequenceClassificatio
 
 from kdbench.api.spec import parse_spec
 from kdbench.api.task import TaskKind
+from kdbench.data.batches import model_inputs
 from kdbench.errors import UsageError
-from kdbench.training.batches import model_inputs
 from kdbench.training.bench import Bench
 
 KINDS = ["toy-sentiment", "toy-tags", "toy-score"]

@@ -4,8 +4,8 @@ from kdbench_plugins.pkd import PKD, matched_layers
 
 from kdbench.api.losses import patient_loss, soft_target_loss, task_loss
 from kdbench.api.spec import parse_spec
+from kdbench.data.batches import model_inputs
 from kdbench.errors import UsageError
-from kdbench.training.batches import model_inputs
 
 KINDS = ["toy-sentiment", "toy-tags", "toy-score"]
 

@@ -9,8 +9,8 @@ from kdbench_plugins.prune_heads import PruneHeads, kept_heads
 from torch.utils.flop_counter import FlopCounterMode
 
 from kdbench.artifacts import load_artifact, save_artifact
+from kdbench.data.batches import model_inputs
 from kdbench.measure.size import count_parameters
-from kdbench.training.batches import model_inputs
 from kdbench.training.models import load_base
 
 KINDS = ["toy-sentiment", "toy-tags", "toy-score"]

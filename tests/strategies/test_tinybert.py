@@ -7,9 +7,9 @@ from transformers import AutoTokenizer, BertConfig, BertForSequenceClassificatio
 from kdbench.api.params import StudentParams
 from kdbench.api.spec import parse_spec
 from kdbench.api.task import TaskKind
+from kdbench.data.batches import model_inputs
 from kdbench.errors import UsageError
 from kdbench.measure.size import count_parameters
-from kdbench.training.batches import model_inputs
 from kdbench.training.bench import Bench
 from kdbench.training.models import build_student
 

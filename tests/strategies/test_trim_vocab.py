@@ -10,10 +10,10 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
 from kdbench.artifacts import save_artifact
+from kdbench.data.batches import model_inputs
 from kdbench.errors import UsageError
 from kdbench.files import folder_bytes
 from kdbench.measure.size import count_non_embedding, count_parameters
-from kdbench.training.batches import model_inputs
 from kdbench.training.models import load_base
 from kdbench.training.predict import predict
 from kdbench.training.tokenizer import load_tokenizer

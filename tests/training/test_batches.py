@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdbench.api.task import IGNORED
-from kdbench.training.batches import LengthGroupedSampler
+from kdbench.data.batches import LengthGroupedSampler
 
 skewed = np.minimum(200, 3 + np.random.default_rng(0).geometric(0.05, size=3000))
 
@@ -110,7 +110,7 @@ def test_labels_of_regression_stay_floats(collate):
 
 
 def test_padding_is_the_tokenizers_own(make_experiment):
-    from kdbench.training.batches import Collator
+    from kdbench.data.batches import Collator
 
     tokenizer = make_experiment().tokenizer
     tokenizer.pad_token = "[MASK]"

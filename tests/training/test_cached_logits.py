@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdbench.api.task import IGNORED
-from kdbench.training.batches import model_inputs
+from kdbench.data.batches import model_inputs
 from kdbench.training.bench import Bench
 from kdbench.training.cached_logits import CachedLogits
 from kdbench.training.models import load_base

@@ -4,8 +4,8 @@ import shutil
 import pytest
 import torch
 
+from kdbench.data.batches import model_inputs
 from kdbench.errors import UsageError
-from kdbench.training.batches import model_inputs
 from kdbench.training.given_teacher import check_given_teacher, load_given_teacher
 from kdbench.training.models import load_base
 from kdbench.training.teacher import TeacherStore

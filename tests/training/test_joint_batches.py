@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdbench.training.batches import length_grouped_batches
+from kdbench.data.batches import length_grouped_batches
 from kdbench.training.joint_batches import JointCollator, JointRows, joint_batches, task_order
 
 PROPORTIONAL, SQUARE_ROOT, ANNEALED = (1.0, 1.0), (0.5, 0.5), (1.0, 0.2)

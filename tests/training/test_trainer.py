@@ -7,10 +7,10 @@ import torch
 
 from kdbench.api.losses import task_loss
 from kdbench.api.params import Params
+from kdbench.data.batches import model_inputs
 from kdbench.measure.flops import forward_flops
 from kdbench.metrics import get_metric
 from kdbench.training import trainer
-from kdbench.training.batches import model_inputs
 from kdbench.training.models import load_base
 from kdbench.training.predict import predict
 from kdbench.training.schedule import Schedule

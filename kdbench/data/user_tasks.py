@@ -3,23 +3,150 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from itertools import compress
 from pathlib import Path
+from typing import Any
 
 from kdbench.api.task import Example, HubSource, LocalSource, Opened, Source, Splits, Task, TaskKind
 from kdbench.config import TaskTable
 from kdbench.data.cache import build_once
-from kdbench.data.checks import ExampleCheck
-from kdbench.data.lines import readable
+from kdbench.data.hub import read_hub
+from kdbench.data.loading import ExampleCheck
+from kdbench.data.readers import read_conll, read_delimited, read_jsonl, read_parquet, readable
 from kdbench.data.splitting import Mask, hold_out, numbered, strata_of, stratified_order
-from kdbench.data.tagging import iob2_labels
-from kdbench.data.userexamples import examples_of
-from kdbench.data.userrows import Rows, file_rows, hub_rows
+from kdbench.data.tagging import TagError, detect_scheme, iob2_labels, to_iob2
 from kdbench.errors import UsageError
 from kdbench.files import sha256
 from kdbench.keys import content_hash
+
+Rows = Iterator[tuple[str, dict[str, Any]]]
+"""Places, as error messages name them, and values by column."""
+
+_DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
+_JSON_LINES = {".jsonl", ".ndjson", ".json"}
+_COLUMN_FILES = {".conll", ".bio", ".iob", ".iob2", ".txt", ".train", ".dev", ".test"}
+_PACKED = {".gz", ".bz2"}
+
+
+def file_rows(path: Path, table: TaskTable) -> Rows:
+    """Return the rows of a file, read as its ending says.
+
+    Raises:
+        UsageError: the ending is not known, or the file is not what it says; names the remedy.
+    """
+    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in _PACKED]
+    suffix = suffixes[-1] if suffixes else ""
+    columns = wanted_columns(table)
+    tokens = table.kind is TaskKind.TOKEN_CLASSIFICATION
+    if suffix in _JSON_LINES:
+        return read_jsonl(path, columns)
+    if suffix == ".parquet":
+        return read_parquet(path, columns)
+    if suffix in _COLUMN_FILES and tokens:
+        return _column_rows(path, table)
+    if suffix in _DELIMITERS and not tokens:
+        return read_delimited(
+            path, columns, delimiter=table.delimiter or _DELIMITERS[suffix], quoted=table.quotes
+        )
+    known = [".jsonl", ".parquet", *([".conll"] if tokens else [".csv", ".tsv"])]
+    raise UsageError(
+        f"{path}: a {table.kind} task is read from {', '.join(known)} files; convert it, or rename it"
+    )
+
+
+def hub_rows(opened: Opened, split: str, table: TaskTable) -> Rows:
+    """Return the rows of one split of a hub data set."""
+    return read_hub(opened, split, wanted_columns(table))
+
+
+def wanted_columns(table: TaskTable) -> tuple[str, ...]:
+    """Return the columns that `table` reads."""
+    group = (table.group,) if table.group else ()
+    return (*table.text_columns, table.label_column, *group)
+
+
+def _column_rows(path: Path, table: TaskTable) -> Rows:
+    word, tag = table.text or 0, table.label if table.label != "" else -1
+    if not isinstance(word, int) or not isinstance(tag, int):
+        raise UsageError(f"{path} has no names of columns; give text and label as numbers, counted from 0")
+    if table.group:
+        raise UsageError(f"{path} has no column for a group; use JSON Lines, or leave group out")
+    for where, words, tags in read_conll(path, word=word, tag=tag):
+        yield where, {table.text_columns[0]: words, table.label_column: tags}
+
+
+_FRACTION = re.compile(r"[+-]?(\d+\.\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
+
+
+def examples_of(table: TaskTable, rows: Callable[[], Rows]) -> Iterator[Example]:
+    """Yield an example for each row of what `rows` begins to read, in the columns that `Task` lays down.
+
+    Raises:
+        UsageError: a label is no class, or a tag stands where its scheme does not allow it; names the place.
+    """
+    return _tagged(table, rows) if table.kind is TaskKind.TOKEN_CLASSIFICATION else _labelled(table, rows())
+
+
+def _labelled(table: TaskTable, rows: Rows) -> Iterator[Example]:
+    read = _number if table.kind is TaskKind.SEQUENCE_REGRESSION else _class_name
+    columns = dict(zip(("text", "text_pair"), table.text_columns, strict=False))
+    label = table.label_column
+    for where, row in rows:
+        texts = {name: row[column] for name, column in columns.items()}
+        yield {**texts, "label": read(where, row[label], table), **_place(where, row, table)}
+
+
+def _tagged(table: TaskTable, rows: Callable[[], Rows]) -> Iterator[Example]:
+    scheme = detect_scheme(_tags(where, row, table) for where, row in rows())
+    for where, row in rows():
+        words, tags = row[table.text_columns[0]], _tags(where, row, table)
+        try:
+            yield {"words": words, "tags": to_iob2(tags, scheme), **_place(where, row, table)}
+        except TagError as error:
+            raise UsageError(f"{where}: word {error.index + 1}: {error}") from error
+
+
+def _tags(where: str, row: dict[str, Any], table: TaskTable) -> list[str]:
+    tags = row[table.label_column]
+    if not isinstance(tags, list) or not all(isinstance(tag, str) and tag for tag in tags):
+        raise UsageError(
+            f"{where}: {table.label_column!r} is no list of tags; write a list of strings, one a word"
+        )
+    return tags
+
+
+def _place(where: str, row: dict[str, Any], table: TaskTable) -> Example:
+    return {"group": str(row[table.group]), "where": where} if table.group else {"where": where}
+
+
+def _number(where: str, value: object, table: TaskTable) -> float:
+    try:
+        return float(value)  # type: ignore[arg-type]  # whatever has no number raises
+    except (TypeError, ValueError):
+        raise UsageError(
+            f"{where}: the label {value!r} in column {table.label_column!r} is no number; correct or remove the row"
+        ) from None
+
+
+def _class_name(where: str, value: object, table: TaskTable) -> str:
+    """Return the name of the class that `value` is, whether the file wrote it as a string or as a whole number."""
+    name = str(value).lower() if isinstance(value, bool) else str(value).strip()
+    if value is None or not name:
+        raise UsageError(
+            f"{where}: the label in column {table.label_column!r} is empty; fill it or remove the row"
+        )
+    if not isinstance(value, str | int | float):
+        raise UsageError(f"{where}: the label {value!r} is no class; write a string or a whole number")
+    if name not in table.labels and (isinstance(value, float) or _FRACTION.fullmatch(name)):
+        raise UsageError(
+            f"{where}: the label {name} is a decimal number where a class is meant; set kind = "
+            '"sequence-regression", or list the classes as labels'
+        )
+    return name
+
 
 HELD_OUT = "held-out"
 """The scored split where the user names none."""
