@@ -28,7 +28,7 @@ from kdbench.board.statistics import Known
 from kdbench.board.write import write_board
 from kdbench.budgets import BUDGETS, BackEnd
 from kdbench.config import default_cache_dir
-from kdbench.predictions import Predictions
+from kdbench.evaluation.predictions import Predictions
 from kdbench.records import (
     Cost,
     Environment,

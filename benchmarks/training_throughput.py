@@ -31,7 +31,7 @@ from kdbench.api.task import TaskKind
 from kdbench.budgets import BUDGETS, Budget
 from kdbench.config import RunConfig
 from kdbench.data import load_task, prepare
-from kdbench.metrics import get_metric
+from kdbench.evaluation.metrics import get_metric
 from kdbench.opening import open_experiment
 from kdbench.registry import Registry
 from kdbench.seeds import axis_seed

@@ -22,17 +22,17 @@ from kdbench.artifacts import load_artifact, save_artifact
 from kdbench.config import RunConfig
 from kdbench.data.preparing import overlaps
 from kdbench.errors import KdbenchError, shown
+from kdbench.evaluation.diagnostics import select_examples
+from kdbench.evaluation.metrics import get_metric
+from kdbench.evaluation.predictions import Predictions
 from kdbench.executors.job import Report
 from kdbench.files import folder_atomically, folder_bytes
 from kdbench.fit import Fit, read_fit, with_own_tokenizer
 from kdbench.matrix import cell_key
 from kdbench.measure.compute import load_measured
 from kdbench.measure.environment import describe_environment, peak_memory_bytes
-from kdbench.measure.selecting import select_examples
 from kdbench.measure.size import count_non_embedding, count_parameters, count_trainable, trainable_bytes
-from kdbench.metrics import get_metric
 from kdbench.opening import Opened, make_experiment, open_experiment
-from kdbench.predictions import Predictions
 from kdbench.recording import model_info, strategy_info, task_info
 from kdbench.records import Cost, Quality, Record, RecordStore, Size, Status, TaskInfo
 from kdbench.results import CellFiles

@@ -8,8 +8,8 @@ from kdbench.api.spec import StrategySpec
 from kdbench.api.strategy import spec_of
 from kdbench.api.task import IGNORED, TaskKind
 from kdbench.data import PreparedTask
-from kdbench.metrics import get_metric
-from kdbench.predictions import Predictions
+from kdbench.evaluation.metrics import get_metric
+from kdbench.evaluation.predictions import Predictions
 from kdbench.records import ModelInfo, StrategyInfo, TaskInfo
 from kdbench.registry import Registry
 from kdbench.training.experiment import Experiment

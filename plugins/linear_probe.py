@@ -53,7 +53,7 @@ class LinearProbe(Strategy):
         from kdbench_plugins._features import last_features, last_layer
         from kdbench_plugins._linear_fits import logistic_fits, ridge_fits
 
-        from kdbench.metrics import get_metric
+        from kdbench.evaluation.metrics import get_metric
         from kdbench.training.predict import join_rows
         from kdbench.training.trainer import TrainingRun
 

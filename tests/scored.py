@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kdbench.metrics import get_metric
+from kdbench.evaluation.metrics import get_metric
 
 ACCURACY = get_metric("accuracy").score
 """The first statistic's sum by the second's: of `right` an accuracy, of `valued` a mean."""

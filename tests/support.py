@@ -11,8 +11,8 @@ import numpy as np
 from kdbench.api.spec import parse_spec
 from kdbench.api.task import TaskKind
 from kdbench.budgets import BUDGETS, BackEnd
+from kdbench.evaluation.predictions import Predictions
 from kdbench.keys import content_hash
-from kdbench.predictions import Predictions
 from kdbench.records import (
     Cost,
     Environment,

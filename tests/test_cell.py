@@ -10,8 +10,8 @@ from kdbench.api.spec import parse_spec
 from kdbench.budgets import BUDGETS
 from kdbench.cell import CellOrder, _warnings, score_cell, train_cell
 from kdbench.errors import KdbenchError
-from kdbench.metrics import get_metric
-from kdbench.predictions import Predictions
+from kdbench.evaluation.metrics import get_metric
+from kdbench.evaluation.predictions import Predictions
 from kdbench.recording import task_info
 from kdbench.records import RecordStore, Status
 from kdbench.results import CellFiles

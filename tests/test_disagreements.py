@@ -12,7 +12,7 @@ from kdbench.board.predictions import load_scored
 from kdbench.cli.board import scored_texts, shown_examples
 from kdbench.data import DataSettings, load_task
 from kdbench.errors import KdbenchError
-from kdbench.predictions import Predictions
+from kdbench.evaluation.predictions import Predictions
 from kdbench.records import RecordStore
 
 

@@ -5,10 +5,9 @@ from hypothesis import strategies as st
 from seqeval.metrics import f1_score as seqeval_f1
 from seqeval.scheme import IOB2
 
-from kdbench.entities import check_iob2, entity_ends
 from kdbench.errors import UsageError
-from kdbench.metrics import get_metric
-from kdbench.predictions import Predictions
+from kdbench.evaluation.metrics import check_iob2, entity_ends, get_metric
+from kdbench.evaluation.predictions import Predictions
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 

@@ -9,9 +9,9 @@ import sklearn.metrics
 
 from kdbench.api.task import TaskKind
 from kdbench.errors import UsageError
-from kdbench.evaluate_metric import EvaluateMetric
-from kdbench.metrics import METRICS, get_metric
-from kdbench.predictions import Predictions
+from kdbench.evaluation.evaluate_metric import EvaluateMetric
+from kdbench.evaluation.metrics import METRICS, get_metric
+from kdbench.evaluation.predictions import Predictions
 
 # A score out of 0/0 with a warning on standard error would not be a convention but an accident.
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")

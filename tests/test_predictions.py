@@ -5,7 +5,7 @@ import pytest
 import safetensors.numpy
 
 from kdbench.errors import KdbenchError
-from kdbench.predictions import Predictions
+from kdbench.evaluation.predictions import Predictions
 
 SENTIMENT = Predictions(
     ids=np.array([7, 3, 5]),

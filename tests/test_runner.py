@@ -7,9 +7,9 @@ from filelock import FileLock
 
 from kdbench.api.task import TaskKind
 from kdbench.errors import KdbenchError, UsageError
+from kdbench.evaluation.predictions import Predictions
 from kdbench.plan import State
 from kdbench.plugins import load_plugins
-from kdbench.predictions import Predictions
 from kdbench.records import RecordStore, Status
 from kdbench.results import CellFiles
 from kdbench.runner import run

@@ -8,9 +8,9 @@ from safetensors.torch import load_file
 from kdbench.api.spec import parse_spec
 from kdbench.api.strategy import spec_of
 from kdbench.errors import UsageError
+from kdbench.evaluation.predictions import Predictions
 from kdbench.matrix import cells_of
 from kdbench.plugins import load_plugins
-from kdbench.predictions import Predictions
 from kdbench.records import RecordStore, Status
 from kdbench.results import CellFiles
 from kdbench.runner import run

@@ -3,8 +3,8 @@ import pytest
 
 from kdbench.board.compare import Wins, count_wins
 from kdbench.board.predictions import Scored
-from kdbench.metrics import get_metric
-from kdbench.predictions import Predictions
+from kdbench.evaluation.metrics import get_metric
+from kdbench.evaluation.predictions import Predictions
 
 
 def scored(metric, labels, predictions):

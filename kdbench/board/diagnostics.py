@@ -14,10 +14,17 @@ from kdbench.api.task import TaskKind
 from kdbench.board.frames import Row
 from kdbench.board.predictions import MadeFrom, load_predictions, made_from
 from kdbench.errors import KdbenchError
-from kdbench.measure.breakdown import ClassScore, class_scores, confusion_matrix, entity_scores
-from kdbench.measure.calibration import brier_score, expected_calibration_error
-from kdbench.measure.fidelity import label_loyalty, probability_loyalty
-from kdbench.predictions import Predictions
+from kdbench.evaluation.diagnostics import (
+    ClassScore,
+    brier_score,
+    class_scores,
+    confusion_matrix,
+    entity_scores,
+    expected_calibration_error,
+    label_loyalty,
+    probability_loyalty,
+)
+from kdbench.evaluation.predictions import Predictions
 from kdbench.records import Status
 
 

@@ -20,8 +20,8 @@ import pandas as pd
 
 from kdbench.board.frames import Row, rows_of
 from kdbench.errors import KdbenchError
-from kdbench.metrics import Metric, get_metric
-from kdbench.predictions import Predictions
+from kdbench.evaluation.metrics import Metric, get_metric
+from kdbench.evaluation.predictions import Predictions
 from kdbench.records import Status
 from kdbench.stats import (
     Difference,

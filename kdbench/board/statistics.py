@@ -16,7 +16,7 @@ from kdbench.board.frames import Row, rows_of
 from kdbench.board.parallel import SecondProcess
 from kdbench.board.predictions import KnownAnswers, MadeFrom, TaskAnswers, made_from
 from kdbench.errors import KdbenchError
-from kdbench.predictions import Predictions
+from kdbench.evaluation.predictions import Predictions
 from kdbench.stats import (
     Difference,
     Gap,

@@ -13,8 +13,8 @@ from kdbench.api.task import Task
 from kdbench.data import PreparedTask
 from kdbench.data.batches import Collator
 from kdbench.errors import KdbenchError
-from kdbench.metrics import get_metric
-from kdbench.predictions import Predictions
+from kdbench.evaluation.metrics import get_metric
+from kdbench.evaluation.predictions import Predictions
 from kdbench.records import Quality
 from kdbench.stats import bootstrap_interval
 from kdbench.training.predict import predict

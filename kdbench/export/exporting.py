@@ -17,6 +17,7 @@ from kdbench.config import RunConfig
 from kdbench.data import PreparedTask, load_task, prepare
 from kdbench.data.batches import Collator
 from kdbench.errors import UsageError
+from kdbench.evaluation.predictions import Predictions
 from kdbench.export.card import Facts, model_card
 from kdbench.export.checking import Checked, check_export
 from kdbench.export.choose import Choice, choose
@@ -29,7 +30,6 @@ from kdbench.files import folder_atomically, folder_bytes
 from kdbench.measure.size import count_parameters
 from kdbench.onnx_model import OnnxModel, example_inputs
 from kdbench.opening import quiet_libraries
-from kdbench.predictions import Predictions
 from kdbench.registry import Registry
 from kdbench.training.tokenizer import load_tokenizer
 

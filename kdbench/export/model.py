@@ -17,12 +17,12 @@ from transformers import PreTrainedTokenizerBase
 from kdbench.api.task import Splits, Task, TaskKind
 from kdbench.data.batches import Collator
 from kdbench.data.encoding import Encoder, read_table
-from kdbench.entities import entity_ends
 from kdbench.errors import UsageError, shown
+from kdbench.evaluation.metrics import entity_ends
+from kdbench.evaluation.predictions import Predictions
 from kdbench.export.answers import Entity, LabelPrediction, Prediction, TagsPrediction, ValuePrediction
 from kdbench.export.manifest import Manifest
 from kdbench.export.words import Word, split_words
-from kdbench.predictions import Predictions
 from kdbench.training.predict import predict
 
 Text = str | Sequence[str]

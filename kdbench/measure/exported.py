@@ -12,11 +12,11 @@ from typing import Any
 from kdbench.budgets import BackEnd
 from kdbench.config import RunConfig
 from kdbench.errors import KdbenchError
+from kdbench.evaluation.predictions import Predictions
 from kdbench.measure.lost import score_lost
 from kdbench.measure.rows import TimedRow, back_end_of
 from kdbench.onnx_model import OnnxModel, example_inputs
 from kdbench.opening import open_experiment
-from kdbench.predictions import Predictions
 from kdbench.quantization import quantize
 from kdbench.results import CellFiles
 from kdbench.training.experiment import Experiment

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from kdbench.measure.selecting import select_examples
-from kdbench.metrics import get_metric
-from kdbench.predictions import Predictions
+from kdbench.evaluation.diagnostics import select_examples
+from kdbench.evaluation.metrics import get_metric
+from kdbench.evaluation.predictions import Predictions
 from kdbench.training.experiment import Experiment
 from kdbench.training.predict import predict
 

@@ -10,8 +10,8 @@ from kdbench.board.html.packing import laid_open
 from kdbench.board.load import load_cells
 from kdbench.board.write import PluginColumns, write_board
 from kdbench.errors import KdbenchError
+from kdbench.evaluation.predictions import Predictions
 from kdbench.files import scratch_folder
-from kdbench.predictions import Predictions
 from kdbench.publish.privacy import Private
 from kdbench.publish.scrubbed import write_scrubbed_results
 from kdbench.records import Record, Status

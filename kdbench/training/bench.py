@@ -18,8 +18,8 @@ from kdbench.api.task import TaskKind
 from kdbench.budgets import Budget
 from kdbench.data import PreparedTask
 from kdbench.errors import UsageError
+from kdbench.evaluation.metrics import get_metric
 from kdbench.files import scratch_folder
-from kdbench.metrics import get_metric
 from kdbench.seeds import axis_seed
 from kdbench.training.experiment import Experiment
 from kdbench.training.given_teacher import load_given_teacher

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from kdbench.api.task import IGNORED
 from kdbench.data.batches import Collator, model_inputs
-from kdbench.predictions import Predictions
+from kdbench.evaluation.predictions import Predictions
 
 BATCH_SIZE = 64
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from kdbench.errors import KdbenchError
-from kdbench.measure.selecting import select_examples
-from kdbench.metrics import METRICS, get_metric
-from kdbench.predictions import Predictions
+from kdbench.evaluation.diagnostics import select_examples
+from kdbench.evaluation.metrics import METRICS, get_metric
+from kdbench.evaluation.predictions import Predictions
 from kdbench.records import Quality, Record
 from kdbench.stats import bootstrap_interval
 from kdbench.verify.folder import LARGEST_PREDICTIONS_BYTES, HandedIn

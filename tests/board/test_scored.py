@@ -8,7 +8,7 @@ from kdbench.board.cells import tidy
 from kdbench.board.frames import rows_of
 from kdbench.board.predictions import load_scored
 from kdbench.errors import KdbenchError
-from kdbench.predictions import Predictions
+from kdbench.evaluation.predictions import Predictions
 
 
 def cells_of(records):

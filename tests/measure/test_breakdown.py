@@ -8,8 +8,8 @@ from seqeval.scheme import IOB2
 from sklearn.metrics import precision_recall_fscore_support
 
 from kdbench.errors import UsageError
-from kdbench.measure.breakdown import ClassScore, class_scores, confusion_matrix, entity_scores
-from kdbench.metrics import get_metric
+from kdbench.evaluation.diagnostics import ClassScore, class_scores, confusion_matrix, entity_scores
+from kdbench.evaluation.metrics import get_metric
 
 LABELS = ("bad", "fair", "good")
 TAGS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")

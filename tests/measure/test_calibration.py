@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from predicted import REGRESSION, predictions_of
 from sklearn.metrics import brier_score_loss
 
-from kdbench.measure.calibration import brier_score, expected_calibration_error
+from kdbench.evaluation.diagnostics import brier_score, expected_calibration_error
 
 
 def test_calibration_error_by_hand():

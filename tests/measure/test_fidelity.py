@@ -8,7 +8,7 @@ from predicted import REGRESSION, predictions_of
 from scipy.stats import entropy
 
 from kdbench.errors import KdbenchError
-from kdbench.measure.fidelity import label_loyalty, probability_loyalty
+from kdbench.evaluation.diagnostics import label_loyalty, probability_loyalty
 
 SURE = 1 - 1e-9
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
+from kdbench.evaluation.predictions import Predictions
 from kdbench.measure.lost import score_lost
-from kdbench.predictions import Predictions
 
 
 class AlwaysTheFirst(nn.Module):

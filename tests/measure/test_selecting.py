@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdbench.errors import KdbenchError
-from kdbench.measure.selecting import same_units, select_examples
-from kdbench.predictions import Predictions
+from kdbench.evaluation.diagnostics import same_units, select_examples
+from kdbench.evaluation.predictions import Predictions
 
 
 def sentences(lengths, ids):

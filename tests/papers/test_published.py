@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 from kdbench_tasks.glue import GLUE
 
-from kdbench.metrics import METRICS
+from kdbench.evaluation.metrics import METRICS
 from kdbench.papers.published import all_published_results, family_of, published_results
 
 TASKS = {task.name: task for task in GLUE}

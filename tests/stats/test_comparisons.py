@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from scored import ACCURACY, crossed, right, simulated, valued
 from statsmodels.stats.contingency_tables import mcnemar
 
-from kdbench.metrics import get_metric
+from kdbench.evaluation.metrics import get_metric
 from kdbench.stats import (
     SeedSpread,
     bootstrap_interval,

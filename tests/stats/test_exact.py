@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scored import ACCURACY, crossed, right, simulated, valued
 
-from kdbench.metrics import get_metric
+from kdbench.evaluation.metrics import get_metric
 from kdbench.stats import approximate_randomization, mcnemar
 from kdbench.stats import resampling as stats_resampling
 

@@ -3,8 +3,8 @@ import pytest
 import scipy.stats
 from scored import ACCURACY, crossed, right, simulated
 
-from kdbench.metrics import get_metric
-from kdbench.predictions import Predictions
+from kdbench.evaluation.metrics import get_metric
+from kdbench.evaluation.predictions import Predictions
 from kdbench.stats import SeedSpread, bootstrap_interval, seed_spreads
 
 F1 = get_metric("f1").score

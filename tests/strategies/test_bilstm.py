@@ -7,8 +7,8 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from kdbench.api.task import TaskKind
 from kdbench.data.batches import model_inputs
+from kdbench.evaluation.metrics import get_metric
 from kdbench.measure.size import count_non_embedding, count_parameters
-from kdbench.metrics import get_metric
 from kdbench.training.predict import predict
 from kdbench.training.teacher import TeacherStore
 

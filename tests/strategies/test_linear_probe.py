@@ -17,8 +17,8 @@ from transformers import (
 )
 
 from kdbench.errors import UsageError
+from kdbench.evaluation.metrics import get_metric
 from kdbench.measure.size import count_trainable
-from kdbench.metrics import get_metric
 from kdbench.training.bench import Bench
 from kdbench.training.predict import predict
 

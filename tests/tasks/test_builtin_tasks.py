@@ -2,7 +2,7 @@ import pytest
 from kdbench_tasks import kdbench_tasks
 
 from kdbench.api.task import PackageSource
-from kdbench.metrics import get_metric
+from kdbench.evaluation.metrics import get_metric
 from kdbench.plugins import checked_task
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kdbench.errors import UsageError
-from kdbench.predictions import Predictions
+from kdbench.evaluation.predictions import Predictions
 from kdbench.records import RecordStore
 from kdbench.verify import verify
 

@@ -13,7 +13,7 @@ from kdbench.board.frames import Row
 from kdbench.board.load import Loaded
 from kdbench.board.predictions import made_from
 from kdbench.errors import KdbenchError
-from kdbench.predictions import Predictions
+from kdbench.evaluation.predictions import Predictions
 from kdbench.records import Record, Status
 from kdbench.results import CellFiles
 from kdbench.timings import ModelTiming

@@ -13,7 +13,7 @@ import evaluate
 import numpy as np
 
 from kdbench.api.task import TaskKind
-from kdbench.metrics import Answers, EntityF1, Metric
+from kdbench.evaluation.metrics import Answers, EntityF1, Metric
 
 
 # evaluate publishes no types, so that its class is Any to mypy.

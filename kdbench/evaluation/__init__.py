@@ -1,0 +1,1 @@
+"""Score predictions: metrics, fidelity to the teacher, calibration, scores by class."""
