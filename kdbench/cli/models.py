@@ -53,7 +53,7 @@ def export(
     if best_under is not None and config.strategy != ["*"]:
         raise UsageError("--best-under chooses the strategy; leave --strategy out")
     limits = None if best_under is None else parse_limits(best_under)
-    from kdbench.export.export_command import export_and_tell
+    from kdbench.export.export import export_and_tell
 
     for line in export_and_tell(
         config,
@@ -90,16 +90,16 @@ def predict(
     as_json: bool,
 ) -> int:
     """Answer texts, or a file of them, with a model that 'kdbench export' wrote into DIR."""
-    from kdbench.export import predict_command
+    from kdbench.export import predict
 
-    predict_command.check_arguments(texts, source, target)
+    predict.check_arguments(texts, source, target)
     if source is not None and target is not None:
-        done = predict_command.predict_rows(folder, source, target, text_column)
+        done = predict.predict_rows(folder, source, target, text_column)
         out.print(f"{plural(done, 'row')} with answers: {target}", soft_wrap=True)
         return 0
-    answers = predict_command.predict_texts(folder, texts)
+    answers = predict.predict_texts(folder, texts)
     if as_json:
-        print_json(predict_command.predictions_data(answers))
+        print_json(predict.predictions_data(answers))
     else:
-        out.print(predict_command.predictions_table(answers))
+        out.print(predict.predictions_table(answers))
     return 0

@@ -22,7 +22,7 @@ from kdbench.board.formatting import (
     size,
     with_interval,
 )
-from kdbench.export.checking import Checked
+from kdbench.export.check import Checked
 from kdbench.export.choose import Choice
 from kdbench.export.manifest import Format, Manifest
 from kdbench.records import Quality, Record

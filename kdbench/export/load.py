@@ -22,8 +22,8 @@ def load(folder: str | Path, *, base: str | Path | None = None) -> ExportedModel
         UsageError: the folder is none, or is damaged, or the base model is another than the adapter's.
     """
     manifest = read_manifest(Path(folder))  # a mistyped folder answers before torch is loaded
+    from kdbench.export.formats import open_model, open_tokenizer
     from kdbench.export.model import ExportedModel
-    from kdbench.export.opening import open_model, open_tokenizer
 
     folder = Path(folder)
     model = open_model(folder, manifest, None if base is None else str(base))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,10 +22,93 @@ from kdbench.data.encoding import Encoder, read_table
 from kdbench.errors import UsageError, shown
 from kdbench.evaluation.metrics import entity_ends
 from kdbench.evaluation.predictions import Predictions
-from kdbench.export.answers import Entity, LabelPrediction, Prediction, TagsPrediction, ValuePrediction
 from kdbench.export.manifest import Manifest
-from kdbench.export.words import Word, split_words
 from kdbench.training.predict import predict
+
+
+@dataclass(frozen=True)
+class LabelPrediction:
+    """The answer to a text of a classification task."""
+
+    label: str
+    score: float
+    """The probability of `label`: the softmax of the logits."""
+    scores: dict[str, float]
+    """The probability of every label."""
+
+
+@dataclass(frozen=True)
+class ValuePrediction:
+    """The answer to a text of a regression task."""
+
+    value: float
+
+
+@dataclass(frozen=True)
+class Entity:
+    """A run of words that the tags say is an entity."""
+
+    label: str
+    """Its type: the tag without ``B-``."""
+    text: str
+    start: int | None
+    """Where it begins in the text, in characters; None where words were given."""
+    end: int | None
+    """Where it ends, exclusive."""
+    score: float
+    """The least probable of its words' tags."""
+
+
+@dataclass(frozen=True)
+class TagsPrediction:
+    """The answer to a text of a token classification task."""
+
+    words: tuple[str, ...]
+    tags: tuple[str, ...]
+    """One a word."""
+    scores: tuple[float, ...]
+    """The probability of each word's tag."""
+    entities: tuple[Entity, ...]
+    """In strict IOB2: one opens with ``B-`` alone. Empty where the tags are not IOB2."""
+
+
+Prediction = LabelPrediction | ValuePrediction | TagsPrediction
+
+
+# Quotes of every language are meant as such.
+_OPENING = "([{<\"'`«“‘„¿¡"  # noqa: RUF001
+_CLOSING = ")]}>\"'`»”’.,;:!?…"  # noqa: RUF001
+_CHUNK = re.compile(r"\S+")
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word and where it stands in its text, in characters; the end is exclusive."""
+
+    text: str
+    start: int
+    end: int
+
+
+def split_words(text: str) -> list[Word]:
+    """Return what white space separates, with brackets, quotes and marks at either end as words of their own.
+
+    What stands inside a word stays (``don't``, ``U.S``, ``@user``, ``3.5``).
+    """
+    return [word for chunk in _CHUNK.finditer(text) for word in _words_of(chunk.group(), chunk.start())]
+
+
+def _words_of(chunk: str, at: int) -> list[Word]:
+    first, last = 0, len(chunk)
+    while first < last - 1 and chunk[first] in _OPENING:
+        first += 1
+    while last > first + 1 and chunk[last - 1] in _CLOSING:
+        last -= 1
+    pieces = (
+        [(i, i + 1) for i in range(first)] + [(first, last)] + [(i, i + 1) for i in range(last, len(chunk))]
+    )
+    return [Word(chunk[start:end], at + start, at + end) for start, end in pieces]
+
 
 Text = str | Sequence[str]
 """A text; two texts where the task has pairs; for token classification a text or the list of its words."""

@@ -12,7 +12,7 @@ import pytest
 from kdbench.api.spec import parse_spec
 from kdbench.cell import CellOrder, score_cell, train_cell
 from kdbench.config import RunConfig
-from kdbench.export.exporting import Exported, export_model
+from kdbench.export.export import Exported, export_model
 from kdbench.export.manifest import Format
 from kdbench.matrix import cell_key
 from kdbench.opening import open_experiment

@@ -8,7 +8,7 @@ from support import make_record, make_timing
 
 from kdbench.api.task import TaskKind
 from kdbench.export.card import Facts, model_card
-from kdbench.export.checking import Checked
+from kdbench.export.check import Checked
 from kdbench.export.choose import Choice
 from kdbench.export.manifest import Format, Manifest
 from kdbench.results import CellFiles

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from kdbench.errors import KdbenchError
-from kdbench.export.checking import check_export, quality_of
+from kdbench.export.check import check_export, quality_of
 from kdbench.training.models import load_base
 from kdbench.training.predict import predict
 

@@ -27,7 +27,7 @@ from kdbench.board.recommend import parse_limits
 from kdbench.board.tables import board_tables
 from kdbench.errors import KdbenchError, UsageError
 from kdbench.evaluation.predictions import Predictions
-from kdbench.export.exporting import export_model
+from kdbench.export.export import export_model
 from kdbench.export.manifest import Format
 from kdbench.records import RecordStore
 from kdbench.timings import put_timing

@@ -11,9 +11,8 @@ import kdbench
 from kdbench.api.task import TaskKind
 from kdbench.errors import UsageError
 from kdbench.evaluation.predictions import Predictions
-from kdbench.export.answers import LabelPrediction, TagsPrediction, ValuePrediction
 from kdbench.export.manifest import Format, Manifest, read_manifest, write_manifest
-from kdbench.export.model import ExportedModel
+from kdbench.export.model import ExportedModel, LabelPrediction, TagsPrediction, ValuePrediction
 
 LORA = ("lora[r=2]", "toy-sentiment")
 TAGS = ("hard-labels[layers=2]", "toy-tags")

@@ -6,7 +6,7 @@ import pytest
 
 import kdbench
 from kdbench.errors import UsageError
-from kdbench.export.prediction_files import predict_file
+from kdbench.export.predict import predict_file
 
 LORA = ("lora[r=2]", "toy-sentiment")
 TEXTS = ["a good film", "awful, and\nboring", '"weak" music', "=1+1"]

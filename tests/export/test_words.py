@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdbench.export.words import split_words
+from kdbench.export.model import split_words
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from kdbench.adapters import stored_parameters
 from kdbench.artifacts import load_artifact
 from kdbench.base_model import BaseModel, resolve_base_model
+from kdbench.board.formatting import size, with_interval
 from kdbench.board.recommend import Limit
 from kdbench.config import RunConfig
 from kdbench.data import PreparedTask, load_task, prepare
@@ -19,13 +20,12 @@ from kdbench.data.batches import Collator
 from kdbench.errors import UsageError
 from kdbench.evaluation.predictions import Predictions
 from kdbench.export.card import Facts, model_card
-from kdbench.export.checking import Checked, check_export
+from kdbench.export.check import Checked, check_export
 from kdbench.export.choose import Choice, choose
 from kdbench.export.example import FILE as EXAMPLE
 from kdbench.export.example import run_example, write_example
+from kdbench.export.formats import chosen_format, open_model, quantizes, write_model
 from kdbench.export.manifest import Format, Manifest, write_manifest
-from kdbench.export.opening import open_model
-from kdbench.export.writing import chosen_format, quantizes, write_model
 from kdbench.files import folder_atomically, folder_bytes
 from kdbench.measure.size import count_parameters
 from kdbench.onnx_model import OnnxModel, example_inputs
@@ -198,3 +198,25 @@ def _base_of(config: RunConfig, choice: Choice) -> BaseModel:
             f"{record.model.weights_sha256[:8]}); name that with --model"
         )
     return base
+
+
+def export_and_tell(
+    config: RunConfig,
+    registry: Registry,
+    folder: Path,
+    *,
+    form: str | None,
+    seed: int | None,
+    limits: list[Limit] | None,
+) -> list[str]:
+    """Write the model that `config` names into `folder` and return lines that say what is there; see `export_model`."""
+    done = export_model(
+        config, registry, folder, form=None if form is None else Format(form), seed=seed, limits=limits
+    )
+    manifest, quality = done.manifest, done.checked.quality
+    return [
+        f"{manifest.strategy} on {manifest.task} as {manifest.format}, {size(done.model_bytes)}: {manifest.metric} "
+        f"{with_interval(quality.score, quality.low, quality.high)}, scored with the exported files",
+        f"logits differ from the benchmarked model's by up to {done.checked.drift:.1e}",
+        f"Folder: {folder} (README.md is its card, example.py was run)",
+    ]
