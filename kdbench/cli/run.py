@@ -63,8 +63,7 @@ def serving(
         UsageError: the port is taken, or the cache cannot be written.
     """
     from kdbench.live.follow import Follow, Place
-    from kdbench.live.page import live_answers
-    from kdbench.live.server import served
+    from kdbench.live.server import live_answers, served
 
     place = Place(
         results=config.results,
@@ -102,8 +101,7 @@ def run(config: RunConfig, serve: bool, port: int | None) -> int:
 
 
 def _run(config: RunConfig) -> int:
-    from kdbench.live.recorder import Recorder
-    from kdbench.live.state import Ending
+    from kdbench.live.recorder import Ending, Recorder
     from kdbench.progress import Terminal
     from kdbench.runner import run as run_matrix
     from kdbench.watcher import Watchers

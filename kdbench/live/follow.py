@@ -20,7 +20,7 @@ from kdbench.board.load import load_cells
 from kdbench.board.rows import PUBLISHED
 from kdbench.board.tables import across_tasks
 from kdbench.errors import KdbenchError
-from kdbench.live.state import LiveState, read_state
+from kdbench.live.recorder import LiveState, read_state
 
 ROWS = "rows.parquet"
 """The table of rows, as a run leaves it in the board's folder after each cell."""

@@ -7,7 +7,7 @@ from drawn_board import drawn_content, make_results
 
 from kdbench.board.write import write_board
 from kdbench.live.follow import ROWS, Follow, Place
-from kdbench.live.state import Ending, LiveCell, LiveState, state_path, write_state
+from kdbench.live.recorder import Ending, LiveCell, LiveState, state_path, write_state
 
 NOW = datetime.now(timezone.utc)
 

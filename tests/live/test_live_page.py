@@ -14,9 +14,8 @@ from support import make_record, save_predictions
 from kdbench.board.write import write_board
 from kdbench.config import default_cache_dir
 from kdbench.live.follow import Follow, Place
-from kdbench.live.page import live_answers
-from kdbench.live.server import served
-from kdbench.live.state import CellState, Ending, LiveCell, LiveState, LiveTiming, write_state
+from kdbench.live.recorder import CellState, Ending, LiveCell, LiveState, LiveTiming, write_state
+from kdbench.live.server import live_answers, served
 from kdbench.records import RecordStore
 
 RUNNING = {

@@ -7,8 +7,7 @@ import pytest
 from commands import comes_true
 
 from kdbench.executors import Progress
-from kdbench.live.recorder import MOST_LOSSES, Recorder
-from kdbench.live.state import CellState, Ending, read_state, state_path
+from kdbench.live.recorder import MOST_LOSSES, CellState, Ending, Recorder, read_state, state_path
 from kdbench.plan import make_plan
 from kdbench.records import Status
 
