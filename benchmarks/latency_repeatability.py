@@ -27,11 +27,9 @@ from transformers import BertConfig, BertForSequenceClassification
 
 from kdbench.budgets import BUDGETS, BackEnd
 from kdbench.data.batches import Batch
-from kdbench.measure.busy import BusyMeter
-from kdbench.measure.grid import synthetic_batch
-from kdbench.measure.repeatability import repeatability
-from kdbench.measure.stopwatch import stopwatch_for
-from kdbench.measure.together import Candidate, time_together
+from kdbench.measure.stopwatch import BusyMeter, stopwatch_for
+from kdbench.measure.timing import Candidate, synthetic_batch, time_together
+from kdbench.measure.timing_summary import repeatability
 from kdbench.timings import Point, Repeatability
 
 VOCABULARY = 30_522

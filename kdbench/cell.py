@@ -29,8 +29,8 @@ from kdbench.executors.job import Report
 from kdbench.files import folder_atomically, folder_bytes
 from kdbench.fit import Fit, read_fit, with_own_tokenizer
 from kdbench.matrix import cell_key
-from kdbench.measure.compute import load_measured
 from kdbench.measure.environment import describe_environment, peak_memory_bytes
+from kdbench.measure.footprint import load_measured
 from kdbench.measure.size import count_non_embedding, count_parameters, count_trainable, trainable_bytes
 from kdbench.opening import Opened, make_experiment, open_experiment
 from kdbench.recording import model_info, strategy_info, task_info

@@ -13,14 +13,11 @@ from kdbench.budgets import BackEnd, Budget
 from kdbench.config import RunConfig
 from kdbench.data import load_task
 from kdbench.executors.job import Report
-from kdbench.measure.busy import BusyMeter, busy_warning
 from kdbench.measure.environment import describe_environment
-from kdbench.measure.exported import export_cells
-from kdbench.measure.points import PAIRS_OF_AN_INTERVAL
-from kdbench.measure.repeatability import repeatability, repeatability_warning
-from kdbench.measure.rows import TimedRow, drawn_rows
-from kdbench.measure.together import Candidate, Measured, time_together
-from kdbench.measure.tokenization import texts_of, time_tokenizers
+from kdbench.measure.stopwatch import BusyMeter, busy_warning, texts_of, time_tokenizers
+from kdbench.measure.timed_models import TimedRow, drawn_rows, export_cells
+from kdbench.measure.timing import Candidate, Measured, time_together
+from kdbench.measure.timing_summary import PAIRS_OF_AN_INTERVAL, repeatability, repeatability_warning
 from kdbench.onnx_model import OnnxModel
 from kdbench.opening import open_experiment
 from kdbench.timings import BackEndTiming, ModelTiming, Timing, Tokenization, put_timing

@@ -3,7 +3,7 @@ import time
 import psutil
 import pytest
 
-from kdbench.measure.busy import BusyMeter, Usage, busy_warning, usage
+from kdbench.measure.stopwatch import BusyMeter, Usage, busy_warning, usage
 
 
 def meter_of(*counters):

@@ -8,8 +8,7 @@ from kdbench_plugins._bilstm import BiLSTM
 from torch import nn
 
 from kdbench.budgets import BackEnd
-from kdbench.measure.exported import export_row
-from kdbench.measure.rows import TimedRow, drawn_rows
+from kdbench.measure.timed_models import TimedRow, drawn_rows, export_row
 from kdbench.onnx_model import OnnxModel, example_inputs
 from kdbench.training.models import load_base
 

@@ -1,7 +1,7 @@
 import torch
 from transformers import BertTokenizerFast
 
-from kdbench.measure.grid import GRID, synthetic_batch, vocabulary
+from kdbench.measure.timing import GRID, synthetic_batch, vocabulary
 
 
 def test_the_grid_goes_from_the_fewest_word_pieces_to_the_most():

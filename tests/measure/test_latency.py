@@ -13,9 +13,9 @@ from kdbench.board.tables import board_tables
 from kdbench.budgets import BUDGETS, BackEnd
 from kdbench.cell import CellOrder, score_cell, train_cell
 from kdbench.config import RunConfig
-from kdbench.measure.exported import export_cells
-from kdbench.measure.grid import GRID
 from kdbench.measure.latency import TimingOrder, time_task
+from kdbench.measure.timed_models import export_cells
+from kdbench.measure.timing import GRID
 from kdbench.records import RecordStore
 from kdbench.results import CellFiles
 from kdbench.timings import load_timings
@@ -96,7 +96,7 @@ def test_exports_are_the_same_whoever_makes_them(trained, monkeypatch):
     config = trained.model_copy(update={"results": trained.results.resolve()})
     back_ends = (BackEnd.ONNXRUNTIME, BackEnd.ONNXRUNTIME_INT8)
     here = dict(export_cells(config, "toy-sentiment", ["one", "graph"], back_ends))
-    monkeypatch.setattr("kdbench.measure.exported._MANY", 1)
+    monkeypatch.setattr("kdbench.measure.timed_models._MANY", 1)
     assert dict(export_cells(config, "toy-sentiment", ["one", "graph"], back_ends)) == here
     assert here["one"].lost is not None
     assert here["graph"].made[BackEnd.ONNXRUNTIME].startswith("the artifact is a graph")

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from kdbench.evaluation.predictions import Predictions
-from kdbench.measure.lost import score_lost
+from kdbench.measure.timed_models import score_lost
 
 
 class AlwaysTheFirst(nn.Module):

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from transformers import BertConfig, BertModel
 
-from kdbench.measure import memory
-from kdbench.measure.memory import load_and_answer
+from kdbench.measure import footprint
+from kdbench.measure.footprint import load_and_answer
 
 CPU = torch.device("cpu")
 MIB = 2**20
@@ -88,7 +88,7 @@ print(load_and_answer(load, lambda model: model(torch.ones(2)), torch.device("cp
 
 @pytest.mark.parametrize("missing", ["_STATUS", "_CLEAR"])
 def test_a_system_that_does_not_tell_gives_no_number(missing, monkeypatch):
-    monkeypatch.setattr(memory, missing, Path("/nowhere/to/be/found"))
+    monkeypatch.setattr(footprint, missing, Path("/nowhere/to/be/found"))
     model, measured = load_and_answer(lambda: Weights(1), lambda model: model(), CPU)
     assert isinstance(model, Weights)
     assert (measured.peak_bytes, measured.libraries_bytes) == (None, None)

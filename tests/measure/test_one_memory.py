@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from kdbench.measure.one_memory import one_memory
+from kdbench.measure.timing import one_memory
 
 
 class Tied(nn.Module):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from kdbench.measure.points import calls_needed, summarize
+from kdbench.measure.timing_summary import calls_needed, summarize
 
 
 @pytest.mark.parametrize(("percentile", "calls"), [(50, 6), (90, 36), (95, 72), (99, 368)])

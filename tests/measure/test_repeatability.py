@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from kdbench.measure.repeatability import repeatability, repeatability_warning
+from kdbench.measure.timing_summary import repeatability, repeatability_warning
 from kdbench.timings import Repeatability
 
 

@@ -3,7 +3,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from kdbench.measure.rounds import MOST, time_rounds
+from kdbench.measure.stopwatch import MOST, time_rounds
 
 
 def no_report(*progress):

@@ -8,9 +8,8 @@ import torch
 from torch import nn
 
 from kdbench.budgets import BackEnd
-from kdbench.measure.grid import GRID
 from kdbench.measure.stopwatch import wall_clock
-from kdbench.measure.together import Candidate, time_together
+from kdbench.measure.timing import GRID, Candidate, time_together
 
 INPUTS = [
     {"input_ids": torch.full((1, length), length), "attention_mask": torch.ones(1, length, dtype=torch.long)}

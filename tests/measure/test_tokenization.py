@@ -1,7 +1,7 @@
 import pytest
 from transformers import BertTokenizerFast
 
-from kdbench.measure.tokenization import texts_of, time_tokenizers
+from kdbench.measure.stopwatch import texts_of, time_tokenizers
 
 
 def no_report(*progress):

@@ -1,6 +1,6 @@
 import pytest
 
-from kdbench.measure.warm_up import AT_MOST, WINDOW, WarmUp, is_stable, warm_up
+from kdbench.measure.stopwatch import AT_MOST, WINDOW, WarmUp, is_stable, warm_up
 
 
 def test_a_model_that_is_steady_from_the_start_is_called_twice_the_window():

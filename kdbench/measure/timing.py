@@ -2,24 +2,100 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
 
 from kdbench.budgets import BackEnd, Budget
 from kdbench.data.batches import Batch
 from kdbench.executors.job import Report
-from kdbench.measure.grid import GRID, synthetic_batch
-from kdbench.measure.one_memory import one_memory
-from kdbench.measure.points import summarize
-from kdbench.measure.rounds import Turn, time_rounds
-from kdbench.measure.stopwatch import Stopwatch
-from kdbench.measure.warm_up import WarmUp, warm_up
+from kdbench.measure.stopwatch import Stopwatch, Turn, WarmUp, time_rounds, warm_up
+from kdbench.measure.timing_summary import summarize
+from kdbench.seeds import axis_seed
 from kdbench.timings import BackEndTiming, Point
+
+BATCH_SIZES = (1, 8, 32)
+LENGTHS = (16, 32, 64, 128)
+GRID = tuple(
+    sorted(
+        ((size, length) for size in BATCH_SIZES for length in LENGTHS), key=lambda point: point[0] * point[1]
+    )
+)
+"""Batch size and length of each point, from the fewest word pieces to the most."""
+
+
+def vocabulary(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Return the ids of all word pieces but those with a meaning of their own."""
+    return sorted(set(tokenizer.get_vocab().values()) - set(tokenizer.all_special_ids))
+
+
+def synthetic_batch(ids: Sequence[int], inputs: Iterable[str], batch_size: int, length: int) -> Batch:
+    """Return `inputs`, each int64 ``(batch_size, length)``: word pieces drawn evenly from `ids`, all attended to.
+
+    Args:
+        ids: what to draw from.
+        inputs: the names of what the model reads: ``input_ids``, ``attention_mask``, ``token_type_ids``.
+        batch_size: sentences.
+        length: word pieces of each.
+    """
+    draw = np.random.default_rng(axis_seed(batch_size * 1000 + length, "latency grid"))
+    drawn = torch.from_numpy(draw.choice(np.asarray(ids, dtype=np.int64), (batch_size, length)))
+    values = {"input_ids": drawn, "attention_mask": torch.ones_like(drawn)}
+    return {name: values.get(name, torch.zeros_like(drawn)) for name in inputs}
+
+
+_ALIGNMENT = 64
+"""Bytes: a line of the processor's caches."""
+
+
+@contextmanager
+def one_memory(models: Iterable[nn.Module]) -> Iterator[Sequence[Callable[[], None]]]:
+    """Have `models`, which are on the CPU, run from one memory in the block; give for each what brings its weights there.
+
+    Where weights happen to lie decides about a call, by a tenth and more among equal models: in the system's cache of
+    files, whose pages a loaded model shares, or in the memory that a virtual machine was given. From one memory all
+    fare alike. In the block a model is itself from when its weights were brought until another's are.
+    """
+    moved = [_Moved(model) for model in models]
+    memory = torch.empty(max([0, *(len(one.kept) for one in moved)]), dtype=torch.uint8)
+    for one in moved:
+        one.run_from(memory)
+    try:
+        yield [one.bring for one in moved]
+    finally:
+        for one in moved:
+            one.run_from(one.kept)
+
+
+class _Moved:
+    """A model whose weights are kept in one piece, to be brought elsewhere at once."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._places: list[tuple[nn.Parameter, slice]] = []
+        end = 0
+        for parameter in model.parameters():  # one that is used twice comes once
+            self._places.append((parameter, slice(end, end + parameter.nbytes)))
+            end += -(-parameter.nbytes // _ALIGNMENT) * _ALIGNMENT
+        self.kept = torch.empty(end, dtype=torch.uint8)
+        self._memory = self.kept
+        for parameter, place in self._places:
+            self.kept[place] = parameter.detach().contiguous().view(-1).view(torch.uint8)
+
+    def run_from(self, memory: Tensor) -> None:
+        """Let the model read its weights in `memory`."""
+        self._memory = memory
+        for parameter, place in self._places:
+            parameter.data = memory[place].view(parameter.dtype).view(parameter.shape)
+
+    def bring(self) -> None:
+        """Write the weights to where the model reads them."""
+        self._memory[: len(self.kept)].copy_(self.kept)
+
 
 CALLS_A_TURN = 3
 """Of the task's own sentences: bringing the weights takes as long as a call or two."""

@@ -1,0 +1,210 @@
+"""What the latency phase loads of one row of the board: its model, its tokenizer, and its inputs."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache, cached_property, partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from kdbench.artifacts import load_artifact
+from kdbench.budgets import BackEnd
+from kdbench.config import RunConfig
+from kdbench.data.batches import Batch, model_inputs
+from kdbench.errors import KdbenchError
+from kdbench.evaluation.diagnostics import select_examples
+from kdbench.evaluation.metrics import get_metric
+from kdbench.evaluation.predictions import Predictions
+from kdbench.fit import with_own_tokenizer
+from kdbench.measure.stopwatch import stopwatch_for
+from kdbench.measure.timing import Candidate, vocabulary
+from kdbench.onnx_model import OnnxModel, example_inputs
+from kdbench.opening import open_experiment
+from kdbench.quantization import quantize
+from kdbench.results import CellFiles
+from kdbench.seeds import axis_seed
+from kdbench.training.experiment import Experiment
+from kdbench.training.predict import predict
+from kdbench.training.teacher import TeacherStore
+from kdbench.workers import usable_cores
+
+_CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class TimedRow:
+    """A row's model, not yet loaded, and the task's data as its tokenizer encodes them."""
+
+    load: Callable[[], nn.Module]
+    experiment: Experiment
+
+    @classmethod
+    def of_cell(cls, experiment: Experiment, key: str) -> TimedRow:
+        """Return the row of the cell `key`."""
+        files = CellFiles(experiment.results, key)
+        return cls(lambda: load_artifact(files.artifact), with_own_tokenizer(experiment, files))
+
+    @classmethod
+    def of_teacher(cls, experiment: Experiment) -> TimedRow:
+        """Return the task's teacher, which no row of the board stands for."""
+        return cls(TeacherStore(experiment).load, experiment)
+
+    def candidate(self) -> Candidate:
+        """Return the model, loaded, in the back end that it is made for."""
+        model = self.load().eval()
+        if isinstance(model, OnnxModel):
+            return self.graph(model)
+        return self._candidate(model.to(self.experiment.device), BackEnd.TORCH, self.experiment.device)
+
+    def graph(self, model: OnnxModel) -> Candidate:
+        """Return `model`, this row's or made of it, which runs on the CPU whatever else there is."""
+        back_end = back_end_of(model)
+        model.graph = b""  # the session has read it: two copies a model would fill the memory
+        return self._candidate(model, back_end, _CPU)
+
+    def _candidate(self, model: nn.Module, back_end: BackEnd, device: torch.device) -> Candidate:
+        return Candidate(
+            model=model,
+            back_end=back_end,
+            device=device,
+            inputs=[{name: value.to(device) for name, value in batch.items()} for batch in self.inputs],
+            vocabulary=self.vocabulary,
+            longest=_longest(self.experiment, model),
+            stopwatch=stopwatch_for(device),
+        )
+
+    @cached_property
+    def inputs(self) -> list[Batch]:
+        """Single scored rows, drawn so that lengths come as often as the task has them."""
+        rows, collate = self.experiment.task.scored, self.experiment.collate
+        return [model_inputs(collate([rows[int(place)]])) for place in drawn_rows(self.experiment)]
+
+    @cached_property
+    def vocabulary(self) -> list[int]:
+        """The ids that inputs of the grid are made of."""
+        return vocabulary(self.experiment.tokenizer)
+
+
+def back_end_of(graph: OnnxModel) -> BackEnd:
+    """Return the back end that `graph` runs in."""
+    return BackEnd.ONNXRUNTIME_INT8 if graph.is_quantized() else BackEnd.ONNXRUNTIME
+
+
+def drawn_rows(experiment: Experiment) -> np.ndarray:
+    """Return the places in the scored split of the rows that are timed, each of an example of its own.
+
+    They are at most half as many as rounds, so that the second half of the rounds answers the inputs of the first again.
+    """
+    _, firsts = np.unique(np.asarray(experiment.task.scored["example"]), return_index=True)
+    drawn: np.ndarray = np.random.default_rng(axis_seed(0, "latency inputs")).choice(
+        firsts, min(experiment.budget.latency_rounds // 2, len(firsts)), replace=False
+    )
+    return drawn
+
+
+def _longest(experiment: Experiment, model: nn.Module) -> int:
+    """Return the word pieces that `model` can read."""
+    config = getattr(model, "config", None)
+    name = "max_position_embeddings"
+    positions = config.get(name) if isinstance(config, dict) else getattr(config, name, None)
+    limits = [experiment.tokenizer.model_max_length, positions]
+    return int(min(limit for limit in limits if isinstance(limit, int)))
+
+
+MOST_EXAMPLES = 1000
+"""Scored examples that are answered once more at most."""
+
+
+def score_lost(model: nn.Module, answers: Predictions, experiment: Experiment) -> float:
+    """Return by how much `answers` score higher on the headline metric than what `model` gives to the same examples.
+
+    Args:
+        model: runs on the CPU.
+        answers: to all scored examples.
+        experiment: its scored rows are encoded by the model's tokenizer; the first examples of them are answered.
+    """
+    task, rows = experiment.task.task, experiment.task.scored
+    examples = np.asarray(rows["example"])
+    answered = np.flatnonzero(np.isin(examples, np.unique(examples)[:MOST_EXAMPLES]))
+    found = predict(model, rows.select(answered), experiment.collate, device=torch.device("cpu"))
+    metric = get_metric(task.metric)
+    return metric.of(select_examples(answers, found.ids), task.labels) - metric.of(found, task.labels)
+
+
+_MANY = 8
+"""Artifacts; for fewer, processes cost more than they gain."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """What became of one artifact."""
+
+    made: dict[BackEnd, tuple[bytes, dict[str, Any]] | str]
+    """What an `OnnxModel` is made of for each back end, or why there is none."""
+    lost: float | None
+    """What the quantized one loses in score; None where there is none, or the cell's own answers are gone."""
+
+
+def export_cells(
+    config: RunConfig, task: str, keys: Sequence[str], back_ends: Collection[BackEnd]
+) -> Iterator[tuple[str, Export]]:
+    """Yield each of `keys`, cells of `task`, with what became of its artifact; many are exported a core at a time."""
+    export = partial(_export_cell, config.model_dump_json(), task, tuple(back_ends))
+    if len(keys) < _MANY:
+        yield from zip(keys, map(export, keys), strict=True)
+        return
+    with ProcessPoolExecutor(usable_cores(), multiprocessing.get_context("spawn")) as pool:
+        yield from zip(keys, pool.map(export, keys), strict=True)
+
+
+def export_row(row: TimedRow, back_ends: Collection[BackEnd]) -> dict[BackEnd, OnnxModel | str]:
+    """Return the model of `row` as a graph for each of `back_ends` of ONNX Runtime, or why it does not run there.
+
+    Weights in float32, whatever type the artifact keeps them in; in 8-bit integers with a scale for each output of a
+    layer, embedding tables too. An artifact that is a graph already runs in its own back end alone, and has no entry
+    there.
+    """
+    model = row.load()
+    if isinstance(model, OnnxModel):
+        own = back_end_of(model)
+        reason = f"the artifact is a graph that {own} runs; it is not made into another"
+        return {back_end: reason for back_end in back_ends if back_end is not own}
+    try:
+        graph = OnnxModel.of(model, example_inputs(row.experiment.task.scored, row.experiment.collate))
+    except KdbenchError as error:
+        return dict.fromkeys(back_ends, str(error))
+    made: dict[BackEnd, OnnxModel | str] = {}
+    if BackEnd.ONNXRUNTIME_INT8 in back_ends:
+        made[BackEnd.ONNXRUNTIME_INT8] = OnnxModel(quantize(graph.graph), graph.config)
+    if BackEnd.ONNXRUNTIME in back_ends:
+        made[BackEnd.ONNXRUNTIME] = graph
+    return made
+
+
+def _export_cell(config: str, task: str, back_ends: tuple[BackEnd, ...], key: str) -> Export:
+    row = TimedRow.of_cell(_experiment(config, task), key)
+    made = export_row(row, back_ends)
+    quantized = made.get(BackEnd.ONNXRUNTIME_INT8)
+    return Export(
+        {name: one if isinstance(one, str) else (one.graph, one.config) for name, one in made.items()},
+        _score_lost(key, quantized, row) if isinstance(quantized, OnnxModel) else None,
+    )
+
+
+@cache
+def _experiment(config: str, task: str) -> Experiment:
+    return open_experiment(RunConfig.model_validate_json(config), task).experiment
+
+
+def _score_lost(key: str, quantized: OnnxModel, row: TimedRow) -> float | None:
+    try:
+        answers = Predictions.load(CellFiles(row.experiment.results, key).predictions)
+    except KdbenchError:
+        return None
+    return score_lost(quantized, answers, row.experiment)
