@@ -14,11 +14,9 @@ from pydantic import BaseModel
 from torch import nn
 from transformers import set_seed
 
-from kdbench.adapters import Adapter
 from kdbench.api.spec import StrategySpec
 from kdbench.api.strategy import JointStrategy, Strategy, spec_of
 from kdbench.api.task import TaskKind
-from kdbench.artifacts import load_artifact, save_artifact
 from kdbench.config import RunConfig
 from kdbench.data.preparing import overlaps
 from kdbench.errors import KdbenchError, shown
@@ -31,7 +29,8 @@ from kdbench.fit import Fit, read_fit, with_own_tokenizer
 from kdbench.matrix import cell_key
 from kdbench.measure.environment import describe_environment, peak_memory_bytes
 from kdbench.measure.footprint import load_measured
-from kdbench.measure.size import count_non_embedding, count_parameters, count_trainable, trainable_bytes
+from kdbench.models.artifacts import Adapter, load_artifact, save_artifact
+from kdbench.models.cost import count_non_embedding, count_parameters, count_trainable, trainable_bytes
 from kdbench.opening import Opened, make_experiment, open_experiment
 from kdbench.recording import model_info, strategy_info, task_info
 from kdbench.records import Cost, Quality, Record, RecordStore, Size, Status, TaskInfo

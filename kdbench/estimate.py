@@ -14,10 +14,10 @@ from kdbench.api.strategy import Strategy, Transform
 from kdbench.api.task import TaskKind
 from kdbench.config import RunConfig
 from kdbench.measure.environment import describe_environment
+from kdbench.models.build import load_base
 from kdbench.plan import Plan, State
 from kdbench.records import RecordStore
 from kdbench.training.experiment import Experiment
-from kdbench.training.models import load_base
 from kdbench.workers import default_threads
 
 _SECONDS_OF_STARTING = 5.0

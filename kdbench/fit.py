@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
+from kdbench.models.build import load_tokenizer
 from kdbench.records import Cost, LearningCurve, Size
 from kdbench.results import CellFiles
 from kdbench.training.experiment import Experiment
-from kdbench.training.tokenizer import load_tokenizer
 
 
 class Fit(BaseModel):

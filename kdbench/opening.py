@@ -10,14 +10,13 @@ import transformers
 from transformers import PreTrainedTokenizerBase
 
 from kdbench.api.task import Task
-from kdbench.base_model import BaseModel, resolve_base_model
 from kdbench.config import RunConfig
 from kdbench.data import PreparedTask, load_task, prepare
+from kdbench.models.base import BaseModel, resolve_base_model
+from kdbench.models.build import check_given_teacher, load_tokenizer
 from kdbench.plugins import load_registry
 from kdbench.registry import Registry
 from kdbench.training.experiment import Experiment
-from kdbench.training.given_teacher import check_given_teacher
-from kdbench.training.tokenizer import load_tokenizer
 
 
 @dataclass(frozen=True)

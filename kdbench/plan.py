@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from kdbench.base_model import BaseModel, missing_model_downloads, resolve_base_model
 from kdbench.config import RunConfig
 from kdbench.data import Download, missing_downloads
 from kdbench.errors import UsageError
 from kdbench.matrix import Cell, cell_key, cells_of
+from kdbench.models.base import BaseModel, missing_model_downloads, resolve_base_model
 from kdbench.opening import make_experiment
 from kdbench.records import RecordStore, Status
 from kdbench.registry import Registry

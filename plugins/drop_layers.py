@@ -34,7 +34,7 @@ class DropLayers(Transform):
         """Return `model` without its top layers, after a short training."""
         from kdbench_plugins._inner import hf_model
 
-        from kdbench.training.models import keep_layers
+        from kdbench.models.build import keep_layers
 
         inner = hf_model(model, self.name)
         depth = inner.config.num_hidden_layers

@@ -51,14 +51,14 @@ class Int8(Transform):
         Raises:
             UsageError: `model` cannot be exported to ONNX.
         """
-        from kdbench.onnx_model import OnnxModel, example_inputs
+        from kdbench.models.onnx import OnnxModel, example_inputs
 
         exported = OnnxModel.of(model, example_inputs(bench.task.train, bench.experiment.collate))
         return OnnxModel(self.quantize(exported.graph), exported.config)
 
     def quantize(self, graph: bytes) -> bytes:
         """Return the serialized ONNX model `graph` with its weights quantized."""
-        from kdbench.quantization import quantize
+        from kdbench.models.onnx import quantize
 
         return quantize(
             graph,

@@ -87,7 +87,7 @@ def trimmed_tokenizer(
     tokenizer: PreTrainedTokenizerBase, new_ids: Mapping[int, int]
 ) -> PreTrainedTokenizerBase:
     """Return a copy of `tokenizer` that knows the word pieces of `new_ids` alone, by their new ids."""
-    from kdbench.training.tokenizer import load_tokenizer
+    from kdbench.models.build import load_tokenizer
 
     with TemporaryDirectory() as folder:
         tokenizer.save_pretrained(folder)

@@ -20,17 +20,17 @@ from transformers import BertConfig, BertModel, BertTokenizerFast, PreTrainedTok
 from kdbench import Strategy
 from kdbench.api.spec import parse_spec
 from kdbench.api.task import TaskKind
-from kdbench.base_model import resolve_base_model
 from kdbench.budgets import Budget
 from kdbench.cli.main import main
 from kdbench.config import RunConfig
 from kdbench.data import DataSettings, PreparedTask, load_task, prepare
+from kdbench.models.base import resolve_base_model
+from kdbench.models.build import load_tokenizer
 from kdbench.opening import quiet_libraries
 from kdbench.plugins import load_plugins
 from kdbench.registry import Registry
 from kdbench.training.bench import Bench
 from kdbench.training.experiment import Experiment
-from kdbench.training.tokenizer import load_tokenizer
 
 # A machine that does something else at the same time is slow, not wrong.
 hypothesis_settings.register_profile("kdbench", deadline=None)

@@ -4,8 +4,8 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file
 
-from kdbench.adapters import Adapter, stored_parameters
-from kdbench.training.models import load_base
+from kdbench.models.artifacts import Adapter, stored_parameters
+from kdbench.models.build import load_base
 from kdbench.training.predict import predict
 
 

@@ -6,10 +6,10 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import AutoModelForTokenClassification, AutoTokenizer, pipeline
 
-from kdbench.artifacts import load_artifact, save_artifact
 from kdbench.data.batches import model_inputs
 from kdbench.errors import KdbenchError
-from kdbench.training.models import load_base
+from kdbench.models.artifacts import load_artifact, save_artifact
+from kdbench.models.build import load_base
 
 
 class Linear(nn.Module):

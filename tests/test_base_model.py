@@ -12,8 +12,8 @@ from textwrap import dedent
 
 import pytest
 
-from kdbench.base_model import missing_model_downloads, resolve_base_model
 from kdbench.errors import UsageError
+from kdbench.models.base import missing_model_downloads, resolve_base_model
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

@@ -8,7 +8,7 @@ from torch.nn import functional
 from kdbench.api.losses import cosine_loss, patient_loss, soft_target_loss, task_loss
 from kdbench.api.task import IGNORED, UNLABELLED
 from kdbench.data.batches import model_inputs
-from kdbench.training.models import load_base
+from kdbench.models.build import load_base
 
 KINDS = ["toy-sentiment", "toy-tags", "toy-score"]
 

@@ -14,8 +14,8 @@ from torch import nn
 from transformers import BertConfig, BertForSequenceClassification, BertForTokenClassification
 
 from kdbench.errors import KdbenchError, UsageError
-from kdbench.measure.size import count_non_embedding, count_parameters, count_trainable
-from kdbench.onnx_model import OnnxModel, example_inputs
+from kdbench.models.cost import count_non_embedding, count_parameters, count_trainable
+from kdbench.models.onnx import OnnxModel, example_inputs
 
 CONFIG = {
     "vocab_size": 60,

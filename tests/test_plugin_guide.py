@@ -9,10 +9,10 @@ from test_hookspecs import GUIDE, code_blocks
 from transformers import BertConfig, BertModel, BertTokenizer
 
 from kdbench.api.spec import parse_spec
-from kdbench.artifacts import load_artifact, save_artifact
 from kdbench.config import load_config
 from kdbench.data import load_task
 from kdbench.errors import UsageError
+from kdbench.models.artifacts import load_artifact, save_artifact
 from kdbench.opening import open_experiment
 from kdbench.plugins import load_plugins
 from kdbench.training.bench import Bench

@@ -139,7 +139,7 @@ def print_json(data: object) -> None:
 
 def model_of(config: RunConfig) -> str | None:
     """Return what records call the base model that the settings name."""
-    from kdbench.base_model import model_name
+    from kdbench.models.base import model_name
 
     return None if config.model is None else model_name(config.model)
 

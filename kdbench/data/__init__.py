@@ -1,7 +1,6 @@
 """The way of a task's data: from its source, read and checked, to encoded splits on disk."""
 
 from kdbench.config import DataSettings, TaskTable, default_cache_dir
-from kdbench.data.base_model import fetch_base_model
 from kdbench.data.fetch import Download, missing_downloads, open_source
 from kdbench.data.loading import TaskData, load_task
 from kdbench.data.preparing import PreparedTask, prepare
@@ -15,7 +14,6 @@ __all__ = [
     "TaskTable",
     "UserTask",
     "default_cache_dir",
-    "fetch_base_model",
     "load_task",
     "missing_downloads",
     "open_source",

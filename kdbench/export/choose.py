@@ -8,13 +8,13 @@ import pandas as pd
 
 from kdbench.api.spec import parse_spec
 from kdbench.api.strategy import spec_of
-from kdbench.base_model import model_name
 from kdbench.board.frames import Row, rows_of
 from kdbench.board.load import Loaded, load_cells
 from kdbench.board.recommend import Limit, recommend
 from kdbench.board.rows import aggregate, has_score
 from kdbench.config import RunConfig
 from kdbench.errors import UsageError, nearest
+from kdbench.models.base import model_name
 from kdbench.records import Record, RecordStore
 from kdbench.registry import Registry
 from kdbench.results import CellFiles

@@ -9,9 +9,6 @@ from pathlib import Path
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from kdbench.adapters import stored_parameters
-from kdbench.artifacts import load_artifact
-from kdbench.base_model import BaseModel, resolve_base_model
 from kdbench.board.formatting import size, with_interval
 from kdbench.board.recommend import Limit
 from kdbench.config import RunConfig
@@ -27,11 +24,13 @@ from kdbench.export.example import run_example, write_example
 from kdbench.export.formats import chosen_format, open_model, quantizes, write_model
 from kdbench.export.manifest import Format, Manifest, write_manifest
 from kdbench.files import folder_atomically, folder_bytes
-from kdbench.measure.size import count_parameters
-from kdbench.onnx_model import OnnxModel, example_inputs
+from kdbench.models.artifacts import load_artifact, stored_parameters
+from kdbench.models.base import BaseModel, resolve_base_model
+from kdbench.models.build import load_tokenizer
+from kdbench.models.cost import count_parameters
+from kdbench.models.onnx import OnnxModel, example_inputs
 from kdbench.opening import quiet_libraries
 from kdbench.registry import Registry
-from kdbench.training.tokenizer import load_tokenizer
 
 
 @dataclass(frozen=True)

@@ -15,16 +15,14 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from kdbench.api.task import TaskKind
-from kdbench.artifacts import load_artifact
-from kdbench.base_model import resolve_base_model
 from kdbench.config import default_cache_dir
 from kdbench.errors import UsageError, one_line
 from kdbench.export.manifest import Format, Manifest
-from kdbench.onnx_model import OnnxModel
+from kdbench.models.artifacts import load_artifact
+from kdbench.models.base import resolve_base_model
+from kdbench.models.build import AUTO_CLASSES, load_base, load_tokenizer
+from kdbench.models.onnx import OnnxModel, quantize
 from kdbench.opening import quiet_libraries
-from kdbench.quantization import quantize
-from kdbench.training.models import AUTO_CLASSES, load_base
-from kdbench.training.tokenizer import load_tokenizer
 
 _CONFIG = "config.json"
 _OWN = "kdbench.json"

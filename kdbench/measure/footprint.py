@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from kdbench.artifacts import load_artifact
 from kdbench.data.batches import Batch, model_inputs
 from kdbench.measure.environment import peak_memory_bytes
-from kdbench.measure.flops import forward_flops
+from kdbench.models.artifacts import load_artifact
+from kdbench.models.cost import forward_flops
 from kdbench.records import Compute
 from kdbench.training.experiment import Experiment
 

@@ -18,7 +18,7 @@ from kdbench.measure.stopwatch import BusyMeter, busy_warning, texts_of, time_to
 from kdbench.measure.timed_models import TimedRow, drawn_rows, export_cells
 from kdbench.measure.timing import Candidate, Measured, time_together
 from kdbench.measure.timing_summary import PAIRS_OF_AN_INTERVAL, repeatability, repeatability_warning
-from kdbench.onnx_model import OnnxModel
+from kdbench.models.onnx import OnnxModel
 from kdbench.opening import open_experiment
 from kdbench.timings import BackEndTiming, ModelTiming, Timing, Tokenization, put_timing
 from kdbench.training.experiment import Experiment

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from kdbench.artifacts import load_artifact
 from kdbench.budgets import BackEnd
 from kdbench.config import RunConfig
 from kdbench.data.batches import Batch, model_inputs
@@ -24,9 +23,9 @@ from kdbench.evaluation.predictions import Predictions
 from kdbench.fit import with_own_tokenizer
 from kdbench.measure.stopwatch import stopwatch_for
 from kdbench.measure.timing import Candidate, vocabulary
-from kdbench.onnx_model import OnnxModel, example_inputs
+from kdbench.models.artifacts import load_artifact
+from kdbench.models.onnx import OnnxModel, example_inputs, quantize
 from kdbench.opening import open_experiment
-from kdbench.quantization import quantize
 from kdbench.results import CellFiles
 from kdbench.seeds import axis_seed
 from kdbench.training.experiment import Experiment

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kdbench.base_model import model_name
 from kdbench.board.formatting import plural
 from kdbench.board.write import PluginColumns
 from kdbench.config import RunConfig
 from kdbench.errors import UsageError
+from kdbench.models.base import model_name
 from kdbench.publish.git import parse_remote, push_site
 from kdbench.publish.hub import data_set_files, hub_api, parse_hub_name, publish_to_hub, space_files
 from kdbench.publish.place import check_place, write_site

@@ -20,10 +20,9 @@ from kdbench.data import PreparedTask
 from kdbench.errors import UsageError
 from kdbench.evaluation.metrics import get_metric
 from kdbench.files import scratch_folder
+from kdbench.models.build import build_student, load_base, load_given_teacher, starts_fresh
 from kdbench.seeds import axis_seed
 from kdbench.training.experiment import Experiment
-from kdbench.training.given_teacher import load_given_teacher
-from kdbench.training.models import build_student, load_base, starts_fresh
 from kdbench.training.predict import predict
 from kdbench.training.schedule import Schedule
 from kdbench.training.teacher import TEACHER_PARAMS, TEACHER_SEED, RunningTeacher, TeacherStore

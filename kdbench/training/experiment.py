@@ -12,10 +12,10 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from kdbench.api.task import TaskKind
-from kdbench.base_model import BaseModel
 from kdbench.budgets import Budget
 from kdbench.data import PreparedTask
 from kdbench.data.batches import Collator
+from kdbench.models.base import BaseModel
 from kdbench.training.device import pick_device, training_precision
 
 

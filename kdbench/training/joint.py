@@ -16,7 +16,7 @@ from transformers.utils.generic import ModelOutput
 from kdbench.api.losses import task_loss
 from kdbench.data.batches import Batch
 from kdbench.files import scratch_folder
-from kdbench.measure.size import trainable_bytes
+from kdbench.models.cost import trainable_bytes
 from kdbench.training.bench import Bench
 from kdbench.training.gradient_balance import GradientBalance
 from kdbench.training.joint_batches import JointCollator, JointRows, joint_batches, task_order

@@ -18,10 +18,10 @@ from kdbench.api.params import FINE_TUNING_RATES, Params
 from kdbench.data.batches import Batch, model_inputs
 from kdbench.files import folder_atomically, write_atomically
 from kdbench.keys import content_hash
+from kdbench.models.build import AUTO_CLASSES
 from kdbench.training.cached_logits import CachedLogits
 from kdbench.training.device import training_precision
 from kdbench.training.experiment import Experiment
-from kdbench.training.models import AUTO_CLASSES
 from kdbench.training.predict import row_logits
 from kdbench.training.trainer import TrainingRun
 

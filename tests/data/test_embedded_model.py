@@ -3,9 +3,9 @@ import json
 import pytest
 
 from kdbench.data import default_cache_dir, fetch_base_model
-from kdbench.data.base_model import BASE_MODEL
 from kdbench.data.fetch import package_files
 from kdbench.errors import UsageError
+from kdbench.models.base import BASE_MODEL
 
 
 def test_the_embedded_model_is_a_bert_of_6_layers_that_loads_without_a_hub():

@@ -5,7 +5,7 @@ import torch
 
 from kdbench.errors import KdbenchError
 from kdbench.export.check import check_export, quality_of
-from kdbench.training.models import load_base
+from kdbench.models.build import load_base
 from kdbench.training.predict import predict
 
 

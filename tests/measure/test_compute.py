@@ -1,8 +1,8 @@
 import numpy as np
 from safetensors.torch import load_file
 
-from kdbench.artifacts import save_artifact
 from kdbench.measure.footprint import load_measured
+from kdbench.models.artifacts import save_artifact
 
 
 def test_an_artifact_is_loaded_and_measured(make_bench, tmp_path):

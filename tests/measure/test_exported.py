@@ -9,8 +9,8 @@ from torch import nn
 
 from kdbench.budgets import BackEnd
 from kdbench.measure.timed_models import TimedRow, drawn_rows, export_row
-from kdbench.onnx_model import OnnxModel, example_inputs
-from kdbench.training.models import load_base
+from kdbench.models.build import load_base
+from kdbench.models.onnx import OnnxModel, example_inputs
 
 BOTH = (BackEnd.ONNXRUNTIME, BackEnd.ONNXRUNTIME_INT8)
 

@@ -11,7 +11,7 @@ from torch import nn
 from transformers import BertConfig, BertForSequenceClassification, BertForTokenClassification
 
 from kdbench.api.models import architecture_of
-from kdbench.measure.flops import flop_counter, forward_flops
+from kdbench.models.cost import flop_counter, forward_flops
 
 WIDTHS = {
     "vocab_size": 50,

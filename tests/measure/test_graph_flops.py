@@ -8,9 +8,8 @@ from onnx import TensorProto, helper, numpy_helper
 from transformers import BertConfig, BertForSequenceClassification
 
 from kdbench.api.spec import parse_spec
-from kdbench.measure.flops import forward_flops
-from kdbench.measure.graph_flops import graph_flops
-from kdbench.onnx_model import OnnxModel
+from kdbench.models.cost import forward_flops, graph_flops
+from kdbench.models.onnx import OnnxModel
 
 
 def inputs_of(length, batch=1):

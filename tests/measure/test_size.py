@@ -2,7 +2,7 @@ import torch
 from torch import nn
 from transformers import BertConfig, BertForMaskedLM, BertModel
 
-from kdbench.measure.size import count_non_embedding, count_parameters, count_trainable
+from kdbench.models.cost import count_non_embedding, count_parameters, count_trainable
 
 
 def bert(model_class, **changed):

@@ -8,7 +8,7 @@ from torch import nn
 
 from kdbench.api.task import TaskKind
 from kdbench.errors import UsageError
-from kdbench.measure.size import count_trainable
+from kdbench.models.cost import count_trainable
 from kdbench.training.bench import Bench
 
 

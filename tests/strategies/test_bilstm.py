@@ -8,7 +8,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from kdbench.api.task import TaskKind
 from kdbench.data.batches import model_inputs
 from kdbench.evaluation.metrics import get_metric
-from kdbench.measure.size import count_non_embedding, count_parameters
+from kdbench.models.cost import count_non_embedding, count_parameters
 from kdbench.training.predict import predict
 from kdbench.training.teacher import TeacherStore
 
@@ -175,7 +175,7 @@ def test_saved_and_loaded_it_answers_the_same(tokens, pairs, tmp_path):
 @torch.no_grad()
 def test_as_an_onnx_graph_it_takes_batches_and_lengths_of_any_size():
     pytest.importorskip("onnxruntime")
-    from kdbench.onnx_model import OnnxModel
+    from kdbench.models.onnx import OnnxModel
 
     model = network(pairs=True, table_size=5)
     graph = OnnxModel.of(model, padded(TEXTS, SECOND, 5, padding=0))

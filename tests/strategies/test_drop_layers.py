@@ -5,7 +5,7 @@ from kdbench_plugins.drop_layers import DropLayers
 from transformers import AutoModelForTokenClassification
 
 from kdbench.errors import UsageError
-from kdbench.training.models import load_base
+from kdbench.models.build import load_base
 
 
 @pytest.fixture

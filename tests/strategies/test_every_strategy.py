@@ -7,8 +7,8 @@ from kdbench_plugins import kdbench_strategies
 from kdbench.api.spec import parse_spec
 from kdbench.api.strategy import JointStrategy, Transform
 from kdbench.api.task import TaskKind
-from kdbench.artifacts import load_artifact, save_artifact
 from kdbench.budgets import BUDGETS
+from kdbench.models.artifacts import load_artifact, save_artifact
 from kdbench.training.bench import Bench
 from kdbench.training.predict import predict
 

@@ -7,9 +7,9 @@ from transformers import BertConfig, BertForSequenceClassification, ModernBertCo
 from transformers import ModernBertForSequenceClassification as ModernBert
 
 from kdbench.api.models import FolderModel, architecture_of, build_architecture
-from kdbench.artifacts import load_artifact, save_artifact
 from kdbench.errors import UsageError
 from kdbench.files import folder_bytes
+from kdbench.models.artifacts import load_artifact, save_artifact
 from kdbench.training.bench import Bench
 from kdbench.training.predict import predict
 

@@ -4,7 +4,7 @@ from kdbench_plugins.ia3 import IA3
 from transformers import DistilBertConfig, DistilBertForSequenceClassification
 
 from kdbench.errors import UsageError
-from kdbench.measure.size import count_trainable
+from kdbench.models.cost import count_trainable
 from kdbench.training.bench import Bench
 
 

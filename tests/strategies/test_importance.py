@@ -6,7 +6,7 @@ from kdbench_plugins._blocks import attention_blocks, feed_forwards
 from kdbench_plugins._importance import mask_importance, training_batches
 from torch import nn
 
-from kdbench.training.models import load_base
+from kdbench.models.build import load_base
 
 KINDS = ["toy-sentiment", "toy-tags", "toy-score"]
 

@@ -11,8 +11,8 @@ from kdbench import StudentParams, UsageError
 from kdbench.api.spec import parse_spec
 from kdbench.cell import CellOrder, score_cell, train_cell
 from kdbench.evaluation.predictions import Predictions
-from kdbench.measure.size import count_non_embedding, count_parameters
-from kdbench.onnx_model import OnnxModel
+from kdbench.models.cost import count_non_embedding, count_parameters
+from kdbench.models.onnx import OnnxModel
 from kdbench.records import RecordStore, Status
 from kdbench.results import CellFiles
 from kdbench.training.bench import Bench

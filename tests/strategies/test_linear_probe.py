@@ -18,7 +18,7 @@ from transformers import (
 
 from kdbench.errors import UsageError
 from kdbench.evaluation.metrics import get_metric
-from kdbench.measure.size import count_trainable
+from kdbench.models.cost import count_trainable
 from kdbench.training.bench import Bench
 from kdbench.training.predict import predict
 

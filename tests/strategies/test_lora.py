@@ -11,7 +11,7 @@ from transformers import (
 
 from kdbench.data.batches import model_inputs
 from kdbench.errors import UsageError
-from kdbench.measure.size import count_parameters, count_trainable
+from kdbench.models.cost import count_parameters, count_trainable
 
 KINDS = ["toy-sentiment", "toy-tags", "toy-score"]
 OUTPUTS = {"toy-sentiment": 2, "toy-tags": 5, "toy-score": 1}

@@ -8,9 +8,9 @@ from kdbench_plugins.multi_task import SAMPLING, MultiTask
 from kdbench_plugins.multi_task_kd import MultiTaskKD
 
 from kdbench.api.spec import parse_spec
-from kdbench.base_model import resolve_base_model
 from kdbench.cell import CellOrder, score_cell, train_cell
 from kdbench.matrix import cell_key
+from kdbench.models.base import resolve_base_model
 from kdbench.opening import make_experiment as open_task
 from kdbench.plugins import load_registry
 from kdbench.records import RecordStore, Status

@@ -5,7 +5,7 @@ import torch
 from kdbench_plugins._adapters import AdapterModel
 from transformers import BertConfig, BertForSequenceClassification, BertModel
 
-from kdbench.measure.size import count_parameters, count_trainable
+from kdbench.models.cost import count_parameters, count_trainable
 
 HEAD = 768 * 2 + 2
 TINYBERT = {

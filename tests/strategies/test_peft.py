@@ -23,10 +23,10 @@ from transformers import (
     RobertaForTokenClassification,
 )
 
-from kdbench.artifacts import load_artifact, save_artifact
 from kdbench.data.batches import model_inputs
 from kdbench.errors import UsageError
-from kdbench.measure.size import count_parameters, count_trainable
+from kdbench.models.artifacts import load_artifact, save_artifact
+from kdbench.models.cost import count_parameters, count_trainable
 from kdbench.training.bench import Bench
 
 KINDS = ["toy-sentiment", "toy-tags", "toy-score"]

@@ -15,7 +15,7 @@ from transformers import (
 )
 
 from kdbench.errors import UsageError
-from kdbench.measure.size import count_parameters, count_trainable
+from kdbench.models.cost import count_parameters, count_trainable
 from kdbench.training.bench import Bench
 
 KINDS = ["toy-sentiment", "toy-tags", "toy-score"]

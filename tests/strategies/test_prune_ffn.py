@@ -7,8 +7,8 @@ from kdbench_plugins._blocks import feed_forwards
 from kdbench_plugins.prune_ffn import PruneFFN
 from transformers import AutoModelForSequenceClassification
 
-from kdbench.measure.size import count_parameters
-from kdbench.training.models import load_base
+from kdbench.models.build import load_base
+from kdbench.models.cost import count_parameters
 
 KINDS = ["toy-sentiment", "toy-tags", "toy-score"]
 NEURON = 32 + 1 + 32

@@ -8,10 +8,10 @@ from kdbench_plugins._importance import mask_importance, training_batches
 from kdbench_plugins.prune_heads import PruneHeads, kept_heads
 from torch.utils.flop_counter import FlopCounterMode
 
-from kdbench.artifacts import load_artifact, save_artifact
 from kdbench.data.batches import model_inputs
-from kdbench.measure.size import count_parameters
-from kdbench.training.models import load_base
+from kdbench.models.artifacts import load_artifact, save_artifact
+from kdbench.models.build import load_base
+from kdbench.models.cost import count_parameters
 
 KINDS = ["toy-sentiment", "toy-tags", "toy-score"]
 HEAD = 3 * (16 * 32 + 16) + 32 * 16

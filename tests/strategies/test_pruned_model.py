@@ -22,10 +22,10 @@ from transformers import (
     RobertaForTokenClassification,
 )
 
-from kdbench.artifacts import load_artifact
 from kdbench.errors import UsageError
-from kdbench.measure.size import count_parameters
-from kdbench.training.models import keep_layers
+from kdbench.models.artifacts import load_artifact
+from kdbench.models.build import keep_layers
+from kdbench.models.cost import count_parameters
 
 SMALL = {"vocab_size": 50, "num_attention_heads": 4, "num_hidden_layers": 2, "hidden_size": 16}
 HEADS = [[0, 2], [3]]

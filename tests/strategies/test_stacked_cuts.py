@@ -5,11 +5,11 @@ import json
 import pytest
 
 from kdbench.api.spec import parse_spec
-from kdbench.artifacts import load_artifact
 from kdbench.cell import CellOrder, score_cell, train_cell
+from kdbench.models.artifacts import load_artifact
+from kdbench.models.build import load_tokenizer
 from kdbench.records import RecordStore
 from kdbench.results import CellFiles
-from kdbench.training.tokenizer import load_tokenizer
 
 
 def no_report(*progress):

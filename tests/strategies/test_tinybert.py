@@ -9,9 +9,9 @@ from kdbench.api.spec import parse_spec
 from kdbench.api.task import TaskKind
 from kdbench.data.batches import model_inputs
 from kdbench.errors import UsageError
-from kdbench.measure.size import count_parameters
+from kdbench.models.build import build_student
+from kdbench.models.cost import count_parameters
 from kdbench.training.bench import Bench
-from kdbench.training.models import build_student
 
 KINDS = ["toy-sentiment", "toy-tags", "toy-score"]
 

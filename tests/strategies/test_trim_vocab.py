@@ -9,14 +9,13 @@ from kdbench_plugins.trim_vocab import TrimVocab, keep_embeddings, kept_pieces, 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
-from kdbench.artifacts import save_artifact
 from kdbench.data.batches import model_inputs
 from kdbench.errors import UsageError
 from kdbench.files import folder_bytes
-from kdbench.measure.size import count_non_embedding, count_parameters
-from kdbench.training.models import load_base
+from kdbench.models.artifacts import save_artifact
+from kdbench.models.build import load_base, load_tokenizer
+from kdbench.models.cost import count_non_embedding, count_parameters
 from kdbench.training.predict import predict
-from kdbench.training.tokenizer import load_tokenizer
 
 KINDS = ["toy-sentiment", "toy-tags", "toy-score"]
 VOCABULARY = (

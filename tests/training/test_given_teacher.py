@@ -6,8 +6,7 @@ import torch
 
 from kdbench.data.batches import model_inputs
 from kdbench.errors import UsageError
-from kdbench.training.given_teacher import check_given_teacher, load_given_teacher
-from kdbench.training.models import load_base
+from kdbench.models.build import check_given_teacher, load_base, load_given_teacher
 from kdbench.training.teacher import TeacherStore
 
 KINDS = ["toy-sentiment", "toy-tags", "toy-score"]

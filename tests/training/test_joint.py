@@ -15,7 +15,7 @@ from kdbench.api.losses import task_loss
 from kdbench.api.params import FINE_TUNING_RATES
 from kdbench.api.task import TaskKind
 from kdbench.data.batches import model_inputs
-from kdbench.measure.size import count_parameters
+from kdbench.models.cost import count_parameters
 from kdbench.training.bench import Bench
 from kdbench.training.joint import MultiTaskModel, train_jointly
 

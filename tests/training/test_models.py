@@ -14,8 +14,8 @@ from kdbench.api.params import StudentParams
 from kdbench.api.task import TaskKind
 from kdbench.data import default_cache_dir, fetch_base_model
 from kdbench.errors import UsageError
-from kdbench.measure.size import count_parameters
-from kdbench.training.models import build_student, kept_layers, load_base
+from kdbench.models.build import build_student, kept_layers, load_base
+from kdbench.models.cost import count_parameters
 
 LABELS = {
     TaskKind.SEQUENCE_CLASSIFICATION: ("no", "yes", "maybe"),

@@ -5,7 +5,7 @@ import torch
 from kdbench.api.task import IGNORED
 from kdbench.data import DataSettings, load_task
 from kdbench.data.batches import model_inputs
-from kdbench.training.models import load_base
+from kdbench.models.build import load_base
 from kdbench.training.predict import predict, row_logits
 
 KINDS = ["toy-sentiment", "toy-tags", "toy-score"]

@@ -9,9 +9,9 @@ from kdbench.api.losses import task_loss
 from kdbench.api.params import Params
 from kdbench.data.batches import model_inputs
 from kdbench.evaluation.metrics import get_metric
-from kdbench.measure.flops import forward_flops
+from kdbench.models.build import load_base
+from kdbench.models.cost import forward_flops
 from kdbench.training import trainer
-from kdbench.training.models import load_base
 from kdbench.training.predict import predict
 from kdbench.training.schedule import Schedule
 from kdbench.training.teacher import RunningTeacher

@@ -1,0 +1,1 @@
+"""Find, build, save, load and count models."""
