@@ -25,7 +25,6 @@ from matplotlib.figure import Figure
 
 from kdbench.api.task import TaskKind
 from kdbench.board.statistics import Known
-from kdbench.board.write import write_board
 from kdbench.budgets import BUDGETS, BackEnd
 from kdbench.config import default_cache_dir
 from kdbench.evaluation.predictions import Predictions
@@ -41,6 +40,7 @@ from kdbench.records import (
     StrategyInfo,
     TaskInfo,
 )
+from kdbench.render.write import write_board
 from kdbench.timings import BackEndTiming, ModelTiming, Point, Timing, put_timing
 
 NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)

@@ -13,7 +13,6 @@ from filelock import FileLock, Timeout
 
 from kdbench.api.strategy import JointStrategy
 from kdbench.board.statistics import Known
-from kdbench.board.write import BoardSummary, write_board
 from kdbench.cell import CellOrder
 from kdbench.config import RunConfig
 from kdbench.errors import KdbenchError, UsageError
@@ -26,6 +25,7 @@ from kdbench.plan import Plan, PlannedCell, State, make_plan
 from kdbench.recording import model_info, strategy_info, task_info
 from kdbench.records import Record, RecordStore, Status
 from kdbench.registry import Registry
+from kdbench.render.write import BoardSummary, write_board
 from kdbench.results import CellFiles
 from kdbench.training.experiment import Experiment
 from kdbench.training.teacher import TeacherStore

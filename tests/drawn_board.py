@@ -8,10 +8,10 @@ from pathlib import Path
 import pandas as pd
 from support import make_record, make_timing, save_predictions
 
-from kdbench.board.html.content import page_content
 from kdbench.board.load import Loaded, load_cells
 from kdbench.board.tables import across_tasks, board_tables
 from kdbench.records import LearningCurve, RecordStore, Status
+from kdbench.render.html.content import page_content
 from kdbench.timings import Point, Timing, put_timing
 
 EVIL = "<script>alert(1)</script>"

@@ -6,7 +6,7 @@ import pytest
 
 from kdbench.board.compare import Comparison, Contrast, TaskComparison
 from kdbench.board.formatting import probability
-from kdbench.compare_words import conclusion, points
+from kdbench.render.compare import conclusion, points
 from kdbench.stats import Difference
 
 SHOWN = Contrast(

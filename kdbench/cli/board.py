@@ -64,13 +64,11 @@ def board(
     more: tuple[str, ...],
 ) -> int:
     """Draw the boards again from the records; nothing is run."""
-    from kdbench.board.changes_page import CHANGES_PAGE
-    from kdbench.board.changes_terminal import print_changes
-    from kdbench.board.changes_words import regressions_line
     from kdbench.board.diff import Against
-    from kdbench.board.published import published_terminal
     from kdbench.board.sources import opened
-    from kdbench.board.write import write_board
+    from kdbench.render.diff import CHANGES_PAGE, print_changes, regressions_line
+    from kdbench.render.published import published_terminal
+    from kdbench.render.write import write_board
 
     if more:
         raise UsageError(
@@ -129,7 +127,7 @@ def compare_(config: RunConfig, a: str, b: str, examples: int, aso: bool, as_jso
     """Hold two rows of a board against each other: what is shown, and what is not."""
     from kdbench.board.compare import compare
     from kdbench.board.load import load_cells
-    from kdbench.compare_view import comparison_data, print_comparison
+    from kdbench.render.compare import comparison_data, print_comparison
 
     loaded = load_cells(config.results, budget=config.budget, model=model_of(config))
     found = compare(loaded, config.results, a, b, config.task, aso=aso)
@@ -153,7 +151,7 @@ def recommend_(config: RunConfig, as_json: bool, **limits: str | None) -> int:
     """Say which row of a task to ship under these limits, why, and what that costs."""
     from kdbench.board.load import load_cells
     from kdbench.board.recommend import limits_of, recommend
-    from kdbench.recommend_view import print_recommendation, recommendation_data
+    from kdbench.render.recommend import print_recommendation, recommendation_data
 
     if len(config.task) != 1:
         raise UsageError("name the one task to recommend for with --task")

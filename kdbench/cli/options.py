@@ -18,8 +18,8 @@ from kdbench.errors import UsageError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from kdbench.board.write import BoardSummary
     from kdbench.registry import Registry
+    from kdbench.render.write import BoardSummary
 
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -169,7 +169,7 @@ def plugin_columns(registry: Registry, warnings: list[str], table: pd.DataFrame)
 
 def show_board(config: RunConfig, summary: BoardSummary) -> None:
     """Print a board that was written, and where it is."""
-    from kdbench.board.terminal import render_terminal
+    from kdbench.render.terminal import render_terminal
 
     for table in render_terminal(summary.rows):
         out.print(table)

@@ -14,13 +14,13 @@ from typing import Any
 import pandas as pd
 
 from kdbench.board.diagnostics import KnownByClass
-from kdbench.board.html.content import page_content
-from kdbench.board.html.picture import picture_specification
 from kdbench.board.load import load_cells
 from kdbench.board.rows import PUBLISHED
 from kdbench.board.tables import across_tasks
 from kdbench.errors import KdbenchError
 from kdbench.live.recorder import LiveState, read_state
+from kdbench.render.html.content import page_content
+from kdbench.render.html.page import picture_specification
 
 ROWS = "rows.parquet"
 """The table of rows, as a run leaves it in the board's folder after each cell."""

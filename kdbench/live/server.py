@@ -13,11 +13,11 @@ from importlib.resources import files
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from kdbench.board.html.content import no_content
-from kdbench.board.html.page import LivePart, html_page
 from kdbench.errors import UsageError
 from kdbench.live.follow import Follow
 from kdbench.live.threads import start_thread
+from kdbench.render.html.content import no_content
+from kdbench.render.html.page import LivePart, html_page
 
 HOST = "127.0.0.1"
 DEFAULT_PORT = 8731

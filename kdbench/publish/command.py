@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kdbench.board.formatting import plural
-from kdbench.board.write import PluginColumns
 from kdbench.config import RunConfig
 from kdbench.errors import UsageError
 from kdbench.models.base import model_name
@@ -17,6 +16,7 @@ from kdbench.publish.hub import data_set_files, hub_api, parse_hub_name, publish
 from kdbench.publish.place import check_place, write_site
 from kdbench.publish.privacy import of_this_machine
 from kdbench.publish.site import Site, build_site
+from kdbench.render.write import PluginColumns
 
 Tell = Callable[[str], None]
 

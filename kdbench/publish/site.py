@@ -6,15 +6,15 @@ import html
 from dataclasses import dataclass
 from pathlib import Path
 
-from kdbench.board.html.packing import laid_open
 from kdbench.board.load import load_cells
-from kdbench.board.write import PluginColumns, write_board
 from kdbench.errors import KdbenchError
 from kdbench.evaluation.predictions import Predictions
 from kdbench.files import scratch_folder
 from kdbench.publish.privacy import Private
 from kdbench.publish.scrubbed import write_scrubbed_results
 from kdbench.records import Record, Status
+from kdbench.render.html.page import laid_open
+from kdbench.render.write import PluginColumns, write_board
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,12 @@ from comparisons import put_row, right
 from rich.console import Console
 from support import make_record, markdown_table
 
-from kdbench.board.changes_page import CHANGES_COLUMNS, changes_files
-from kdbench.board.changes_terminal import print_changes
-from kdbench.board.changes_words import headline, regressions_line
 from kdbench.board.diff import Against, changes
 from kdbench.board.load import load_cells
 from kdbench.board.sources import read_source
-from kdbench.board.write import write_board
 from kdbench.records import RecordStore, Status
+from kdbench.render.diff import CHANGES_COLUMNS, changes_files, headline, print_changes, regressions_line
+from kdbench.render.write import write_board
 
 EVIL = "<b>|evil"
 

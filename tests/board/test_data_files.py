@@ -8,7 +8,7 @@ from boards import tables_in, tables_without_predictions
 from comparisons import put_row, put_times, right
 from support import make_environment, make_record, make_timing
 
-from kdbench.board.data_files import data_files
+from kdbench.render.write import data_files
 from kdbench.timings import put_timing
 
 

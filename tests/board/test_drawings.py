@@ -3,9 +3,9 @@ import re
 import pytest
 from drawn_board import make_results
 
-from kdbench.board.drawings import PAGE
-from kdbench.board.write import write_board
 from kdbench.config import default_cache_dir
+from kdbench.render.html.page import PAGE
+from kdbench.render.write import write_board
 
 _OF_REVIEWS = ("scores-reviews", "pareto-reviews", "latency-reviews", "gap-reviews")
 

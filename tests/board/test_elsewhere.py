@@ -3,8 +3,7 @@
 from boards import tables_without_predictions
 from support import make_environment, make_record, make_timing
 
-from kdbench.board.elsewhere import elsewhere_section
-from kdbench.board.task_page import task_page
+from kdbench.render.task_page import elsewhere_section, task_page
 
 OTHER = make_environment("EPYC 9654")
 

@@ -1,7 +1,7 @@
 import zlib
 from base64 import b64decode
 
-from kdbench.board.html.packing import laid_open, packed
+from kdbench.render.html.page import laid_open, packed
 
 
 def test_a_packed_text_is_short_and_without_markup_and_comes_back():

@@ -7,10 +7,9 @@ from urllib.request import url2pathname
 import pytest
 from drawn_board import COST, EVIL, drawn_content, make_results
 
-from kdbench.board.html.packing import laid_open
-from kdbench.board.html.page import html_page
 from kdbench.config import default_cache_dir
 from kdbench.publish.privacy import Private
+from kdbench.render.html.page import html_page, laid_open
 
 
 @pytest.fixture(scope="module")

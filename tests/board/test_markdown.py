@@ -1,4 +1,4 @@
-from kdbench.board.markdown import page, progress, section, table
+from kdbench.render.markdown import page, progress, section, table
 
 
 def test_numbers_stand_right_and_text_left_and_no_cell_is_read_as_a_number():

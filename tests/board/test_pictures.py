@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import make_record
 
-from kdbench.board.families import family_looks
 from kdbench.board.pictures.all import draw, planned
 from kdbench.board.pictures.drawn_rows import drawn_rows
 from kdbench.board.pictures.files import style
@@ -21,6 +20,7 @@ from kdbench.board.pictures.ranks import ranks_figure
 from kdbench.board.pictures.scores import scores_figure
 from kdbench.board.tables import across_tasks, complete_scores
 from kdbench.records import RecordStore
+from kdbench.render.palette import family_looks
 
 
 def drawn(pictures):

@@ -6,7 +6,7 @@ from boards import tables_without_predictions
 from rich.console import Console
 from support import make_record, markdown_table
 
-from kdbench.board.published import published_section, published_terminal
+from kdbench.render.published import published_section, published_terminal
 
 
 def tables(task="sst2", **record):

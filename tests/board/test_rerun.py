@@ -3,7 +3,7 @@ import shlex
 from support import make_record
 
 from kdbench.board.cells import tidy
-from kdbench.board.rerun import rerun_command
+from kdbench.render.notes import rerun_command
 
 
 def command(*records):

@@ -14,8 +14,8 @@ from kdbench.board.load import load_cells
 from kdbench.board.parallel import SecondProcess, Shared
 from kdbench.board.pictures.all import draw, planned
 from kdbench.board.statistics import Known, all_statistics
-from kdbench.board.write import write_board
 from kdbench.config import default_cache_dir
+from kdbench.render.write import write_board
 
 
 def process_of(item):
@@ -196,7 +196,7 @@ def test_a_large_board_is_that_which_one_process_draws(all_there, tmp_path, monk
     write_board(tmp_path, tmp_path / "alone", budget="quick", cache=default_cache_dir())
     assert all_there == []
     monkeypatch.setattr("kdbench.board.parallel.usable_cores", lambda: 2)
-    monkeypatch.setattr("kdbench.board.write._MANY_TASKS", 2)
+    monkeypatch.setattr("kdbench.render.write._MANY_TASKS", 2)
     written = write_board(tmp_path, tmp_path / "shared", budget="quick", cache=default_cache_dir()).written
     assert len(all_there) == 1 + 2 + 9  # what is loaded, the tasks, the pictures
     for file in written:

@@ -5,9 +5,9 @@ from boards import tables_in, tables_without_predictions
 from comparisons import put_row, right
 from support import make_environment, make_record, make_timing, markdown_table, warmed_up
 
-from kdbench.board.task_page import task_page
 from kdbench.budgets import BackEnd
 from kdbench.records import Compute, Status
+from kdbench.render.task_page import task_page
 from kdbench.timings import BackEndTiming, Point, Repeatability, Tokenization
 
 

@@ -3,9 +3,9 @@ import pytest
 from comparisons import right
 from support import make_record, make_timing, save_predictions
 
-from kdbench.board.write import write_board
 from kdbench.errors import KdbenchError, UsageError
 from kdbench.records import RecordStore, Status
+from kdbench.render.write import write_board
 from kdbench.timings import put_timing
 
 

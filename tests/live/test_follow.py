@@ -5,9 +5,9 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from drawn_board import drawn_content, make_results
 
-from kdbench.board.write import write_board
 from kdbench.live.follow import ROWS, Follow, Place
 from kdbench.live.recorder import Ending, LiveCell, LiveState, state_path, write_state
+from kdbench.render.write import write_board
 
 NOW = datetime.now(timezone.utc)
 

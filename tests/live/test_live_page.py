@@ -11,12 +11,12 @@ from commands import PATIENCE_S, Command, Started
 from drawn_board import EVIL, make_results
 from support import make_record, save_predictions
 
-from kdbench.board.write import write_board
 from kdbench.config import default_cache_dir
 from kdbench.live.follow import Follow, Place
 from kdbench.live.recorder import CellState, Ending, LiveCell, LiveState, LiveTiming, write_state
 from kdbench.live.server import live_answers, served
 from kdbench.records import RecordStore
+from kdbench.render.write import write_board
 
 RUNNING = {
     "state": CellState.RUNNING,

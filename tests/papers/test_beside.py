@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from kdbench.papers.beside import Setting, published_beside
+from kdbench.render.published import Setting, published_beside
 
 SETTING = Setting("sst2", "accuracy", "dev", 872, 67_349, "bert-base-uncased")
 

@@ -6,7 +6,7 @@ import pytest
 from kdbench_tasks.glue import GLUE
 
 from kdbench.evaluation.metrics import METRICS
-from kdbench.papers.published import all_published_results, family_of, published_results
+from kdbench.render.published import all_published_results, family_of, published_results
 
 TASKS = {task.name: task for task in GLUE}
 

@@ -4,12 +4,12 @@ import pandas as pd
 import pytest
 from support import make_record, make_timing, save_predictions
 
-from kdbench.board.html.packing import packed
 from kdbench.errors import KdbenchError, UsageError
 from kdbench.publish.place import check_place, write_site
 from kdbench.publish.privacy import Private
 from kdbench.publish.site import build_site, check
 from kdbench.records import Record, RecordStore, Status
+from kdbench.render.html.page import packed
 from kdbench.timings import load_timings, put_timing
 from kdbench.verify import verify
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from kdbench.board.families import Look, family_looks
 from kdbench.board.formatting import on_one_line
 from kdbench.board.frames import Row, rows_of
 from kdbench.board.load import Loaded
 from kdbench.board.rows import has_score
+from kdbench.render.palette import Look, family_looks
 
 NAME_LIMIT = 40
 

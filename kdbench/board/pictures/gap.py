@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from kdbench.board.columns import shown_gap
 from kdbench.board.pictures.drawn_rows import DrawnRow
 from kdbench.board.pictures.layout import settle
 from kdbench.board.pictures.parts import (
@@ -16,6 +15,7 @@ from kdbench.board.pictures.parts import (
     height,
     name_lines,
 )
+from kdbench.render.columns import shown_gap
 
 _EDGE = 250.0
 """Percent: what lies beyond is told, not drawn, since a small lead makes any share large."""

@@ -14,8 +14,8 @@ from matplotlib.text import Annotation
 from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 from matplotlib.transforms import Bbox
 
-from kdbench.board.families import Look
 from kdbench.board.pictures.drawn_rows import DrawnRow
+from kdbench.render.palette import Look
 
 QUIET = "#6b7480"
 _LEAST_ROOM = 2.0

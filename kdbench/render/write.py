@@ -2,28 +2,108 @@
 
 from __future__ import annotations
 
+import io
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from kdbench.board.changes_page import changes_files
-from kdbench.board.data_files import data_files
+from kdbench.board.cells import MEASURED
 from kdbench.board.diff import Against, Changes, changes
-from kdbench.board.drawings import PAGE, begun_pictures, drawn_names, page
-from kdbench.board.load import cells_of
-from kdbench.board.overview_page import overview_page
-from kdbench.board.parallel import SecondProcess
-from kdbench.board.published import published_section
+from kdbench.board.formatting import listing
+from kdbench.board.load import Loaded, cells_of
+from kdbench.board.parallel import SecondProcess, Shared
+from kdbench.board.rows import PUBLISHED
 from kdbench.board.sources import Source, read_results
 from kdbench.board.statistics import Known
-from kdbench.board.tables import board_tables
-from kdbench.board.task_page import task_page
+from kdbench.board.tables import Tables, board_tables
 from kdbench.collecting import no_collecting
 from kdbench.errors import KdbenchError
 from kdbench.files import write_atomically
+from kdbench.records import Record
+from kdbench.render.diff import changes_files
+from kdbench.render.html.page import PAGE, page
+from kdbench.render.markdown import csv_text
+from kdbench.render.overview_page import overview_page
+from kdbench.render.published import published_section
+from kdbench.render.task_page import task_page
+from kdbench.results import RECORDS_FILE
+
+if TYPE_CHECKING:
+    from kdbench.board.pictures.all import Picture
+
+
+def data_files(rows: pd.DataFrame, tables: Tables, records: Iterable[Record]) -> dict[str, str | bytes]:
+    """Return the content of each file by its name.
+
+    ``<task>.csv`` and ``rows.parquet`` have the table of rows, ``cells.csv`` and ``cells.parquet`` one line a
+    strategy, task and seed, ``latency.csv`` one a point of latency, ``overview.csv`` one a strategy; all but those of
+    Parquet, which has whatever there is, have columns that are only ever added to. ``records.jsonl`` has the records
+    shown, in the order of their keys.
+
+    Args:
+        rows: the table of rows with the columns of plugins.
+        tables: the others.
+        records: those of the board.
+    """
+    cells = tables.cells
+    measured = _as_text(cells[list(MEASURED)])
+    # As they are, Parquet would store a column for every library that any machine names, and fails where none does.
+    runtimes = cells["latency_runtimes"].map(listing, na_action="ignore")
+    in_columns = _as_text(cells.assign(latency_runtimes=runtimes), ("labels", "warnings"))
+    in_order = sorted(records, key=lambda record: record.key)
+    return {
+        **{f"{task}.csv": csv_text(of_task) for task, of_task in rows.groupby("task")},
+        "cells.csv": csv_text(measured),
+        "latency.csv": csv_text(tables.points),
+        "overview.csv": csv_text(tables.across),
+        "rows.parquet": _parquet(_as_text(rows, (name for name in rows.columns if name not in PUBLISHED))),
+        "cells.parquet": _parquet(in_columns),
+        RECORDS_FILE: "".join(f"{record.model_dump_json()}\n" for record in in_order),
+    }
+
+
+def _as_text(table: pd.DataFrame, names: Iterable[str] = ("warnings",)) -> pd.DataFrame:
+    """Return `table` with lists, and whatever else a plugin may have put into these columns, as text."""
+    objects = [name for name in names if table[name].dtype == object]
+    return table.assign(**{name: table[name].map(_text) for name in objects})
+
+
+def _text(value: object) -> object:
+    if isinstance(value, (list, tuple)):
+        return "; ".join(map(str, value)) or None
+    return None if value is None or value is pd.NA else str(value)
+
+
+def _parquet(table: pd.DataFrame) -> bytes:
+    file = io.BytesIO()
+    table.to_parquet(file, index=False)
+    return file.getvalue()
+
+
+def drawn_names(board: Path, drawn: Iterable[str]) -> frozenset[str]:
+    """Return the paths of what pages may show: all that is `drawn` now, and what earlier drawings left in `board`."""
+    earlier = [path for path in (board / PAGE, *board.glob("pictures/*.png")) if path.is_file()]
+    return frozenset(drawn) | {path.relative_to(board).as_posix() for path in earlier}
+
+
+def begun_pictures(
+    rows: pd.DataFrame, loaded: Loaded, second: SecondProcess
+) -> Shared[Picture, dict[str, bytes]]:
+    """Have the files of ``pictures/`` drawn by `second` until their results are asked for, and then here, too.
+
+    Args:
+        rows: the table of rows.
+        loaded: the cells that it aggregates, their records and timings.
+        second: begins at once.
+    """
+    from kdbench.board.pictures.all import draw, planned  # loads what tables need not wait for
+
+    return second.share(draw, planned(rows, loaded))
+
 
 _MANY_RECORDS, _MANY_TASKS = 2000, 6
 """With fewer of both, a second process costs more than it gains."""

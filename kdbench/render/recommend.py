@@ -12,7 +12,7 @@ from kdbench.board import formatting
 from kdbench.board.formatting import on_one_line, plural, probability
 from kdbench.board.frames import Row
 from kdbench.board.recommend import ALPHA, Recommendation
-from kdbench.compare_words import points
+from kdbench.render.compare import points
 from kdbench.stats import Difference
 
 RULE = (

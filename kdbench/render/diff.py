@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from datetime import timezone
+from itertools import groupby
+from typing import Any
 
 import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from kdbench.board import formatting
 from kdbench.board.diff import Change, Changes, Kind
-from kdbench.board.formatting import MISSING, plural
+from kdbench.board.formatting import MISSING, escape_markdown, on_one_line, plural
 from kdbench.board.frames import Row
 from kdbench.board.rows import has_score
 from kdbench.board.statistics import ALPHA
+from kdbench.render.markdown import csv_text, cut, page, section, table
 
 HEADINGS = ("change", "strategy", "before", "now", "difference", "p")
 IS_TEXT = (True, True, False, False, False, False)
@@ -125,3 +132,132 @@ def _difference(change: Change) -> str:
 
 def _p(p: float) -> str:
     return formatting.probability(p).removeprefix("p ").removeprefix("= ")
+
+
+CHANGES_PAGE = "changes.md"
+CHANGES_FILE = "changes.csv"
+
+_OF_BOTH = {"status": "object", "score": "float64", "total_parameters": "Int64", "artifact_bytes": "Int64"}
+CHANGES_COLUMNS: dict[str, str] = {
+    "task": "object",
+    "strategy": "object",
+    "change": "object",
+    "is_regression": "bool",
+    **{f"{name}_{when}": kind for name, kind in _OF_BOTH.items() for when in ("before", "now")},
+    "difference": "float64",
+    "difference_low": "float64",
+    "difference_high": "float64",
+    "p": "float64",
+    "p_holm": "float64",
+    "by_scores": "bool",
+    "note": "object",
+    "size_and_speed": "object",
+}
+"""The columns of the CSV file: names and order are only ever added to."""
+
+
+def changes_files(changes: Changes) -> dict[str, str | bytes]:
+    """Return the content of each file on what changed by its name; neither names a folder."""
+    return {CHANGES_PAGE: _page(changes), CHANGES_FILE: csv_text(_data_table(changes))}
+
+
+def _page(changes: Changes) -> str:
+    return page(
+        "# What changed",
+        f"**{escape_markdown(headline(changes))}**",
+        f"- Before: {escape_markdown(side(changes.before))}\n- Now: {escape_markdown(side(changes.after))}",
+        f"[The board](README.md), [these changes as CSV]({CHANGES_FILE}).",
+        *(
+            _section(str(task), list(rows))
+            for task, rows in groupby(changes.rows, key=lambda change: change.task)
+        ),
+        section("Size and speed", [cut(line) for line in cost_lines(changes)]),
+        section("Left out of the older records", [escape_markdown(line) for line in changes.left_out]),
+        section("Notes", [escape_markdown(line) for line in how_decided(changes)]),
+    )
+
+
+def _section(task: str, rows: list[Change]) -> str:
+    listed, others = together(rows)
+    lines = [cells_of_change(change) for change in listed]
+    lost = {(place, 0) for place, change in enumerate(listed) if change.is_regression}
+    return page(
+        f"## {escape_markdown(task)}",
+        table(list(zip(HEADINGS, IS_TEXT, strict=True)), lines, lost) if lines else "",
+        "\n".join(f"- {escape_markdown(line)}" for line in others),
+        "\n".join(
+            f"- **{escape_markdown(change.strategy)}**: {cut(change.note)}"
+            for change in listed
+            if change.note
+        ),
+    ).rstrip()
+
+
+def _data_table(changes: Changes) -> pd.DataFrame:
+    return pd.DataFrame([_line(change) for change in changes.rows], columns=list(CHANGES_COLUMNS)).astype(
+        CHANGES_COLUMNS
+    )
+
+
+def _line(change: Change) -> dict[str, Any]:
+    found = change.difference
+    statistics = (
+        {}
+        if found is None
+        else {
+            "difference": found.difference,
+            "difference_low": found.low,
+            "difference_high": found.high,
+            "p": found.p,
+            "p_holm": change.p_holm,
+        }
+    )
+    both = {
+        f"{name}_{when}": None if row is None else row[name]
+        for when, row in (("before", change.before), ("now", change.after))
+        for name in _OF_BOTH
+    }
+    return {
+        "task": change.task,
+        "strategy": change.strategy,
+        "change": str(change.kind),
+        "is_regression": change.is_regression,
+        **both,
+        **statistics,
+        "by_scores": change.is_by_scores,
+        "note": change.note or None,
+        "size_and_speed": "; ".join(change.costs) or None,
+    }
+
+
+_LENGTH = 300
+_STYLES = {Kind.BETTER: "green", Kind.WORKS: "green"}
+_LOST = "bold red"
+
+
+def print_changes(changes: Changes, out: Console) -> None:
+    """Print one table of all rows but those of which nothing is to be told, and the remarks below it."""
+    out.print(Text(f"What changed: {headline(changes)}", style="bold"), soft_wrap=True)
+    out.print(f"  before: {side(changes.before)}", soft_wrap=True)
+    out.print(f"  now: {side(changes.after)}", soft_wrap=True)
+    listed, _ = together(list(changes.rows))
+    if listed:
+        out.print(_terminal_table(listed))
+    notes = [f"{change.strategy} on {change.task}: {change.note}" for change in listed if change.note]
+    for line in (*notes, *cost_lines(changes), *how_decided(changes)):
+        out.print(f"  {on_one_line(line, _LENGTH)}", soft_wrap=True)
+
+
+def _terminal_table(listed: list[Change]) -> Table:
+    # Text objects: rich would read square brackets in a plain string as markup.
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for heading, is_text in (("task", True), *zip(HEADINGS, IS_TEXT, strict=True)):
+        if is_text:
+            table.add_column(Text(heading), overflow="fold")
+        else:
+            table.add_column(Text(heading), justify="right", no_wrap=True)
+    for change in listed:
+        style = _LOST if change.is_regression else _STYLES.get(change.kind, "")
+        cells = (change.task, *cells_of_change(change))
+        table.add_row(*(Text(on_one_line(cell)) for cell in cells), style=style)
+    return table

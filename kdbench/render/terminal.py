@@ -8,11 +8,19 @@ from rich.table import Table
 from rich.text import Text
 
 from kdbench.board import formatting
-from kdbench.board.columns import Column, best_rows, leading_columns, quality_columns, shown_gap
 from kdbench.board.formatting import on_one_line
 from kdbench.board.frames import rows_of
-from kdbench.board.measure_columns import cost_columns, size_columns, speed_columns
 from kdbench.board.rows import has_score
+from kdbench.render.columns import (
+    Column,
+    best_rows,
+    cost_columns,
+    leading_columns,
+    quality_columns,
+    shown_gap,
+    size_columns,
+    speed_columns,
+)
 
 _REASON_LENGTH = 200
 _LEGEND = (

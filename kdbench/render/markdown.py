@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 import pandas as pd
 from tabulate import DataRow, TableFormat, tabulate
 
-from kdbench.board.formatting import escape_markdown, on_one_line, plural
+from kdbench.board.formatting import defuse_formula, escape_markdown, on_one_line, plural
 from kdbench.board.frames import rows_of
 
 _LENGTH = 300
@@ -89,3 +89,12 @@ def table(
         disable_numparse=True,
         stralign=None,
     )
+
+
+def csv_text(rows: pd.DataFrame) -> str:
+    """Return `rows` as CSV: scores as fractions, missing values empty, no text that could run as a formula."""
+    return str(rows.rename(columns=_harmless).map(_harmless).to_csv(index=False, lineterminator="\n"))
+
+
+def _harmless(value: object) -> object:
+    return defuse_formula(on_one_line(value)) if isinstance(value, str) else value

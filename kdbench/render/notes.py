@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pandas as pd
 
-from kdbench.board.formatting import escape_markdown, percent, plural
+from kdbench.board.formatting import escape_markdown, on_one_line, percent, plural
 from kdbench.board.statistics import ALPHA, TaskStatistics
+from kdbench.budgets import BUDGETS
+from kdbench.config import EMBEDDED_NAME
 
 
 def task_notes(cells: pd.DataFrame, statistics: TaskStatistics) -> list[str]:
@@ -180,3 +183,28 @@ def _told(values: Iterable[object]) -> str:
 
 def _pairs(cells: pd.DataFrame, first: str, second: str) -> Iterable[tuple[str, str]]:
     return zip(cells[first], cells[second], strict=True)
+
+
+def rerun_command(cells: pd.DataFrame) -> list[str]:
+    """Return the command that gives `cells` again from their records, its flags in lines.
+
+    What a flag does not tell stands for the user to fill in: the folder of local data, as ``DIR``, and the settings
+    that a budget of the user's own is described in, as ``FILE``.
+    """
+    first = cells.iloc[0]
+    head = [["kdbench", "run"], ["--budget", first["budget"]], ["--seeds", str(cells["seed"].max() + 1)]]
+    if first["budget"] not in BUDGETS:
+        head.append(["--config", "FILE"])
+    if first["model"] != EMBEDDED_NAME:
+        head.append(["--model", first["model"]])
+    head += [["--teacher", given] for given in sorted(cells["given_teacher"].dropna().unique())]
+    if cells["source"].str.startswith("local ").any():
+        head.append(["--data-dir", "DIR"])
+    tasks = [["--task", task] for task in sorted(set(cells["task"]))]
+    strategies = [["--strategy", strategy] for strategy in sorted(set(cells["strategy"]))]
+    lines = [_joined(part) for part in (head, tasks, strategies)]
+    return [f"{line} \\" for line in lines[:-1]] + lines[-1:]
+
+
+def _joined(flags: list[list[str]]) -> str:
+    return " ".join(shlex.quote(on_one_line(word)) for flag in flags for word in flag)

@@ -7,17 +7,15 @@ from collections.abc import Callable, Collection, Iterable
 import pandas as pd
 
 from kdbench.board import formatting
-from kdbench.board.changes_page import CHANGES_PAGE
-from kdbench.board.changes_words import headline
-from kdbench.board.columns import WARNING_SIGN, marked
 from kdbench.board.diff import Changes
-from kdbench.board.drawings import PAGE
 from kdbench.board.formatting import MISSING, escape_markdown, plural
 from kdbench.board.frames import Row, rows_of
-from kdbench.board.markdown import cut, images, page, progress, remarks, section, table
-from kdbench.board.notes import run_notes
-from kdbench.board.rerun import rerun_command
 from kdbench.board.rows import has_score
+from kdbench.render.columns import WARNING_SIGN, marked
+from kdbench.render.diff import CHANGES_PAGE, headline
+from kdbench.render.html.page import PAGE
+from kdbench.render.markdown import cut, images, page, progress, remarks, section, table
+from kdbench.render.notes import rerun_command, run_notes
 
 _FEW = 10
 """Tasks below which a mean over them says little of further tasks."""

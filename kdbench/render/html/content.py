@@ -10,19 +10,15 @@ from typing import Any
 import pandas as pd
 
 from kdbench.board import formatting
-from kdbench.board.columns import marked, shown_gap
 from kdbench.board.diagnostics import KnownByClass
-from kdbench.board.families import family_looks
 from kdbench.board.formatting import on_one_line
 from kdbench.board.frames import Row, first_row, rows_of
-from kdbench.board.html.columns import COSTS, Shown, shown_columns
-from kdbench.board.html.details import row_details
-from kdbench.board.html.numbers import rounded
-from kdbench.board.html.sources import Sources
 from kdbench.board.load import Loaded
-from kdbench.board.notes import run_facts, unsteady
-from kdbench.board.rerun import rerun_command
 from kdbench.board.rows import FRONTS, has_score
+from kdbench.render.columns import COSTS, Shown, marked, shown_columns, shown_gap
+from kdbench.render.html.details import Sources, rounded, row_details
+from kdbench.render.notes import rerun_command, run_facts, unsteady
+from kdbench.render.palette import family_looks
 
 
 def page_content(

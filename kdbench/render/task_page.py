@@ -8,21 +8,102 @@ from itertools import groupby
 import pandas as pd
 
 from kdbench.board import formatting
-from kdbench.board.columns import Column, best_rows, leading_columns, quality_columns
-from kdbench.board.elsewhere import elsewhere_section
-from kdbench.board.formatting import MISSING, escape_markdown
+from kdbench.board.cells import POINT_COLUMNS
+from kdbench.board.formatting import MISSING, escape_markdown, milliseconds
 from kdbench.board.frames import Row, rows_of
-from kdbench.board.grid import grid_section
-from kdbench.board.markdown import cut, images, page, progress, remarks, section, table
-from kdbench.board.measure_columns import (
+from kdbench.board.rows import PUBLISHED, has_score
+from kdbench.board.statistics import TaskStatistics
+from kdbench.budgets import BackEnd
+from kdbench.render.columns import (
+    Column,
     behaviour_columns,
+    best_rows,
     cost_columns,
+    leading_columns,
+    quality_columns,
     size_columns,
     speed_columns,
 )
-from kdbench.board.notes import task_notes
-from kdbench.board.rows import PUBLISHED, has_score
-from kdbench.board.statistics import TaskStatistics
+from kdbench.render.markdown import cut, images, page, progress, remarks, section, table
+from kdbench.render.notes import task_notes
+
+_GRID_NOTE = (
+    "p50 in ms of a call in PyTorch's eager mode with batch x length word pieces, all attended to. What would have taken"
+    f" longer than the budget allows is {MISSING}. The percentiles, throughput and other back ends stand in"
+    " [latency.csv](latency.csv)."
+)
+
+
+def grid_section(rows: pd.DataFrame, points: pd.DataFrame) -> str:
+    """Return the table of p50 by batch size and length, or nothing where none was timed.
+
+    Args:
+        rows: those of one task that have a score, as the page orders them; rows without a p50 are left out.
+        points: the task's part of the table of latencies.
+    """
+    timed = rows[rows["p50_ms"].notna()]
+    # The first setting of a row is the one that its p50 comes from.
+    setting = points["strategy"].map(points.drop_duplicates("strategy").set_index("strategy")["setting"])
+    points = points[points["setting"] == setting]
+    eager = points[(points["back_end"] == BackEnd.TORCH.value) & points["length"].notna()]
+    eager = eager[eager["strategy"].isin(timed["strategy"])].drop_duplicates(
+        ["strategy", "batch_size", "length"]
+    )
+    measured = {(row["strategy"], row["batch_size"], row["length"]): row["p50_ms"] for row in rows_of(eager)}
+    sizes = sorted({place[1:] for place, p50_ms in measured.items() if p50_ms is not None})
+    if not sizes:
+        return ""
+    leading = leading_columns()
+    lines = [
+        [column.cell(row) for column in leading]
+        + [milliseconds(measured.get((row["strategy"], *size))) for size in sizes]
+        for row in rows_of(timed)
+    ]
+    best = set()
+    for j, size in enumerate(sizes):
+        column = [measured.get((name, *size)) for name in timed["strategy"]]
+        least = min(value for value in column if value is not None)
+        best |= {(i, len(leading) + j) for i, value in enumerate(column) if value == least}
+    headings = [
+        *((column.heading, column.is_text) for column in leading),
+        *((f"{batch} x {length}", False) for batch, length in sizes),
+    ]
+    return page(
+        "## Latency by batch and length", table(headings, lines, best if len(lines) > 1 else ()), _GRID_NOTE
+    ).rstrip()
+
+
+_OTHER_SETTINGS_NOTE = (
+    "Rows stand in the order of their scores. Latencies of different settings say nothing of each other; each speed-up"
+    " is over the teacher in the same rounds."
+)
+
+
+def elsewhere_section(rows: pd.DataFrame, points: pd.DataFrame) -> str:
+    """Return a table for each further setting in which rows were timed, or nothing where there is none.
+
+    Args:
+        rows: those of one task that have a score, as the page orders them; of one without a p50 a remark tells.
+        points: the task's part of the table of latencies.
+    """
+    timed = {row["strategy"]: row for row in rows_of(rows) if row["p50_ms"] is not None}
+    # The first point of a model is its main one, and the first setting of a row the one that is shown above.
+    main = points.drop_duplicates(["strategy", "setting"])
+    further = main[main.duplicated("strategy")]
+    columns = [column for column in leading_columns() if column.heading == "strategy"]
+    columns += [column for column in speed_columns() if column.measure in POINT_COLUMNS]
+    parts = []
+    for setting, of_setting in further.groupby("setting"):
+        measured = {one["strategy"]: one for one in rows_of(of_setting)}
+        lines = [{**row, **measured[name]} for name, row in timed.items() if name in measured]
+        if lines:
+            cells = [[column.cell(line) for column in columns] for line in lines]
+            parts += [f"{escape_markdown(str(setting))}:", table(_headings(columns), cells)]
+    return page("## Speed in other settings", *parts, _OTHER_SETTINGS_NOTE).rstrip() if parts else ""
+
+
+def _headings(columns: list[Column]) -> list[tuple[str, bool]]:
+    return [(column.heading, column.is_text) for column in columns]
 
 
 def task_page(

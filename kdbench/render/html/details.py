@@ -1,0 +1,203 @@
+"""All that the page tells of one row when it is opened."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from kdbench.board import formatting
+from kdbench.board.cells import shown_timings
+from kdbench.board.diagnostics import ByClass, KnownByClass, by_class
+from kdbench.board.formatting import on_one_line
+from kdbench.board.frames import Row
+from kdbench.board.load import Loaded
+from kdbench.board.predictions import made_from
+from kdbench.errors import KdbenchError
+from kdbench.evaluation.predictions import Predictions
+from kdbench.records import LearningCurve, Record, Status
+from kdbench.results import CellFiles
+from kdbench.timings import BackEndTiming, ModelTiming, Point
+
+TASK_LENGTH = "the task's own"
+
+
+def latency_grid(timing: ModelTiming | None) -> list[dict[str, Any]] | None:
+    """Return for each back end why it did not run, or its points as texts; None where nothing was timed."""
+    if timing is None:
+        return None
+    return [
+        {
+            "back_end": f"{timed.back_end} on {timed.device}{_unsteady(timed)}",
+            "reason": timed.reason,
+            "points": [_point(point) for point in timed.points],
+        }
+        for timed in timing.back_ends
+    ]
+
+
+def _unsteady(timed: BackEndTiming) -> str:
+    calls = timed.unsteady_after
+    return "" if calls is None else f" (not stable yet after {calls} calls of warming up)"
+
+
+def _point(point: Point) -> list[str]:
+    return [
+        str(point.batch_size),
+        TASK_LENGTH if point.length is None else str(point.length),
+        *(formatting.milliseconds(ms) for ms in (point.p50_ms, point.p90_ms, point.p95_ms, point.p99_ms)),
+        formatting.count(point.throughput_per_s),
+        formatting.ratio(point.speedup),
+        str(point.calls),
+    ]
+
+
+LOG_LINES = 40
+"""So much of a log's end tells why a cell failed."""
+
+
+class Sources:
+    """What is known of single cells.
+
+    Args:
+        loaded: what a board is drawn from.
+        results: the folder with the predictions and logs.
+        known: what rows were found to answer before; gets what is found now.
+    """
+
+    def __init__(self, loaded: Loaded, results: Path, known: KnownByClass | None = None) -> None:
+        self._known: KnownByClass = {} if known is None else known
+        self._results = results
+        self._records = {record.key: record for record in loaded.records}
+        shown = shown_timings(loaded.timings, set(self._records))
+        self._timings = {key: model for key, (_, model) in shown.items()}
+
+    def record(self, key: str) -> Record:
+        """Return the record of a cell."""
+        return self._records[key]
+
+    def timing(self, key: str) -> ModelTiming | None:
+        """Return the timing of a cell's model that the board shows, or None where there is none."""
+        return self._timings.get(key)
+
+    def by_class(self, cells: list[Row]) -> ByClass:
+        """Return what the answers of a row show.
+
+        Args:
+            cells: of one row, a seed each.
+        """
+        source = made_from(cells)
+        if source not in self._known:
+            self._known[source] = by_class(cells, list(self._predictions(cells)))
+        return self._known[source]
+
+    def _predictions(self, cells: list[Row]) -> Iterator[Predictions]:
+        """Yield what can be read of the predictions of those `cells` that ended well."""
+        for cell in cells:
+            if cell["status"] == Status.OK.value:
+                with suppress(KdbenchError):
+                    yield Predictions.load(CellFiles(self._results, cell["key"]).predictions)
+
+    def log_end(self, key: str) -> list[str]:
+        """Return the last lines of a cell's log; none where there is no log."""
+        try:
+            log = CellFiles(self._results, key).log.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return []
+        return [on_one_line(line, 300) for line in log.splitlines() if line.strip()][-LOG_LINES:]
+
+
+_DIGITS = 6
+"""No picture shows more, and what is equal to so many is equal for a reader who sorts."""
+
+
+def rounded(value: object, digits: int = _DIGITS) -> float | int | None:
+    """Return an integer as it is and a fraction to `digits` significant ones; None for all that JSON knows no number for."""
+    if isinstance(value, float):
+        return float(f"{value:.{digits}g}") if math.isfinite(value) else None
+    return value if isinstance(value, int) else None
+
+
+Details = dict[str, Any]
+"""Made of what JSON knows; what is absent was not measured."""
+
+
+def row_details(row: Row, cells: list[Row], sources: Sources) -> Details:
+    """Return the details of `row`.
+
+    Args:
+        row: of the table of rows.
+        cells: its cells, a seed each.
+        sources: the folder that they come from.
+    """
+    details: Details = {
+        "status": row["status"],
+        "reason": row["reason"],
+        "control": row["control"],
+        "gap_reason": row.get("gap_reason"),
+        "warnings": _lines(row["warnings"]),
+        "note": _lines(row["note"]),
+        "latency_note": _lines(row["latency_note"]),
+        "strategy": _strategy(sources.record(cells[0]["key"])),
+        "seeds": [_seed(cell, sources.record(cell["key"])) for cell in cells],
+        "logs": [
+            {"seed": cell["seed"], "lines": lines}
+            for cell in cells
+            if cell["status"] in (Status.FAILED.value, Status.TIMEOUT.value)
+            and (lines := sources.log_end(cell["key"]))
+        ],
+        "latency": next(
+            (grid for cell in cells if (grid := latency_grid(sources.timing(cell["key"])))), None
+        ),
+        **sources.by_class(cells),
+    }
+    return {name: value for name, value in details.items() if value not in (None, [], "")}
+
+
+def _lines(told: object) -> list[str]:
+    return [on_one_line(str(told))] if told else []
+
+
+def _strategy(record: Record) -> dict[str, Any]:
+    strategy = record.strategy
+    return {
+        "title": strategy.title,
+        "paper": strategy.reference,
+        "distribution": f"{strategy.distribution} {strategy.version}",
+        "params": [[name, _value(value)] for name, value in strategy.params.items()],
+    }
+
+
+def _value(value: object) -> str:
+    if value is None:
+        return "not set"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _seed(cell: Row, record: Record) -> dict[str, Any]:
+    return {
+        "seed": cell["seed"],
+        "status": cell["status"],
+        "reason": cell["reason"],
+        "score": rounded(cell["score"]),
+        "score_text": formatting.with_interval(cell["score"], cell["score_low"], cell["score_high"]),
+        "training": formatting.seconds(cell["train_s"]),
+        "metrics": {name: formatting.percent(score) for name, score in record.quality.metrics.items()}
+        if record.quality
+        else {},
+        "curves": [_curve(curve) for curve in record.curves],
+        "key": cell["key"],
+    }
+
+
+def _curve(curve: LearningCurve) -> dict[str, Any]:
+    """Return a training loop's losses and, in percent, its validations, each with the steps."""
+    return {
+        "steps": curve.steps,
+        "losses": [rounded(loss, digits=3) for loss in curve.losses],
+        "validated": curve.validated,
+        "scores": [formatting.percent(score) for score in curve.scores],
+    }
