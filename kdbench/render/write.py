@@ -33,7 +33,7 @@ from kdbench.render.task_page import task_page
 from kdbench.results import RECORDS_FILE
 
 if TYPE_CHECKING:
-    from kdbench.board.pictures.all import Picture
+    from kdbench.render.plots.draw import Picture
 
 
 def data_files(rows: pd.DataFrame, tables: Tables, records: Iterable[Record]) -> dict[str, str | bytes]:
@@ -100,14 +100,14 @@ def begun_pictures(
         loaded: the cells that it aggregates, their records and timings.
         second: begins at once.
     """
-    from kdbench.board.pictures.all import draw, planned  # loads what tables need not wait for
+    from kdbench.render.plots.draw import draw, planned
 
     return second.share(draw, planned(rows, loaded))
 
 
 _MANY_RECORDS, _MANY_TASKS = 2000, 6
 """With fewer of both, a second process costs more than it gains."""
-_NEEDED_THERE = ("kdbench.board.statistics", "kdbench.board.pictures.all")
+_NEEDED_THERE = ("kdbench.board.statistics", "kdbench.render.plots.draw")
 
 PluginColumns = Callable[[pd.DataFrame], Iterable[pd.DataFrame | None]]
 """Gets the table of rows and returns frames of further columns, a row for each of its rows (same index)."""

@@ -10,17 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import make_record
 
-from kdbench.board.pictures.all import draw, planned
-from kdbench.board.pictures.drawn_rows import drawn_rows
-from kdbench.board.pictures.files import style
-from kdbench.board.pictures.gap import gap_figure
-from kdbench.board.pictures.latency import latency_figure
-from kdbench.board.pictures.pareto import front, pareto_figure
-from kdbench.board.pictures.ranks import ranks_figure
-from kdbench.board.pictures.scores import scores_figure
 from kdbench.board.tables import across_tasks, complete_scores
 from kdbench.records import RecordStore
 from kdbench.render.palette import family_looks
+from kdbench.render.plots.draw import draw, planned
+from kdbench.render.plots.latency import latency_figure
+from kdbench.render.plots.pareto import front, pareto_figure
+from kdbench.render.plots.scores import gap_figure, ranks_figure, scores_figure
+from kdbench.render.plots.style import drawn_rows, style
 
 
 def drawn(pictures):

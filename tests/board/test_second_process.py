@@ -12,9 +12,9 @@ from drawn_board import load, make_results
 
 from kdbench.board.load import load_cells
 from kdbench.board.parallel import SecondProcess, Shared
-from kdbench.board.pictures.all import draw, planned
 from kdbench.board.statistics import Known, all_statistics
 from kdbench.config import default_cache_dir
+from kdbench.render.plots.draw import draw, planned
 from kdbench.render.write import write_board
 
 
@@ -80,7 +80,7 @@ def second(monkeypatch):
 def test_another_process_draws_the_same_bytes_wherever_it_starts(second, pictures, tmp_path, monkeypatch):
     (tmp_path / "pickle.py").write_text("raise SystemExit('a file of the user, of no concern to a board')")
     monkeypatch.chdir(tmp_path)
-    second.start("kdbench.board.pictures.all")
+    second.start("kdbench.render.plots.draw")
     for _ in range(2):
         assert done_there(second.share(draw, pictures)) == [draw(picture) for picture in pictures]
 
@@ -100,7 +100,7 @@ def test_the_other_process_begins_before_anybody_asks_for_results(second):
 
 
 def test_who_has_done_all_does_not_wait_until_the_other_has_loaded(second):
-    second.start("kdbench.board.pictures.all")
+    second.start("kdbench.render.plots.draw")
     shared = second.share(process_of, [1])
     assert shared.results() == [(1, os.getpid())]
     assert shared._there.cancelled()
@@ -114,7 +114,7 @@ def test_what_a_plugin_prints_there_is_no_answer(second):
 @pytest.mark.parametrize("python", ["", "/bin/false", "/bin/echo", "/no/such/python"])
 def test_what_no_other_process_does_is_done_here(second, pictures, python, monkeypatch):
     monkeypatch.setattr(sys, "executable", python)
-    second.start("kdbench.board.pictures.all")
+    second.start("kdbench.render.plots.draw")
     for _ in range(2):
         assert second.share(draw, pictures).results() == [draw(picture) for picture in pictures]
 

@@ -8,10 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
-from kdbench.board.pictures.drawn_rows import DrawnRow
-from kdbench.board.pictures.layout import settle
-from kdbench.board.pictures.parts import (
+from kdbench.render.plots.style import (
     QUIET,
+    DrawnRow,
     blank,
     draw_intervals,
     draw_marks,
@@ -19,6 +18,7 @@ from kdbench.board.pictures.parts import (
     lift_apart,
     readable_log,
     score_limits,
+    settle,
 )
 
 

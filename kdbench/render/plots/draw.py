@@ -13,15 +13,12 @@ from matplotlib.figure import Figure
 from kdbench.board.cells import shown_timings
 from kdbench.board.frames import rows_of
 from kdbench.board.load import Loaded
-from kdbench.board.pictures.drawn_rows import DrawnRow, drawn_rows
-from kdbench.board.pictures.files import as_files, style
-from kdbench.board.pictures.gap import gap_figure
-from kdbench.board.pictures.latency import latency_figure
-from kdbench.board.pictures.pareto import pareto_figure
-from kdbench.board.pictures.ranks import ranks_figure
-from kdbench.board.pictures.scores import scores_figure
 from kdbench.board.tables import complete_scores
 from kdbench.collecting import no_collecting
+from kdbench.render.plots.latency import latency_figure
+from kdbench.render.plots.pareto import pareto_figure
+from kdbench.render.plots.scores import gap_figure, ranks_figure, scores_figure
+from kdbench.render.plots.style import DrawnRow, as_files, drawn_rows, style
 
 FOLDER = "pictures"
 

@@ -9,10 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from kdbench.board.pictures.drawn_rows import DrawnRow
-from kdbench.board.pictures.layout import settle
-from kdbench.board.pictures.parts import blank, family_legend, lift_apart, readable_log
 from kdbench.render.palette import Look
+from kdbench.render.plots.style import DrawnRow, blank, family_legend, lift_apart, readable_log, settle
 from kdbench.timings import ModelTiming
 
 Line = list[tuple[float, float]]
