@@ -28,7 +28,8 @@ from kdbench.board.statistics import Known
 from kdbench.budgets import BUDGETS, BackEnd
 from kdbench.config import default_cache_dir
 from kdbench.evaluation.predictions import Predictions
-from kdbench.records import (
+from kdbench.render.write import write_board
+from kdbench.results.records import (
     Cost,
     Environment,
     ModelInfo,
@@ -40,8 +41,7 @@ from kdbench.records import (
     StrategyInfo,
     TaskInfo,
 )
-from kdbench.render.write import write_board
-from kdbench.timings import BackEndTiming, ModelTiming, Point, Timing, put_timing
+from kdbench.results.timings import BackEndTiming, ModelTiming, Point, Timing, put_timing
 
 NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
 HERE = Environment(hardware={"cpu": "made up"}, libraries={}, git_revision=None, git_dirty=None)

@@ -30,7 +30,7 @@ from kdbench.data.batches import Batch
 from kdbench.measure.stopwatch import BusyMeter, stopwatch_for
 from kdbench.measure.timing import Candidate, synthetic_batch, time_together
 from kdbench.measure.timing_summary import repeatability
-from kdbench.timings import Point, Repeatability
+from kdbench.results.timings import Point, Repeatability
 
 VOCABULARY = 30_522
 BUSY = (False, True, True, False, True)

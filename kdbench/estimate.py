@@ -16,7 +16,7 @@ from kdbench.config import RunConfig
 from kdbench.measure.environment import describe_environment
 from kdbench.models.build import load_base
 from kdbench.plan import Plan, State
-from kdbench.records import RecordStore
+from kdbench.results.records import RecordStore
 from kdbench.training.experiment import Experiment
 from kdbench.workers import default_threads
 

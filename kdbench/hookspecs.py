@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from kdbench.api.strategy import Strategy
     from kdbench.api.task import Task
-    from kdbench.records import Record
+    from kdbench.results.records import Record
 
 PROJECT = "kdbench"
 

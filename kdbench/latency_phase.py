@@ -7,9 +7,9 @@ from kdbench.executors import Ended, Executor, Job, Progress, Stage
 from kdbench.measure.environment import describe_environment
 from kdbench.measure.latency import TimingOrder
 from kdbench.plan import Plan
-from kdbench.records import Record, RecordStore, Status
-from kdbench.results import CellFiles
-from kdbench.timings import load_timings, machine_of
+from kdbench.results.paths import CellFiles
+from kdbench.results.records import Record, RecordStore, Status
+from kdbench.results.timings import load_timings, machine_of
 from kdbench.training.experiment import Experiment
 from kdbench.watcher import Watcher
 

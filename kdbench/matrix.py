@@ -15,8 +15,8 @@ from kdbench.data.fetch import local_files
 from kdbench.data.readers import readable
 from kdbench.errors import UsageError
 from kdbench.files import sha256
-from kdbench.keys import key_of_cell, spelled_out
 from kdbench.plugins import Registry
+from kdbench.results.records import key_of_cell, spelled_out
 
 if TYPE_CHECKING:
     from kdbench.training.experiment import Experiment

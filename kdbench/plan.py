@@ -11,8 +11,8 @@ from kdbench.errors import UsageError
 from kdbench.matrix import Cell, cell_key, cells_of
 from kdbench.models.base import BaseModel, missing_model_downloads, resolve_base_model
 from kdbench.opening import make_experiment
-from kdbench.records import RecordStore, Status
 from kdbench.registry import Registry
+from kdbench.results.records import RecordStore, Status
 from kdbench.training.experiment import Experiment
 
 

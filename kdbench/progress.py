@@ -14,7 +14,7 @@ from kdbench.executors import Progress
 from kdbench.pace import seconds_left
 from kdbench.plan import Plan, State
 from kdbench.preflight import preflight
-from kdbench.records import Status
+from kdbench.results.records import Status
 
 _SECONDS_BETWEEN_LINES = 30.0
 LATENCY = "latency of "

@@ -10,8 +10,8 @@ from kdbench.api.task import IGNORED, TaskKind
 from kdbench.data import PreparedTask
 from kdbench.evaluation.metrics import get_metric
 from kdbench.evaluation.predictions import Predictions
-from kdbench.records import ModelInfo, StrategyInfo, TaskInfo
 from kdbench.registry import Registry
+from kdbench.results.records import ModelInfo, StrategyInfo, TaskInfo
 from kdbench.training.experiment import Experiment
 
 

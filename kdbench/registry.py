@@ -22,7 +22,7 @@ from kdbench.errors import UsageError, did_you_mean, nearest, one_line
 if TYPE_CHECKING:
     import pandas as pd
 
-    from kdbench.records import Record
+    from kdbench.results.records import Record
 
 _T = TypeVar("_T")
 

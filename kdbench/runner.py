@@ -23,10 +23,10 @@ from kdbench.latency_phase import run_latency_phase
 from kdbench.measure.environment import describe_environment
 from kdbench.plan import Plan, PlannedCell, State, make_plan
 from kdbench.recording import model_info, strategy_info, task_info
-from kdbench.records import Record, RecordStore, Status
 from kdbench.registry import Registry
 from kdbench.render.write import BoardSummary, write_board
-from kdbench.results import CellFiles
+from kdbench.results.paths import CellFiles
+from kdbench.results.records import Record, RecordStore, Status
 from kdbench.training.experiment import Experiment
 from kdbench.training.teacher import TeacherStore
 from kdbench.training.trackers import check_trackers

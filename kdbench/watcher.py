@@ -6,7 +6,7 @@ from typing import Protocol
 
 from kdbench.executors import Progress
 from kdbench.plan import Plan
-from kdbench.records import Status
+from kdbench.results.records import Status
 
 
 class Watcher(Protocol):

@@ -10,8 +10,8 @@ from kdbench.board.load import Loaded, load_cells
 from kdbench.board.rows import aggregate
 from kdbench.board.statistics import Known, TaskStatistics
 from kdbench.board.tables import Tables, across_tasks, board_tables
-from kdbench.records import Record
-from kdbench.timings import Timing
+from kdbench.results.records import Record
+from kdbench.results.timings import Timing
 
 
 def tables_without_predictions(records: Sequence[Record], timings: Sequence[Timing] = ()) -> Tables:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from kdbench.records import Record, RecordStore
+from kdbench.results.records import Record, RecordStore
 
 PATIENCE_S = 300
 """How long a small run may take on a machine that is busy with other things."""

@@ -8,8 +8,8 @@ from typing import Any
 
 from support import make_record, make_timing, save_predictions
 
-from kdbench.records import Record, RecordStore
-from kdbench.timings import put_timing
+from kdbench.results.records import Record, RecordStore
+from kdbench.results.timings import put_timing
 
 
 def right(count: int, of: int = 1000, start: int = 0) -> list[bool]:

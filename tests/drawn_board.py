@@ -10,9 +10,9 @@ from support import make_record, make_timing, save_predictions
 
 from kdbench.board.load import Loaded, load_cells
 from kdbench.board.tables import across_tasks, board_tables
-from kdbench.records import LearningCurve, RecordStore, Status
 from kdbench.render.html.content import page_content
-from kdbench.timings import Point, Timing, put_timing
+from kdbench.results.records import LearningCurve, RecordStore, Status
+from kdbench.results.timings import Point, Timing, put_timing
 
 EVIL = "<script>alert(1)</script>"
 COST = "$x_1$ & more"

@@ -12,8 +12,7 @@ from kdbench.api.spec import parse_spec
 from kdbench.api.task import TaskKind
 from kdbench.budgets import BUDGETS, BackEnd
 from kdbench.evaluation.predictions import Predictions
-from kdbench.keys import content_hash
-from kdbench.records import (
+from kdbench.results.records import (
     Cost,
     Environment,
     ModelInfo,
@@ -23,8 +22,9 @@ from kdbench.records import (
     Status,
     StrategyInfo,
     TaskInfo,
+    content_hash,
 )
-from kdbench.timings import BackEndTiming, ModelTiming, Point, Timing
+from kdbench.results.timings import BackEndTiming, ModelTiming, Point, Timing
 
 NOON = datetime(2026, 11, 3, 12, tzinfo=timezone.utc)
 

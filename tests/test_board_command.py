@@ -6,8 +6,8 @@ import pytest
 from comparisons import put_row, right
 from support import make_environment, make_record, make_timing, save_predictions
 
-from kdbench.records import RecordStore
-from kdbench.timings import put_timing
+from kdbench.results.records import RecordStore
+from kdbench.results.timings import put_timing
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from kdbench.errors import KdbenchError
 from kdbench.evaluation.metrics import get_metric
 from kdbench.evaluation.predictions import Predictions
 from kdbench.recording import task_info
-from kdbench.records import RecordStore, Status
-from kdbench.results import CellFiles
+from kdbench.results.paths import CellFiles
+from kdbench.results.records import RecordStore, Status
 
 KEY = "0123456789abcdef0123"
 

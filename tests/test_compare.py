@@ -9,8 +9,8 @@ from support import make_record
 from kdbench.board.compare import Wins, compare
 from kdbench.board.load import load_cells
 from kdbench.errors import UsageError
-from kdbench.records import RecordStore, Status
 from kdbench.render.compare import conclusion
+from kdbench.results.records import RecordStore, Status
 
 
 def compared(results, a="lora", b="hard-labels", tasks=()):

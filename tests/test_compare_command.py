@@ -9,7 +9,7 @@ from comparisons import right
 from support import make_record, save_predictions
 
 from kdbench.data import DataSettings, load_task
-from kdbench.records import RecordStore
+from kdbench.results.records import RecordStore
 
 LORA, HARD = right(60, of=80), right(40, of=80)
 

@@ -10,8 +10,8 @@ from support import make_record
 
 from kdbench.board.compare import Disagreement, Disagreements, compare
 from kdbench.board.load import load_cells
-from kdbench.records import RecordStore, Status
 from kdbench.render.compare import comparison_data, print_comparison
+from kdbench.results.records import RecordStore, Status
 
 EXAMPLE = Disagreement(7, "a fine [film]", "fresh", "fresh", "rotten")
 SHOWN = {"a": Disagreements(0, 50, 1000, (EXAMPLE,)), "b": "the data of b is not on this machine"}

@@ -13,7 +13,7 @@ from kdbench.cli.board import scored_texts, shown_examples
 from kdbench.data import DataSettings, load_task
 from kdbench.errors import KdbenchError
 from kdbench.evaluation.predictions import Predictions
-from kdbench.records import RecordStore
+from kdbench.results.records import RecordStore
 
 
 @pytest.fixture

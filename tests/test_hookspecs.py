@@ -10,7 +10,7 @@ from support import make_record
 
 from kdbench import hookspecs
 from kdbench.plugins import load_plugins
-from kdbench.records import Status
+from kdbench.results.records import Status
 
 GUIDE = (Path(__file__).parent.parent / "docs" / "plugin-guide.md").read_text(encoding="utf-8")
 HOOKS = [name for name in vars(hookspecs) if name.startswith("kdbench_")]

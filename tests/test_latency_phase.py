@@ -9,9 +9,9 @@ from kdbench.executors import Ended
 from kdbench.latency_phase import run_latency_phase
 from kdbench.measure.environment import describe_environment
 from kdbench.measure.latency import TimingOrder
-from kdbench.records import RecordStore, Status
-from kdbench.results import CellFiles
-from kdbench.timings import put_timing
+from kdbench.results.paths import CellFiles
+from kdbench.results.records import RecordStore, Status
+from kdbench.results.timings import put_timing
 
 
 class Executor:

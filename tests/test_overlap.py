@@ -10,7 +10,7 @@ from kdbench.data.preparing import texts_in_common
 from kdbench.plan import make_plan
 from kdbench.plugins import load_plugins
 from kdbench.preflight import preflight
-from kdbench.records import RecordStore
+from kdbench.results.records import RecordStore
 
 
 def test_examples_are_counted_once_and_only_where_all_word_pieces_are_the_same():

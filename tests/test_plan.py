@@ -11,7 +11,7 @@ from kdbench.estimate import estimate
 from kdbench.measure.environment import describe_environment
 from kdbench.plan import State, make_plan
 from kdbench.plan_view import plan_data, print_plan
-from kdbench.records import RecordStore, Status
+from kdbench.results.records import RecordStore, Status
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from support import make_record
 from kdbench.board.load import load_cells
 from kdbench.board.recommend import limits_of, recommend
 from kdbench.errors import KdbenchError, UsageError
-from kdbench.records import RecordStore, Status
 from kdbench.render.recommend import print_recommendation, reason, recommendation_data
+from kdbench.results.records import RecordStore, Status
 
 # Rows of 1,000 examples: answers right, parameters, p50. `tied` answers 100 others right than `best`, as many.
 ROWS = {

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 from support import make_record
 
-from kdbench.records import Compute, Quality, Record, RecordStore, Status
+from kdbench.results.records import Compute, Quality, Record, RecordStore, Status
 
 KEY = "0" * 20
 

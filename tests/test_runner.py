@@ -10,8 +10,8 @@ from kdbench.errors import KdbenchError, UsageError
 from kdbench.evaluation.predictions import Predictions
 from kdbench.plan import State
 from kdbench.plugins import load_plugins
-from kdbench.records import RecordStore, Status
-from kdbench.results import CellFiles
+from kdbench.results.paths import CellFiles
+from kdbench.results.records import RecordStore, Status
 from kdbench.runner import run
 
 SENTIMENT_ONLY = """

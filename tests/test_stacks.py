@@ -11,8 +11,8 @@ from kdbench.errors import UsageError
 from kdbench.evaluation.predictions import Predictions
 from kdbench.matrix import cells_of
 from kdbench.plugins import load_plugins
-from kdbench.records import RecordStore, Status
-from kdbench.results import CellFiles
+from kdbench.results.paths import CellFiles
+from kdbench.results.records import RecordStore, Status
 from kdbench.runner import run
 from kdbench.watcher import Watcher
 

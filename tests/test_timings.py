@@ -3,7 +3,7 @@
 from support import make_timing
 
 from kdbench.budgets import BackEnd
-from kdbench.timings import BackEndTiming, ModelTiming, Point, load_timings, put_timing
+from kdbench.results.timings import BackEndTiming, ModelTiming, Point, load_timings, put_timing
 
 KEY = "0" * 20
 

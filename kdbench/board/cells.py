@@ -12,8 +12,8 @@ import pandas as pd
 from kdbench.board.diagnostics import Behaviour
 from kdbench.board.formatting import listing, plural, ratio
 from kdbench.budgets import BackEnd
-from kdbench.records import Environment, Record
-from kdbench.timings import ModelTiming, Timing, machine_of, runtimes_of
+from kdbench.results.records import Environment, Record
+from kdbench.results.timings import ModelTiming, Timing, machine_of, runtimes_of
 
 Timed = tuple[Timing, ModelTiming]
 

@@ -25,7 +25,7 @@ from kdbench.evaluation.diagnostics import (
     probability_loyalty,
 )
 from kdbench.evaluation.predictions import Predictions
-from kdbench.records import Status
+from kdbench.results.records import Status
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from kdbench.board.cells import tidy
 from kdbench.board.formatting import on_one_line, plural
 from kdbench.board.sources import Source, read_results
 from kdbench.errors import UsageError
-from kdbench.records import Record
-from kdbench.timings import Timing
+from kdbench.results.records import Record
+from kdbench.results.timings import Timing
 
 # A task's name becomes a file's name; one in a record from elsewhere must not lead out of the board's folder.
 _FILE_NAME = re.compile(r"\w[\w.-]*")

@@ -22,7 +22,7 @@ from kdbench.board.frames import Row, rows_of
 from kdbench.errors import KdbenchError
 from kdbench.evaluation.metrics import Metric, get_metric
 from kdbench.evaluation.predictions import Predictions
-from kdbench.records import Status
+from kdbench.results.records import Status
 from kdbench.stats import (
     Difference,
     Gap,

@@ -14,7 +14,7 @@ from kdbench.board.cells import OF_TIMING
 from kdbench.board.formatting import milliseconds, ratio
 from kdbench.board.frames import Row, rows_of
 from kdbench.board.statistics import TaskStatistics
-from kdbench.records import Status
+from kdbench.results.records import Status
 from kdbench.stats import pareto_front
 from kdbench.stats.resampling import Flags, Floats
 

@@ -14,9 +14,9 @@ from tempfile import TemporaryDirectory
 from kdbench.board.formatting import on_one_line
 from kdbench.errors import UsageError
 from kdbench.json_files import parse_json
-from kdbench.records import Record, RecordStore
-from kdbench.results import RECORDS_FILE, CellFiles
-from kdbench.timings import Timing, load_timings
+from kdbench.results.paths import RECORDS_FILE, CellFiles
+from kdbench.results.records import Record, RecordStore
+from kdbench.results.timings import Timing, load_timings
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from kdbench.board.load import Loaded
 from kdbench.board.parallel import SecondProcess
 from kdbench.board.rows import aggregate
 from kdbench.board.statistics import Known, TaskStatistics, all_statistics
-from kdbench.records import Status
+from kdbench.results.records import Status
 from kdbench.stats import average_ranks, interquartile_mean
 
 ACROSS_COLUMNS: dict[str, str] = {

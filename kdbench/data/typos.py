@@ -14,7 +14,7 @@ import numpy as np
 from kdbench.data.cache import build_once
 from kdbench.data.encoding import Encoder, read_table
 from kdbench.data.splitting import Indices
-from kdbench.keys import content_hash
+from kdbench.results.records import content_hash
 
 if TYPE_CHECKING:
     from datasets import Dataset

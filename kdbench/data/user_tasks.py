@@ -20,7 +20,7 @@ from kdbench.data.splitting import Mask, hold_out, numbered, strata_of, stratifi
 from kdbench.data.tagging import TagError, detect_scheme, iob2_labels, to_iob2
 from kdbench.errors import UsageError
 from kdbench.files import sha256
-from kdbench.keys import content_hash
+from kdbench.results.records import content_hash
 
 Rows = Iterator[tuple[str, dict[str, Any]]]
 """Places, as error messages name them, and values by column."""

@@ -7,7 +7,7 @@ import traceback
 
 from kdbench.executors.job import Ended, Event, Job, Progress
 from kdbench.executors.reasons import one_line
-from kdbench.records import Status
+from kdbench.results.records import Status
 
 
 class InlineExecutor:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from kdbench.records import Status
+from kdbench.results.records import Status
 
 Report = Callable[[str, int, int, float | None], None]
 """``report(phase, done, total, loss)``: how far a stage is."""

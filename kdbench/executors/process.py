@@ -18,7 +18,7 @@ from multiprocessing.process import BaseProcess
 from kdbench.executors.child import child_main
 from kdbench.executors.job import Ended, Event, Job, Progress
 from kdbench.executors.reasons import exit_reason
-from kdbench.records import Status
+from kdbench.results.records import Status
 from kdbench.workers import default_threads
 
 # Imported once, in a server that forks every stage's process off itself: a fresh process then starts in a second

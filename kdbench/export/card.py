@@ -25,7 +25,7 @@ from kdbench.board.formatting import (
 from kdbench.export.check import Checked
 from kdbench.export.choose import Choice
 from kdbench.export.manifest import Format, Manifest
-from kdbench.records import Quality, Record
+from kdbench.results.records import Quality, Record
 
 _PIPELINES = {
     TaskKind.SEQUENCE_CLASSIFICATION: "text-classification",

@@ -15,7 +15,7 @@ from kdbench.data.batches import Collator
 from kdbench.errors import KdbenchError
 from kdbench.evaluation.metrics import get_metric
 from kdbench.evaluation.predictions import Predictions
-from kdbench.records import Quality
+from kdbench.results.records import Quality
 from kdbench.stats import bootstrap_interval
 from kdbench.training.predict import predict
 

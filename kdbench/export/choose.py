@@ -15,10 +15,10 @@ from kdbench.board.rows import aggregate, has_score
 from kdbench.config import RunConfig
 from kdbench.errors import UsageError, nearest
 from kdbench.models.base import model_name
-from kdbench.records import Record, RecordStore
 from kdbench.registry import Registry
-from kdbench.results import CellFiles
-from kdbench.timings import ModelTiming, Timing, load_timings
+from kdbench.results.paths import CellFiles
+from kdbench.results.records import Record, RecordStore
+from kdbench.results.timings import ModelTiming, Timing, load_timings
 
 
 @dataclass(frozen=True)

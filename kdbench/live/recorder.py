@@ -20,7 +20,7 @@ from kdbench.json_files import Part, read_json_file
 from kdbench.live.threads import start_thread
 from kdbench.pace import seconds_left
 from kdbench.plan import Plan, PlannedCell, State
-from kdbench.records import Status
+from kdbench.results.records import Status
 
 
 class CellState(str, Enum):

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import torch
 
-from kdbench.records import Environment
+from kdbench.results.records import Environment
 
 _LIBRARIES = (
     "kdbench",

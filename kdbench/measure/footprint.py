@@ -17,7 +17,7 @@ from kdbench.data.batches import Batch, model_inputs
 from kdbench.measure.environment import peak_memory_bytes
 from kdbench.models.artifacts import load_artifact
 from kdbench.models.cost import forward_flops
-from kdbench.records import Compute
+from kdbench.results.records import Compute
 from kdbench.training.experiment import Experiment
 
 _STATUS = Path("/proc/self/status")

@@ -20,7 +20,7 @@ from kdbench.measure.timing import Candidate, Measured, time_together
 from kdbench.measure.timing_summary import PAIRS_OF_AN_INTERVAL, repeatability, repeatability_warning
 from kdbench.models.onnx import OnnxModel
 from kdbench.opening import open_experiment
-from kdbench.timings import BackEndTiming, ModelTiming, Timing, Tokenization, put_timing
+from kdbench.results.timings import BackEndTiming, ModelTiming, Timing, Tokenization, put_timing
 from kdbench.training.experiment import Experiment
 
 _TEACHER = "teacher"

@@ -14,8 +14,8 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from kdbench.executors.job import Report
+from kdbench.results.timings import Tokenization
 from kdbench.seeds import axis_seed
-from kdbench.timings import Tokenization
 
 Stopwatch = Callable[[Callable[[], object]], float]
 """Makes one call and returns its milliseconds."""

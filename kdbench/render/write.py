@@ -23,14 +23,14 @@ from kdbench.board.tables import Tables, board_tables
 from kdbench.collecting import no_collecting
 from kdbench.errors import KdbenchError
 from kdbench.files import write_atomically
-from kdbench.records import Record
 from kdbench.render.diff import changes_files
 from kdbench.render.html.page import PAGE, page
 from kdbench.render.markdown import csv_text
 from kdbench.render.overview_page import overview_page
 from kdbench.render.published import published_section
 from kdbench.render.task_page import task_page
-from kdbench.results import RECORDS_FILE
+from kdbench.results.paths import RECORDS_FILE
+from kdbench.results.records import Record
 
 if TYPE_CHECKING:
     from kdbench.render.plots.draw import Picture

@@ -17,8 +17,8 @@ from transformers.utils.generic import ModelOutput
 from kdbench.api.params import FINE_TUNING_RATES, Params
 from kdbench.data.batches import Batch, model_inputs
 from kdbench.files import folder_atomically, write_atomically
-from kdbench.keys import content_hash
 from kdbench.models.build import AUTO_CLASSES
+from kdbench.results.records import content_hash
 from kdbench.training.cached_logits import CachedLogits
 from kdbench.training.device import training_precision
 from kdbench.training.experiment import Experiment

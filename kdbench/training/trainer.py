@@ -29,7 +29,7 @@ from kdbench.api.losses import task_loss
 from kdbench.api.params import Params
 from kdbench.data.batches import Batch, Collator, model_inputs
 from kdbench.models.cost import COUNTED_DEVICES, flop_counter
-from kdbench.records import LearningCurve
+from kdbench.results.records import LearningCurve
 from kdbench.training.best_weights import BestWeights
 from kdbench.training.device import has_fast_bf16, pick_device
 from kdbench.training.schedule import Schedule

@@ -11,9 +11,9 @@ from pydantic import ValidationError
 from kdbench.errors import UsageError
 from kdbench.files import is_temporary
 from kdbench.json_files import Part
-from kdbench.records import Record
-from kdbench.results import RECORDS_FILE
-from kdbench.timings import Timing
+from kdbench.results.paths import RECORDS_FILE
+from kdbench.results.records import Record
+from kdbench.results.timings import Timing
 from kdbench.verify.report import Report
 
 LARGEST_RECORD_BYTES = 4 << 20

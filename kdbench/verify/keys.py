@@ -8,10 +8,9 @@ from typing import Any
 
 from kdbench.api.strategy import JointStrategy
 from kdbench.errors import one_line
-from kdbench.keys import key_of_cell, spelled_out
 from kdbench.publish.privacy import PATH
-from kdbench.records import Record
 from kdbench.registry import Registry
+from kdbench.results.records import Record, key_of_cell, spelled_out
 from kdbench.verify.report import Report
 
 

@@ -11,7 +11,7 @@ from kdbench.errors import KdbenchError
 from kdbench.evaluation.diagnostics import select_examples
 from kdbench.evaluation.metrics import METRICS, get_metric
 from kdbench.evaluation.predictions import Predictions
-from kdbench.records import Quality, Record
+from kdbench.results.records import Quality, Record
 from kdbench.stats import bootstrap_interval
 from kdbench.verify.folder import LARGEST_PREDICTIONS_BYTES, HandedIn
 from kdbench.verify.report import Report

@@ -6,8 +6,8 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 
-from kdbench.records import Record
 from kdbench.registry import Registry
+from kdbench.results.records import Record
 from kdbench.verify.keys import why_unknown
 from kdbench.verify.report import Report
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from kdbench.budgets import BUDGETS
-from kdbench.records import Cost, Quality, Record, Size, Status
-from kdbench.timings import ModelTiming, Point, Timing
+from kdbench.results.records import Cost, Quality, Record, Size, Status
+from kdbench.results.timings import ModelTiming, Point, Timing
 from kdbench.verify.keys import stages_of
 
 _CORRELATIONS = {"matthews", "pearson", "spearman"}

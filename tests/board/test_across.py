@@ -6,7 +6,7 @@ from boards import tables_without_predictions
 from scipy.stats import trim_mean
 from support import make_record
 
-from kdbench.records import Status
+from kdbench.results.records import Status
 
 
 def across(records):

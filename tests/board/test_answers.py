@@ -7,7 +7,7 @@ from support import make_record, save_predictions
 from kdbench.board.load import load_cells
 from kdbench.board.predictions import TaskAnswers
 from kdbench.errors import KdbenchError
-from kdbench.records import RecordStore, Status
+from kdbench.results.records import RecordStore, Status
 from kdbench.stats import paired_difference
 
 

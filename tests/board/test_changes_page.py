@@ -11,9 +11,9 @@ from support import make_record, markdown_table
 from kdbench.board.diff import Against, changes
 from kdbench.board.load import load_cells
 from kdbench.board.sources import read_source
-from kdbench.records import RecordStore, Status
 from kdbench.render.diff import CHANGES_COLUMNS, changes_files, headline, print_changes, regressions_line
 from kdbench.render.write import write_board
+from kdbench.results.records import RecordStore, Status
 
 EVIL = "<b>|evil"
 

@@ -4,8 +4,8 @@ import pandas as pd
 from boards import tables_without_predictions
 from support import make_record, make_timing
 
-from kdbench.records import Status
 from kdbench.render.markdown import csv_text
+from kdbench.results.records import Status
 
 # What somebody's script may read: never renamed, never moved, only added to.
 COLUMNS = [

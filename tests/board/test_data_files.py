@@ -9,7 +9,7 @@ from comparisons import put_row, put_times, right
 from support import make_environment, make_record, make_timing
 
 from kdbench.render.write import data_files
-from kdbench.timings import put_timing
+from kdbench.results.timings import put_timing
 
 
 def files_of(tables, records=(), rows=None):

@@ -9,9 +9,9 @@ from kdbench.board.load import load_cells
 from kdbench.board.predictions import TaskAnswers
 from kdbench.board.sources import read_source
 from kdbench.errors import UsageError
-from kdbench.records import RecordStore, Status
+from kdbench.results.records import RecordStore, Status
+from kdbench.results.timings import put_timing
 from kdbench.stats import holm, paired_difference
-from kdbench.timings import put_timing
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from boards import tables_in
 from comparisons import put_row, put_times, right
 from support import make_timing
 
-from kdbench.timings import put_timing
+from kdbench.results.timings import put_timing
 
 
 def fronts_in(results):

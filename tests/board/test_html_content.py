@@ -5,10 +5,10 @@ import pytest
 from drawn_board import COST, EVIL, drawn_content, load, make_results
 from support import make_record, make_timing, warmed_up
 
-from kdbench.records import LearningCurve, RecordStore
 from kdbench.render.columns import shown_columns
 from kdbench.render.html.details import LOG_LINES
-from kdbench.timings import put_timing
+from kdbench.results.records import LearningCurve, RecordStore
+from kdbench.results.timings import put_timing
 
 
 @pytest.fixture(scope="module")

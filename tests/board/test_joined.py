@@ -7,8 +7,8 @@ from support import NOON, make_environment, make_record, make_timing, save_predi
 from kdbench.board.load import cells_of
 from kdbench.board.sources import joined, read_results
 from kdbench.board.tables import board_tables
-from kdbench.records import RecordStore, Status
-from kdbench.timings import put_timing
+from kdbench.results.records import RecordStore, Status
+from kdbench.results.timings import put_timing
 
 
 @pytest.fixture

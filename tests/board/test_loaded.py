@@ -5,8 +5,8 @@ from support import make_record, make_timing
 
 from kdbench.board.load import load_cells
 from kdbench.errors import UsageError
-from kdbench.records import RecordStore
-from kdbench.timings import put_timing
+from kdbench.results.records import RecordStore
+from kdbench.results.timings import put_timing
 
 
 def test_the_cells_of_one_budget_with_their_timings(tmp_path):

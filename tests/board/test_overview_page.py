@@ -1,8 +1,8 @@
 from boards import tables_without_predictions
 from support import make_record, make_timing, markdown_table
 
-from kdbench.records import Status
 from kdbench.render.overview_page import overview_page
+from kdbench.results.records import Status
 
 
 def overview(records, timings=(), **more):

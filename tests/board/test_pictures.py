@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from support import make_record
 
 from kdbench.board.tables import across_tasks, complete_scores
-from kdbench.records import RecordStore
 from kdbench.render.palette import family_looks
 from kdbench.render.plots.draw import draw, planned
 from kdbench.render.plots.latency import latency_figure
 from kdbench.render.plots.pareto import front, pareto_figure
 from kdbench.render.plots.scores import gap_figure, ranks_figure, scores_figure
 from kdbench.render.plots.style import drawn_rows, style
+from kdbench.results.records import RecordStore
 
 
 def drawn(pictures):

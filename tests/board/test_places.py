@@ -5,7 +5,7 @@ from support import make_record
 
 from kdbench.board.sources import opened
 from kdbench.errors import UsageError
-from kdbench.records import RecordStore
+from kdbench.results.records import RecordStore
 
 
 @pytest.fixture

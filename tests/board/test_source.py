@@ -5,8 +5,8 @@ from support import make_record, make_timing
 
 from kdbench.board.sources import read_source
 from kdbench.errors import UsageError
-from kdbench.records import RecordStore
-from kdbench.timings import put_timing
+from kdbench.results.records import RecordStore
+from kdbench.results.timings import put_timing
 
 
 def test_a_results_folder_and_a_file_of_the_same_records_hold_the_same(tmp_path):

@@ -11,7 +11,7 @@ from kdbench.board.load import load_cells
 from kdbench.board.predictions import TaskAnswers
 from kdbench.board.rows import PUBLISHED, aggregate
 from kdbench.board.statistics import Known
-from kdbench.records import Status
+from kdbench.results.records import Status
 
 
 def rows_of(records, timings=(), results=None, known=None):

@@ -6,9 +6,9 @@ from comparisons import put_row, right
 from support import make_environment, make_record, make_timing, markdown_table, warmed_up
 
 from kdbench.budgets import BackEnd
-from kdbench.records import Compute, Status
 from kdbench.render.task_page import task_page
-from kdbench.timings import BackEndTiming, Point, Repeatability, Tokenization
+from kdbench.results.records import Compute, Status
+from kdbench.results.timings import BackEndTiming, Point, Repeatability, Tokenization
 
 
 def page_of(tables, pending=0):

@@ -4,8 +4,8 @@ from boards import tables_without_predictions
 from rich.console import Console
 from support import make_record, make_timing
 
-from kdbench.records import Status
 from kdbench.render.terminal import render_terminal
+from kdbench.results.records import Status
 
 
 def shown(records, timings=(), width=100):

@@ -4,9 +4,9 @@ from comparisons import right
 from support import make_record, make_timing, save_predictions
 
 from kdbench.errors import KdbenchError, UsageError
-from kdbench.records import RecordStore, Status
 from kdbench.render.write import write_board
-from kdbench.timings import put_timing
+from kdbench.results.records import RecordStore, Status
+from kdbench.results.timings import put_timing
 
 
 @pytest.fixture

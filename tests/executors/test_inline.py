@@ -5,7 +5,7 @@ import os
 import pytest
 
 from kdbench.executors import Ended, InlineExecutor, Job, Progress, Stage
-from kdbench.records import Status
+from kdbench.results.records import Status
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from commands import comes_true
 
 from kdbench.executors import Ended, Job, ProcessExecutor, Progress, Stage
-from kdbench.records import Status
+from kdbench.results.records import Status
 
 PATIENCE_S = 60
 TESTS = Path(__file__).parents[1]

@@ -16,8 +16,8 @@ from kdbench.export.export import Exported, export_model
 from kdbench.export.manifest import Format
 from kdbench.matrix import cell_key
 from kdbench.opening import open_experiment
-from kdbench.records import RecordStore
 from kdbench.registry import Registry
+from kdbench.results.records import RecordStore
 
 CELLS = [
     ("lora[r=2]", "toy-sentiment", 0),

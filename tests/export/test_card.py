@@ -11,7 +11,7 @@ from kdbench.export.card import Facts, model_card
 from kdbench.export.check import Checked
 from kdbench.export.choose import Choice
 from kdbench.export.manifest import Format, Manifest
-from kdbench.results import CellFiles
+from kdbench.results.paths import CellFiles
 
 
 def facts(tmp_path, *, timed=True, exact=True, converted=False, score=0.75, form=Format.HF, **record):

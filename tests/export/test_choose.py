@@ -7,9 +7,9 @@ from kdbench.board.recommend import parse_limits
 from kdbench.config import RunConfig
 from kdbench.errors import KdbenchError, UsageError
 from kdbench.export.choose import choose
-from kdbench.records import RecordStore, Status
-from kdbench.results import CellFiles
-from kdbench.timings import put_timing
+from kdbench.results.paths import CellFiles
+from kdbench.results.records import RecordStore, Status
+from kdbench.results.timings import put_timing
 
 RIGHT = {"finetune": 90, "lora": 89, "hard-labels": 60}
 

@@ -29,8 +29,8 @@ from kdbench.errors import KdbenchError, UsageError
 from kdbench.evaluation.predictions import Predictions
 from kdbench.export.export import export_model
 from kdbench.export.manifest import Format
-from kdbench.records import RecordStore
-from kdbench.timings import put_timing
+from kdbench.results.records import RecordStore
+from kdbench.results.timings import put_timing
 
 LORA = ("lora[r=2]", "toy-sentiment")
 TAGS = ("hard-labels[layers=2]", "toy-tags")

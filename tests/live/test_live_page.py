@@ -15,8 +15,8 @@ from kdbench.config import default_cache_dir
 from kdbench.live.follow import Follow, Place
 from kdbench.live.recorder import CellState, Ending, LiveCell, LiveState, LiveTiming, write_state
 from kdbench.live.server import live_answers, served
-from kdbench.records import RecordStore
 from kdbench.render.write import write_board
+from kdbench.results.records import RecordStore
 
 RUNNING = {
     "state": CellState.RUNNING,

@@ -9,7 +9,7 @@ from commands import comes_true
 from kdbench.executors import Progress
 from kdbench.live.recorder import MOST_LOSSES, CellState, Ending, Recorder, read_state, state_path
 from kdbench.plan import make_plan
-from kdbench.records import Status
+from kdbench.results.records import Status
 
 CELL = "finetune on toy-sentiment, seed 0"
 

@@ -16,9 +16,9 @@ from kdbench.config import RunConfig
 from kdbench.measure.latency import TimingOrder, time_task
 from kdbench.measure.timed_models import export_cells
 from kdbench.measure.timing import GRID
-from kdbench.records import RecordStore
-from kdbench.results import CellFiles
-from kdbench.timings import load_timings
+from kdbench.results.paths import CellFiles
+from kdbench.results.records import RecordStore
+from kdbench.results.timings import load_timings
 
 SPECS = {
     "one": "finetune",

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from kdbench.measure.timing_summary import repeatability, repeatability_warning
-from kdbench.timings import Repeatability
+from kdbench.results.timings import Repeatability
 
 
 def test_the_same_model_under_two_names_agrees_with_itself():

@@ -8,9 +8,9 @@ from kdbench.errors import KdbenchError, UsageError
 from kdbench.publish.place import check_place, write_site
 from kdbench.publish.privacy import Private
 from kdbench.publish.site import build_site, check
-from kdbench.records import Record, RecordStore, Status
 from kdbench.render.html.page import packed
-from kdbench.timings import load_timings, put_timing
+from kdbench.results.records import Record, RecordStore, Status
+from kdbench.results.timings import load_timings, put_timing
 from kdbench.verify import verify
 
 HERS = Private(folders=("/home/alice",), users=("alice",), hosts=("box17",))

@@ -13,8 +13,8 @@ from kdbench.cell import CellOrder, score_cell, train_cell
 from kdbench.evaluation.predictions import Predictions
 from kdbench.models.cost import count_non_embedding, count_parameters
 from kdbench.models.onnx import OnnxModel
-from kdbench.records import RecordStore, Status
-from kdbench.results import CellFiles
+from kdbench.results.paths import CellFiles
+from kdbench.results.records import RecordStore, Status
 from kdbench.training.bench import Bench
 from kdbench.training.predict import predict
 

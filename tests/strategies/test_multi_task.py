@@ -13,8 +13,8 @@ from kdbench.matrix import cell_key
 from kdbench.models.base import resolve_base_model
 from kdbench.opening import make_experiment as open_task
 from kdbench.plugins import load_registry
-from kdbench.records import RecordStore, Status
-from kdbench.results import CellFiles
+from kdbench.results.paths import CellFiles
+from kdbench.results.records import RecordStore, Status
 from kdbench.training.bench import Bench
 from kdbench.training.joint_batches import task_order
 

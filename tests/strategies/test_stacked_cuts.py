@@ -8,8 +8,8 @@ from kdbench.api.spec import parse_spec
 from kdbench.cell import CellOrder, score_cell, train_cell
 from kdbench.models.artifacts import load_artifact
 from kdbench.models.build import load_tokenizer
-from kdbench.records import RecordStore
-from kdbench.results import CellFiles
+from kdbench.results.paths import CellFiles
+from kdbench.results.records import RecordStore
 
 
 def no_report(*progress):

@@ -8,7 +8,7 @@ from kdbench.api.task import UNLABELLED
 from kdbench.cell import CellOrder, score_cell, train_cell
 from kdbench.errors import UsageError
 from kdbench.matrix import cell_key
-from kdbench.records import RecordStore
+from kdbench.results.records import RecordStore
 from kdbench.training.predict import predict
 
 KINDS = ["toy-sentiment", "toy-tags", "toy-score"]

@@ -5,7 +5,7 @@ import pytest
 from kdbench.api.spec import parse_spec
 from kdbench.matrix import cell_key
 from kdbench.recording import model_info, strategy_info, task_info
-from kdbench.records import Record
+from kdbench.results.records import Record
 from kdbench.verify.keys import check_key
 from kdbench.verify.report import Report
 

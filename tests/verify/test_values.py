@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from support import NOON, make_record, make_timing
 
-from kdbench.records import Status
+from kdbench.results.records import Status
 from kdbench.verify.values import impossible_in_record, impossible_in_timing, unlike_known_budget
 
 LATER = NOON + timedelta(days=1)

@@ -8,7 +8,7 @@ import pytest
 
 from kdbench.errors import UsageError
 from kdbench.evaluation.predictions import Predictions
-from kdbench.records import RecordStore
+from kdbench.results.records import RecordStore
 from kdbench.verify import verify
 
 

@@ -18,9 +18,9 @@ from kdbench.board.load import Loaded
 from kdbench.board.predictions import made_from
 from kdbench.errors import KdbenchError
 from kdbench.evaluation.predictions import Predictions
-from kdbench.records import LearningCurve, Record, Status
-from kdbench.results import CellFiles
-from kdbench.timings import BackEndTiming, ModelTiming, Point
+from kdbench.results.paths import CellFiles
+from kdbench.results.records import LearningCurve, Record, Status
+from kdbench.results.timings import BackEndTiming, ModelTiming, Point
 
 TASK_LENGTH = "the task's own"
 

@@ -11,7 +11,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from kdbench.render.palette import Look
 from kdbench.render.plots.style import DrawnRow, blank, family_legend, lift_apart, readable_log, settle
-from kdbench.timings import ModelTiming
+from kdbench.results.timings import ModelTiming
 
 Line = list[tuple[float, float]]
 """Word pieces and median milliseconds, from the shortest on."""

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from kdbench.budgets import BackEnd
 from kdbench.files import write_atomically
 from kdbench.json_files import Part, load_json_files
-from kdbench.records import Environment
+from kdbench.results.records import Environment
 
 
 class Point(Part):

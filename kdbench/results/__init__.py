@@ -1,0 +1,1 @@
+"""Keep what a run leaves: records, timings, and where they stand in a results folder."""
