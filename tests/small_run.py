@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kdbench.config import RunConfig
 from kdbench.plugins import load_plugins
-from kdbench.runner import run
+from kdbench.run.runner import run
 
 
 class _Nobody:

@@ -8,13 +8,13 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from kdbench.api.spec import parse_spec
 from kdbench.budgets import BUDGETS
-from kdbench.cell import CellOrder, _warnings, score_cell, train_cell
 from kdbench.errors import KdbenchError
 from kdbench.evaluation.metrics import get_metric
 from kdbench.evaluation.predictions import Predictions
-from kdbench.recording import task_info
 from kdbench.results.paths import CellFiles
 from kdbench.results.records import RecordStore, Status
+from kdbench.run.cell import CellOrder, _warnings, score_cell, train_cell
+from kdbench.run.provenance import task_info
 
 KEY = "0123456789abcdef0123"
 

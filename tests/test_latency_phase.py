@@ -5,13 +5,13 @@ from types import SimpleNamespace
 import pytest
 from support import make_record, make_timing
 
-from kdbench.executors import Ended
-from kdbench.latency_phase import run_latency_phase
 from kdbench.measure.environment import describe_environment
 from kdbench.measure.latency import TimingOrder
 from kdbench.results.paths import CellFiles
 from kdbench.results.records import RecordStore, Status
 from kdbench.results.timings import put_timing
+from kdbench.run.process_executor import Ended
+from kdbench.run.runner import run_latency_phase
 
 
 class Executor:

@@ -10,8 +10,8 @@ from kdbench.api.strategy import spec_of
 from kdbench.api.task import TaskKind
 from kdbench.budgets import BUDGETS
 from kdbench.errors import UsageError
-from kdbench.matrix import cell_key, cells_of, select_rows, select_tasks
 from kdbench.plugins import load_plugins
+from kdbench.run.plan import cell_key, cells_of, select_rows, select_tasks
 
 CHOOSY = """
 from kdbench import Strategy, TaskKind, hookimpl

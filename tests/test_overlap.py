@@ -5,12 +5,12 @@ import re
 import twin_plugin
 from datasets import Dataset
 
-from kdbench.cell import CellOrder, score_cell, train_cell
 from kdbench.data.preparing import texts_in_common
-from kdbench.plan import make_plan
 from kdbench.plugins import load_plugins
-from kdbench.preflight import preflight
 from kdbench.results.records import RecordStore
+from kdbench.run.cell import CellOrder, score_cell, train_cell
+from kdbench.run.plan import make_plan
+from kdbench.run.preflight import preflight
 
 
 def test_examples_are_counted_once_and_only_where_all_word_pieces_are_the_same():

@@ -7,11 +7,10 @@ import pytest
 from rich.console import Console
 from support import make_record
 
-from kdbench.estimate import estimate
 from kdbench.measure.environment import describe_environment
-from kdbench.plan import State, make_plan
-from kdbench.plan_view import plan_data, print_plan
 from kdbench.results.records import RecordStore, Status
+from kdbench.run.plan import State, make_plan
+from kdbench.run.preflight import estimate, plan_data, print_plan
 
 
 @pytest.fixture

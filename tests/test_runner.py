@@ -8,11 +8,11 @@ from filelock import FileLock
 from kdbench.api.task import TaskKind
 from kdbench.errors import KdbenchError, UsageError
 from kdbench.evaluation.predictions import Predictions
-from kdbench.plan import State
 from kdbench.plugins import load_plugins
 from kdbench.results.paths import CellFiles
 from kdbench.results.records import RecordStore, Status
-from kdbench.runner import run
+from kdbench.run.plan import State
+from kdbench.run.runner import run
 
 SENTIMENT_ONLY = """
 from kdbench import Strategy, TaskKind, hookimpl

@@ -9,12 +9,12 @@ from kdbench.api.spec import parse_spec
 from kdbench.api.strategy import spec_of
 from kdbench.errors import UsageError
 from kdbench.evaluation.predictions import Predictions
-from kdbench.matrix import cells_of
 from kdbench.plugins import load_plugins
 from kdbench.results.paths import CellFiles
 from kdbench.results.records import RecordStore, Status
-from kdbench.runner import run
-from kdbench.watcher import Watcher
+from kdbench.run.plan import cells_of
+from kdbench.run.progress import Watcher
+from kdbench.run.runner import run
 
 
 class Silent(Watcher):

@@ -102,9 +102,8 @@ def run(config: RunConfig, serve: bool, port: int | None) -> int:
 
 def _run(config: RunConfig) -> int:
     from kdbench.live.recorder import Ending, Recorder
-    from kdbench.progress import Terminal
-    from kdbench.runner import run as run_matrix
-    from kdbench.watcher import Watchers
+    from kdbench.run.progress import Terminal, Watchers
+    from kdbench.run.runner import run as run_matrix
 
     registry = registry_of(config)
     with Terminal(out) as terminal, Recorder(config) as recorder:
@@ -133,8 +132,8 @@ def _run(config: RunConfig) -> int:
 @json_flag
 def plan(config: RunConfig, as_json: bool) -> int:
     """Print what a run with the same flags would do, and about how long it would take; nothing is run."""
-    from kdbench.plan import make_plan
-    from kdbench.plan_view import plan_data, print_plan
+    from kdbench.run.plan import make_plan
+    from kdbench.run.preflight import plan_data, print_plan
 
     found = make_plan(config, registry_of(config), fetch=False)
     if as_json:

@@ -14,13 +14,13 @@ from types import TracebackType
 from typing import Literal
 
 from kdbench.config import RunConfig
-from kdbench.executors import Progress
 from kdbench.files import write_atomically
 from kdbench.json_files import Part, read_json_file
 from kdbench.live.threads import start_thread
 from kdbench.pace import seconds_left
-from kdbench.plan import Plan, PlannedCell, State
 from kdbench.results.records import Status
+from kdbench.run.plan import Plan, PlannedCell, State
+from kdbench.run.process_executor import Progress
 
 
 class CellState(str, Enum):

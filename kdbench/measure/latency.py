@@ -12,7 +12,6 @@ from pydantic import BaseModel
 from kdbench.budgets import BackEnd, Budget
 from kdbench.config import RunConfig
 from kdbench.data import load_task
-from kdbench.executors.job import Report
 from kdbench.measure.environment import describe_environment
 from kdbench.measure.stopwatch import BusyMeter, busy_warning, texts_of, time_tokenizers
 from kdbench.measure.timed_models import TimedRow, drawn_rows, export_cells
@@ -21,6 +20,7 @@ from kdbench.measure.timing_summary import PAIRS_OF_AN_INTERVAL, repeatability, 
 from kdbench.models.onnx import OnnxModel
 from kdbench.opening import open_experiment
 from kdbench.results.timings import BackEndTiming, ModelTiming, Timing, Tokenization, put_timing
+from kdbench.run.executor import Report
 from kdbench.training.experiment import Experiment
 
 _TEACHER = "teacher"

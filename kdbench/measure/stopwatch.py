@@ -13,8 +13,8 @@ import psutil
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from kdbench.executors.job import Report
 from kdbench.results.timings import Tokenization
+from kdbench.run.executor import Report
 from kdbench.seeds import axis_seed
 
 Stopwatch = Callable[[Callable[[], object]], float]

@@ -13,10 +13,10 @@ from transformers import PreTrainedTokenizerBase
 
 from kdbench.budgets import BackEnd, Budget
 from kdbench.data.batches import Batch
-from kdbench.executors.job import Report
 from kdbench.measure.stopwatch import Stopwatch, Turn, WarmUp, time_rounds, warm_up
 from kdbench.measure.timing_summary import summarize
 from kdbench.results.timings import BackEndTiming, Point
+from kdbench.run.executor import Report
 from kdbench.seeds import axis_seed
 
 BATCH_SIZES = (1, 8, 32)

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from kdbench.executors import Ended, InlineExecutor, Job, Progress, Stage
 from kdbench.results.records import Status
+from kdbench.run.process_executor import Ended, InlineExecutor, Job, Progress, Stage
 
 
 @pytest.fixture

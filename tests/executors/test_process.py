@@ -12,8 +12,8 @@ from textwrap import dedent
 import pytest
 from commands import comes_true
 
-from kdbench.executors import Ended, Job, ProcessExecutor, Progress, Stage
 from kdbench.results.records import Status
+from kdbench.run.process_executor import Ended, Job, ProcessExecutor, Progress, Stage
 
 PATIENCE_S = 60
 TESTS = Path(__file__).parents[1]

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from kdbench.api.spec import parse_spec
-from kdbench.cell import CellOrder, score_cell, train_cell
 from kdbench.config import RunConfig
 from kdbench.export.export import Exported, export_model
 from kdbench.export.manifest import Format
-from kdbench.matrix import cell_key
 from kdbench.opening import open_experiment
 from kdbench.registry import Registry
 from kdbench.results.records import RecordStore
+from kdbench.run.cell import CellOrder, score_cell, train_cell
+from kdbench.run.plan import cell_key
 
 CELLS = [
     ("lora[r=2]", "toy-sentiment", 0),

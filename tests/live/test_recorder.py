@@ -6,10 +6,10 @@ from contextlib import suppress
 import pytest
 from commands import comes_true
 
-from kdbench.executors import Progress
 from kdbench.live.recorder import MOST_LOSSES, CellState, Ending, Recorder, read_state, state_path
-from kdbench.plan import make_plan
 from kdbench.results.records import Status
+from kdbench.run.plan import make_plan
+from kdbench.run.process_executor import Progress
 
 CELL = "finetune on toy-sentiment, seed 0"
 

@@ -11,7 +11,6 @@ from kdbench.board.load import load_cells
 from kdbench.board.predictions import TaskAnswers
 from kdbench.board.tables import board_tables
 from kdbench.budgets import BUDGETS, BackEnd
-from kdbench.cell import CellOrder, score_cell, train_cell
 from kdbench.config import RunConfig
 from kdbench.measure.latency import TimingOrder, time_task
 from kdbench.measure.timed_models import export_cells
@@ -19,6 +18,7 @@ from kdbench.measure.timing import GRID
 from kdbench.results.paths import CellFiles
 from kdbench.results.records import RecordStore
 from kdbench.results.timings import load_timings
+from kdbench.run.cell import CellOrder, score_cell, train_cell
 
 SPECS = {
     "one": "finetune",

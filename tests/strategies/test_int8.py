@@ -9,12 +9,12 @@ from transformers import BertConfig, BertForSequenceClassification
 
 from kdbench import StudentParams, UsageError
 from kdbench.api.spec import parse_spec
-from kdbench.cell import CellOrder, score_cell, train_cell
 from kdbench.evaluation.predictions import Predictions
 from kdbench.models.cost import count_non_embedding, count_parameters
 from kdbench.models.onnx import OnnxModel
 from kdbench.results.paths import CellFiles
 from kdbench.results.records import RecordStore, Status
+from kdbench.run.cell import CellOrder, score_cell, train_cell
 from kdbench.training.bench import Bench
 from kdbench.training.predict import predict
 

@@ -5,11 +5,11 @@ import json
 import pytest
 
 from kdbench.api.spec import parse_spec
-from kdbench.cell import CellOrder, score_cell, train_cell
 from kdbench.models.artifacts import load_artifact
 from kdbench.models.build import load_tokenizer
 from kdbench.results.paths import CellFiles
 from kdbench.results.records import RecordStore
+from kdbench.run.cell import CellOrder, score_cell, train_cell
 
 
 def no_report(*progress):

@@ -5,10 +5,10 @@ import torch
 from kdbench.api.losses import soft_target_loss, task_loss
 from kdbench.api.spec import parse_spec
 from kdbench.api.task import UNLABELLED
-from kdbench.cell import CellOrder, score_cell, train_cell
 from kdbench.errors import UsageError
-from kdbench.matrix import cell_key
 from kdbench.results.records import RecordStore
+from kdbench.run.cell import CellOrder, score_cell, train_cell
+from kdbench.run.plan import cell_key
 from kdbench.training.predict import predict
 
 KINDS = ["toy-sentiment", "toy-tags", "toy-score"]

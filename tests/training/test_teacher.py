@@ -33,7 +33,7 @@ def take_teacher(config: str, barrier, answers) -> None:
 def test_two_processes_at_once_train_it_once(make_config):
     config = make_config().model_dump_json()
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["kdbench.cell"])  # what takes long is imported once for both
+    context.set_forkserver_preload(["kdbench.run.cell"])  # what takes long is imported once for both
     barrier, answers = context.Barrier(2), context.Queue()
     processes = [context.Process(target=take_teacher, args=(config, barrier, answers)) for _ in range(2)]
     for process in processes:

@@ -3,9 +3,9 @@
 import pytest
 
 from kdbench.api.spec import parse_spec
-from kdbench.matrix import cell_key
-from kdbench.recording import model_info, strategy_info, task_info
 from kdbench.results.records import Record
+from kdbench.run.plan import cell_key
+from kdbench.run.provenance import model_info, strategy_info, task_info
 from kdbench.verify.keys import check_key
 from kdbench.verify.report import Report
 

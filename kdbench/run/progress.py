@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Protocol
 
 from rich.console import Console
 from rich.live import Live
@@ -10,11 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from kdbench.board.formatting import plural
-from kdbench.executors import Progress
 from kdbench.pace import seconds_left
-from kdbench.plan import Plan, State
-from kdbench.preflight import preflight
 from kdbench.results.records import Status
+from kdbench.run.plan import Plan, State
+from kdbench.run.preflight import preflight
+from kdbench.run.process_executor import Progress
 
 _SECONDS_BETWEEN_LINES = 30.0
 LATENCY = "latency of "
@@ -123,3 +124,58 @@ def _told(progress: Progress | None) -> str:
 
 def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
+class Watcher(Protocol):
+    """Is told how a run goes on."""
+
+    def planned(self, plan: Plan) -> None:
+        """The run will do `plan`."""
+
+    def started(self, name: str) -> None:
+        """A cell, or the latency phase of a task, began."""
+
+    def progressed(self, name: str, progress: Progress) -> None:
+        """It is so far."""
+
+    def ended(
+        self, name: str, status: Status, reason: str | None, score: float | None, seconds: float
+    ) -> None:
+        """It ended."""
+
+    def remark(self, line: str) -> None:
+        """Something that the user should know."""
+
+
+class Watchers:
+    """Several watchers, each told all."""
+
+    def __init__(self, *watchers: Watcher) -> None:
+        self._watchers = watchers
+
+    def planned(self, plan: Plan) -> None:
+        """Tell the plan."""
+        for watcher in self._watchers:
+            watcher.planned(plan)
+
+    def started(self, name: str) -> None:
+        """Tell a start."""
+        for watcher in self._watchers:
+            watcher.started(name)
+
+    def progressed(self, name: str, progress: Progress) -> None:
+        """Tell progress."""
+        for watcher in self._watchers:
+            watcher.progressed(name, progress)
+
+    def ended(
+        self, name: str, status: Status, reason: str | None, score: float | None, seconds: float
+    ) -> None:
+        """Tell an end."""
+        for watcher in self._watchers:
+            watcher.ended(name, status, reason, score, seconds)
+
+    def remark(self, line: str) -> None:
+        """Tell a remark."""
+        for watcher in self._watchers:
+            watcher.remark(line)

@@ -13,24 +13,101 @@ from filelock import FileLock, Timeout
 
 from kdbench.api.strategy import JointStrategy
 from kdbench.board.statistics import Known
-from kdbench.cell import CellOrder
 from kdbench.config import RunConfig
 from kdbench.errors import KdbenchError, UsageError
-from kdbench.executors import Ended, Executor, InlineExecutor, Job, ProcessExecutor, Progress, Stage
-from kdbench.executors.reasons import tells_of_a_full_disk
 from kdbench.files import remove_temporary
-from kdbench.latency_phase import run_latency_phase
 from kdbench.measure.environment import describe_environment
-from kdbench.plan import Plan, PlannedCell, State, make_plan
-from kdbench.recording import model_info, strategy_info, task_info
+from kdbench.measure.latency import TimingOrder
 from kdbench.registry import Registry
 from kdbench.render.write import BoardSummary, write_board
 from kdbench.results.paths import CellFiles
 from kdbench.results.records import Record, RecordStore, Status
+from kdbench.results.timings import load_timings, machine_of
+from kdbench.run.cell import CellOrder
+from kdbench.run.executor import tells_of_a_full_disk
+from kdbench.run.plan import Plan, PlannedCell, State, make_plan
+from kdbench.run.process_executor import (
+    Ended,
+    Executor,
+    InlineExecutor,
+    Job,
+    ProcessExecutor,
+    Progress,
+    Stage,
+)
+from kdbench.run.progress import Watcher
+from kdbench.run.provenance import model_info, strategy_info, task_info
 from kdbench.training.experiment import Experiment
 from kdbench.training.teacher import TeacherStore
 from kdbench.training.trackers import check_trackers
-from kdbench.watcher import Watcher
+
+THREADS = 1
+"""A model that serves single requests gets one core; with more, the scheduler would be timed as well."""
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
+
+
+def run_latency_phase(config: RunConfig, plan: Plan, executor: Executor, watcher: Watcher) -> list[str]:
+    """Time the models of each task of `plan` that were not timed together yet; return a line for each failure."""
+    failures = []
+    for task, experiment in (plan.experiments or {}).items():
+        records = _timed_cells(config, experiment)
+        keys = [record.key for record in records]
+        if not keys or _is_timed(config, experiment, keys):
+            continue
+        teacher = next((record.key for record in records if record.is_teacher), None)
+        name = f"latency of {task}"
+        watcher.started(name)
+        order = TimingOrder(
+            config=config, task=task, keys=keys, teacher=teacher, threads=THREADS
+        ).model_dump_json()
+        stage = Stage(
+            "kdbench.measure.latency:time_task", order, {name: str(THREADS) for name in _THREAD_VARIABLES}
+        )
+        executor.start(Job(name, (stage,), config.results / "logs" / f"latency-{task}.log"))
+        ended = _wait(executor, watcher, name)
+        watcher.ended(name, ended.status, ended.reason, None, ended.seconds)
+        if ended.status is not Status.OK:
+            failures.append(f"{name}: {ended.reason}")
+    return failures
+
+
+def _wait(executor: Executor, watcher: Watcher, name: str) -> Ended:
+    while True:
+        for event in executor.poll(1.0):
+            if isinstance(event, Progress):
+                watcher.progressed(name, event)
+            else:
+                return event
+
+
+def _timed_cells(config: RunConfig, experiment: Experiment) -> list[Record]:
+    """Return the records of the task's cells, of this run or earlier ones, whose models are there to be timed."""
+    records, _ = RecordStore(config.results).load()
+    return [
+        record
+        for record in records
+        if record.status is Status.OK
+        and record.seed == 0
+        and record.task.name == experiment.task.task.name
+        and record.task.fingerprint == experiment.task.fingerprint
+        and record.budget.identity() == experiment.budget.identity()
+        and record.model.weights_sha256 == experiment.base.sha256
+        and CellFiles(config.results, record.key).artifact.is_dir()
+    ]
+
+
+def _is_timed(config: RunConfig, experiment: Experiment, keys: list[str]) -> bool:
+    """Return whether these models, and no others, were timed together on this machine, by these libraries, as the budget says."""
+    timings, _ = load_timings(config.results)
+    return any(
+        timing.task == experiment.task.task.name
+        and {model.key for model in timing.models} == set(keys)
+        and timing.settings == experiment.budget.latency_settings()
+        and timing.method == "hot"
+        and machine_of(timing.environment) == machine_of(describe_environment())
+        for timing in timings
+    )
+
 
 _POLL_S = 0.5
 
@@ -174,7 +251,7 @@ class _Run:
             key=key,
             partners=tuple(task.name for task in cell.partners),
         ).model_dump_json()
-        stages = (Stage("kdbench.cell:train_cell", order), Stage("kdbench.cell:score_cell", order))
+        stages = (Stage("kdbench.run.cell:train_cell", order), Stage("kdbench.run.cell:score_cell", order))
         return Job(key, stages, CellFiles(self._config.results, key).log, self._config.timeout)
 
     def _end(self, planned: PlannedCell, ended: Ended) -> None:

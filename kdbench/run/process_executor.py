@@ -5,8 +5,11 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import tempfile
+import threading
 import time
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -15,15 +18,77 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 
-from kdbench.executors.child import child_main
-from kdbench.executors.job import Ended, Event, Job, Progress
-from kdbench.executors.reasons import exit_reason
 from kdbench.results.records import Status
+from kdbench.run.executor import (
+    Ended,
+    Event,
+    Executor,
+    InlineExecutor,
+    Job,
+    Progress,
+    Report,
+    Stage,
+    exit_reason,
+    one_line,
+)
 from kdbench.workers import default_threads
+
+_SECONDS_BETWEEN_REPORTS = 0.1
+
+
+def child_main(connection: Connection, function: str, argument: str, log: str, threads: int | None) -> None:
+    """Run one stage; tell the parent how far it is and why it failed, and write everything else to `log`.
+
+    Args:
+        threads: how many torch may use; None leaves that to the environment.
+    """
+    os.setpgid(0, 0)  # a group of its own, so that what the stage starts can be ended with it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends its children itself
+    _write_output_to(log)
+    threading.Thread(target=_end_with_parent, args=(connection,), daemon=True).start()
+    if threads is not None:
+        _set_threads(threads)
+    last_report = 0.0
+
+    def report(phase: str, done: int, total: int, loss: float | None) -> None:
+        nonlocal last_report
+        now = time.monotonic()
+        if done >= total or now - last_report >= _SECONDS_BETWEEN_REPORTS:
+            last_report = now
+            connection.send(("progress", phase, done, total, loss))
+
+    try:
+        Stage(function, argument).run(report)
+    except BaseException as error:
+        connection.send(("failure", one_line(error)))
+        traceback.print_exc()  # last, since it fails where the disk is full
+        sys.exit(1)
+
+
+def _end_with_parent(connection: Connection) -> None:
+    """End this process and its group when the parent is gone, even by SIGKILL: two runs would else share a folder."""
+    try:
+        connection.recv()
+    except (EOFError, OSError):
+        os.killpg(0, signal.SIGKILL)
+
+
+def _write_output_to(log: str) -> None:
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(file)
+
+
+def _set_threads(threads: int) -> None:
+    import torch  # only here: a stage that brings its own environment must not load it before its time
+
+    torch.set_num_threads(threads)
+
 
 # Imported once, in a server that forks every stage's process off itself: a fresh process then starts in a second
 # instead of six. Imports alone: a thread pool started in the server would be broken in every child.
-_PRELOADED = ["torch", "transformers", "datasets", "peft", "kdbench.cell"]
+_PRELOADED = ["torch", "transformers", "datasets", "peft", "kdbench.run.cell"]
 _LONGEST_TEMPORARY_FOLDER = 70
 """Bytes; the server's socket adds 32, and the path of a socket has 103 on macOS, 107 on Linux."""
 
@@ -189,3 +254,16 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
+
+
+__all__ = [
+    "Ended",
+    "Event",
+    "Executor",
+    "InlineExecutor",
+    "Job",
+    "ProcessExecutor",
+    "Progress",
+    "Report",
+    "Stage",
+]

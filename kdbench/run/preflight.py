@@ -1,0 +1,265 @@
+"""What is worth knowing of a task's data before hours are spent on it."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from torch import nn
+
+from kdbench.api.strategy import Strategy, Transform
+from kdbench.api.task import TaskKind
+from kdbench.board.formatting import plural
+from kdbench.config import RunConfig
+from kdbench.data import PreparedTask
+from kdbench.data.preparing import overlaps
+from kdbench.measure.environment import describe_environment
+from kdbench.models.build import load_base
+from kdbench.results.records import RecordStore
+from kdbench.run.plan import Plan, PlannedCell, State
+from kdbench.run.provenance import majority_score
+from kdbench.training.experiment import Experiment
+from kdbench.workers import default_threads
+
+_LABELS_SHOWN = 6
+_LARGE_SHARE = 0.05
+"""Of texts truncated, or of word pieces unknown: beyond it a result says more of the model's fit than of a strategy."""
+
+
+def preflight(plan: Plan) -> dict[str, list[str]]:
+    """Return by task what its data is like, a line each: splits, lengths, labels, and what looks wrong.
+
+    It is empty where data or base model are not on this machine yet.
+    """
+    prepared = {name: experiment.task for name, experiment in (plan.experiments or {}).items()}
+    return {name: [*_of_one(task), *_of_joint(task, plan, prepared)] for name, task in prepared.items()}
+
+
+def _of_one(prepared: PreparedTask) -> list[str]:
+    lengths = np.asarray(prepared.train["length"][:])
+    p50, p95 = np.percentile(lengths, [50, 95])
+    return [
+        f"{prepared.train_examples:,} train / {prepared.validation_examples:,} validation (of "
+        f"{prepared.validation_split}) / {prepared.scored_examples:,} scored ({prepared.task.scored_split}) "
+        f"examples from {prepared.source}",
+        f"word pieces: half of the texts up to {p50:.0f}, 95% up to {p95:.0f}; {prepared.too_long_share:.1%} "
+        f"{_LONG[prepared.task.kind]}; {prepared.unknown_share:.1%} of the pieces unknown to the tokenizer",
+        *_labels(prepared),
+        *_doubts(prepared),
+    ]
+
+
+_LONG = {
+    TaskKind.SEQUENCE_CLASSIFICATION: "truncated",
+    TaskKind.SEQUENCE_REGRESSION: "truncated",
+    TaskKind.TOKEN_CLASSIFICATION: "split into several rows",
+}
+
+
+def _labels(prepared: PreparedTask) -> Iterator[str]:
+    total = sum(prepared.label_counts.values())
+    if not total:
+        return
+    ranked = sorted(prepared.label_counts.items(), key=lambda item: -item[1])
+    shown = ", ".join(f"{label} {count / total:.1%}" for label, count in ranked[:_LABELS_SHOWN])
+    more = f" and {len(ranked) - _LABELS_SHOWN} more" if len(ranked) > _LABELS_SHOWN else ""
+    majority = majority_score(prepared)
+    baseline = (
+        "" if majority is None else f"; {ranked[0][0]} always: {prepared.task.metric} {100 * majority:.1f}"
+    )
+    yield f"labels: {shown}{more}{baseline}"
+
+
+def _doubts(prepared: PreparedTask) -> Iterator[str]:
+    if prepared.too_long_share > _LARGE_SHARE and prepared.task.kind is not TaskKind.TOKEN_CLASSIFICATION:
+        yield f"! {prepared.too_long_share:.0%} of the texts are truncated; a budget of more word pieces would see all"
+    if prepared.unknown_share > _LARGE_SHARE:
+        yield f"! {prepared.unknown_share:.0%} of the word pieces are unknown; is the model of the data's language?"
+    if prepared.duplicates:
+        yield f"! {prepared.duplicates:,} scored examples stand in train, too"
+    absent = [label for label, count in prepared.label_counts.items() if not count]
+    if absent:
+        yield f"! no training example has the label {', '.join(absent)}"
+
+
+def _of_joint(prepared: PreparedTask, plan: Plan, all_prepared: Mapping[str, PreparedTask]) -> Iterator[str]:
+    """Yield what a joint strategy would learn of a task's scored examples from its other tasks."""
+    partners = {
+        task.name
+        for planned in plan.cells
+        if planned.cell.task.name == prepared.task.name and planned.state is not State.NOT_APPLICABLE
+        for task in planned.cell.partners
+    }
+    for line in overlaps(prepared, [task for name, task in all_prepared.items() if name in partners]):
+        yield f"! {line}: a joint strategy is trained on them"
+
+
+_SECONDS_OF_STARTING = 5.0
+"""Of a cell's two processes: starting, loading, saving."""
+_PROBE_SECONDS = 2.0
+_LEAST_STEPS = 50
+"""How many steps a record must have: the time of fewer is that of starting."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """About how long the pending cells take."""
+
+    seconds: float
+    basis: str
+    """What was measured."""
+
+
+def estimate(plan: Plan, config: RunConfig) -> Estimate | None:
+    """Return how long the pending cells of `plan` would take, or None where data or model are not here yet.
+
+    The tokens that each cell will train on and score, by the tokens a second that training reached here: by the
+    same strategy's records in the results folder where there are any, else by all of them, else in some trial
+    steps of the base model with a cell's threads. Scoring a token in float32 takes about as long as training on it in
+    bfloat16.
+    """
+    if plan.experiments is None:
+        return None
+    known = _recorded_rates(config)
+    pending = [planned.cell for planned in plan.cells if planned.state is State.PENDING]
+    if not pending:
+        return Estimate(0.0, "nothing is pending")
+    basis = f"records in {config.results}"
+    if known:
+        fallback = statistics.median(known.values())
+    else:
+        threads = config.threads or default_threads(config.worker_count)
+        fallback = _trial_rate(next(iter(plan.experiments.values())), threads)
+        basis = "trial steps of the base model on this machine; smaller students are faster"
+    seconds = sum(
+        _SECONDS_OF_STARTING
+        + _tokens(plan.experiments[cell.task.name], cell.row.strategy)
+        / known.get(cell.row.strategy.name, fallback)
+        for cell in pending
+    )
+    return Estimate(seconds / config.worker_count, basis)
+
+
+def _recorded_rates(config: RunConfig) -> dict[str, float]:
+    """Return tokens a second by strategy, as trained on this hardware."""
+    rates: dict[str, list[float]] = {}
+    for record in RecordStore(config.results).load()[0]:
+        if (
+            record.cost
+            and record.cost.train_s
+            and record.cost.steps >= _LEAST_STEPS
+            and record.environment.hardware == describe_environment().hardware
+        ):
+            rates.setdefault(record.strategy.name, []).append(record.cost.tokens / record.cost.train_s)
+    return {name: statistics.median(found) for name, found in rates.items()}
+
+
+def _tokens(experiment: Experiment, strategy: Strategy) -> float:
+    budget, kind, task = experiment.budget, experiment.kind, experiment.task
+    factor = budget.teacher_factor if strategy.is_reference else 1
+    if isinstance(strategy, Transform):
+        factor = getattr(
+            strategy.params, "recovery", 0
+        )  # of what it cuts some of the steps are trained again
+    examples = (
+        factor * budget.steps_for(kind, task.train_examples) * budget.batch_size[kind]
+        + budget.evaluations * task.validation_examples
+        + task.scored_examples
+        + len(task.noisy)
+    )
+    return examples * float(np.mean(task.train["length"][:]))
+
+
+def _trial_rate(experiment: Experiment, threads: int) -> float:
+    """Return the tokens a second that training the base model reaches with so many threads, in a few steps."""
+    task = experiment.task
+    model: nn.Module = load_base(experiment.base.path, experiment.kind, task.task.labels, seed=0)
+    model.to(experiment.device).train()
+    batch_size = min(experiment.budget.batch_size[experiment.kind], len(task.train))
+    batch = experiment.collate([task.train[i] for i in range(batch_size)])
+    batch.pop("id")
+    if experiment.kind is TaskKind.SEQUENCE_REGRESSION:
+        batch["labels"] = batch["labels"].float()
+    inputs = {name: value.to(experiment.device) for name, value in batch.items()}
+
+    def step() -> int:
+        with experiment.precision:
+            loss = model(**inputs).loss
+        loss.backward()
+        model.zero_grad()
+        return int(batch["attention_mask"].sum())
+
+    threads_before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    step()  # the first pays for setting up
+    tokens, started = 0, time.perf_counter()
+    while (elapsed := time.perf_counter() - started) < _PROBE_SECONDS:
+        tokens += step()
+    torch.set_num_threads(threads_before)
+    return tokens / elapsed
+
+
+def plan_data(plan: Plan, config: RunConfig) -> dict[str, Any]:
+    """Return `plan` as JSON has it."""
+    guess = estimate(plan, config)
+    return {
+        "cells": [_cell_data(planned) for planned in plan.cells],
+        "tasks": preflight(plan),
+        "downloads": [{"name": download.name, "bytes": download.bytes} for download in plan.downloads],
+        "estimated_s": None if guess is None else round(guess.seconds),
+        "estimated_from": None if guess is None else guess.basis,
+    }
+
+
+def print_plan(plan: Plan, config: RunConfig, console: Console) -> None:
+    """Print `plan`: a row a cell, then what would be fetched and how long it would take."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("task", "strategy", "seed", "state", ""):
+        table.add_column(heading, overflow="fold")
+    for planned in plan.cells:
+        cell = planned.cell
+        why = planned.reason or (f"added: {cell.row.added_for}" if cell.row.added_for else "")
+        table.add_row(
+            *(Text(str(part)) for part in (cell.task.name, cell.row.spec, cell.seed, planned.state, why))
+        )
+    console.print(table)
+    told = [f"{plan.count(state)} {state}" for state in State if plan.count(state)]
+    console.print(f"\n{plural(len(plan.cells), 'cell')}: {', '.join(told)}", soft_wrap=True)
+    for name, lines in preflight(plan).items():
+        console.print(f"\n{name}", soft_wrap=True)
+        for line in lines:
+            console.print(f"  {line}", soft_wrap=True)
+    console.print()
+    for download in plan.downloads:
+        size = "" if download.bytes is None else f" ({download.bytes / 1e6:.1f} MB)"
+        console.print(f"to be fetched: {download.name}{size}", soft_wrap=True)
+    console.print(_told(estimate(plan, config)), soft_wrap=True)
+
+
+def _cell_data(planned: PlannedCell) -> dict[str, Any]:
+    cell = planned.cell
+    return {
+        "task": cell.task.name,
+        "strategy": str(cell.row.spec),
+        "seed": cell.seed,
+        "state": str(planned.state),
+        "reason": planned.reason,
+        "added_for": cell.row.added_for,
+        "key": planned.key,
+    }
+
+
+def _told(guess: Estimate | None) -> str:
+    if guess is None:
+        return "time: unknown until the data and the model are on this machine"
+    minutes = guess.seconds / 60
+    duration = f"{guess.seconds:.0f} s" if minutes < 2 else f"{minutes:.0f} min"
+    return f"time: about {duration} (from {guess.basis})"
