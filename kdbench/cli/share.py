@@ -36,7 +36,7 @@ def publish(
     dry_run: bool,
 ) -> int:
     """Publish the board with its records, timings and predictions, without a word about this machine."""
-    from kdbench.publish.command import Destinations, publish
+    from kdbench.share.publish import Destinations, publish
 
     registry = registry_of(config)
     warnings: list[str] = []
@@ -61,8 +61,8 @@ def publish(
 def verify(folder: Path, plugin: tuple[str, ...], as_json: bool) -> int:
     """Check the records in DIR, a results folder or a published one: keys, scores, intervals, impossible values."""
     from kdbench.config import load_config
-    from kdbench.verify import verify as verify_folder
-    from kdbench.verify.view import print_report
+    from kdbench.share.verify import verify as verify_folder
+    from kdbench.share.verify_report import print_report
 
     registry = registry_of(load_config(None, {"plugins": {"modules": list(plugin)}}))
     report = verify_folder(folder, registry)

@@ -8,8 +8,8 @@ import pytest
 from drawn_board import COST, EVIL, drawn_content, make_results
 
 from kdbench.config import default_cache_dir
-from kdbench.publish.privacy import Private
 from kdbench.render.html.page import html_page, laid_open
+from kdbench.share.privacy import Private
 
 
 @pytest.fixture(scope="module")

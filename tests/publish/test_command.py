@@ -9,7 +9,7 @@ from commands import Command
 from hub_server import serving
 
 from kdbench.errors import UsageError
-from kdbench.publish.command import Destinations, publish
+from kdbench.share.publish import Destinations, publish
 
 TOKEN = "hf_nobodyshouldeverseethis"
 

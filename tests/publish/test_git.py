@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from kdbench.errors import KdbenchError, UsageError
-from kdbench.publish.git import parse_remote, push_site
+from kdbench.share.git import parse_remote, push_site
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import pytest
 from hub_server import serving
 
 from kdbench.errors import KdbenchError, UsageError
-from kdbench.publish.hub import hub_api, parse_hub_name, publish_to_hub
-from kdbench.publish.site import Site
+from kdbench.share.hub import hub_api, parse_hub_name, publish_to_hub
+from kdbench.share.site import Site
 
 TOKEN = "hf_nobodyshouldeverseethis"
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdbench.publish.privacy import Private, last_name, of_this_machine
+from kdbench.share.privacy import Private, last_name, of_this_machine
 
 HERS = Private(
     folders=("/home/alice", "/home/alice/My Docs/results", "/scratch7"), users=("alice",), hosts=("box17",)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kdbench.publish.redact import holds_credentials, redact
+from kdbench.share.privacy import holds_credentials, redact
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,12 @@ import pytest
 from support import make_record, make_timing, save_predictions
 
 from kdbench.errors import KdbenchError, UsageError
-from kdbench.publish.place import check_place, write_site
-from kdbench.publish.privacy import Private
-from kdbench.publish.site import build_site, check
 from kdbench.render.html.page import packed
 from kdbench.results.records import Record, RecordStore, Status
 from kdbench.results.timings import load_timings, put_timing
-from kdbench.verify import verify
+from kdbench.share.privacy import Private
+from kdbench.share.site import build_site, check, check_place, write_site
+from kdbench.share.verify import verify
 
 HERS = Private(folders=("/home/alice",), users=("alice",), hosts=("box17",))
 

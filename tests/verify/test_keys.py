@@ -6,8 +6,8 @@ from kdbench.api.spec import parse_spec
 from kdbench.results.records import Record
 from kdbench.run.plan import cell_key
 from kdbench.run.provenance import model_info, strategy_info, task_info
-from kdbench.verify.keys import check_key
-from kdbench.verify.report import Report
+from kdbench.share.verify_report import Report
+from kdbench.share.verify_scores import check_key
 
 
 @pytest.fixture

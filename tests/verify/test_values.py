@@ -6,7 +6,7 @@ import pytest
 from support import NOON, make_record, make_timing
 
 from kdbench.results.records import Status
-from kdbench.verify.values import impossible_in_record, impossible_in_timing, unlike_known_budget
+from kdbench.share.verify_records import impossible_in_record, impossible_in_timing, unlike_known_budget
 
 LATER = NOON + timedelta(days=1)
 PARAMETERS = 22_713_986

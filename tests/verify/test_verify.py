@@ -9,7 +9,7 @@ import pytest
 from kdbench.errors import UsageError
 from kdbench.evaluation.predictions import Predictions
 from kdbench.results.records import RecordStore
-from kdbench.verify import verify
+from kdbench.share.verify import verify
 
 
 @pytest.fixture

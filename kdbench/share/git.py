@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from kdbench.errors import KdbenchError, UsageError
-from kdbench.publish.redact import redact
+from kdbench.share.privacy import redact
 
 _TIMEOUT_S = 600
 _AUTHOR = "kdbench"

@@ -11,12 +11,11 @@ from kdbench.board.formatting import plural
 from kdbench.config import RunConfig
 from kdbench.errors import UsageError
 from kdbench.models.base import model_name
-from kdbench.publish.git import parse_remote, push_site
-from kdbench.publish.hub import data_set_files, hub_api, parse_hub_name, publish_to_hub, space_files
-from kdbench.publish.place import check_place, write_site
-from kdbench.publish.privacy import of_this_machine
-from kdbench.publish.site import Site, build_site
 from kdbench.render.write import PluginColumns
+from kdbench.share.git import parse_remote, push_site
+from kdbench.share.hub import data_set_files, hub_api, parse_hub_name, publish_to_hub, space_files
+from kdbench.share.privacy import of_this_machine
+from kdbench.share.site import Site, build_site, check_place, write_site
 
 Tell = Callable[[str], None]
 

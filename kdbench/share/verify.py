@@ -9,24 +9,21 @@ from pathlib import Path
 
 from kdbench.files import sha256
 from kdbench.registry import Registry
-from kdbench.verify.folder import LARGEST_PREDICTIONS_BYTES, HandedIn
-from kdbench.verify.keys import check_key, is_joint
-from kdbench.verify.report import Report
-from kdbench.verify.scores import check_scores, test_set
-from kdbench.verify.together import (
+from kdbench.share.verify_folder import LARGEST_PREDICTIONS_BYTES, HandedIn
+from kdbench.share.verify_records import (
+    AGAIN,
     Placed,
     check_data,
     check_duplicates,
     check_test_sets,
-    note_equal_predictions,
-    row_of,
-)
-from kdbench.verify.values import (
-    AGAIN,
     impossible_in_record,
     impossible_in_timing,
+    note_equal_predictions,
+    row_of,
     unlike_known_budget,
 )
+from kdbench.share.verify_report import Report
+from kdbench.share.verify_scores import check_key, check_scores, is_joint, test_set
 
 
 def verify(root: Path, registry: Registry, now: datetime | None = None) -> Report:
@@ -103,3 +100,6 @@ def _note_strays(folder: HandedIn, records: Placed, report: Report) -> None:
     strays = [name for name in folder.predictions() if Path(name).name.partition(".")[0] not in keys]
     if strays:
         report.notes.append(f"{len(strays)} files of predictions without a record, {strays[0]} first")
+
+
+__all__ = ["Report", "verify"]

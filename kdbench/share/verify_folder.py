@@ -14,7 +14,7 @@ from kdbench.json_files import Part
 from kdbench.results.paths import RECORDS_FILE
 from kdbench.results.records import Record
 from kdbench.results.timings import Timing
-from kdbench.verify.report import Report
+from kdbench.share.verify_report import Report
 
 LARGEST_RECORD_BYTES = 4 << 20
 LARGEST_TIMING_BYTES = 64 << 20

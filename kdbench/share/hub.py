@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdbench.errors import KdbenchError, UsageError
-from kdbench.publish.redact import redact
+from kdbench.share.privacy import redact
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-    from kdbench.publish.site import Site
+    from kdbench.share.site import Site
 
 _NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _HOW_TO_LOG_IN = "log in by 'hf auth login', or set HF_TOKEN to a token with write permission"
