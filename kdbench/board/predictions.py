@@ -35,7 +35,7 @@ from kdbench.stats import (
     resampled_interval,
     seed_spreads,
 )
-from kdbench.stats.resampling import Floats
+from kdbench.stats.bootstrap import Floats
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ from kdbench.board.frames import Row, rows_of
 from kdbench.board.statistics import TaskStatistics
 from kdbench.results.records import Status
 from kdbench.stats import pareto_front
-from kdbench.stats.resampling import Flags, Floats
+from kdbench.stats.bootstrap import Flags, Floats
 
 FRONTS = {"L": "p50 latency", "P": "parameters", "C": "training cost: training and the teacher's part"}
 """What each letter holds against quality."""

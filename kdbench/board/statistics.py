@@ -26,7 +26,7 @@ from kdbench.stats import (
     smallest_difference,
     tie_ranks,
 )
-from kdbench.stats.resampling import Flags, Floats
+from kdbench.stats.bootstrap import Flags, Floats
 
 ALPHA = 0.05
 """The level of every test on a board."""

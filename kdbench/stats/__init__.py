@@ -1,25 +1,36 @@
 """How sure scores are: intervals, comparisons and ranks over the examples and seeds that were scored."""
 
-from kdbench.stats.across_tasks import InterquartileMean, average_ranks, interquartile_mean, score_ranks
+from kdbench.stats.bootstrap import Flags, Floats, Resampled, Score, resample
 from kdbench.stats.comparisons import (
     Difference,
     PairwiseDifferences,
+    holm,
+    holm_pairs,
     paired_difference,
     pairwise_differences,
     resampled_differences,
+    smallest_difference,
 )
-from kdbench.stats.correction import holm, holm_pairs
-from kdbench.stats.dominance import almost_stochastic_order
-from kdbench.stats.exact import McNemar, approximate_randomization, mcnemar
-from kdbench.stats.gap import Gap, gap_recovered, resampled_gap
-from kdbench.stats.intervals import bootstrap_interval, resampled_interval
-from kdbench.stats.mean_scores import Resampled, resample
-from kdbench.stats.pareto import pareto_front
-from kdbench.stats.power import smallest_difference
-from kdbench.stats.ranks import TieRank, tie_ranks
-from kdbench.stats.ratios import Ratio, paired_ratio
-from kdbench.stats.resampling import Flags, Floats, Score
-from kdbench.stats.spread import SeedSpread, seed_spreads
+from kdbench.stats.intervals import (
+    Gap,
+    Ratio,
+    bootstrap_interval,
+    gap_recovered,
+    paired_ratio,
+    resampled_gap,
+    resampled_interval,
+)
+from kdbench.stats.ranking import (
+    InterquartileMean,
+    TieRank,
+    average_ranks,
+    interquartile_mean,
+    pareto_front,
+    score_ranks,
+    tie_ranks,
+)
+from kdbench.stats.seed_variance import SeedSpread, seed_spreads
+from kdbench.stats.significance import McNemar, almost_stochastic_order, approximate_randomization, mcnemar
 
 __all__ = [
     "Difference",

@@ -6,11 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.optimize
+import scipy.special
 import scipy.stats
 
-from kdbench.stats.mean_scores import Resampled, mean_scores, resample, satterthwaite
-from kdbench.stats.resampling import CONFIDENCE, RESAMPLES, Flags, Floats, Score
-from kdbench.stats.spread import SeedSpread
+from kdbench.stats.bootstrap import (
+    CONFIDENCE,
+    RESAMPLES,
+    Flags,
+    Floats,
+    Resampled,
+    Score,
+    mean_scores,
+    resample,
+    satterthwaite,
+)
+from kdbench.stats.seed_variance import SeedSpread
 
 
 @dataclass(frozen=True)
@@ -164,3 +175,71 @@ def _p(difference: Floats, standard_error: Floats, df: Floats, lowest: float) ->
     t = np.divide(np.abs(difference), standard_error, out=far, where=standard_error > 0)
     p: Floats = np.maximum(2 * scipy.stats.t.sf(t, df), lowest)
     return p
+
+
+def holm(p_values: Sequence[float] | Floats) -> Floats:
+    """Return (n,) p-values of which the chance that any true null falls below alpha is at most alpha (Holm 1979).
+
+    The smallest of n is multiplied by n, the next by n - 1, and so on; none is made less than one before it, or more
+    than 1. NaN stands for a comparison that was not made: it stays NaN and counts for nothing.
+
+    Args:
+        p_values: (n,).
+    """
+    p = np.asarray(p_values, dtype=np.float64)
+    made = np.flatnonzero(~np.isnan(p))
+    ascending = made[np.argsort(p[made], kind="stable")]
+    adjusted = np.full(p.shape, np.nan)
+    factors = len(made) - np.arange(len(made))
+    adjusted[ascending] = np.minimum(1.0, np.maximum.accumulate(factors * p[ascending]))
+    return adjusted
+
+
+def holm_pairs(p: Floats) -> Floats:
+    """Return (models, models): Holm's p-values over all pairs of a symmetric (models, models), 1 on the diagonal."""
+    above = np.triu_indices(len(p), k=1)
+    adjusted = np.eye(len(p))
+    adjusted[above] = holm(p[above])
+    adjusted.T[above] = adjusted[above]
+    return adjusted
+
+
+_ERRORS = 10_000
+"""Percentiles of the estimated standard error over which the chance of showing a difference is averaged."""
+
+
+def smallest_difference(
+    standard_error: float, df: float, *, alpha: float = 0.05, power: float = 0.8
+) -> float:
+    """Return the smallest true difference that a two-sided test at `alpha` shows with a chance of `power`.
+
+    The test statistic of a true difference d is noncentral t with noncentrality d / standard_error (Cohen 1988,
+    ch. 2); what falls in the wrong tail counts as shown, as it does in the test.
+
+    Args:
+        standard_error: of the difference, in the units of the score.
+        df: the degrees of freedom of the standard error; may be infinite.
+        alpha: the level of the test.
+        power: above alpha and below 1.
+
+    Raises:
+        ValueError: `power` is not between `alpha` and 1.
+    """
+    if not alpha < power < 1:
+        raise ValueError(f"power must lie between alpha = {alpha} and 1, but is {power}")
+    critical = scipy.stats.t.ppf(1 - alpha / 2, df)
+    # Noncentral t is a normal over an error of its own; scipy's is NaN far in the tails of few degrees of freedom.
+    percentiles = (np.arange(_ERRORS) + 0.5) / _ERRORS
+    critical_values = critical * (
+        np.sqrt(scipy.stats.chi2.ppf(percentiles, df) / df) if np.isfinite(df) else 1.0
+    )
+
+    def missing_power(noncentrality: float) -> float:
+        right_tail = scipy.special.ndtr(noncentrality - critical_values)
+        wrong_tail = scipy.special.ndtr(-noncentrality - critical_values)
+        return float(np.mean(right_tail + wrong_tail)) - power
+
+    enough = critical + 1.0
+    while missing_power(enough) < 0:
+        enough *= 2
+    return float(standard_error * scipy.optimize.brentq(missing_power, 0.0, enough))

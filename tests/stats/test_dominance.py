@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdbench.stats import almost_stochastic_order
-from kdbench.stats.dominance import violation_ratio
+from kdbench.stats.significance import violation_ratio
 
 
 @pytest.mark.parametrize(

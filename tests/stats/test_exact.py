@@ -8,7 +8,7 @@ from scored import ACCURACY, crossed, right, simulated, valued
 
 from kdbench.evaluation.metrics import get_metric
 from kdbench.stats import approximate_randomization, mcnemar
-from kdbench.stats import resampling as stats_resampling
+from kdbench.stats import bootstrap as stats_resampling
 
 answers = st.lists(st.tuples(st.booleans(), st.booleans()), max_size=40)
 

@@ -3,7 +3,7 @@ import pytest
 import scipy.stats
 
 from kdbench.stats import paired_ratio
-from kdbench.stats.ratios import _blocks
+from kdbench.stats.intervals import _blocks
 
 
 def test_by_hand():

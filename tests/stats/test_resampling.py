@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 from scored import ACCURACY, right, simulated
 
-from kdbench.stats import bootstrap_interval, paired_difference, resampling
-from kdbench.stats.resampling import chunks, resampled_scores
+from kdbench.stats import bootstrap, bootstrap_interval, paired_difference
+from kdbench.stats.bootstrap import chunks, resampled_scores
 
 
 def test_the_seed_fixes_the_draws_however_many_fit_in_memory(monkeypatch):
     statistics = simulated(np.random.default_rng(0), [0.8, 0.7], examples=100)
     interval = bootstrap_interval(statistics, ACCURACY, seed=1)
     assert bootstrap_interval(statistics, ACCURACY, seed=2) != interval
-    monkeypatch.setattr(resampling, "_NUMBERS_AT_ONCE", 700)
+    monkeypatch.setattr(bootstrap, "_NUMBERS_AT_ONCE", 700)
     assert bootstrap_interval(statistics, ACCURACY, seed=1) == interval
 
 
