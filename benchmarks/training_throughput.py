@@ -33,12 +33,11 @@ from kdbench.config import RunConfig
 from kdbench.data import load_task, prepare
 from kdbench.evaluation.metrics import get_metric
 from kdbench.models.build import keep_layers, kept_layers, load_base
-from kdbench.opening import open_experiment
 from kdbench.registry import Registry
 from kdbench.seeds import axis_seed
 from kdbench.stats import bootstrap_interval
 from kdbench.training.bench import Bench
-from kdbench.training.experiment import Experiment
+from kdbench.training.experiment import Experiment, open_experiment
 from kdbench.training.predict import predict
 from kdbench.training.teacher import TeacherStore
 

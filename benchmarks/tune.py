@@ -29,10 +29,9 @@ from torch import nn
 from kdbench.api.spec import StrategySpec
 from kdbench.api.strategy import JointStrategy, Strategy, Transform
 from kdbench.config import RunConfig
-from kdbench.opening import open_experiment
 from kdbench.plugins import load_registry
 from kdbench.training.bench import Bench
-from kdbench.training.experiment import Experiment
+from kdbench.training.experiment import Experiment, open_experiment
 from kdbench.workers import default_workers
 
 RESULTS = Path(__file__).parent / "results" / "tuning.jsonl"

@@ -54,7 +54,7 @@ class MultiTask(JointStrategy):
 
     def fit_jointly(self, benches: Mapping[str, Bench]) -> Mapping[str, nn.Module]:
         """Return a model a task; their encoders are one."""
-        from kdbench.training.joint import train_jointly
+        from kdbench.training.multi_task import train_jointly
 
         return train_jointly(
             benches, exponents=SAMPLING[self.params.sampling], balance=self.params.balance == "norm"

@@ -26,11 +26,10 @@ from kdbench.config import RunConfig
 from kdbench.data import DataSettings, PreparedTask, load_task, prepare
 from kdbench.models.base import resolve_base_model
 from kdbench.models.build import load_tokenizer
-from kdbench.opening import quiet_libraries
 from kdbench.plugins import load_plugins
 from kdbench.registry import Registry
 from kdbench.training.bench import Bench
-from kdbench.training.experiment import Experiment
+from kdbench.training.experiment import Experiment, quiet_libraries
 
 # A machine that does something else at the same time is slow, not wrong.
 hypothesis_settings.register_profile("kdbench", deadline=None)

@@ -13,9 +13,9 @@ from kdbench.config import load_config
 from kdbench.data import load_task
 from kdbench.errors import UsageError
 from kdbench.models.artifacts import load_artifact, save_artifact
-from kdbench.opening import open_experiment
 from kdbench.plugins import load_plugins
 from kdbench.training.bench import Bench
+from kdbench.training.experiment import open_experiment
 
 THIRD_PARTY = Path(__file__).parent / "third_party"
 WORDS = {

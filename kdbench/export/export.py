@@ -29,8 +29,8 @@ from kdbench.models.base import BaseModel, resolve_base_model
 from kdbench.models.build import load_tokenizer
 from kdbench.models.cost import count_parameters
 from kdbench.models.onnx import OnnxModel, example_inputs
-from kdbench.opening import quiet_libraries
 from kdbench.registry import Registry
+from kdbench.training.experiment import quiet_libraries
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from kdbench.models.artifacts import load_artifact
 from kdbench.models.base import resolve_base_model
 from kdbench.models.build import AUTO_CLASSES, load_base, load_tokenizer
 from kdbench.models.onnx import OnnxModel, quantize
-from kdbench.opening import quiet_libraries
+from kdbench.training.experiment import quiet_libraries
 
 _CONFIG = "config.json"
 _OWN = "kdbench.json"

@@ -24,10 +24,9 @@ from kdbench.measure.stopwatch import stopwatch_for
 from kdbench.measure.timing import Candidate, vocabulary
 from kdbench.models.artifacts import load_artifact
 from kdbench.models.onnx import OnnxModel, example_inputs, quantize
-from kdbench.opening import open_experiment
-from kdbench.results.paths import CellFiles, with_own_tokenizer
+from kdbench.results.paths import CellFiles
 from kdbench.seeds import axis_seed
-from kdbench.training.experiment import Experiment
+from kdbench.training.experiment import Experiment, open_experiment, with_own_tokenizer
 from kdbench.training.predict import predict
 from kdbench.training.teacher import TeacherStore
 from kdbench.workers import usable_cores

@@ -8,9 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from kdbench.models.build import load_tokenizer
 from kdbench.results.records import Cost, LearningCurve, Size
-from kdbench.training.experiment import Experiment
 
 RECORDS_FILE = "records.jsonl"
 """The records of a board in one file, in the board's folder."""
@@ -90,10 +88,3 @@ class Fit(BaseModel):
 def read_fit(files: CellFiles) -> Fit:
     """Return what training left beside the artifact."""
     return Fit.model_validate_json(files.fit.read_text())
-
-
-def with_own_tokenizer(experiment: Experiment, files: CellFiles) -> Experiment:
-    """Return `experiment` with its data encoded by the artifact's tokenizer, where that is not the base model's."""
-    if not read_fit(files).own_tokenizer:
-        return experiment
-    return experiment.with_tokenizer(load_tokenizer(files.artifact))

@@ -28,8 +28,7 @@ from kdbench.measure.environment import describe_environment, peak_memory_bytes
 from kdbench.measure.footprint import load_measured
 from kdbench.models.artifacts import Adapter, load_artifact, save_artifact
 from kdbench.models.cost import count_non_embedding, count_parameters, count_trainable, trainable_bytes
-from kdbench.opening import Opened, make_experiment, open_experiment
-from kdbench.results.paths import CellFiles, Fit, read_fit, with_own_tokenizer
+from kdbench.results.paths import CellFiles, Fit, read_fit
 from kdbench.results.records import Cost, Quality, Record, RecordStore, Size, Status, TaskInfo
 from kdbench.run.executor import Report
 from kdbench.run.plan import cell_key
@@ -37,7 +36,13 @@ from kdbench.run.provenance import model_info, strategy_info, task_info
 from kdbench.seeds import axis_seed
 from kdbench.stats import bootstrap_interval
 from kdbench.training.bench import Bench
-from kdbench.training.experiment import Experiment
+from kdbench.training.experiment import (
+    Experiment,
+    Opened,
+    make_experiment,
+    open_experiment,
+    with_own_tokenizer,
+)
 from kdbench.training.predict import predict
 
 PROBE_EXAMPLES = 64

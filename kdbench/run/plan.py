@@ -17,10 +17,9 @@ from kdbench.data.readers import readable
 from kdbench.errors import UsageError
 from kdbench.files import sha256
 from kdbench.models.base import BaseModel, missing_model_downloads, resolve_base_model
-from kdbench.opening import make_experiment
 from kdbench.registry import Registry
 from kdbench.results.records import RecordStore, Status, key_of_cell, spelled_out
-from kdbench.training.experiment import Experiment
+from kdbench.training.experiment import Experiment, make_experiment
 
 
 @dataclass(frozen=True)

@@ -37,9 +37,9 @@ from kdbench.run.process_executor import (
 )
 from kdbench.run.progress import Watcher
 from kdbench.run.provenance import model_info, strategy_info, task_info
+from kdbench.training.callbacks import check_trackers
 from kdbench.training.experiment import Experiment
 from kdbench.training.teacher import TeacherStore
-from kdbench.training.trackers import check_trackers
 
 THREADS = 1
 """A model that serves single requests gets one core; with more, the scheduler would be timed as well."""

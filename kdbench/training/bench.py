@@ -22,12 +22,11 @@ from kdbench.evaluation.metrics import get_metric
 from kdbench.files import scratch_folder
 from kdbench.models.build import build_student, load_base, load_given_teacher, starts_fresh
 from kdbench.seeds import axis_seed
+from kdbench.training.callbacks import Trackers
 from kdbench.training.experiment import Experiment
 from kdbench.training.predict import predict
-from kdbench.training.schedule import Schedule
 from kdbench.training.teacher import TEACHER_PARAMS, TEACHER_SEED, RunningTeacher, TeacherStore
-from kdbench.training.trackers import Trackers
-from kdbench.training.trainer import Loss, TeacherOutputs, TrainingRun, hard_label_loss, train
+from kdbench.training.trainer import Loss, Schedule, TeacherOutputs, TrainingRun, hard_label_loss, train
 
 Report = Callable[[str, int, int, float | None], None]
 """``report(phase, done, total, loss)``."""

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from statistics import fmean
 from types import SimpleNamespace
@@ -27,14 +27,34 @@ from transformers.utils.generic import ModelOutput
 
 from kdbench.api.losses import task_loss
 from kdbench.api.params import Params
-from kdbench.data.batches import Batch, Collator, model_inputs
+from kdbench.data.batches import Batch, Collator, length_grouped_batches, model_inputs
 from kdbench.models.cost import COUNTED_DEVICES, flop_counter
 from kdbench.results.records import LearningCurve
-from kdbench.training.best_weights import BestWeights
+from kdbench.training.callbacks import BestWeights, Trackers
 from kdbench.training.device import has_fast_bf16, pick_device
-from kdbench.training.schedule import Schedule
-from kdbench.training.trackers import Trackers
-from kdbench.training.used_rows import only_used_rows
+from kdbench.training.sparse_embeddings import only_used_rows
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long to train, on what, from which seeds."""
+
+    steps: int
+    batch_size: int
+    learning_rate: float
+    evaluations: int
+    data_seed: int
+    dropout_seed: int
+
+    def batches(self, lengths: Sequence[int], *, taken: int = 0) -> list[list[int]]:
+        """Return the rows of each step's batch, as numbers, after the first `taken` batches of their order.
+
+        Args:
+            lengths: the rows' lengths.
+        """
+        order = length_grouped_batches(lengths, self.batch_size, self.data_seed)
+        return list(islice(order, taken, taken + self.steps))
+
 
 Loss = Callable[[Any, Batch, Any], Tensor]
 """``loss(student, batch, teacher) -> scalar``; `student` and `teacher` answer ``.logits``."""

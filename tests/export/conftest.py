@@ -13,11 +13,11 @@ from kdbench.api.spec import parse_spec
 from kdbench.config import RunConfig
 from kdbench.export.export import Exported, export_model
 from kdbench.export.manifest import Format
-from kdbench.opening import open_experiment
 from kdbench.registry import Registry
 from kdbench.results.records import RecordStore
 from kdbench.run.cell import CellOrder, score_cell, train_cell
 from kdbench.run.plan import cell_key
+from kdbench.training.experiment import open_experiment
 
 CELLS = [
     ("lora[r=2]", "toy-sentiment", 0),

@@ -9,14 +9,14 @@ from kdbench_plugins.multi_task_kd import MultiTaskKD
 
 from kdbench.api.spec import parse_spec
 from kdbench.models.base import resolve_base_model
-from kdbench.opening import make_experiment as open_task
 from kdbench.plugins import load_registry
 from kdbench.results.paths import CellFiles
 from kdbench.results.records import RecordStore, Status
 from kdbench.run.cell import CellOrder, score_cell, train_cell
 from kdbench.run.plan import cell_key
 from kdbench.training.bench import Bench
-from kdbench.training.joint_batches import task_order
+from kdbench.training.experiment import make_experiment as open_task
+from kdbench.training.multi_task import task_order
 
 PLUGIN = '''
 from kdbench import hookimpl

@@ -10,8 +10,7 @@ from kdbench.api.task import IGNORED
 from kdbench.data.batches import model_inputs
 from kdbench.models.build import load_base
 from kdbench.training.bench import Bench
-from kdbench.training.cached_logits import CachedLogits
-from kdbench.training.teacher import TeacherStore
+from kdbench.training.teacher import CachedLogits, TeacherStore
 from kdbench.training.trainer import TrainingRun
 
 

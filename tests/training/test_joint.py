@@ -17,7 +17,7 @@ from kdbench.api.task import TaskKind
 from kdbench.data.batches import model_inputs
 from kdbench.models.cost import count_parameters
 from kdbench.training.bench import Bench
-from kdbench.training.joint import MultiTaskModel, train_jointly
+from kdbench.training.multi_task import MultiTaskModel, train_jointly
 
 ALL_KINDS = ("toy-sentiment", "toy-tags", "toy-score")
 

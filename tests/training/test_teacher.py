@@ -9,8 +9,8 @@ import torch
 from kdbench.api.spec import StrategySpec
 from kdbench.config import RunConfig
 from kdbench.models.build import load_base
-from kdbench.opening import open_experiment
 from kdbench.training.bench import Bench
+from kdbench.training.experiment import open_experiment
 from kdbench.training.teacher import TEACHER_PARAMS, RunningTeacher, TeacherStore, teacher_key
 
 

@@ -4,7 +4,7 @@ import pytest
 from tensorboardX.proto.event_pb2 import Event
 
 from kdbench.errors import UsageError
-from kdbench.training.trackers import Trackers, check_trackers
+from kdbench.training.callbacks import Trackers, check_trackers
 
 
 @pytest.fixture

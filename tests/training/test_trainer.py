@@ -13,9 +13,8 @@ from kdbench.models.build import load_base
 from kdbench.models.cost import forward_flops
 from kdbench.training import trainer
 from kdbench.training.predict import predict
-from kdbench.training.schedule import Schedule
 from kdbench.training.teacher import RunningTeacher
-from kdbench.training.trainer import CURVE_POINTS, hard_label_loss, learning_curve, train
+from kdbench.training.trainer import CURVE_POINTS, Schedule, hard_label_loss, learning_curve, train
 
 SCHEDULE = Schedule(steps=6, batch_size=8, learning_rate=1e-2, evaluations=1, data_seed=11, dropout_seed=12)
 

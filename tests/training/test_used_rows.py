@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification
 
-from kdbench.training.joint import MultiTaskModel
-from kdbench.training.used_rows import UsedRows, only_used_rows
+from kdbench.training.multi_task import MultiTaskModel
+from kdbench.training.sparse_embeddings import UsedRows, only_used_rows
 
 PIECES = [5, 7, 7, 11, 3]
 

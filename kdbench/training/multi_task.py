@@ -2,26 +2,160 @@
 
 from __future__ import annotations
 
+import itertools
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 from types import SimpleNamespace
 from typing import Any
 
+import datasets
+import numpy as np
+import torch
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 from transformers import PreTrainedModel
 from transformers.utils.generic import ModelOutput
 
 from kdbench.api.losses import task_loss
-from kdbench.data.batches import Batch
+from kdbench.data.batches import Batch, Collator, length_grouped_batches
 from kdbench.files import scratch_folder
 from kdbench.models.cost import trainable_bytes
 from kdbench.training.bench import Bench
-from kdbench.training.gradient_balance import GradientBalance
-from kdbench.training.joint_batches import JointCollator, JointRows, joint_batches, task_order
-from kdbench.training.schedule import Schedule
-from kdbench.training.trainer import TeacherOutputs, TrainingRun, learning_curve, train
+from kdbench.training.trainer import Schedule, TeacherOutputs, TrainingRun, learning_curve, train
+
+
+def task_order(sizes: Sequence[int], steps: int, exponents: tuple[float, float]) -> list[int]:
+    """Return which task each step trains, by number.
+
+    A step's shares are in proportion to ``size ** exponent``, where the exponent goes linearly from the first of
+    `exponents` at the first step to the second at the last. Nothing is drawn by lot: the task that is furthest behind
+    the sum of its shares comes next, so that few steps already hold the shares. A task too small for any step takes
+    the last one of the most frequent task.
+
+    Args:
+        sizes: of each task, in batches a pass or in any other unit.
+    """
+    order: list[int] = []
+    due = np.zeros(len(sizes))
+    for exponent in np.linspace(*exponents, num=steps):
+        weights = np.asarray(sizes, dtype=np.float64) ** exponent
+        due += weights / weights.sum()
+        order.append(int(due.argmax()))
+        due[order[-1]] -= 1
+    for left_out in set(range(len(sizes))) - set(order):
+        most_frequent, steps_of_it = Counter(order).most_common(1)[0]
+        if steps_of_it > 1:
+            order[max(step for step, task in enumerate(order) if task == most_frequent)] = left_out
+    return order
+
+
+class JointRows(Dataset[dict[str, Any]]):
+    """The training rows of several tasks behind each other; each row tells its ``task``."""
+
+    def __init__(self, rows: Mapping[str, datasets.Dataset]) -> None:
+        self._parts = list(rows.items())
+        self.starts = list(itertools.accumulate((len(part) for _, part in self._parts), initial=0))[:-1]
+        """The index of each task's first row."""
+
+    def __len__(self) -> int:
+        return self.starts[-1] + len(self._parts[-1][1])
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        number = bisect_right(self.starts, index) - 1
+        task, part = self._parts[number]
+        return {**part[index - self.starts[number]], "task": task}
+
+
+def joint_batches(
+    lengths: Sequence[Sequence[int]], batch_sizes: Sequence[int], order: Sequence[int], seed: int
+) -> list[list[int]]:
+    """Return the batches of a whole training, as indices into `JointRows`.
+
+    Each task's own batches come in the order in which training on it alone would take them: of similar lengths, pass
+    after pass.
+
+    Args:
+        lengths: each task's row lengths.
+        batch_sizes: each task's rows a batch.
+        order: the task of each step, by number.
+        seed: of the order of rows.
+    """
+    streams = [
+        length_grouped_batches(of_task, size, seed)
+        for of_task, size in zip(lengths, batch_sizes, strict=True)
+    ]
+    starts = list(itertools.accumulate((len(of_task) for of_task in lengths), initial=0))
+    return [[starts[task] + index for index in next(streams[task])] for task in order]
+
+
+class JointCollator(Collator):
+    """Pad the rows of one task to the longest of the batch, and name the task under ``task``."""
+
+    def __call__(self, examples: Sequence[Mapping[str, Any]]) -> Batch:
+        """Return the examples as one batch."""
+        name: Any = examples[0]["task"]
+        return {**super().__call__(examples), "task": name}
+
+
+_KEPT = 0.9
+"""What a running norm keeps of itself at each new gradient."""
+
+
+class GradientBalance:
+    """Weighs each task's loss by the mean of all tasks' gradient norms over its own.
+
+    A task's norm is the running mean of the Euclidean norm of its unweighted loss's gradient in the shared weights,
+    before clipping; until its first batch is done its weight is 1. This is the aim of GradNorm (Chen et al. 2018,
+    arXiv:1711.02257, equation 1) with alpha = 0, where every task's norm is pulled to the mean, reached directly:
+    GradNorm learns its weights by gradient descent, needs all tasks in every step and, with alpha > 0, also favours
+    tasks that learn slowly.
+
+    Args:
+        shared: the weights that every task has part in.
+    """
+
+    def __init__(self, shared: Iterable[nn.Parameter]) -> None:
+        self._norms: dict[str, float] = {}
+        self._squares: list[Tensor] = []
+        self._pending = ("", 1.0)
+        self._hooks = [
+            weight.register_post_accumulate_grad_hook(self._note)  # type: ignore[no-untyped-call]
+            for weight in shared
+        ]
+
+    def weigh(self, task: str, loss: Tensor) -> Tensor:
+        """Return `loss` times the weight of `task`; the loss of one step, whose gradients are noted."""
+        self._settle()
+        self._pending = (task, self.weight(task))
+        return loss * self._pending[1]
+
+    def weight(self, task: str) -> float:
+        """Return the weight of `task` by the gradients up to the step before."""
+        own = self._norms.get(task)
+        return fmean(self._norms.values()) / own if own else 1.0
+
+    def stop(self) -> None:
+        """Note no more gradients."""
+        for hook in self._hooks:
+            hook.remove()
+
+    def _note(self, weight: Tensor) -> None:
+        assert weight.grad is not None
+        self._squares.append(weight.grad.square().sum())
+
+    def _settle(self) -> None:
+        """Take the gradient of the last step, without its weight, into its task's norm."""
+        if not self._squares:
+            return
+        task, weight = self._pending
+        norm = float(torch.stack(self._squares).sum().sqrt()) / weight
+        self._squares.clear()
+        if norm > 0:  # a batch without a label says nothing of the task's gradients
+            self._norms[task] = _KEPT * self._norms.get(task, norm) + (1 - _KEPT) * norm
+
 
 JointLoss = Callable[[Any, Batch, Any, float], Tensor]
 """``loss(student, batch, teacher, progress) -> scalar``.
