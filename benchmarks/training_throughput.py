@@ -34,12 +34,12 @@ from kdbench.data import load_task, prepare
 from kdbench.evaluation.metrics import get_metric
 from kdbench.models.build import keep_layers, kept_layers, load_base
 from kdbench.registry import Registry
-from kdbench.seeds import axis_seed
 from kdbench.stats import bootstrap_interval
 from kdbench.training.bench import Bench
 from kdbench.training.experiment import Experiment, open_experiment
 from kdbench.training.predict import predict
 from kdbench.training.teacher import TeacherStore
+from kdbench.utils.system import axis_seed
 
 KIND = TaskKind.SEQUENCE_CLASSIFICATION
 STRATEGIES = ("finetune", "vanilla-kd[init=base]")

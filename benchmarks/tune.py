@@ -32,7 +32,7 @@ from kdbench.config import RunConfig
 from kdbench.plugins import load_registry
 from kdbench.training.bench import Bench
 from kdbench.training.experiment import Experiment, open_experiment
-from kdbench.workers import default_workers
+from kdbench.utils.system import default_workers
 
 RESULTS = Path(__file__).parent / "results" / "tuning.jsonl"
 SEED = 1

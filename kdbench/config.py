@@ -25,7 +25,7 @@ from tomlkit.exceptions import ParseError, TOMLKitError
 from kdbench.api.task import TaskKind
 from kdbench.budgets import BUDGETS, Budget, own_budget
 from kdbench.errors import UsageError, nearest
-from kdbench.workers import default_workers
+from kdbench.utils.system import default_workers
 
 
 def default_cache_dir() -> Path:

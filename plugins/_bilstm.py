@@ -10,7 +10,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput, TokenClassif
 
 from kdbench import TaskKind
 from kdbench.api.models import FolderModel
-from kdbench.seeds import axis_seed
+from kdbench.utils.system import axis_seed
 
 if TYPE_CHECKING:
     from kdbench_plugins.bilstm import BiLSTMParams

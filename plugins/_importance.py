@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from kdbench.api.losses import task_loss
 from kdbench.api.task import IGNORED
 from kdbench.data.batches import Batch, model_inputs
-from kdbench.seeds import axis_seed
+from kdbench.utils.system import axis_seed
 
 if TYPE_CHECKING:
     from kdbench.training.bench import Bench

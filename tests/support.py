@@ -22,9 +22,9 @@ from kdbench.results.records import (
     Status,
     StrategyInfo,
     TaskInfo,
-    content_hash,
 )
 from kdbench.results.timings import BackEndTiming, ModelTiming, Point, Timing
+from kdbench.utils.files import content_hash
 
 NOON = datetime(2026, 11, 3, 12, tzinfo=timezone.utc)
 

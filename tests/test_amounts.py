@@ -1,6 +1,6 @@
 import pytest
 
-from kdbench.amounts import parse_amount
+from kdbench.utils.formatting import parse_amount
 
 
 @pytest.mark.parametrize(

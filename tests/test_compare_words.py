@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from kdbench.board.compare import Comparison, Contrast, TaskComparison
-from kdbench.board.formatting import probability
 from kdbench.render.compare import conclusion, points
 from kdbench.stats import Difference
+from kdbench.utils.formatting import probability
 
 SHOWN = Contrast(
     difference=Difference(0.018, 0.002, 0.034, p=0.03, standard_error=0.008, df=100),

@@ -9,7 +9,7 @@ from textwrap import dedent
 
 import pytest
 
-from kdbench.files import (
+from kdbench.utils.files import (
     folder_atomically,
     folder_bytes,
     is_temporary,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kdbench.results.records import content_hash
+from kdbench.utils.files import content_hash
 
 
 def test_a_key_is_the_same_in_every_process_and_release():

@@ -1,6 +1,6 @@
 import pytest
 
-from kdbench.pace import seconds_left
+from kdbench.utils.formatting import seconds_left
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ from typing import Any
 import pandas as pd
 
 from kdbench.board.diagnostics import Behaviour
-from kdbench.board.formatting import listing, plural, ratio
 from kdbench.budgets import BackEnd
 from kdbench.results.records import Environment, Record
 from kdbench.results.timings import ModelTiming, Timing, machine_of, runtimes_of
+from kdbench.utils.formatting import listing, plural, ratio
 
 Timed = tuple[Timing, ModelTiming]
 

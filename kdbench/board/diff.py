@@ -11,8 +11,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kdbench.board import formatting
-from kdbench.board.formatting import percent
 from kdbench.board.frames import Row, rows_of
 from kdbench.board.load import Loaded, cells_of
 from kdbench.board.predictions import KnownAnswers, TaskAnswers, made_from
@@ -21,6 +19,8 @@ from kdbench.board.sources import Source
 from kdbench.board.statistics import ALPHA
 from kdbench.errors import KdbenchError, UsageError, nearest
 from kdbench.stats import Difference, holm
+from kdbench.utils import formatting
+from kdbench.utils.formatting import percent
 
 
 class Kind(str, Enum):

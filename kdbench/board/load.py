@@ -11,11 +11,11 @@ from pathlib import Path
 import pandas as pd
 
 from kdbench.board.cells import tidy
-from kdbench.board.formatting import on_one_line, plural
 from kdbench.board.sources import Source, read_results
 from kdbench.errors import UsageError
 from kdbench.results.records import Record
 from kdbench.results.timings import Timing
+from kdbench.utils.formatting import on_one_line, plural
 
 # A task's name becomes a file's name; one in a record from elsewhere must not lead out of the board's folder.
 _FILE_NAME = re.compile(r"\w[\w.-]*")

@@ -15,7 +15,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Generic, TypeVar
 
-from kdbench.workers import usable_cores
+from kdbench.utils.system import usable_cores
 
 _PATIENCE_S = 120.0
 """How long the other process may take for its last item when this one has done its own."""

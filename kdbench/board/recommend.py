@@ -12,15 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kdbench.amounts import parse_amount
-from kdbench.board import formatting
-from kdbench.board.formatting import plural
 from kdbench.board.frames import Row, rows_of
 from kdbench.board.load import Loaded
 from kdbench.board.predictions import TaskAnswers
 from kdbench.board.rows import aggregate, has_score
 from kdbench.errors import KdbenchError, UsageError, nearest
 from kdbench.stats import Difference
+from kdbench.utils import formatting
+from kdbench.utils.formatting import parse_amount, plural
 
 
 @dataclass(frozen=True)

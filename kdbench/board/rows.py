@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 
 from kdbench.board.cells import OF_TIMING
-from kdbench.board.formatting import milliseconds, ratio
 from kdbench.board.frames import Row, rows_of
 from kdbench.board.statistics import TaskStatistics
 from kdbench.results.records import Status
 from kdbench.stats import pareto_front
 from kdbench.stats.bootstrap import Flags, Floats
+from kdbench.utils.formatting import milliseconds, ratio
 
 FRONTS = {"L": "p50 latency", "P": "parameters", "C": "training cost: training and the teacher's part"}
 """What each letter holds against quality."""

@@ -11,12 +11,12 @@ from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from kdbench.board.formatting import on_one_line
 from kdbench.errors import UsageError
-from kdbench.json_files import parse_json
 from kdbench.results.paths import RECORDS_FILE, CellFiles
 from kdbench.results.records import Record, RecordStore
 from kdbench.results.timings import Timing, load_timings
+from kdbench.utils.files import parse_json
+from kdbench.utils.formatting import on_one_line
 
 
 @dataclass(frozen=True)

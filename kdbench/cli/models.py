@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from kdbench.board.formatting import plural
 from kdbench.cli.options import json_flag, out, print_json, registry_of, settings
 from kdbench.config import RunConfig
 from kdbench.errors import UsageError
+from kdbench.utils.formatting import plural
 
 
 @click.command()

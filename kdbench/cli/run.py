@@ -10,7 +10,6 @@ from datetime import datetime, timezone
 
 import click
 
-from kdbench.board.formatting import plural
 from kdbench.cli.options import (
     complain,
     err,
@@ -25,6 +24,7 @@ from kdbench.cli.options import (
 )
 from kdbench.config import RunConfig, to_toml
 from kdbench.errors import UsageError
+from kdbench.utils.formatting import plural
 
 port_flag = click.option(
     "--port",

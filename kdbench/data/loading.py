@@ -18,12 +18,11 @@ from typing import TYPE_CHECKING, TypeGuard
 
 from kdbench.api.task import Example, Opened, Task, TaskKind
 from kdbench.config import DataSettings
-from kdbench.data.cache import build_once
 from kdbench.data.encoding import batches, read_table, write_table
 from kdbench.data.fetch import open_source
 from kdbench.data.readers import readable
 from kdbench.errors import UsageError
-from kdbench.files import sha256
+from kdbench.utils.files import build_once, sha256
 
 if TYPE_CHECKING:
     import pyarrow as pa

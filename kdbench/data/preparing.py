@@ -14,11 +14,11 @@ import numpy as np
 
 from kdbench.api.task import IGNORED, UNLABELLED, Task, TaskKind
 from kdbench.budgets import Budget
-from kdbench.data.cache import build_once
 from kdbench.data.encoding import Counts, Encoder, read_table
 from kdbench.data.loading import TaskData
 from kdbench.data.splitting import Indices, choose
 from kdbench.data.typos import encode_mistyped
+from kdbench.utils.files import build_once
 
 if TYPE_CHECKING:
     from datasets import Dataset

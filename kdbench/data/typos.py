@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kdbench.data.cache import build_once
 from kdbench.data.encoding import Encoder, read_table
 from kdbench.data.splitting import Indices
-from kdbench.results.records import content_hash
+from kdbench.utils.files import build_once, content_hash
 
 if TYPE_CHECKING:
     from datasets import Dataset

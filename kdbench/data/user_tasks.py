@@ -12,15 +12,13 @@ from typing import Any
 
 from kdbench.api.task import Example, HubSource, LocalSource, Opened, Source, Splits, Task, TaskKind
 from kdbench.config import TaskTable
-from kdbench.data.cache import build_once
 from kdbench.data.hub import read_hub
 from kdbench.data.loading import ExampleCheck
 from kdbench.data.readers import read_conll, read_delimited, read_jsonl, read_parquet, readable
 from kdbench.data.splitting import Mask, hold_out, numbered, strata_of, stratified_order
 from kdbench.data.tagging import TagError, detect_scheme, iob2_labels, to_iob2
 from kdbench.errors import UsageError
-from kdbench.files import sha256
-from kdbench.results.records import content_hash
+from kdbench.utils.files import build_once, content_hash, sha256
 
 Rows = Iterator[tuple[str, dict[str, Any]]]
 """Places, as error messages name them, and values by column."""

@@ -12,7 +12,7 @@ import safetensors.numpy
 from safetensors import SafetensorError
 
 from kdbench.errors import KdbenchError
-from kdbench.files import write_atomically
+from kdbench.utils.files import write_atomically
 
 _ARRAYS = {
     "ids": (("int64",), 1),

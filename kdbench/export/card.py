@@ -10,7 +10,11 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 from kdbench.api.task import TaskKind
-from kdbench.board.formatting import (
+from kdbench.export.check import Checked
+from kdbench.export.choose import Choice
+from kdbench.export.manifest import Format, Manifest
+from kdbench.results.records import Quality, Record
+from kdbench.utils.formatting import (
     count,
     difference,
     escape_markdown,
@@ -22,10 +26,6 @@ from kdbench.board.formatting import (
     size,
     with_interval,
 )
-from kdbench.export.check import Checked
-from kdbench.export.choose import Choice
-from kdbench.export.manifest import Format, Manifest
-from kdbench.results.records import Quality, Record
 
 _PIPELINES = {
     TaskKind.SEQUENCE_CLASSIFICATION: "text-classification",

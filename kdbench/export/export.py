@@ -9,7 +9,6 @@ from pathlib import Path
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from kdbench.board.formatting import size, with_interval
 from kdbench.board.recommend import Limit
 from kdbench.config import RunConfig
 from kdbench.data import PreparedTask, load_task, prepare
@@ -23,7 +22,6 @@ from kdbench.export.example import FILE as EXAMPLE
 from kdbench.export.example import run_example, write_example
 from kdbench.export.formats import chosen_format, open_model, quantizes, write_model
 from kdbench.export.manifest import Format, Manifest, write_manifest
-from kdbench.files import folder_atomically, folder_bytes
 from kdbench.models.artifacts import load_artifact, stored_parameters
 from kdbench.models.base import BaseModel, resolve_base_model
 from kdbench.models.build import load_tokenizer
@@ -31,6 +29,8 @@ from kdbench.models.cost import count_parameters
 from kdbench.models.onnx import OnnxModel, example_inputs
 from kdbench.registry import Registry
 from kdbench.training.experiment import quiet_libraries
+from kdbench.utils.files import folder_atomically, folder_bytes
+from kdbench.utils.formatting import size, with_interval
 
 
 @dataclass(frozen=True)

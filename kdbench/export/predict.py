@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from kdbench.board.formatting import defuse_formula, on_one_line
 from kdbench.data.readers import read_delimited, read_jsonl
 from kdbench.errors import UsageError
 from kdbench.export.load import load
 from kdbench.export.model import LabelPrediction, Prediction, ValuePrediction
-from kdbench.files import write_atomically
+from kdbench.utils.files import write_atomically
+from kdbench.utils.formatting import defuse_formula, on_one_line
 
 if TYPE_CHECKING:
     from kdbench.export.model import ExportedModel

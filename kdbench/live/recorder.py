@@ -14,13 +14,12 @@ from types import TracebackType
 from typing import Literal
 
 from kdbench.config import RunConfig
-from kdbench.files import write_atomically
-from kdbench.json_files import Part, read_json_file
-from kdbench.live.threads import start_thread
-from kdbench.pace import seconds_left
 from kdbench.results.records import Status
 from kdbench.run.plan import Plan, PlannedCell, State
 from kdbench.run.process_executor import Progress
+from kdbench.utils.files import Part, read_json_file, write_atomically
+from kdbench.utils.formatting import seconds_left
+from kdbench.utils.system import start_thread
 
 
 class CellState(str, Enum):

@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 
 from kdbench.errors import UsageError
 from kdbench.live.follow import Follow
-from kdbench.live.threads import start_thread
 from kdbench.render.html.content import no_content
 from kdbench.render.html.page import LivePart, html_page
+from kdbench.utils.system import start_thread
 
 HOST = "127.0.0.1"
 DEFAULT_PORT = 8731

@@ -19,8 +19,8 @@ from kdbench.measure.timing import Candidate, Measured, time_together
 from kdbench.measure.timing_summary import PAIRS_OF_AN_INTERVAL, repeatability, repeatability_warning
 from kdbench.models.onnx import OnnxModel
 from kdbench.results.timings import BackEndTiming, ModelTiming, Timing, Tokenization, put_timing
-from kdbench.run.executor import Report
 from kdbench.training.experiment import Experiment, open_experiment
+from kdbench.utils.system import Report
 
 _TEACHER = "teacher"
 _AGAIN = "teacher again"

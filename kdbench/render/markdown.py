@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable
 import pandas as pd
 from tabulate import DataRow, TableFormat, tabulate
 
-from kdbench.board.formatting import defuse_formula, escape_markdown, on_one_line, plural
 from kdbench.board.frames import rows_of
+from kdbench.utils.formatting import defuse_formula, escape_markdown, on_one_line, plural
 
 _LENGTH = 300
 """A reason or a warning is cut here; the CSV file has all of it."""

@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from kdbench.board.formatting import escape_markdown, on_one_line, percent, plural
 from kdbench.board.statistics import ALPHA, TaskStatistics
 from kdbench.budgets import BUDGETS
 from kdbench.config import EMBEDDED_NAME
+from kdbench.utils.formatting import escape_markdown, on_one_line, percent, plural
 
 
 def task_notes(cells: pd.DataFrame, statistics: TaskStatistics) -> list[str]:

@@ -6,9 +6,7 @@ from collections.abc import Callable, Collection, Iterable
 
 import pandas as pd
 
-from kdbench.board import formatting
 from kdbench.board.diff import Changes
-from kdbench.board.formatting import MISSING, escape_markdown, plural
 from kdbench.board.frames import Row, rows_of
 from kdbench.board.rows import has_score
 from kdbench.render.columns import WARNING_SIGN, marked
@@ -16,6 +14,8 @@ from kdbench.render.diff import CHANGES_PAGE, headline
 from kdbench.render.html.page import PAGE
 from kdbench.render.markdown import cut, images, page, progress, remarks, section, table
 from kdbench.render.notes import rerun_command, run_notes
+from kdbench.utils import formatting
+from kdbench.utils.formatting import MISSING, escape_markdown, plural
 
 _FEW = 10
 """Tasks below which a mean over them says little of further tasks."""

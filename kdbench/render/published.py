@@ -14,10 +14,10 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from kdbench.board import formatting
-from kdbench.board.formatting import MISSING, escape_markdown, plural
 from kdbench.board.frames import rows_of
 from kdbench.render.markdown import table
+from kdbench.utils import formatting
+from kdbench.utils.formatting import MISSING, escape_markdown, plural
 
 
 class _Part(BaseModel):

@@ -8,12 +8,12 @@ from typing import Any
 
 from rich.console import Console
 
-from kdbench.board import formatting
-from kdbench.board.formatting import on_one_line, plural, probability
 from kdbench.board.frames import Row
 from kdbench.board.recommend import ALPHA, Recommendation
 from kdbench.render.compare import points
 from kdbench.stats import Difference
+from kdbench.utils import formatting
+from kdbench.utils.formatting import on_one_line, plural, probability
 
 RULE = (
     f"Rule: of the rows within the limits, those not shown to differ in quality from the best (p >= {ALPHA:g}, each by"

@@ -7,9 +7,7 @@ from itertools import groupby
 
 import pandas as pd
 
-from kdbench.board import formatting
 from kdbench.board.cells import POINT_COLUMNS
-from kdbench.board.formatting import MISSING, escape_markdown, milliseconds
 from kdbench.board.frames import Row, rows_of
 from kdbench.board.rows import PUBLISHED, has_score
 from kdbench.board.statistics import TaskStatistics
@@ -26,6 +24,8 @@ from kdbench.render.columns import (
 )
 from kdbench.render.markdown import cut, images, page, progress, remarks, section, table
 from kdbench.render.notes import task_notes
+from kdbench.utils import formatting
+from kdbench.utils.formatting import MISSING, escape_markdown, milliseconds
 
 _GRID_NOTE = (
     "p50 in ms of a call in PyTorch's eager mode with batch x length word pieces, all attended to. What would have taken"

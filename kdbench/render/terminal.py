@@ -7,8 +7,6 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from kdbench.board import formatting
-from kdbench.board.formatting import on_one_line
 from kdbench.board.frames import rows_of
 from kdbench.board.rows import has_score
 from kdbench.render.columns import (
@@ -21,6 +19,8 @@ from kdbench.render.columns import (
     size_columns,
     speed_columns,
 )
+from kdbench.utils import formatting
+from kdbench.utils.formatting import on_one_line
 
 _REASON_LENGTH = 200
 _LEGEND = (

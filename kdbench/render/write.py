@@ -13,16 +13,13 @@ import pandas as pd
 
 from kdbench.board.cells import MEASURED
 from kdbench.board.diff import Against, Changes, changes
-from kdbench.board.formatting import listing
 from kdbench.board.load import Loaded, cells_of
 from kdbench.board.parallel import SecondProcess, Shared
 from kdbench.board.rows import PUBLISHED
 from kdbench.board.sources import Source, read_results
 from kdbench.board.statistics import Known
 from kdbench.board.tables import Tables, board_tables
-from kdbench.collecting import no_collecting
 from kdbench.errors import KdbenchError
-from kdbench.files import write_atomically
 from kdbench.render.diff import changes_files
 from kdbench.render.html.page import PAGE, page
 from kdbench.render.markdown import csv_text
@@ -31,6 +28,9 @@ from kdbench.render.published import published_section
 from kdbench.render.task_page import task_page
 from kdbench.results.paths import RECORDS_FILE
 from kdbench.results.records import Record
+from kdbench.utils.files import write_atomically
+from kdbench.utils.formatting import listing
+from kdbench.utils.system import no_collecting
 
 if TYPE_CHECKING:
     from kdbench.render.plots.draw import Picture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
@@ -12,8 +10,7 @@ from typing import Any, Literal
 
 from kdbench.api.task import TaskKind
 from kdbench.budgets import Budget
-from kdbench.files import write_atomically
-from kdbench.json_files import Part, load_json_files, read_json_file
+from kdbench.utils.files import Part, content_hash, load_json_files, read_json_file, write_atomically
 
 SCHEMA_VERSION = 1
 
@@ -229,12 +226,6 @@ class RecordStore:
     def load(self) -> tuple[list[Record], list[str]]:
         """Return every readable record in the order of their keys, and a line for each file that is none."""
         return load_json_files(Record, self.folder)
-
-
-def content_hash(content: object) -> str:
-    """Return 20 hexadecimal digits of the SHA-256 of `content`'s canonical JSON."""
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:20]
 
 
 def key_of_cell(

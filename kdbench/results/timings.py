@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kdbench.budgets import BackEnd
-from kdbench.files import write_atomically
-from kdbench.json_files import Part, load_json_files
 from kdbench.results.records import Environment
+from kdbench.utils.files import Part, load_json_files, write_atomically
 
 
 class Point(Part):

@@ -23,17 +23,14 @@ from kdbench.errors import KdbenchError, shown
 from kdbench.evaluation.diagnostics import select_examples
 from kdbench.evaluation.metrics import get_metric
 from kdbench.evaluation.predictions import Predictions
-from kdbench.files import folder_atomically, folder_bytes
 from kdbench.measure.environment import describe_environment, peak_memory_bytes
 from kdbench.measure.footprint import load_measured
 from kdbench.models.artifacts import Adapter, load_artifact, save_artifact
 from kdbench.models.cost import count_non_embedding, count_parameters, count_trainable, trainable_bytes
 from kdbench.results.paths import CellFiles, Fit, read_fit
 from kdbench.results.records import Cost, Quality, Record, RecordStore, Size, Status, TaskInfo
-from kdbench.run.executor import Report
 from kdbench.run.plan import cell_key
 from kdbench.run.provenance import model_info, strategy_info, task_info
-from kdbench.seeds import axis_seed
 from kdbench.stats import bootstrap_interval
 from kdbench.training.bench import Bench
 from kdbench.training.experiment import (
@@ -44,6 +41,8 @@ from kdbench.training.experiment import (
     with_own_tokenizer,
 )
 from kdbench.training.predict import predict
+from kdbench.utils.files import folder_atomically, folder_bytes
+from kdbench.utils.system import Report, axis_seed
 
 PROBE_EXAMPLES = 64
 """How many scored examples are answered before saving, to be held against the reloaded model's answers."""

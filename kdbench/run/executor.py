@@ -8,16 +8,14 @@ import os
 import signal
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from kdbench.errors import KdbenchError
 from kdbench.results.records import Status
-
-Report = Callable[[str, int, int, float | None], None]
-"""``report(phase, done, total, loss)``: how far a stage is."""
+from kdbench.utils.system import Report
 
 
 @dataclass(frozen=True)

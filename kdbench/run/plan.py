@@ -15,11 +15,11 @@ from kdbench.data import Download, missing_downloads
 from kdbench.data.fetch import local_files
 from kdbench.data.readers import readable
 from kdbench.errors import UsageError
-from kdbench.files import sha256
 from kdbench.models.base import BaseModel, missing_model_downloads, resolve_base_model
 from kdbench.registry import Registry
 from kdbench.results.records import RecordStore, Status, key_of_cell, spelled_out
 from kdbench.training.experiment import Experiment, make_experiment
+from kdbench.utils.files import sha256
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ from torch import nn
 
 from kdbench.api.strategy import Strategy, Transform
 from kdbench.api.task import TaskKind
-from kdbench.board.formatting import plural
 from kdbench.config import RunConfig
 from kdbench.data import PreparedTask
 from kdbench.data.preparing import overlaps
@@ -27,7 +26,8 @@ from kdbench.results.records import RecordStore
 from kdbench.run.plan import Plan, PlannedCell, State
 from kdbench.run.provenance import majority_score
 from kdbench.training.experiment import Experiment
-from kdbench.workers import default_threads
+from kdbench.utils.formatting import plural
+from kdbench.utils.system import default_threads
 
 _LABELS_SHOWN = 6
 _LARGE_SHARE = 0.05

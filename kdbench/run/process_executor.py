@@ -26,12 +26,11 @@ from kdbench.run.executor import (
     InlineExecutor,
     Job,
     Progress,
-    Report,
     Stage,
     exit_reason,
     one_line,
 )
-from kdbench.workers import default_threads
+from kdbench.utils.system import Report, default_threads
 
 _SECONDS_BETWEEN_REPORTS = 0.1
 

@@ -10,12 +10,11 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from kdbench.board.formatting import plural
-from kdbench.pace import seconds_left
 from kdbench.results.records import Status
 from kdbench.run.plan import Plan, State
 from kdbench.run.preflight import preflight
 from kdbench.run.process_executor import Progress
+from kdbench.utils.formatting import plural, seconds_left
 
 _SECONDS_BETWEEN_LINES = 30.0
 LATENCY = "latency of "

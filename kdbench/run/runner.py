@@ -15,7 +15,6 @@ from kdbench.api.strategy import JointStrategy
 from kdbench.board.statistics import Known
 from kdbench.config import RunConfig
 from kdbench.errors import KdbenchError, UsageError
-from kdbench.files import remove_temporary
 from kdbench.measure.environment import describe_environment
 from kdbench.measure.latency import TimingOrder
 from kdbench.registry import Registry
@@ -40,6 +39,7 @@ from kdbench.run.provenance import model_info, strategy_info, task_info
 from kdbench.training.callbacks import check_trackers
 from kdbench.training.experiment import Experiment
 from kdbench.training.teacher import TeacherStore
+from kdbench.utils.files import remove_temporary
 
 THREADS = 1
 """A model that serves single requests gets one core; with more, the scheduler would be timed as well."""

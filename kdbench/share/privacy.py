@@ -13,9 +13,9 @@ from functools import cache, cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, TypeVar
 
-from kdbench.json_files import Part
 from kdbench.results.records import Record, RecordStore
 from kdbench.results.timings import load_timings, put_timing
+from kdbench.utils.files import Part
 
 REDACTED = "<redacted>"
 

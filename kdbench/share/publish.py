@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kdbench.board.formatting import plural
 from kdbench.config import RunConfig
 from kdbench.errors import UsageError
 from kdbench.models.base import model_name
@@ -16,6 +15,7 @@ from kdbench.share.git import parse_remote, push_site
 from kdbench.share.hub import data_set_files, hub_api, parse_hub_name, publish_to_hub, space_files
 from kdbench.share.privacy import of_this_machine
 from kdbench.share.site import Site, build_site, check_place, write_site
+from kdbench.utils.formatting import plural
 
 Tell = Callable[[str], None]
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from kdbench.board.load import load_cells
 from kdbench.errors import KdbenchError, UsageError
 from kdbench.evaluation.predictions import Predictions
-from kdbench.files import scratch_folder, write_atomically
 from kdbench.render.html.page import laid_open
 from kdbench.render.write import PluginColumns, write_board
 from kdbench.results.paths import RECORDS_FILE
 from kdbench.results.records import Record, Status
 from kdbench.share.privacy import Private, write_scrubbed_results
+from kdbench.utils.files import scratch_folder, write_atomically
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from collections.abc import Hashable
 from datetime import datetime, timezone
 from pathlib import Path
 
-from kdbench.files import sha256
 from kdbench.registry import Registry
 from kdbench.share.verify_folder import LARGEST_PREDICTIONS_BYTES, HandedIn
 from kdbench.share.verify_records import (
@@ -24,6 +23,7 @@ from kdbench.share.verify_records import (
 )
 from kdbench.share.verify_report import Report
 from kdbench.share.verify_scores import check_key, check_scores, is_joint, test_set
+from kdbench.utils.files import sha256
 
 
 def verify(root: Path, registry: Registry, now: datetime | None = None) -> Report:

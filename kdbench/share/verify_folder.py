@@ -9,12 +9,11 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from kdbench.errors import UsageError
-from kdbench.files import is_temporary
-from kdbench.json_files import Part
 from kdbench.results.paths import RECORDS_FILE
 from kdbench.results.records import Record
 from kdbench.results.timings import Timing
 from kdbench.share.verify_report import Report
+from kdbench.utils.files import Part, is_temporary
 
 LARGEST_RECORD_BYTES = 4 << 20
 LARGEST_TIMING_BYTES = 64 << 20

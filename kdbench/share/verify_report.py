@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from kdbench.board.formatting import plural
+from kdbench.utils.formatting import plural
 
 _NAMED = 3
 

@@ -19,14 +19,14 @@ from kdbench.budgets import Budget
 from kdbench.data import PreparedTask
 from kdbench.errors import UsageError
 from kdbench.evaluation.metrics import get_metric
-from kdbench.files import scratch_folder
 from kdbench.models.build import build_student, load_base, load_given_teacher, starts_fresh
-from kdbench.seeds import axis_seed
 from kdbench.training.callbacks import Trackers
 from kdbench.training.experiment import Experiment
 from kdbench.training.predict import predict
 from kdbench.training.teacher import TEACHER_PARAMS, TEACHER_SEED, RunningTeacher, TeacherStore
 from kdbench.training.trainer import Loss, Schedule, TeacherOutputs, TrainingRun, hard_label_loss, train
+from kdbench.utils.files import scratch_folder
+from kdbench.utils.system import axis_seed
 
 Report = Callable[[str, int, int, float | None], None]
 """``report(phase, done, total, loss)``."""

@@ -21,10 +21,10 @@ from transformers.utils.generic import ModelOutput
 
 from kdbench.api.losses import task_loss
 from kdbench.data.batches import Batch, Collator, length_grouped_batches
-from kdbench.files import scratch_folder
 from kdbench.models.cost import trainable_bytes
 from kdbench.training.bench import Bench
 from kdbench.training.trainer import Schedule, TeacherOutputs, TrainingRun, learning_curve, train
+from kdbench.utils.files import scratch_folder
 
 
 def task_order(sizes: Sequence[int], steps: int, exponents: tuple[float, float]) -> list[int]:

@@ -20,13 +20,12 @@ from transformers.utils.generic import ModelOutput
 from kdbench.api.params import FINE_TUNING_RATES, Params
 from kdbench.api.task import IGNORED
 from kdbench.data.batches import Batch, model_inputs
-from kdbench.files import folder_atomically, write_atomically
 from kdbench.models.build import AUTO_CLASSES
-from kdbench.results.records import content_hash
 from kdbench.training.device import training_precision
 from kdbench.training.experiment import Experiment
 from kdbench.training.predict import row_logits
 from kdbench.training.trainer import TrainingRun
+from kdbench.utils.files import content_hash, folder_atomically, write_atomically
 
 
 class CachedLogits:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from kdbench.board import formatting
+from kdbench.utils import formatting
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from kdbench.data.cache import build_once
 from kdbench.errors import UsageError
+from kdbench.utils.files import build_once
 
 
 def test_a_folder_is_built_once_by_whoever_comes_first(tmp_path):

@@ -21,7 +21,6 @@ from transformers import (
     pipeline,
 )
 
-from kdbench.board.formatting import escape_markdown
 from kdbench.board.load import load_cells
 from kdbench.board.recommend import parse_limits
 from kdbench.board.tables import board_tables
@@ -31,6 +30,7 @@ from kdbench.export.export import export_model
 from kdbench.export.manifest import Format
 from kdbench.results.records import RecordStore
 from kdbench.results.timings import put_timing
+from kdbench.utils.formatting import escape_markdown
 
 LORA = ("lora[r=2]", "toy-sentiment")
 TAGS = ("hard-labels[layers=2]", "toy-tags")

@@ -8,10 +8,10 @@ from transformers import ModernBertForSequenceClassification as ModernBert
 
 from kdbench.api.models import FolderModel, architecture_of, build_architecture
 from kdbench.errors import UsageError
-from kdbench.files import folder_bytes
 from kdbench.models.artifacts import load_artifact, save_artifact
 from kdbench.training.bench import Bench
 from kdbench.training.predict import predict
+from kdbench.utils.files import folder_bytes
 
 KINDS = ["toy-sentiment", "toy-tags", "toy-score"]
 TYPES = {FP16: torch.float16, BF16: torch.bfloat16}

@@ -11,11 +11,11 @@ from transformers import AutoModelForSequenceClassification, PreTrainedTokenizer
 
 from kdbench.data.batches import model_inputs
 from kdbench.errors import UsageError
-from kdbench.files import folder_bytes
 from kdbench.models.artifacts import save_artifact
 from kdbench.models.build import load_base, load_tokenizer
 from kdbench.models.cost import count_non_embedding, count_parameters
 from kdbench.training.predict import predict
+from kdbench.utils.files import folder_bytes
 
 KINDS = ["toy-sentiment", "toy-tags", "toy-score"]
 VOCABULARY = (

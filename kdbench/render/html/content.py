@@ -9,9 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from kdbench.board import formatting
 from kdbench.board.diagnostics import KnownByClass
-from kdbench.board.formatting import on_one_line
 from kdbench.board.frames import Row, first_row, rows_of
 from kdbench.board.load import Loaded
 from kdbench.board.rows import FRONTS, has_score
@@ -19,6 +17,8 @@ from kdbench.render.columns import COSTS, Shown, marked, shown_columns, shown_ga
 from kdbench.render.html.details import Sources, rounded, row_details
 from kdbench.render.notes import rerun_command, run_facts, unsteady
 from kdbench.render.palette import family_looks
+from kdbench.utils import formatting
+from kdbench.utils.formatting import on_one_line
 
 
 def page_content(

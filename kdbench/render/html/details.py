@@ -9,10 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from kdbench.board import formatting
 from kdbench.board.cells import shown_timings
 from kdbench.board.diagnostics import ByClass, KnownByClass, by_class
-from kdbench.board.formatting import on_one_line
 from kdbench.board.frames import Row
 from kdbench.board.load import Loaded
 from kdbench.board.predictions import made_from
@@ -21,6 +19,8 @@ from kdbench.evaluation.predictions import Predictions
 from kdbench.results.paths import CellFiles
 from kdbench.results.records import LearningCurve, Record, Status
 from kdbench.results.timings import BackEndTiming, ModelTiming, Point
+from kdbench.utils import formatting
+from kdbench.utils.formatting import on_one_line
 
 TASK_LENGTH = "the task's own"
 

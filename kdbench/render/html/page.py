@@ -19,7 +19,7 @@ import pandas as pd
 
 from kdbench.board.diagnostics import KnownByClass
 from kdbench.board.load import Loaded
-from kdbench.data.cache import build_once
+from kdbench.utils.files import build_once
 
 _PACKED = re.compile(r'(<script type="text/plain" id="(\w+)">)([^<]*)(</script>)')
 _CONTENT = "content"

@@ -14,11 +14,11 @@ from kdbench.board.cells import shown_timings
 from kdbench.board.frames import rows_of
 from kdbench.board.load import Loaded
 from kdbench.board.tables import complete_scores
-from kdbench.collecting import no_collecting
 from kdbench.render.plots.latency import latency_figure
 from kdbench.render.plots.pareto import pareto_figure
 from kdbench.render.plots.scores import gap_figure, ranks_figure, scores_figure
 from kdbench.render.plots.style import DrawnRow, as_files, drawn_rows, style
+from kdbench.utils.system import no_collecting
 
 FOLDER = "pictures"
 

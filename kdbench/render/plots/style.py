@@ -21,11 +21,11 @@ from matplotlib.text import Annotation
 from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 from matplotlib.transforms import Bbox
 
-from kdbench.board.formatting import on_one_line
 from kdbench.board.frames import Row, rows_of
 from kdbench.board.load import Loaded
 from kdbench.board.rows import has_score
 from kdbench.render.palette import Look, family_looks
+from kdbench.utils.formatting import on_one_line
 
 NAME_LIMIT = 40
 

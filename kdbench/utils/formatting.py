@@ -168,3 +168,33 @@ def _duration(duration_s: float) -> str:
     if duration_s < 99.95:
         return f"{duration_s:.1f} s"
     return f"{duration_s / 60:.1f} min" if duration_s < 5997 else f"{duration_s / 3600:.1f} h"
+
+
+_POWERS = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9}
+_AMOUNT = re.compile(r"(\d+(?:\.\d+)?)\s*([kKMG]?)B?")
+
+
+def parse_amount(text: str) -> float:
+    """Return the positive number that `text` says; ``k``, ``M`` and ``G`` are decimal, a ``B`` for bytes may follow.
+
+    Raises:
+        ValueError: it says none; names how one is written.
+    """
+    match = _AMOUNT.fullmatch(text.strip())
+    number = float(match[1]) * _POWERS[match[2]] if match else 0.0
+    if number <= 0:
+        raise ValueError(f"{text!r} is no positive number; write one as 5, 2.5, 12M or 50MB")
+    return number
+
+
+def seconds_left(done: int, total: int, elapsed_s: float) -> float | None:
+    """Return how many seconds the rest takes at the pace so far; None before anything is done.
+
+    However many cells run at once, it counts how many ended in what time.
+
+    Args:
+        done: the cells that have ended since the run began.
+        total: the cells that it began with.
+        elapsed_s: the time since then.
+    """
+    return elapsed_s * (total - done) / done if done else None

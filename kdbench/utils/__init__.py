@@ -1,0 +1,1 @@
+"""Handle files, numbers as text, cores, memory and seeds."""

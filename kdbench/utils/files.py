@@ -1,0 +1,166 @@
+"""Files that a reader sees whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from filelock import FileLock
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from kdbench.errors import UsageError
+from kdbench.utils.system import no_collecting
+
+_TEMPORARY = ".partial"
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write `content`, text as UTF-8, to `path` by temporary file, fsync and rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}{_TEMPORARY}")
+    try:
+        with partial.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def folder_atomically(path: Path) -> Iterator[Path]:
+    """Give an empty folder that takes the place of `path` when the block ends well, and vanishes otherwise."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}{_TEMPORARY}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    try:
+        yield partial
+        shutil.rmtree(path, ignore_errors=True)
+        partial.replace(path)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def scratch_folder(parent: Path) -> Iterator[Path]:
+    """Give an empty folder below `parent` that vanishes with the block, or else counts as temporary."""
+    parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=parent, suffix=_TEMPORARY) as folder:
+        yield Path(folder)
+
+
+def is_temporary(path: Path) -> bool:
+    """Return whether `path` is the rest of a write that was cut off."""
+    return path.name.endswith(_TEMPORARY)
+
+
+def remove_temporary(folder: Path, pattern: str = "**/*") -> None:
+    """Delete what earlier processes, cut off while writing, left in `folder`: by default at any depth below it."""
+    for path in list(folder.glob(f"{pattern}{_TEMPORARY}")):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of the file at `path` in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def folder_bytes(folder: Path) -> int:
+    """Return the size of all files below `folder`."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def content_hash(content: object) -> str:
+    """Return 20 hexadecimal digits of the SHA-256 of `content`'s canonical JSON."""
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:20]
+
+
+class Part(BaseModel):
+    """A part of what a JSON file holds: nothing unknown, nothing infinite, never changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    def misplaced(self, path: Path) -> str | None:
+        """Return why this cannot stand in the file at `path`, or None where it can."""
+        return None
+
+
+_T = TypeVar("_T", bound=Part)
+
+
+def load_json_files(kind: type[_T], folder: Path) -> tuple[list[_T], list[str]]:
+    """Return what every readable file of `folder` holds, by name, and a line for each file that is no `kind`."""
+    found, problems = [], []
+    with no_collecting():
+        for path in sorted(folder.glob("*")):
+            item, problem = read_json_file(kind, path)
+            if item is not None:
+                found.append(item)
+            elif problem is not None:
+                problems.append(f"skipped {path}: {problem}")
+    return found, problems
+
+
+def read_json_file(kind: type[_T], path: Path) -> tuple[_T | None, str | None]:
+    """Return what the file at `path` holds, or why it holds no such thing; a file half written is neither."""
+    if is_temporary(path):
+        return None, None
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        return None, f"cannot be read ({error.strerror})"
+    item, problem = parse_json(kind, content)
+    misplaced = None if item is None else item.misplaced(path)
+    return (item, problem) if misplaced is None else (None, misplaced)
+
+
+def parse_json(kind: type[_T], content: bytes) -> tuple[_T | None, str | None]:
+    """Return what the JSON text `content` holds, or why it holds no such thing."""
+    try:
+        return kind.model_validate_json(content), None
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        version = kind.model_fields["schema_version"].default
+        return None, f"no {kind.__name__.lower()} of schema {version} ({place or 'file'}: {first['msg']})"
+
+
+def build_once(folder: Path, build: Callable[[Path], object]) -> Path:
+    """Return `folder`, filled by `build` (which gets an empty folder to write to) unless it is there already.
+
+    Raises:
+        UsageError: the disk is full or the folder may not be written; nothing half-built stays.
+    """
+    if folder.is_dir():
+        return folder
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock"):
+            if not folder.is_dir():
+                remove_temporary(folder.parent, f"{folder.name}*")  # nobody else builds it now
+                with folder_atomically(folder) as partial:
+                    build(partial)
+    except OSError as error:
+        raise UsageError(
+            f"cannot write {folder}: {error.strerror or error}; make room there or set KDBENCH_CACHE to another folder"
+        ) from error
+    return folder
