@@ -1,13 +1,10 @@
 """The strategies that come with kdbench; they register as anyone's plugin does."""
 
 from kdbench_plugins.adalora import AdaLoRA
-from kdbench_plugins.adapter_houlsby import AdapterHoulsby
-from kdbench_plugins.adapter_pfeiffer import AdapterPfeiffer
-from kdbench_plugins.bilstm import BiLSTM
-from kdbench_plugins.bilstm_kd import BiLSTMKD
+from kdbench_plugins.adapters import AdapterHoulsby, AdapterPfeiffer
+from kdbench_plugins.bilstm import BiLSTM, BiLSTMKD
 from kdbench_plugins.bitfit import BitFit
 from kdbench_plugins.distilbert import DistilBERT
-from kdbench_plugins.dora import DoRA
 from kdbench_plugins.drop_layers import DropLayers
 from kdbench_plugins.finetune import FineTune
 from kdbench_plugins.half_precision import BF16, FP16
@@ -15,10 +12,9 @@ from kdbench_plugins.hard_labels import HardLabels
 from kdbench_plugins.ia3 import IA3
 from kdbench_plugins.int8 import Int8
 from kdbench_plugins.linear_probe import LinearProbe
-from kdbench_plugins.lora import LoRA
+from kdbench_plugins.lora import DoRA, LoRA
 from kdbench_plugins.minilm import MiniLM
-from kdbench_plugins.multi_task import MultiTask
-from kdbench_plugins.multi_task_kd import MultiTaskKD
+from kdbench_plugins.multi_task import MultiTask, MultiTaskKD
 from kdbench_plugins.pkd import PKD
 from kdbench_plugins.prefix_tuning import PrefixTuning
 from kdbench_plugins.prune_ffn import PruneFFN

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kdbench_plugins._peft import PeftStrategy, linear_layers
+from kdbench_plugins._parameter_efficient import PeftStrategy, linear_layers
 from pydantic import Field, model_validator
 
 from kdbench import Params as BaseParams

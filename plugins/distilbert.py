@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kdbench_plugins._matching import check_equal_widths
+from kdbench_plugins._layer_matching import check_equal_widths
 from pydantic import Field, model_validator
 
 from kdbench import Strategy, StrategySpec, StudentParams, TaskKind, student_params

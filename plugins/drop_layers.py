@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kdbench_plugins._recovery import RecoveryParams, recovered
+from kdbench_plugins._pruning import RecoveryParams, recovered
 from pydantic import Field
 
 from kdbench import TaskKind, Transform, UsageError
@@ -32,7 +32,7 @@ class DropLayers(Transform):
 
     def transform(self, model: nn.Module, bench: Bench) -> nn.Module:
         """Return `model` without its top layers, after a short training."""
-        from kdbench_plugins._inner import hf_model
+        from kdbench_plugins._pruning import hf_model
 
         from kdbench.models.build import keep_layers
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kdbench_plugins._parameter_efficient import LongWarmUp
-from kdbench_plugins._peft import PeftStrategy, linear_layers
+from kdbench_plugins._parameter_efficient import LongWarmUp, PeftStrategy, linear_layers
 from pydantic import Field
 
 from kdbench import TaskKind
@@ -48,3 +47,20 @@ class LoRA(PeftStrategy):
             lora_dropout=self.params.lora_dropout,
             target_modules=linear_layers(base, self.params.target, strategy=self.name, parameter="target"),
         )
+
+
+class DoRA(LoRA):
+    """Train W's magnitude m and direction apart: ``m (W + (alpha / r) B A) / |W + (alpha / r) B A|``.
+
+    The norm is taken for each output (Liu et al. 2024, equation 5); m starts as that of W.
+    """
+
+    name = "dora"
+    title = "DoRA, merged"
+    reference = "Liu et al. 2024, DoRA: Weight-Decomposed Low-Rank Adaptation, arXiv:2402.09353"
+
+    def config(self, base: PreTrainedModel, bench: Bench) -> LoraConfig:
+        """Return LoRA's updates, decomposed; they change nothing yet."""
+        config = super().config(base, bench)
+        config.use_dora = True
+        return config

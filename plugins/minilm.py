@@ -63,7 +63,7 @@ class MiniLM(Strategy):
 
     def fit(self, bench: Bench) -> nn.Module:
         """Return the student, its last layer's relations matched to the teacher's and then its predictions."""
-        from kdbench_plugins._stages import two_stages
+        from kdbench_plugins._layer_matching import two_stages
 
         from kdbench.api import losses
 
@@ -81,8 +81,7 @@ class MiniLM(Strategy):
 
     def _match_relations(self, student: nn.Module, bench: Bench, share: float) -> None:
         """Train `student` on the sum of the three relation losses (MiniLMv2, section 3.1)."""
-        from kdbench_plugins._attention import read_attention
-        from kdbench_plugins._layer_losses import relation_loss
+        from kdbench_plugins._layer_matching import read_attention, relation_loss
 
         last, its = student.config.num_hidden_layers, self._teacher_layer(bench.teacher)
         heads = self._relation_heads(student, bench.teacher)

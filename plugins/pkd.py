@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from kdbench_plugins._matching import check_equal_widths
+from kdbench_plugins._layer_matching import check_equal_widths
 from pydantic import Field
 
 from kdbench import Strategy, StrategySpec, StudentParams, TaskKind, UsageError, student_params

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kdbench_plugins._recovery import RecoveryParams, recovered
+from kdbench_plugins._pruning import RecoveryParams, recovered
 from pydantic import Field
 
 from kdbench import TaskKind, Transform
@@ -33,9 +33,13 @@ class PruneFFN(Transform):
 
     def transform(self, model: nn.Module, bench: Bench) -> nn.Module:
         """Return `model` without the least important neurons, after a short training."""
-        from kdbench_plugins._blocks import feed_forwards, set_intermediate_size
-        from kdbench_plugins._importance import mask_importance, training_batches
-        from kdbench_plugins._inner import hf_model
+        from kdbench_plugins._pruning import (
+            feed_forwards,
+            hf_model,
+            mask_importance,
+            set_intermediate_size,
+            training_batches,
+        )
 
         inner = hf_model(model.to(bench.experiment.device), self.name)
         blocks = feed_forwards(inner, self.name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from kdbench_plugins._recovery import RecoveryParams, recovered
+from kdbench_plugins._pruning import RecoveryParams, recovered
 from pydantic import Field
 
 from kdbench import TaskKind, Transform
@@ -37,10 +37,13 @@ class PruneHeads(Transform):
 
     def transform(self, model: nn.Module, bench: Bench) -> nn.Module:
         """Return `model` without the least important heads, after a short training."""
-        from kdbench_plugins._blocks import attention_blocks
-        from kdbench_plugins._importance import mask_importance, training_batches
-        from kdbench_plugins._inner import hf_model
-        from kdbench_plugins._pruned_model import PrunedModel
+        from kdbench_plugins._pruning import (
+            PrunedModel,
+            attention_blocks,
+            hf_model,
+            mask_importance,
+            training_batches,
+        )
 
         inner = hf_model(model.to(bench.experiment.device), self.name)
         blocks = attention_blocks(inner, self.name)

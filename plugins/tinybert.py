@@ -62,7 +62,7 @@ class TinyBERT(Strategy):
 
     def fit(self, bench: Bench) -> nn.Module:
         """Return the student, its layers matched to the teacher's and then its predictions."""
-        from kdbench_plugins._stages import two_stages
+        from kdbench_plugins._layer_matching import two_stages
 
         from kdbench.api import losses
 
@@ -80,8 +80,7 @@ class TinyBERT(Strategy):
 
     def _match_layers(self, student: nn.Module, bench: Bench, rows: datasets.Dataset, share: float) -> None:
         """Train `student` on the sum of equations 7 to 9 over its layers and embeddings (equation 11, lambda 1)."""
-        from kdbench_plugins._attention import read_attention
-        from kdbench_plugins._layer_losses import attention_score_loss, hidden_state_loss
+        from kdbench_plugins._layer_matching import attention_score_loss, hidden_state_loss, read_attention
 
         ours, theirs = student.config, bench.teacher.config
         self._check_heads(ours, theirs)

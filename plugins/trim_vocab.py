@@ -42,7 +42,7 @@ class TrimVocab(Transform):
 
     def transform(self, model: nn.Module, bench: Bench) -> nn.Module:
         """Return `model` with the rows of the word pieces that stay, and give the bench a tokenizer of these."""
-        from kdbench_plugins._inner import hf_model
+        from kdbench_plugins._pruning import hf_model
 
         inner = hf_model(model, self.name)
         used: Counter[int] = Counter()

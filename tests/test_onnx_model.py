@@ -7,8 +7,8 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from kdbench_plugins._adapters import AdapterModel
-from kdbench_plugins._bilstm import BiLSTM
+from kdbench_plugins.adapters import AdapterModel
+from kdbench_plugins.bilstm import BiLSTMModel
 from onnx import TensorProto, helper
 from torch import nn
 from transformers import BertConfig, BertForSequenceClassification, BertForTokenClassification
@@ -39,7 +39,7 @@ def token_head_with_adapters():
 
 
 def bilstm_for_tokens():
-    return BiLSTM(
+    return BiLSTMModel(
         vocabulary=60,
         table_size=50,
         embedding_size=50,
@@ -111,7 +111,7 @@ def test_it_comes_back_from_its_folder_as_it_was(pair, tmp_path):
     batch = batch_of([5, 11])
     assert torch.equal(again(**batch).logits, exported(**batch).logits)
     assert again.config == exported.config
-    if isinstance(model, BiLSTM):
+    if isinstance(model, BiLSTMModel):
         assert again.config == model.settings
     elif isinstance(model, BertForSequenceClassification):
         assert BertConfig(**again.config).id2label == model.config.id2label

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from kdbench_plugins._bilstm import BiLSTM
+from kdbench_plugins.bilstm import BiLSTMModel
 from torch import nn
 
 from kdbench.budgets import BackEnd
@@ -23,7 +23,7 @@ def encoder(experiment):
 def bilstm(experiment):
     torch.manual_seed(0)
     vocabulary = len(experiment.tokenizer)
-    return BiLSTM(
+    return BiLSTMModel(
         vocabulary=vocabulary,
         table_size=vocabulary,
         embedding_size=12,

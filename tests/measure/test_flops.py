@@ -4,8 +4,8 @@ from functools import partial
 
 import pytest
 import torch
-from kdbench_plugins._bilstm import BiLSTM
-from kdbench_plugins._pruned_model import PrunedModel
+from kdbench_plugins._pruning import PrunedModel
+from kdbench_plugins.bilstm import BiLSTMModel
 from peft import LoraConfig, TaskType, get_peft_model
 from torch import nn
 from transformers import BertConfig, BertForSequenceClassification, BertForTokenClassification
@@ -29,7 +29,7 @@ def bert(model_class=BertForSequenceClassification, attention="sdpa"):
 
 
 def bilstm(tokens=False, pairs=False):
-    return BiLSTM(
+    return BiLSTMModel(
         vocabulary=50,
         table_size=8,
         embedding_size=8,

@@ -1,5 +1,5 @@
 import torch
-from kdbench_plugins.adapter_houlsby import AdapterHoulsby
+from kdbench_plugins.adapters import AdapterHoulsby
 
 from kdbench.training.bench import Bench
 

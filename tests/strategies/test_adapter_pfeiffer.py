@@ -1,6 +1,5 @@
 import torch
-from kdbench_plugins._adapters import AdaptedNorm
-from kdbench_plugins.adapter_pfeiffer import AdapterPfeiffer
+from kdbench_plugins.adapters import AdaptedNorm, AdapterPfeiffer
 
 from kdbench.training.bench import Bench
 

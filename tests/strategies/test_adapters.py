@@ -3,9 +3,14 @@ import re
 
 import pytest
 import torch
-from kdbench_plugins._adapters import AdaptedNorm, AdaptedSublayer, Adapter, AdapterModel
-from kdbench_plugins.adapter_houlsby import AdapterHoulsby
-from kdbench_plugins.adapter_pfeiffer import AdapterPfeiffer
+from kdbench_plugins.adapters import (
+    AdaptedNorm,
+    AdaptedSublayer,
+    Adapter,
+    AdapterHoulsby,
+    AdapterModel,
+    AdapterPfeiffer,
+)
 from pydantic import ValidationError
 from torch import nn
 from transformers import (

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from kdbench_plugins._attention import read_attention
+from kdbench_plugins._layer_matching import read_attention
 from transformers import (
     AlbertConfig,
     AlbertModel,

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from kdbench_plugins._augmentation import FIRST_MADE_ID, NEIGHBOURS, _vocabulary, _Words, augmented_rows
-from kdbench_plugins.bilstm_kd import BiLSTMKD
+from kdbench_plugins.bilstm import BiLSTMKD
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import BertTokenizerFast, PreTrainedTokenizerFast

@@ -1,8 +1,7 @@
 import pytest
 import torch
-from kdbench_plugins._bilstm import BiLSTM as Network
-from kdbench_plugins._bilstm import build_bilstm, reduce_width
-from kdbench_plugins.bilstm import BiLSTM
+from kdbench_plugins.bilstm import BiLSTM, build_bilstm, reduce_width
+from kdbench_plugins.bilstm import BiLSTMModel as Network
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from kdbench.api.task import TaskKind

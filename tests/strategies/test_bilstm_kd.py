@@ -1,8 +1,6 @@
 import pytest
 import torch
-from kdbench_plugins._bilstm import build_bilstm
-from kdbench_plugins.bilstm import BiLSTM
-from kdbench_plugins.bilstm_kd import BiLSTMKD
+from kdbench_plugins.bilstm import BiLSTM, BiLSTMKD, build_bilstm
 from torch.nn.functional import mse_loss
 
 from kdbench.api.losses import task_loss

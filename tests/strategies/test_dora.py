@@ -1,5 +1,5 @@
 import torch
-from kdbench_plugins.dora import DoRA
+from kdbench_plugins.lora import DoRA
 
 from kdbench.training.bench import Bench
 

@@ -2,8 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from kdbench_plugins._blocks import attention_blocks, feed_forwards
-from kdbench_plugins._importance import mask_importance, training_batches
+from kdbench_plugins._pruning import attention_blocks, feed_forwards, mask_importance, training_batches
 from torch import nn
 
 from kdbench.models.build import load_base

@@ -2,7 +2,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from kdbench_plugins._bilstm import BiLSTM
+from kdbench_plugins.bilstm import BiLSTMModel
 from kdbench_plugins.int8 import Int8
 from onnx import numpy_helper
 from transformers import BertConfig, BertForSequenceClassification
@@ -124,7 +124,7 @@ def test_a_scale_for_each_output_is_closer_than_one_for_all(float32):
 def test_an_lstm_is_quantized_unless_it_runs_twice(pairs, kept, rounded):
     torch.manual_seed(0)
     width = {"table_size": 50, "embedding_size": 50, "hidden_size": 50, "dense_size": 10}
-    model = BiLSTM(vocabulary=500, outputs=3, tokens=False, pairs=pairs, dropout=0.1, **width)
+    model = BiLSTMModel(vocabulary=500, outputs=3, tokens=False, pairs=pairs, dropout=0.1, **width)
     batch = inputs()
     batch["token_type_ids"] = torch.arange(12).ge(5).long().expand(8, 12)
     exported = OnnxModel.of(model, batch)

@@ -2,8 +2,12 @@ import math
 
 import pytest
 import torch
-from kdbench_plugins._attention import AttentionVectors
-from kdbench_plugins._layer_losses import attention_score_loss, hidden_state_loss, relation_loss
+from kdbench_plugins._layer_matching import (
+    AttentionVectors,
+    attention_score_loss,
+    hidden_state_loss,
+    relation_loss,
+)
 
 
 def vectors(query, key):

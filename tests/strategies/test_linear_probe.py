@@ -3,8 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from kdbench_plugins._features import last_features, last_layer
-from kdbench_plugins.linear_probe import LinearProbe
+from kdbench_plugins.linear_probe import LinearProbe, last_features, last_layer
 from pydantic import ValidationError
 from transformers import (
     BertConfig,

@@ -4,8 +4,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from kdbench_plugins.multi_task import SAMPLING, MultiTask
-from kdbench_plugins.multi_task_kd import MultiTaskKD
+from kdbench_plugins.multi_task import SAMPLING, MultiTask, MultiTaskKD
 
 from kdbench.api.spec import parse_spec
 from kdbench.models.base import resolve_base_model

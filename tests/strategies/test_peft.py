@@ -2,13 +2,12 @@
 
 import pytest
 import torch
-from kdbench_plugins._peft import head_modules, linear_layers
+from kdbench_plugins._parameter_efficient import head_modules, linear_layers
 from kdbench_plugins.adalora import AdaLoRA
 from kdbench_plugins.bitfit import BitFit
-from kdbench_plugins.dora import DoRA
 from kdbench_plugins.ia3 import IA3
 from kdbench_plugins.linear_probe import LinearProbe
-from kdbench_plugins.lora import LoRA
+from kdbench_plugins.lora import DoRA, LoRA
 from kdbench_plugins.prefix_tuning import PrefixTuning
 from transformers import (
     BertConfig,

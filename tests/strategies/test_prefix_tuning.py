@@ -1,7 +1,6 @@
 import pytest
 import torch
-from kdbench_plugins._prefix_model import PrefixModel
-from kdbench_plugins.prefix_tuning import PrefixTuning
+from kdbench_plugins.prefix_tuning import PrefixModel, PrefixTuning
 from transformers import (
     BertConfig,
     BertForSequenceClassification,

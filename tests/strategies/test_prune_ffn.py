@@ -3,7 +3,7 @@ import copy
 import pytest
 import torch
 from cutting import answers, transformed
-from kdbench_plugins._blocks import feed_forwards
+from kdbench_plugins._pruning import feed_forwards
 from kdbench_plugins.prune_ffn import PruneFFN
 from transformers import AutoModelForSequenceClassification
 

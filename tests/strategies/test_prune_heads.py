@@ -3,8 +3,7 @@ import copy
 import pytest
 import torch
 from cutting import answers, transformed
-from kdbench_plugins._blocks import attention_blocks
-from kdbench_plugins._importance import mask_importance, training_batches
+from kdbench_plugins._pruning import attention_blocks, mask_importance, training_batches
 from kdbench_plugins.prune_heads import PruneHeads, kept_heads
 from torch.utils.flop_counter import FlopCounterMode
 

@@ -3,9 +3,13 @@ import json
 
 import pytest
 import torch
-from kdbench_plugins._blocks import attention_blocks, feed_forwards, set_intermediate_size
-from kdbench_plugins._inner import hf_model
-from kdbench_plugins._pruned_model import PrunedModel
+from kdbench_plugins._pruning import (
+    PrunedModel,
+    attention_blocks,
+    feed_forwards,
+    hf_model,
+    set_intermediate_size,
+)
 from torch import nn
 from transformers import (
     AlbertConfig,
@@ -110,7 +114,7 @@ def test_what_is_cut_further_is_saved_as_it_stands(name, tmp_path):
     set_intermediate_size(inner, 2)
     keep_layers(inner, [1])
     pruned.save_pretrained(tmp_path)
-    (tmp_path / "kdbench.json").write_text(json.dumps({"class": "kdbench_plugins._pruned_model:PrunedModel"}))
+    (tmp_path / "kdbench.json").write_text(json.dumps({"class": "kdbench_plugins._pruning:PrunedModel"}))
     again = load_artifact(tmp_path)
     torch.testing.assert_close(answers(again), answers(pruned), rtol=0, atol=0)
     assert count_parameters(again) == count_parameters(pruned)

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kdbench_plugins._stages import two_stages
+from kdbench_plugins._layer_matching import two_stages
 
 from kdbench.api.task import TaskKind
 

@@ -1,0 +1,314 @@
+"""Where architectures keep attention heads and feed-forward neurons, and how those are cut out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from kdbench import Params, UsageError
+from kdbench.api.losses import task_loss
+from kdbench.api.models import FolderModel, architecture_of, build_architecture
+from kdbench.api.task import IGNORED
+from kdbench.data.batches import Batch, model_inputs
+from kdbench.utils.system import axis_seed
+
+if TYPE_CHECKING:
+    from kdbench.training.bench import Bench
+
+
+_ATTENTION = (
+    # the module that counts heads, query, key, value, output projection; as seen from a transformer layer
+    (
+        "attention.self",
+        "attention.self.query",
+        "attention.self.key",
+        "attention.self.value",
+        "attention.output.dense",
+    ),
+    ("attention", "attention.q_lin", "attention.k_lin", "attention.v_lin", "attention.out_lin"),
+)
+_FEED_FORWARD = (
+    ("intermediate.dense", "output.dense"),
+    ("ffn.lin1", "ffn.lin2"),
+)
+_INTERMEDIATE_SIZES = ("intermediate_size", "hidden_dim")
+"""What configurations call the number of feed-forward neurons."""
+
+
+@dataclass(frozen=True)
+class AttentionBlock:
+    """Self-attention of one layer."""
+
+    module: Any
+    inputs: tuple[nn.Linear, ...]
+    """Query, key and value: each ``(heads * head size, hidden)``."""
+    output: nn.Linear
+    """``(hidden, heads * head size)``."""
+
+    @property
+    def heads(self) -> int:
+        """How many heads there are."""
+        return self.output.in_features // int(self.module.attention_head_size)
+
+    def keep(self, heads: Sequence[int]) -> None:
+        """Cut out all heads but `heads`."""
+        size = self.output.in_features // self.heads
+        units = [head * size + unit for head in heads for unit in range(size)]
+        for linear in self.inputs:
+            _keep_rows(linear, units)
+        _keep_columns(self.output, units)
+        # Forward passes shape by the head's size; these are what others read of the module.
+        for name, value in {
+            "num_attention_heads": len(heads),
+            "n_heads": len(heads),
+            "all_head_size": len(units),
+        }.items():
+            if hasattr(self.module, name):
+                setattr(self.module, name, value)
+
+
+@dataclass(frozen=True)
+class FeedForward:
+    """The feed-forward network of one layer."""
+
+    inner: nn.Linear
+    """``(neurons, hidden)``."""
+    outer: nn.Linear
+    """``(hidden, neurons)``."""
+
+    @property
+    def neurons(self) -> int:
+        """How many neurons there are."""
+        return self.outer.in_features
+
+    def keep(self, neurons: Sequence[int]) -> None:
+        """Cut out all neurons but `neurons`."""
+        _keep_rows(self.inner, neurons)
+        _keep_columns(self.outer, neurons)
+
+
+def attention_blocks(model: PreTrainedModel, strategy: str) -> list[AttentionBlock]:
+    """Return the self-attention of each layer, first to last.
+
+    Raises:
+        UsageError: the architecture's attention is not known; `strategy` cannot cut it.
+    """
+    found = _found(model, _ATTENTION, strategy, "attention heads")
+    return [
+        AttentionBlock(module, (query, key, value), output) for module, query, key, value, output in found
+    ]
+
+
+def feed_forwards(model: PreTrainedModel, strategy: str) -> list[FeedForward]:
+    """Return the feed-forward network of each layer, first to last.
+
+    Raises:
+        UsageError: the architecture's feed-forward networks are not known; `strategy` cannot cut them.
+    """
+    return [
+        FeedForward(inner, outer)
+        for inner, outer in _found(model, _FEED_FORWARD, strategy, "feed-forward layers")
+    ]
+
+
+def set_intermediate_size(model: PreTrainedModel, neurons: int) -> None:
+    """Tell the configuration of `model` how many neurons each feed-forward network has."""
+    for name in _INTERMEDIATE_SIZES:
+        if hasattr(model.config, name):
+            setattr(model.config, name, neurons)
+
+
+def _found(
+    model: PreTrainedModel, layouts: Sequence[Sequence[str]], strategy: str, what: str
+) -> list[list[Any]]:
+    found = [
+        [module.get_submodule(path) for path in layout]
+        for module in model.modules()
+        for layout in layouts
+        if all(_has(module, path) for path in layout)
+    ]
+    if not found or len(found) != model.config.num_hidden_layers:
+        raise UsageError(
+            f"strategy {strategy!r} does not know the {what} of {type(model).__name__}; "
+            "take a base model built as BERT, RoBERTa, ELECTRA or DistilBERT"
+        )
+    return found
+
+
+def _has(module: nn.Module, path: str) -> bool:
+    try:
+        module.get_submodule(path)
+    except AttributeError:
+        return False
+    return True
+
+
+def _keep_rows(linear: nn.Linear, rows: Sequence[int]) -> None:
+    linear.weight = _part(linear.weight, 0, rows)
+    if linear.bias is not None:
+        linear.bias = _part(linear.bias, 0, rows)
+    linear.out_features = len(rows)
+
+
+def _keep_columns(linear: nn.Linear, columns: Sequence[int]) -> None:
+    linear.weight = _part(linear.weight, 1, columns)
+    linear.in_features = len(columns)
+
+
+def _part(weight: Tensor, dim: int, kept: Sequence[int]) -> nn.Parameter:
+    index = torch.tensor(kept, dtype=torch.long, device=weight.device)
+    return nn.Parameter(weight.detach().index_select(dim, index), requires_grad=weight.requires_grad)
+
+
+_BATCH_SIZE = 32
+
+
+def training_batches(bench: Bench, examples: int) -> Iterator[Batch]:
+    """Yield at most `examples` training rows, drawn from the seed, in batches of similar lengths."""
+    rows = bench.task.train
+    draw = np.random.default_rng(axis_seed(bench.seed, "strategy"))
+    chosen = draw.permutation(len(rows))[:examples]
+    chosen = chosen[np.argsort(np.asarray(rows["length"])[chosen], kind="stable")]
+    for start in range(0, len(chosen), _BATCH_SIZE):
+        batch = bench.experiment.collate([rows[int(i)] for i in chosen[start : start + _BATCH_SIZE]])
+        yield {name: value.to(bench.experiment.device) for name, value in batch.items()}
+
+
+def mask_importance(
+    model: nn.Module, layers: Sequence[tuple[nn.Linear, int]], batches: Iterable[Batch]
+) -> list[Tensor]:
+    """Return for each of `layers` ``(groups,)``: the mean over examples of ``|xi dL/dxi|`` at ``xi = 1``.
+
+    The mask xi multiplies a group of a layer's inputs: a head's outputs before the output projection (Michel et al.
+    2019, arXiv:1905.10650, equation 2), or one neuron's activation, where it is ``|sum of activation x gradient|``
+    (Molchanov et al. 2017, arXiv:1611.06440, equation 8, up to the number of positions). L is the loss of one
+    example, for tokens the sum over its words.
+
+    Args:
+        model: on the device of `batches`.
+        layers: a linear layer of `model`, and the number of equal groups that its inputs fall into.
+    """
+    masks: list[Tensor] = []
+    totals = [torch.zeros(groups, device=linear.weight.device) for linear, groups in layers]
+    examples = 0
+    model.eval()
+    hooks = [linear.register_forward_pre_hook(_masking(masks, i)) for i, (linear, _) in enumerate(layers)]
+    try:
+        for batch in batches:
+            labels = batch["labels"]
+            masks[:] = [
+                linear.weight.new_ones(len(labels), groups).requires_grad_() for linear, groups in layers
+            ]
+            mean = task_loss(model(**model_inputs(batch)).logits, labels)
+            # Examples do not touch each other: the gradient of the sum holds each one's own.
+            gradients = torch.autograd.grad(mean * (labels != IGNORED).sum(), masks)
+            for total, gradient in zip(totals, gradients, strict=True):
+                total += gradient.abs().sum(dim=0)
+            examples += len(labels)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return [total.cpu() / examples for total in totals]
+
+
+def _masking(masks: list[Tensor], index: int) -> Callable[[nn.Module, tuple[Any, ...]], tuple[Tensor]]:
+    def masked(linear: nn.Module, inputs: tuple[Any, ...]) -> tuple[Tensor]:
+        mask = masks[index]
+        grouped = inputs[0].unflatten(-1, (mask.shape[1], -1))  # (batch, sequence, groups, units)
+        return ((grouped * mask[:, None, :, None]).flatten(-2),)
+
+    return masked
+
+
+class RecoveryParams(Params):
+    """How long a model trains after the cut."""
+
+    recovery: float = Field(
+        0.25, ge=0, le=1, description="share of the budget's steps trained after the cut; 0 trains nothing"
+    )
+
+
+def recovered(model: nn.Module, bench: Bench, recovery: float) -> nn.Module:
+    """Return `model`, trained on the labels for `recovery` of the budget's steps."""
+    if not recovery:
+        return model
+    if bench.params.dropout is not None:
+        _set_dropout(model, bench.params.dropout)
+    return bench.train(model, share=recovery)
+
+
+def _set_dropout(model: nn.Module, share: float) -> None:
+    from torch import nn
+
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = share
+
+
+class PrunedModel(FolderModel):
+    """A transformers model with fewer heads in some layers, which its configuration has no words for.
+
+    Args:
+        architecture: class and configuration of the model within, as if no head were missing.
+        heads: the number of attention heads of each layer.
+    """
+
+    def __init__(self, architecture: dict[str, Any], heads: list[int]) -> None:
+        super().__init__({"architecture": architecture, "heads": heads})
+        self.inner = build_architecture(architecture)
+        for block, count in zip(attention_blocks(self.inner, "prune-heads"), heads, strict=True):
+            block.keep(range(count))
+
+    @classmethod
+    def around(cls, inner: PreTrainedModel) -> PrunedModel:
+        """Return `inner`, whose heads were cut, as a model that can be saved."""
+        model = cls(**_settings(inner))
+        model.inner = inner
+        return model
+
+    def forward(self, **inputs: Any) -> Any:
+        """Return what the model within answers."""
+        return self.inner(**inputs)
+
+    def get_input_embeddings(self) -> nn.Module:
+        """Return the embedding table of the model within."""
+        return self.inner.get_input_embeddings()
+
+    def set_input_embeddings(self, table: nn.Module) -> None:
+        """Put `table` in the place of the embedding table of the model within."""
+        self.inner.set_input_embeddings(table)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write settings and weights into `folder`; the settings follow what was cut since the start."""
+        self.settings = _settings(self.inner)
+        super().save_pretrained(folder)
+
+
+def _settings(inner: PreTrainedModel) -> dict[str, Any]:
+    return {
+        "architecture": architecture_of(inner),
+        "heads": [block.heads for block in attention_blocks(inner, "prune-heads")],
+    }
+
+
+def hf_model(model: nn.Module, strategy: str) -> PreTrainedModel:
+    """Return the transformers model that `strategy` may cut in place: `model` itself, or the one within.
+
+    Raises:
+        UsageError: `model` is of a class whose shapes are not known.
+    """
+    inner = model.inner if isinstance(model, PrunedModel) else model
+    if not isinstance(inner, PreTrainedModel):
+        raise UsageError(
+            f"strategy {strategy!r} cannot change a {type(model).__name__}; "
+            "put it after a strategy that leaves a plain transformers model, such as finetune or hard-labels"
+        )
+    return inner
