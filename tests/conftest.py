@@ -11,9 +11,9 @@ from pathlib import Path
 from string import ascii_lowercase
 from typing import Any
 
+import helpers.toy_plugin as toys
 import pytest
 import torch
-import toy_plugin as toys
 from hypothesis import settings as hypothesis_settings
 from transformers import BertConfig, BertModel, BertTokenizerFast, PreTrainedTokenizerBase
 
@@ -227,7 +227,7 @@ def small_run(
     tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, toy_plugin: Path, cache_dir: Path
 ) -> RunConfig:
     """The settings of a run that has ended (see `make_small_run`); its results are there to be read only."""
-    from small_run import make_small_run  # the runner: most tests do without loading it
+    from helpers.small_run import make_small_run
 
     folder = tmp_path_factory.mktemp("run")
     return make_small_run(folder, model=tiny_model, plugin=toy_plugin, cache_dir=cache_dir)

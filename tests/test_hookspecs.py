@@ -2,22 +2,17 @@
 
 import inspect
 import re
-from pathlib import Path
 
 import pandas as pd
 import pytest
-from support import make_record
+from helpers.guide import GUIDE, code_blocks
+from helpers.support import make_record
 
 from kdbench import hookspecs
 from kdbench.plugins import load_plugins
 from kdbench.results.records import Status
 
-GUIDE = (Path(__file__).parent.parent / "docs" / "plugin-guide.md").read_text(encoding="utf-8")
 HOOKS = [name for name in vars(hookspecs) if name.startswith("kdbench_")]
-
-
-def code_blocks(text):
-    return re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
 
 
 def example_of(hook):

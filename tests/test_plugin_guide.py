@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_hookspecs import GUIDE, code_blocks
+from helpers.guide import GUIDE, code_blocks
 from transformers import BertConfig, BertModel, BertTokenizer
 
 from kdbench.api.spec import parse_spec

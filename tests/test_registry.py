@@ -4,8 +4,8 @@ from typing import Literal
 
 import pandas as pd
 import pytest
+from helpers.support import make_record
 from pydantic import Field, field_validator
-from support import make_record
 
 from kdbench import LocalSource, Params, Strategy, StrategySpec, StudentParams, Task, TaskKind, hookimpl
 from kdbench.api.spec import parse_spec

@@ -1,8 +1,8 @@
 """Older records held against newer ones."""
 
 import pytest
-from comparisons import put_row, right
-from support import make_environment, make_record, make_timing, save_predictions
+from helpers.comparisons import put_row, right
+from helpers.support import make_environment, make_record, make_timing, save_predictions
 
 from kdbench.board.diff import Against, Kind, changes
 from kdbench.board.load import load_cells

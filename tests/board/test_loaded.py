@@ -1,7 +1,7 @@
 """The cells of a results folder that belong on one board."""
 
 import pytest
-from support import make_record, make_timing
+from helpers.support import make_record, make_timing
 
 from kdbench.board.load import load_cells
 from kdbench.errors import UsageError

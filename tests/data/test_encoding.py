@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from toytasks import ToyTask, settings_in
+from helpers.toytasks import ToyTask, settings_in
 from transformers import AutoTokenizer, RobertaTokenizerFast
 
 from kdbench.api.task import IGNORED, TaskKind

@@ -1,6 +1,6 @@
 import pytest
 from datasets import Dataset, DatasetDict
-from toytasks import ToyTask, labelled, settings_in
+from helpers.toytasks import ToyTask, labelled, settings_in
 
 from kdbench.api.task import TaskKind
 from kdbench.data import DataSettings, load_task

@@ -3,7 +3,7 @@ import pickle
 
 import pytest
 from datasets import Dataset
-from toytasks import ToyTask, labelled, settings_in
+from helpers.toytasks import ToyTask, labelled, settings_in
 from transformers import AutoTokenizer
 
 from kdbench.api.task import IGNORED, UNLABELLED, TaskKind

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
+from helpers.toytasks import ToyTask, labelled, settings_in
 from hypothesis import given
 from hypothesis import strategies as st
-from toytasks import ToyTask, labelled, settings_in
 
 from kdbench.api.task import TaskKind
 from kdbench.budgets import BUDGETS

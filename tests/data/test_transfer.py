@@ -2,7 +2,7 @@ import math
 
 import pytest
 from datasets import concatenate_datasets
-from toytasks import ToyTask, labelled, settings_in
+from helpers.toytasks import ToyTask, labelled, settings_in
 from transformers import AutoTokenizer
 
 from kdbench.api.task import IGNORED, UNLABELLED, TaskKind

@@ -3,8 +3,8 @@
 import re
 
 import pytest
+from helpers.support import make_record, make_timing
 from huggingface_hub import ModelCard
-from support import make_record, make_timing
 
 from kdbench.api.task import TaskKind
 from kdbench.export.card import Facts, model_card

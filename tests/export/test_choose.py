@@ -1,7 +1,7 @@
 """Which row and seed is taken, from records alone."""
 
 import pytest
-from support import make_record, make_timing, save_predictions
+from helpers.support import make_record, make_timing, save_predictions
 
 from kdbench.board.recommend import parse_limits
 from kdbench.config import RunConfig

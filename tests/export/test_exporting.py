@@ -4,16 +4,16 @@ import json
 import runpy
 import shutil
 
+import helpers.toy_plugin as toys
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 import torch
-import toy_plugin as toys
+from helpers.support import make_timing
 from huggingface_hub import ModelCard
 from peft import PeftModel
 from safetensors.torch import load_file
-from support import make_timing
 from transformers import (
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,

@@ -2,9 +2,9 @@
 
 import shutil
 
+import helpers.toy_plugin as toys
 import numpy as np
 import pytest
-import toy_plugin as toys
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import kdbench

@@ -3,7 +3,7 @@ import os
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from drawn_board import drawn_content, make_results
+from helpers.drawn_board import drawn_content, make_results
 
 from kdbench.live.follow import ROWS, Follow, Place
 from kdbench.live.recorder import Ending, LiveCell, LiveState, state_path, write_state

@@ -4,7 +4,7 @@ import threading
 from contextlib import suppress
 
 import pytest
-from commands import comes_true
+from helpers.commands import comes_true
 
 from kdbench.live.recorder import MOST_LOSSES, CellState, Ending, Recorder, read_state, state_path
 from kdbench.results.records import Status

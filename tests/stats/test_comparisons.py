@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 import scipy.stats
+from helpers.scored import ACCURACY, crossed, right, simulated, valued
 from hypothesis import given
 from hypothesis import strategies as st
-from scored import ACCURACY, crossed, right, simulated, valued
 from statsmodels.stats.contingency_tables import mcnemar
 
 from kdbench.evaluation.metrics import get_metric

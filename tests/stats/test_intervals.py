@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import scipy.stats
-from scored import ACCURACY, crossed, right, simulated
+from helpers.scored import ACCURACY, crossed, right, simulated
 
 from kdbench.evaluation.metrics import get_metric
 from kdbench.evaluation.predictions import Predictions

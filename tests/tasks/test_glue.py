@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
+from helpers.realdata import REAL_DATA, needs_real_data
 from kdbench_tasks.glue import GLUE
-from realdata import REAL_DATA, needs_real_data
 
 from kdbench.api.task import HubSource, Opened
 from kdbench.data import DataSettings, load_task

@@ -2,8 +2,8 @@ from collections import Counter
 
 import pytest
 from datasets import ClassLabel, Dataset, Features, List, Value
+from helpers.realdata import REAL_DATA, needs_real_data
 from kdbench_tasks.named_entities import ENTITIES
-from realdata import REAL_DATA, needs_real_data
 
 from kdbench.api.task import HubSource, Opened
 from kdbench.data import DataSettings, load_task

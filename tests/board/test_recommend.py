@@ -1,0 +1,192 @@
+"""What to ship, on rows whose outcome is counted by hand."""
+
+import io
+import json
+
+import pytest
+from helpers.comparisons import put_row, put_times, right
+from helpers.support import make_record
+from rich.console import Console
+
+from kdbench.board.load import load_cells
+from kdbench.board.recommend import limits_of, recommend
+from kdbench.errors import KdbenchError, UsageError
+from kdbench.render.recommend import print_recommendation, reason, recommendation_data
+from kdbench.results.records import RecordStore, Status
+
+# Rows of 1,000 examples: answers right, parameters, p50. `tied` answers 100 others right than `best`, as many.
+ROWS = {
+    "best": (right(800), 22_000_000, 8.0),
+    "tied": (right(800, start=100), 11_000_000, 4.0),
+    "weak": (right(700), 5_000_000, 2.0),
+    "tiny": (right(600), 1_000_000, 1.0),
+}
+
+
+@pytest.fixture
+def results(tmp_path):
+    times = {}
+    for name, (answers, parameters, ms) in ROWS.items():
+        (record,) = put_row(
+            tmp_path, name, {0: answers}, parameters=parameters, artifact_bytes=4 * parameters
+        )
+        times[record.key] = ms
+    put_times(tmp_path, times)
+    return tmp_path
+
+
+def recommended(results, task="rotten-tomatoes", **limits):
+    flags = dict.fromkeys(("max_latency_ms", "max_params", "max_bytes", "min_quality")) | limits
+    return recommend(load_cells(results, budget="quick"), results, task, limits_of(**flags))
+
+
+def name(candidate):
+    return candidate.row["strategy"]
+
+
+def test_of_rows_not_shown_to_differ_the_fastest_is_recommended(results):
+    found = recommended(results)
+    assert name(found.chosen) == "tied"
+    assert {name(candidate) for candidate in found.equals} == {"best", "tied"}
+    assert found.excluded == ()
+    weak = next(candidate for candidate in found.candidates if name(candidate) == "weak")
+    assert weak.behind.difference == pytest.approx(0.1)
+    assert not weak.is_equal
+
+
+def test_limits_leave_rows_out_and_each_says_by_which(results):
+    found = recommended(results, max_latency_ms="3", max_params="10M")
+    assert name(found.chosen) == "weak"
+    assert {out.row["strategy"]: out.reasons for out in found.excluded} == {
+        "best": ("--max-latency-ms 3 (8.00 ms)", "--max-params 10M (22.0M)"),
+        "tied": ("--max-latency-ms 3 (4.00 ms)", "--max-params 10M (11.0M)"),
+    }
+    assert found.best_of_all["strategy"] == "best"
+    assert found.cost.difference == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("limits", "chosen"),
+    [
+        ({"max_bytes": "4MB"}, "tiny"),
+        ({"max_bytes": "20MB"}, "weak"),
+        ({"min_quality": "80"}, "tied"),
+        ({"max_latency_ms": "1"}, "tiny"),
+        ({"max_latency_ms": "4", "min_quality": "65"}, "tied"),
+    ],
+)
+def test_every_limit_counts(results, limits, chosen):
+    assert name(recommended(results, **limits).chosen) == chosen
+
+
+def test_without_timings_the_smallest_is_recommended_and_it_is_said(tmp_path):
+    for row, (answers, parameters, _) in ROWS.items():
+        put_row(tmp_path, row, {0: answers}, parameters=parameters)
+    found = recommended(tmp_path)
+    assert name(found.chosen) == "tied"
+    assert not found.is_timed
+    assert "the smallest (no timing)" in reason(found)
+    with pytest.raises(KdbenchError, match="no row of rotten-tomatoes is timed") as refused:
+        recommended(tmp_path, max_latency_ms="5")
+    assert not isinstance(refused.value, UsageError)
+
+
+def test_nothing_within_the_limits_names_the_one_that_binds_and_the_nearest_miss(results):
+    with pytest.raises(KdbenchError) as refused:
+        recommended(results, max_latency_ms="0.9", max_params="30M")
+    told = str(refused.value)
+    assert not isinstance(refused.value, UsageError)
+    assert "--max-latency-ms 0.9 binds: without it 4 rows would do" in told
+    assert "--max-params 30M binds" not in told
+    assert "the nearest is tiny, which misses --max-latency-ms 0.9 (1.00 ms)" in told
+    with pytest.raises(KdbenchError, match="no single limit alone keeps all out"):
+        recommended(results, max_latency_ms="0.5", max_params="0.5M")
+
+
+def test_limits_that_only_together_keep_all_out_both_bind(results):
+    with pytest.raises(KdbenchError) as refused:
+        recommended(results, max_params="2M", min_quality="75")
+    assert "--max-params 2M binds: without it 2 rows would do" in str(refused.value)
+    assert "--min-quality 75 binds: without it 1 row would do" in str(refused.value)
+
+
+def test_a_row_without_a_score_is_no_candidate(results):
+    RecordStore(results).put(make_record("broken", status=Status.FAILED, reason="diverged", parameters=1))
+    found = recommended(results)
+    assert [(out.row["strategy"], out.reasons) for out in found.excluded] == [
+        ("broken", ("no score: failed",))
+    ]
+
+
+def test_a_task_of_failures_has_nothing_to_ship(tmp_path):
+    RecordStore(tmp_path).put(make_record("broken", status=Status.FAILED, reason="diverged"))
+    with pytest.raises(KdbenchError, match="no row of rotten-tomatoes has a score"):
+        recommended(tmp_path)
+
+
+def test_a_row_whose_answers_are_lost_is_no_equal_of_the_best(results):
+    cells = load_cells(results, budget="quick").cells
+    key = cells.loc[cells["strategy"] == "tied", "key"].iloc[0]
+    (results / "predictions" / f"{key}.safetensors").unlink()
+    found = recommended(results)
+    assert name(found.chosen) == "best"
+    tied = next(candidate for candidate in found.candidates if name(candidate) == "tied")
+    assert tied.problem == "tied: the predictions of seed 0 are missing or damaged"
+    assert not tied.is_equal
+
+
+def test_an_unknown_task_is_refused(results):
+    with pytest.raises(UsageError, match="did you mean 'rotten-tomatoes'"):
+        recommended(results, "rotten-tomatos")
+
+
+def test_the_reason_says_what_is_shipped_why_and_at_what_cost(results):
+    found = recommended(results, max_latency_ms="3")
+    told = reason(found)
+    assert told.startswith("Ship weak for rotten-tomatoes: 70.0 [")
+    assert "It is the best within the limits, and every other row there is shown worse." in told
+    assert (
+        "The best score without limits is that of best: 80.0 accuracy, 22.0M parameters, 88.0 MB, p50 8.00 ms."
+        in told
+    )
+    assert "the choice costs 10.0 points of accuracy" in told
+    assert "takes 23% of its parameters, 23% of its bytes, 25% of its p50" in told
+    equals = reason(recommended(results))
+    assert (
+        "It is the fastest of 2 rows on the board (no limit was given) that are not shown to differ" in equals
+    )
+    assert "Against best it scores +0.0 points" in equals
+
+
+def test_a_warning_is_told_of_whatever_row_is_named(tmp_path):
+    put_row(tmp_path, "best", {0: right(900)}, parameters=9, warnings=("has seen 7 of the answers",))
+    put_row(tmp_path, "small", {0: right(700)}, parameters=3, warnings=("answers one label alone",))
+    found = recommended(tmp_path)
+    assert "Mind its warning: has seen 7 of the answers." in reason(found)
+    assert recommendation_data(found)["candidates"][1]["warnings"] == "answers one label alone"
+    told = reason(recommended(tmp_path, max_params="5"))
+    assert "Mind its warning: answers one label alone." in told
+    assert "; warned: has seen 7 of the answers. Against it the choice costs" in told
+    file = io.StringIO()
+    print_recommendation(found, Console(file=file, width=100))
+    assert ", p < 0.001); warned: answers one label alone\n" in file.getvalue()
+
+
+def test_a_quality_that_is_reached_by_luck_is_told(results):
+    assert "Its interval reaches below --min-quality 79" in reason(recommended(results, min_quality="79"))
+    assert "Its interval reaches" not in reason(recommended(results, min_quality="70"))
+
+
+def test_the_terminal_names_every_row_and_the_json_holds_the_same(results):
+    found = recommended(results, max_latency_ms="5")
+    file = io.StringIO()
+    print_recommendation(found, Console(file=file, width=100, markup=False, highlight=False))
+    assert "best: out by --max-latency-ms 5 (8.00 ms)" in file.getvalue()
+    assert "weak: 70.0 accuracy" in file.getvalue()
+    assert "Rule: " in file.getvalue()
+    data = json.loads(json.dumps(recommendation_data(found)))
+    assert data["recommended"]["strategy"] == "tied"
+    assert data["limits"] == {"--max-latency-ms": 5.0}
+    assert [one["strategy"] for one in data["candidates"]] == ["tied", "weak", "tiny"]
+    assert data["excluded"] == [{"strategy": "best", "reasons": ["--max-latency-ms 5 (8.00 ms)"]}]
+    assert data["best_of_all"]["strategy"] == "best"

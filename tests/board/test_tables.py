@@ -1,0 +1,82 @@
+"""What strategies are worth over all tasks."""
+
+import pandas as pd
+import pytest
+from helpers.boards import tables_without_predictions
+from helpers.support import make_record
+from scipy.stats import trim_mean
+
+from kdbench.results.records import Status
+
+
+def across(records):
+    return tables_without_predictions(records).across.set_index("strategy")
+
+
+def records_of(scores):
+    """Return records of ``{strategy: {task: one score a seed}}``; the majority scores 0.646 on every task."""
+    return [
+        make_record(strategy, task, score, seed=seed, is_teacher=strategy == "teacher" and seed == 0)
+        for strategy, by_task in scores.items()
+        for task, of_seeds in by_task.items()
+        for seed, score in enumerate(of_seeds)
+    ]
+
+
+def test_ranks_are_averaged_and_ties_share_their_mean():
+    found = across(
+        records_of(
+            {
+                "teacher": {"x": [0.9], "y": [0.8]},
+                "a": {"x": [0.8], "y": [0.8]},
+                "b": {"x": [0.7], "y": [0.7]},
+            }
+        )
+    )
+    assert found["average_rank"].to_dict() == {"teacher": 1.25, "a": 1.75, "b": 3.0}
+    assert list(found.index) == ["teacher", "a", "b"]
+
+
+def test_scores_are_normalized_by_majority_and_teacher_before_the_middle_half_is_averaged():
+    own = {"x": [0.8, 0.82, 0.7], "y": [0.75, 0.9, 0.78]}
+    found = across(records_of({"teacher": {"x": [0.9] * 3, "y": [0.8] * 3}, "a": own}))
+    normalized = [
+        (score - 0.646) / (one - 0.646) for task, one in (("x", 0.9), ("y", 0.8)) for score in own[task]
+    ]
+    assert found.loc["a", "interquartile_mean"] == pytest.approx(trim_mean(normalized, 0.25))
+    assert found.loc["a", "interquartile_mean_low"] < found.loc["a", "interquartile_mean"]
+    assert found.loc["a", "interquartile_mean_high"] > found.loc["a", "interquartile_mean"]
+    assert found.loc["teacher", "interquartile_mean"] == pytest.approx(1)
+
+
+def test_one_seed_has_no_interval():
+    found = across(records_of({"teacher": {"x": [0.9]}, "a": {"x": [0.8]}}))
+    assert found.loc["a", ["interquartile_mean_low", "interquartile_mean_high"]].isna().all()
+
+
+def test_an_average_needs_every_cell_and_says_which_are_missing():
+    records = records_of(
+        {
+            "teacher": {"x": [0.9, 0.9], "y": [0.8, 0.8]},
+            "elsewhere": {"x": [0.8, 0.8]},
+            "fewer": {"x": [0.8, 0.8], "y": [0.7]},
+            "broken": {"x": [0.8, 0.8], "y": [0.7]},
+        }
+    )
+    records.append(make_record("broken", "y", status=Status.FAILED, reason="r", seed=1))
+    found = across(records)
+    assert found["missing"].drop("teacher").to_dict() == {
+        "elsewhere": "y (not run)",
+        "fewer": "y (no seed 1)",
+        "broken": "y (failed)",
+    }
+    assert found[["average_rank", "interquartile_mean"]].drop("teacher").isna().all(axis=None)
+    assert found.loc["teacher", "average_rank"] == 1
+    assert pd.isna(found.loc["teacher", "missing"])
+
+
+def test_without_a_lead_of_the_teacher_nothing_is_normalized_and_the_task_is_named():
+    found = across(records_of({"teacher": {"x": [0.9], "y": [0.6]}, "a": {"x": [0.8], "y": [0.7]}}))
+    assert found["interquartile_mean"].isna().all()
+    reason = "y: its teacher is no better than always giving the most frequent answer"
+    assert list(found["not_normalized"]) == [reason, reason]

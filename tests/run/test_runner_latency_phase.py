@@ -1,0 +1,134 @@
+"""Which models are timed together, when anew, and in what surroundings."""
+
+from types import SimpleNamespace
+
+import pytest
+from helpers.support import make_record, make_timing
+
+from kdbench.measure.environment import describe_environment
+from kdbench.measure.latency import TimingOrder
+from kdbench.results.paths import CellFiles
+from kdbench.results.records import RecordStore, Status
+from kdbench.results.timings import put_timing
+from kdbench.run.process_executor import Ended
+from kdbench.run.runner import run_latency_phase
+
+
+class Executor:
+    """Takes jobs and says that they ended well."""
+
+    def __init__(self):
+        self.jobs = []
+
+    def start(self, job):
+        self.jobs.append(job)
+
+    def poll(self, timeout_s):
+        return [Ended(self.jobs[-1].id, Status.OK, None, 1.0)]
+
+
+class Watcher:
+    def started(self, name):
+        pass
+
+    def ended(self, *event):
+        pass
+
+
+@pytest.fixture
+def phase(make_config, make_experiment):
+    """Run the phase over two trained cells of a task; ``phase()`` returns the jobs."""
+    config = make_config()
+    experiment = make_experiment(budget=config.resolved_budget, results=config.results)
+
+    def record(key, **changed):
+        made = make_record(key=key, seed=changed.pop("seed", 0), is_teacher=key == "teacher")
+        task = made.task.model_copy(
+            update={"name": experiment.task.task.name, "fingerprint": experiment.task.fingerprint}
+        )
+        model = made.model.model_copy(update={"weights_sha256": experiment.base.sha256})
+        update = {"task": task, "model": model, "budget": experiment.budget, **changed}
+        RecordStore(config.results).put(made.model_copy(update=update))
+        CellFiles(config.results, key).artifact.mkdir(parents=True)
+
+    def run():
+        executor = Executor()
+        plan = SimpleNamespace(experiments={experiment.task.task.name: experiment})
+        assert run_latency_phase(config, plan, executor, Watcher()) == []
+        return executor.jobs
+
+    run.record, run.config, run.budget = record, config, experiment.budget
+    record("teacher")
+    record("student")
+    return run
+
+
+def timed(phase, **changed):
+    timing = make_timing(dict.fromkeys(("teacher", "student"), 5.0), task="toy-sentiment").model_copy(
+        update={
+            "settings": phase.budget.latency_settings(),
+            "method": "hot",
+            "environment": describe_environment(),
+            **changed,
+        }
+    )
+    put_timing(phase.config.results, timing)
+
+
+def test_the_cells_of_a_task_are_timed_in_one_process_with_one_thread_for_every_library(phase):
+    (job,) = phase()
+    (stage,) = job.stages
+    order = TimingOrder.model_validate_json(stage.argument)
+    assert set(order.keys) == {"teacher", "student"}
+    assert (order.teacher, order.threads, order.task) == ("teacher", 1, "toy-sentiment")
+    assert set(stage.environment) == {
+        "OMP_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "RAYON_NUM_THREADS",
+    }
+    assert set(stage.environment.values()) == {"1"}
+
+
+def test_what_was_timed_together_is_not_timed_again(phase):
+    timed(phase)
+    assert phase() == []
+
+
+def test_a_model_that_joins_has_all_timed_anew(phase):
+    timed(phase)
+    phase.record("another")
+    assert len(phase()) == 1
+
+
+def test_other_settings_of_the_phase_have_all_timed_anew_and_trained_nothing_again(phase):
+    timed(phase, settings={**phase.budget.latency_settings(), "latency_seconds": 9.0})
+    assert len(phase()) == 1
+    other = phase.budget.model_copy(update={"latency_rounds": 999})
+    phase.record("earlier", budget=other)
+    ((job,),) = ([stage.argument for stage in job.stages] for job in phase())
+    assert set(TimingOrder.model_validate_json(job).keys) == {"teacher", "student", "earlier"}
+
+
+def test_another_way_of_timing_has_all_timed_anew(phase):
+    timed(phase, method="alternating")
+    assert len(phase()) == 1
+
+
+def test_other_hardware_has_all_timed_anew(phase):
+    timed(phase, environment=make_timing({}).environment)
+    assert len(phase()) == 1
+
+
+def test_a_newer_torch_has_all_timed_anew(phase):
+    here = describe_environment()
+    older = here.model_copy(update={"libraries": {**here.libraries, "torch": "2.0.0"}})
+    timed(phase, environment=older)
+    assert len(phase()) == 1
+
+
+def test_models_of_further_seeds_and_other_budgets_are_not_timed(phase):
+    phase.record("second", seed=1)
+    phase.record("longer", budget=phase.budget.model_copy(update={"max_length": 16}))
+    (job,) = phase()
+    assert set(TimingOrder.model_validate_json(job.stages[0].argument).keys) == {"teacher", "student"}
