@@ -64,7 +64,7 @@ def _refuse(what: str, faults: list[str]) -> None:
 
 def _strategy_faults(strategy: type[Strategy]) -> Iterator[str]:
     yield from _name_faults(strategy)
-    yield from _line_faults(strategy, "title", "reference", "family")
+    yield from _line_faults(strategy, "title", "citation", "family")
     kinds: object = strategy.kinds
     if not (isinstance(kinds, (set, frozenset)) and kinds and all(isinstance(k, TaskKind) for k in kinds)):
         yield f"kinds must be a set of TaskKind, not {shown(kinds)}"
@@ -94,9 +94,9 @@ def _rate_faults(rates: object, kinds: set[Any] | frozenset[Any]) -> Iterator[st
 
 def _task_faults(task: Task) -> Iterator[str]:
     yield from _name_faults(task)
-    yield from _line_faults(task, "title", "metric", "scored_split")
-    if getattr(task, "scored_split", None) == "train":
-        yield "scored_split must not be 'train'"
+    yield from _line_faults(task, "title", "metric", "eval_split")
+    if getattr(task, "eval_split", None) == "train":
+        yield "eval_split must not be 'train'"
     if not _is_tuple_of_text(task.metrics):
         yield f"metrics must be a tuple of names, not {shown(task.metrics)}"
     kind: object = getattr(task, "kind", None)

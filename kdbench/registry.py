@@ -104,7 +104,7 @@ class Registry:
                     f"strategy '{spec}': {stage.name!r} is no transform; what follows '+' must be one of "
                     f"{', '.join(name for name, found in self.strategies.items() if issubclass(found.item, Transform))}"
                 )
-            if isinstance(before, Transform) and before.is_last:
+            if isinstance(before, Transform) and before.terminal:
                 raise UsageError(f"strategy '{spec}': nothing can follow {before.name!r}; put it last")
             if isinstance(before, JointStrategy):
                 raise UsageError(
@@ -119,7 +119,7 @@ class Registry:
 
     def _reference(self, transform: Strategy) -> Strategy:
         for found in self.strategies.values():
-            if found.item.is_reference:
+            if found.item.is_teacher_row:
                 return found.item(found.item.Params())
         raise UsageError(
             f"strategy {transform.name!r} changes a fitted model, and no strategy is the reference; "

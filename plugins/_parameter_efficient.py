@@ -34,7 +34,7 @@ class ParameterEfficient(Strategy):
     """Train few weights, and leave those of the base model as they are."""
 
     family = "parameter-efficient"
-    leaves_base = True
+    freezes_base = True
 
     def control(self) -> StrategySpec:
         """Return the training of all weights in as many steps."""

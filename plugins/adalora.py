@@ -65,7 +65,7 @@ class AdaLoRA(PeftStrategy):
 
     name = "adalora"
     title = "AdaLoRA, merged"
-    reference = (
+    citation = (
         "Zhang et al. 2023, AdaLoRA: Adaptive Budget Allocation for Parameter-Efficient Fine-Tuning, "
         "arXiv:2303.10512"
     )

@@ -190,7 +190,7 @@ class AdapterHoulsby(ParameterEfficient):
 
     name = "adapter-houlsby"
     title = "Adapters (Houlsby), two a layer"
-    reference = "Houlsby et al. 2019, Parameter-Efficient Transfer Learning for NLP, arXiv:1902.00751"
+    citation = "Houlsby et al. 2019, Parameter-Efficient Transfer Learning for NLP, arXiv:1902.00751"
     note = (
         "Its adapters are not linear and cannot be merged: every layer computes two projections more, twice."
     )
@@ -222,7 +222,7 @@ class AdapterPfeiffer(ParameterEfficient):
 
     name = "adapter-pfeiffer"
     title = "Adapters (Pfeiffer), one a layer"
-    reference = (
+    citation = (
         "Pfeiffer et al. 2021, AdapterFusion: Non-Destructive Task Composition for Transfer Learning, "
         "arXiv:2005.00247"
     )

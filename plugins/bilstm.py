@@ -228,14 +228,13 @@ class BiLSTM(Strategy):
     Params = BiLSTMParams
     name = "bilstm"
     title = "BiLSTM, labels alone (control)"
-    reference = "Tang et al. 2019, Distilling Task-Specific Knowledge from BERT into Simple Neural Networks, arXiv:1903.12136"
+    citation = "Tang et al. 2019, Distilling Task-Specific Knowledge from BERT into Simple Neural Networks, arXiv:1903.12136"
     family = "control"
     learning_rates = {**dict.fromkeys(TaskKind, 1e-3), TaskKind.TOKEN_CLASSIFICATION: 3e-3}
     params: BiLSTMParams
 
     def fit(self, bench: Bench) -> nn.Module:
         """Return the network, trained on the labels."""
-
         return bench.train(build_bilstm(bench, self.params))
 
     def finalize(self, model: nn.Module, bench: Bench) -> nn.Module:

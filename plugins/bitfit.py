@@ -20,7 +20,7 @@ class BitFit(ParameterEfficient):
 
     name = "bitfit"
     title = "BitFit (biases alone)"
-    reference = (
+    citation = (
         "Ben Zaken et al. 2022, BitFit: Simple Parameter-efficient Fine-tuning for Transformer-based Masked "
         "Language-models, arXiv:2106.10199"
     )

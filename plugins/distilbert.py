@@ -45,7 +45,7 @@ class DistilBERT(Strategy):
 
     name = "distilbert"
     title = "DistilBERT's three losses"
-    reference = "Sanh et al. 2019, DistilBERT, a distilled version of BERT, arXiv:1910.01108"
+    citation = "Sanh et al. 2019, DistilBERT, a distilled version of BERT, arXiv:1910.01108"
     family = "distillation"
     uses_teacher = True
     learning_rates = {**dict.fromkeys(TaskKind, 2e-4), TaskKind.TOKEN_CLASSIFICATION: 6e-4}

@@ -25,7 +25,7 @@ class DropLayers(Transform):
 
     name = "drop-layers"
     title = "Top layers dropped"
-    reference = "Sajjad et al. 2023, On the Effect of Dropping Layers of Pre-trained Transformer Models, arXiv:2004.03844"
+    citation = "Sajjad et al. 2023, On the Effect of Dropping Layers of Pre-trained Transformer Models, arXiv:2004.03844"
     family = "compression"
     learning_rates = {**dict.fromkeys(TaskKind, 5e-5), TaskKind.TOKEN_CLASSIFICATION: 2e-4}
     params: Params

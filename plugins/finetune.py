@@ -27,9 +27,9 @@ class FineTune(Strategy):
 
     name = "finetune"
     title = "Full fine-tuning (the teacher)"
-    reference = "Devlin et al. 2019, BERT: Pre-training of Deep Bidirectional Transformers, arXiv:1810.04805"
+    citation = "Devlin et al. 2019, BERT: Pre-training of Deep Bidirectional Transformers, arXiv:1810.04805"
     family = "fine-tuning"
-    is_reference = True
+    is_teacher_row = True
     params: Params
 
     def fit(self, bench: Bench) -> nn.Module:

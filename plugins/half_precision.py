@@ -16,7 +16,7 @@ class _HalfPrecision(Transform):
     """Store the weights of a fitted model in two bytes each, and compute in that type."""
 
     family = "compression"
-    is_last = True  # training on or quantizing would start from weights already rounded
+    terminal = True  # training on or quantizing would start from weights already rounded
     dtype: ClassVar[str]
     Params = UntrainedParams
 
@@ -47,7 +47,7 @@ class FP16(_HalfPrecision):
 
     name = "fp16"
     title = "Half precision, float16"
-    reference = "Micikevicius et al. 2018, Mixed Precision Training, arXiv:1710.03740"
+    citation = "Micikevicius et al. 2018, Mixed Precision Training, arXiv:1710.03740"
     dtype = "float16"
 
 
@@ -56,5 +56,5 @@ class BF16(_HalfPrecision):
 
     name = "bf16"
     title = "Half precision, bfloat16"
-    reference = "Kalamkar et al. 2019, A Study of BFLOAT16 for Deep Learning Training, arXiv:1905.12322"
+    citation = "Kalamkar et al. 2019, A Study of BFLOAT16 for Deep Learning Training, arXiv:1905.12322"
     dtype = "bfloat16"

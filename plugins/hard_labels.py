@@ -17,7 +17,7 @@ class HardLabels(Strategy):
 
     name = "hard-labels"
     title = "Small student, labels alone (control)"
-    reference = "Sajjad et al. 2023, On the Effect of Dropping Layers of Pre-trained Transformer Models, arXiv:2004.03844"
+    citation = "Sajjad et al. 2023, On the Effect of Dropping Layers of Pre-trained Transformer Models, arXiv:2004.03844"
     family = "control"
     learning_rates = {**dict.fromkeys(TaskKind, 7e-5), TaskKind.TOKEN_CLASSIFICATION: 2e-4}
     Params = StudentParams

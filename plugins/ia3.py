@@ -39,7 +39,7 @@ class IA3(PeftStrategy):
 
     name = "ia3"
     title = "(IA)³, merged"
-    reference = (
+    citation = (
         "Liu et al. 2022, Few-Shot Parameter-Efficient Fine-Tuning is Better and Cheaper than In-Context "
         "Learning, arXiv:2205.05638"
     )

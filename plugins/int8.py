@@ -39,9 +39,9 @@ class Int8(Transform):
 
     name = "int8"
     title = "8-bit integers, ONNX Runtime"
-    reference = "Zafrir et al. 2019, Q8BERT: Quantized 8Bit BERT, arXiv:1910.06188"
+    citation = "Zafrir et al. 2019, Q8BERT: Quantized 8Bit BERT, arXiv:1910.06188"
     family = "compression"
-    is_last = True
+    terminal = True
     note = "A graph that ONNX Runtime runs on the CPU; it cannot be trained further."
     params: Params
 

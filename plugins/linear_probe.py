@@ -145,12 +145,12 @@ class LinearProbe(Strategy):
 
     name = "linear-probe"
     title = "Linear probe (frozen encoder)"
-    reference = (
+    citation = (
         "Alain and Bengio 2016, Understanding intermediate layers using linear classifier probes, "
         "arXiv:1610.01644"
     )
     family = "parameter-efficient"
-    leaves_base = True
+    freezes_base = True
     params: Params
 
     def fit(self, bench: Bench) -> nn.Module:

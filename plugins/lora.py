@@ -33,7 +33,7 @@ class LoRA(PeftStrategy):
 
     name = "lora"
     title = "LoRA, merged"
-    reference = "Hu et al. 2022, LoRA: Low-Rank Adaptation of Large Language Models, arXiv:2106.09685"
+    citation = "Hu et al. 2022, LoRA: Low-Rank Adaptation of Large Language Models, arXiv:2106.09685"
     learning_rates = dict.fromkeys(TaskKind, 2e-3)
     params: Params
 
@@ -57,7 +57,7 @@ class DoRA(LoRA):
 
     name = "dora"
     title = "DoRA, merged"
-    reference = "Liu et al. 2024, DoRA: Weight-Decomposed Low-Rank Adaptation, arXiv:2402.09353"
+    citation = "Liu et al. 2024, DoRA: Weight-Decomposed Low-Rank Adaptation, arXiv:2402.09353"
 
     def config(self, base: PreTrainedModel, bench: Bench) -> LoraConfig:
         """Return LoRA's updates, decomposed; they change nothing yet."""

@@ -48,7 +48,7 @@ class MiniLM(Strategy):
 
     name = "minilm"
     title = "MiniLMv2 self-attention relations (task-specific)"
-    reference = (
+    citation = (
         "Wang et al. 2021, MiniLMv2: Multi-Head Self-Attention Relation Distillation for Compressing Pretrained "
         "Transformers, arXiv:2012.15828; Wang et al. 2020, MiniLM, arXiv:2002.10957"
     )

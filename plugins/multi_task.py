@@ -45,7 +45,7 @@ class MultiTask(JointStrategy):
 
     name = "multi-task"
     title = "Multi-task training, one encoder"
-    reference = "Liu et al. 2019, Multi-Task Deep Neural Networks for Natural Language Understanding, arXiv:1901.11504"
+    citation = "Liu et al. 2019, Multi-Task Deep Neural Networks for Natural Language Understanding, arXiv:1901.11504"
     family = "multi-task"
     note = (
         "One encoder for all tasks of the run: every task's row counts it in full, while a further task trained along "
@@ -78,7 +78,7 @@ class MultiTaskKD(JointStrategy):
 
     name = "multi-task-kd"
     title = "Multi-task distillation, one encoder"
-    reference = "Clark et al. 2019, BAM! Born-Again Multi-Task Networks for Natural Language Understanding, arXiv:1907.04829"
+    citation = "Clark et al. 2019, BAM! Born-Again Multi-Task Networks for Natural Language Understanding, arXiv:1907.04829"
     family = "multi-task"
     note = MultiTask.note
     uses_teacher = True

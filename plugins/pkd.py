@@ -31,7 +31,7 @@ class PKD(Strategy):
 
     name = "pkd"
     title = "Patient distillation, layer by layer"
-    reference = "Sun et al. 2019, Patient Knowledge Distillation for BERT Model Compression, arXiv:1908.09355"
+    citation = "Sun et al. 2019, Patient Knowledge Distillation for BERT Model Compression, arXiv:1908.09355"
     family = "distillation"
     uses_teacher = True
     learning_rates = dict.fromkeys(TaskKind, 2e-4)

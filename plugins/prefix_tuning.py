@@ -131,7 +131,7 @@ class PrefixTuning(ParameterEfficient):
 
     name = "prefix-tuning"
     title = "Prefix tuning"
-    reference = (
+    citation = (
         "Li and Liang 2021, Prefix-Tuning: Optimizing Continuous Prompts for Generation, arXiv:2101.00190"
     )
     note = "Its prefix cannot be merged: every layer attends to more positions than the text has."
@@ -144,7 +144,6 @@ class PrefixTuning(ParameterEfficient):
         Raises:
             UsageError: the base model has no place for a prefix.
         """
-
         width = self.params.network_width if self.params.network else None
         model = PrefixModel.around(bench.base(), self.params.length, width)
         bench.train(model)

@@ -26,7 +26,7 @@ class PruneFFN(Transform):
 
     name = "prune-ffn"
     title = "Feed-forward neurons pruned"
-    reference = "Hou et al. 2020, DynaBERT: Dynamic BERT with Adaptive Width and Depth, arXiv:2004.04037"
+    citation = "Hou et al. 2020, DynaBERT: Dynamic BERT with Adaptive Width and Depth, arXiv:2004.04037"
     family = "compression"
     learning_rates = dict.fromkeys(TaskKind, 5e-5)
     params: Params

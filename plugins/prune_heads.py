@@ -29,7 +29,7 @@ class PruneHeads(Transform):
 
     name = "prune-heads"
     title = "Attention heads pruned"
-    reference = "Michel et al. 2019, Are Sixteen Heads Really Better than One?, arXiv:1905.10650"
+    citation = "Michel et al. 2019, Are Sixteen Heads Really Better than One?, arXiv:1905.10650"
     family = "compression"
     learning_rates = dict.fromkeys(TaskKind, 5e-5)
     note = "Layers differ in their number of heads, so that it is loaded by kdbench, not by transformers' Auto classes."

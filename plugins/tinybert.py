@@ -48,7 +48,7 @@ class TinyBERT(Strategy):
 
     name = "tinybert"
     title = "TinyBERT (task-specific stages)"
-    reference = (
+    citation = (
         "Jiao et al. 2020, TinyBERT: Distilling BERT for Natural Language Understanding, arXiv:1909.10351"
     )
     family = "distillation"

@@ -32,7 +32,7 @@ class TrimVocab(Transform):
 
     name = "trim-vocab"
     title = "Vocabulary trimmed to the task"
-    reference = (
+    citation = (
         "Ushio et al. 2023, Efficient Multilingual Language Model Compression through Vocabulary Trimming, "
         "arXiv:2305.15020"
     )

@@ -34,7 +34,7 @@ class VanillaKD(Strategy):
 
     name = "vanilla-kd"
     title = "Logit distillation"
-    reference = "Hinton et al. 2015, Distilling the Knowledge in a Neural Network, arXiv:1503.02531"
+    citation = "Hinton et al. 2015, Distilling the Knowledge in a Neural Network, arXiv:1503.02531"
     family = "distillation"
     uses_teacher = True
     learning_rates = dict.fromkeys(TaskKind, 2e-4)

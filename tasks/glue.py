@@ -38,7 +38,7 @@ class GlueTask(Task):
     hub_name: str | None = None
     """Its name on the hub, where it is another."""
     hub_splits: tuple[str, str] = ("train", "validation")
-    scored_split: str = "dev"
+    eval_split: str = "dev"
     broken_lines: bool = False
     """Whether the official files hold lines that lack values, which everybody passes over."""
     licence: str = "as the corpus's own, see gluebenchmark.com"
@@ -47,7 +47,7 @@ class GlueTask(Task):
 
     def __post_init__(self) -> None:
         self.kind = TaskKind.SEQUENCE_CLASSIFICATION if self.labels else TaskKind.SEQUENCE_REGRESSION
-        splits = ("train", self.scored_split)
+        splits = ("train", self.eval_split)
         files = (f"glue/{self.folder}/{file}" for file in self.files)
         self.sources = {
             "local": LocalSource(dict(zip(splits, files, strict=True))),
@@ -131,7 +131,7 @@ GLUE = (
         texts=("#1 String", "#2 String"),
         label="Quality",
         files=("msr_paraphrase_train.txt", "msr_paraphrase_test.txt"),
-        scored_split="test",
+        eval_split="test",
         hub_texts=_PAIR,
         hub_splits=("train+validation", "test"),
         labels=("not_equivalent", "equivalent"),

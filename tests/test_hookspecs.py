@@ -53,7 +53,7 @@ def test_hook_kdbench_strategies_brings_the_classes_that_it_returns(load):
     source = """
 from kdbench import Strategy, hookimpl
 class One(Strategy):
-    name = title = reference = "one"
+    name = title = citation = "one"
     def fit(self, bench): return bench.train(bench.base())
 class Two(One):
     name = "two"

@@ -19,7 +19,7 @@ from kdbench import Strategy, hookimpl
 class Sound(Strategy):
     name = "sound"
     title = "A sound strategy"
-    reference = "Nobody 2026"
+    citation = "Nobody 2026"
 
     def fit(self, bench):
         return bench.train(bench.base())

@@ -11,7 +11,7 @@ from kdbench.plugins import checked_strategy, checked_task
 class Sound(Strategy):
     name = "sound-2"
     title = "A sound strategy"
-    reference = "Nobody 2026"
+    citation = "Nobody 2026"
 
     def fit(self, bench):
         return bench.train(bench.base())
@@ -61,7 +61,7 @@ def test_sound_ones_come_back_as_they_are():
         ("name", None, "name must be"),
         ("title", "", "title must be one line of text, not ''"),
         ("title", "two\nlines", "title must be one line of text"),
-        ("reference", None, "reference must be one line of text, not None"),
+        ("citation", None, "citation must be one line of text, not None"),
         ("family", 3, "family must be one line of text, not 3"),
         ("kinds", {"sequence-classification"}, "kinds must be a set of TaskKind, not {'sequence-classification'}"),
         ("kinds", [TaskKind.TOKEN_CLASSIFICATION], "kinds must be a set of TaskKind"),
@@ -111,7 +111,7 @@ def test_other_things_are_neither(found):
         ({"title": None}, "title must be one line of text"),
         ({"metric": ""}, "metric must be one line of text, not ''"),
         ({"metrics": "accuracy"}, "metrics must be a tuple of names, not 'accuracy'"),
-        ({"scored_split": "train"}, "scored_split must not be 'train'"),
+        ({"eval_split": "train"}, "eval_split must not be 'train'"),
         ({"kind": "sequence-classification"}, "kind must be a TaskKind, not 'sequence-classification'"),
         ({"labels": ["no", "yes"]}, "labels must be a tuple of names, not ['no', 'yes']"),
         ({"labels": (0, 1)}, "labels must be a tuple of names, not (0, 1)"),
@@ -138,7 +138,7 @@ def test_each_bad_attribute_of_a_task_is_named(attributes, fault):
     [
         {"kind": TaskKind.SEQUENCE_REGRESSION, "labels": ()},
         {"kind": TaskKind.TOKEN_CLASSIFICATION, "labels": ("O", "B-PER", "I-PER")},
-        {"metrics": ("macro-f1",), "scored_split": "dev"},
+        {"metrics": ("macro-f1",), "eval_split": "dev"},
     ],
 )
 def test_every_kind_of_sound_task_is_taken(attributes):

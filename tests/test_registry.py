@@ -29,7 +29,7 @@ class Tuned(Params):
 class Sample(Strategy):
     name = "sample-b"
     title = "A sample"
-    reference = "Nobody 2026"
+    citation = "Nobody 2026"
     Params = Tuned
 
     def fit(self, bench):

@@ -30,17 +30,17 @@ class Strategy(ABC):
     """What the user types: lower case, digits and dashes."""
     title: ClassVar[str]
     """One line for tables."""
-    reference: ClassVar[str]
+    citation: ClassVar[str]
     """The paper: authors, year, title, identifier."""
     family: ClassVar[str] = "other"
     """Groups rows on a board: ``fine-tuning``, ``distillation``, ``parameter-efficient`` …"""
     kinds: ClassVar[frozenset[TaskKind]] = frozenset(TaskKind)
     """The task kinds that it serves."""
-    leaves_base: ClassVar[bool] = False
+    freezes_base: ClassVar[bool] = False
     """Whether the base model's weights stay as they are, so that one more task costs no more than what is trained."""
     note: ClassVar[str] = ""
     """What a reader of the board must know of the deployed model, in one sentence: that it cannot be merged, say."""
-    is_reference: ClassVar[bool] = False
+    is_teacher_row: ClassVar[bool] = False
     """Whether its row is the teacher's own: it then runs for every task of a matrix, and first."""
     uses_teacher: ClassVar[bool] = False
     """Whether `fit` reads ``bench.teacher`` or its outputs; such a cell waits for its teacher."""
@@ -91,7 +91,7 @@ class Transform(Strategy):
     gets the fine-tuned base model.
     """
 
-    is_last: ClassVar[bool] = False
+    terminal: ClassVar[bool] = False
     """Whether no other transform can take what it returns (a compiled graph, say)."""
 
     @abstractmethod
@@ -122,7 +122,7 @@ class JointStrategy(Strategy):
 def spec_of(strategy: Strategy) -> StrategySpec:
     """Return the name of `strategy` with those parameters that differ from the defaults, stage by stage."""
     stages = [_spec_of_stage(stage) for stage in strategy.stages]
-    if len(stages) > 1 and strategy.stages[0].is_reference and not stages[0].params:
+    if len(stages) > 1 and strategy.stages[0].is_teacher_row and not stages[0].params:
         stages = stages[1:]  # a transform named alone changes the reference
     return StrategySpec.of_stages(stages)
 

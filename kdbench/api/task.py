@@ -91,7 +91,7 @@ Splits = Mapping[str, Iterable[Example]]
 class Task(ABC):
     """A labelled data set with one headline metric.
 
-    The splits that `load` returns are ``train``, the one that `scored_split` names, and, where the data brings
+    The splits that `load` returns are ``train``, the one that `eval_split` names, and, where the data brings
     one, ``validation``; without it the harness splits one off ``train``. Their columns depend on `kind`:
 
     - sequence classification: ``text`` (str), optionally ``text_pair`` (str), ``label`` (str, one of `labels`);
@@ -114,7 +114,7 @@ class Task(ABC):
     """The headline metric's name in `kdbench.metrics`."""
     metrics: tuple[str, ...] = ()
     """Further metrics of `kdbench.metrics` that the record carries."""
-    scored_split: str = "test"
+    eval_split: str = "test"
     """The split that the board scores; ``dev`` where test labels are not public."""
     licence: str = ""
     citation: str = ""

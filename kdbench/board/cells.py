@@ -227,7 +227,7 @@ def _cell(record: Record, timing: Timing | None, timed: ModelTiming | None) -> d
     kind = record.task.kind
     return {
         **_fields(record, "seed", "key", "reason", "is_teacher", "warnings", "finished_at"),
-        **_fields(record.task, "metric", "labels", "source", "scored_split", "fingerprint", "majority_score"),
+        **_fields(record.task, "metric", "labels", "source", "fingerprint", "majority_score"),
         **_fields(record.task, "train_examples", "validation_examples", "scored_examples"),
         **_fields(record.size, "total_parameters", "trainable_parameters", "artifact_bytes", "task_bytes"),
         **_fields(record.cost, "train_s", "teacher_s", "unlabelled_examples"),
@@ -237,6 +237,7 @@ def _cell(record: Record, timing: Timing | None, timed: ModelTiming | None) -> d
         **_fields(record.cost, "train_flops"),
         **_fields(record.quality, "noisy_score", "noisy_drop"),
         **_latency(timing, timed),
+        "scored_split": record.task.eval_split,
         "task": record.task.name,
         "task_title": record.task.title,
         "strategy": record.strategy.label,

@@ -98,7 +98,7 @@ def _of_one_setting(records: list[Record], left_out: list[str]) -> list[Record]:
 def _setting(record: Record) -> Hashable:
     """Return all that two scores must share to be compared; how many seeds and timings there are is no part."""
     budget = json.dumps(record.budget.identity(), sort_keys=True)
-    return record.task.fingerprint, record.task.metric, record.task.scored_split, budget
+    return record.task.fingerprint, record.task.metric, record.task.eval_split, budget
 
 
 def _newest_of_each_cell(records: list[Record], left_out: list[str]) -> list[Record]:

@@ -250,14 +250,14 @@ def _stamp(task: Task, opened: Opened) -> str:
 def _read(task: Task, opened: Opened, folder: Path) -> None:
     """Read, check and write the splits of `task` into `folder`."""
     splits = task.load(opened)
-    for name in ("train", task.scored_split):
+    for name in ("train", task.eval_split):
         if name not in splits:
             raise UsageError(
                 f"task {task.name!r} reads no split {name!r}, only {', '.join(splits)}; correct its load()"
             )
     digest, duplicates = ContentHash(), _Duplicates()
     # The scored split goes first: of train, the larger, only the texts that stand in both are then remembered.
-    roles = {task.scored_split: "scored", "train": "train"}
+    roles = {task.eval_split: "scored", "train": "train"}
     if "validation" in splits:
         roles.setdefault("validation", "validation")
     checks = {name: ExampleCheck(task, name) for name in roles}

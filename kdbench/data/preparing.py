@@ -93,9 +93,9 @@ def prepare(
         fingerprint=data.fingerprint,
         train=_rows_of(rows["train"], choice.train),
         validation=_rows_of(rows[choice.validation_split], choice.validation),
-        scored=_rows_of(rows[task.scored_split], choice.scored),
+        scored=_rows_of(rows[task.eval_split], choice.scored),
         noisy=encode_mistyped(
-            data.splits[task.scored_split], choice.scored, budget.noisy_examples, encoder, folder
+            data.splits[task.eval_split], choice.scored, budget.noisy_examples, encoder, folder
         ),
         unlabelled=without_labels(_rows_of(rows["train"], choice.unlabelled)),
         train_examples=len(choice.train),

@@ -47,9 +47,9 @@ def choose(data: TaskData, budget: Budget) -> Choice:
     Raises:
         UsageError: the training examples or their groups are too few to split a validation part off.
     """
-    scored = _order(data, data.task.scored_split)[: budget.scored_examples]
+    scored = _order(data, data.task.eval_split)[: budget.scored_examples]
     order = _order(data, "train")
-    if "validation" in data.splits and data.task.scored_split != "validation":
+    if "validation" in data.splits and data.task.eval_split != "validation":
         split, pool = "validation", order
         validation = _order(data, "validation")[: budget.validation_examples]
     else:

@@ -170,7 +170,7 @@ class UserTask(Task):
         self.kind = table.kind
         self.metric = table.headline
         self.metrics = table.metrics
-        self.scored_split = "test" if table.test else HELD_OUT
+        self.eval_split = "test" if table.test else HELD_OUT
         self._table = table
         self._cache_dir = cache_dir
         named = {"train": table.train or "train", "validation": table.validation, "test": table.test}
@@ -198,7 +198,7 @@ class UserTask(Task):
     def load(self, opened: Opened) -> Splits:
         """Return the user's splits; without one to score, a fifth of train is held out, stratified or by group."""
         splits = {split: self._examples(split) for split in self._splits}
-        if self.scored_split == HELD_OUT:
+        if self.eval_split == HELD_OUT:
             held = self._held_out()
             splits["train"] = compress(self._examples("train"), (~held).tolist())
             splits[HELD_OUT] = compress(self._examples("train"), held.tolist())

@@ -95,7 +95,7 @@ def _metadata(facts: Facts) -> ModelCardData:
             task_type=_PIPELINES[manifest.kind],
             dataset_type=record.task.name,
             dataset_name=record.task.title,
-            dataset_split=record.task.scored_split,
+            dataset_split=record.task.eval_split,
             metric_type=name,
             metric_name=name,
             metric_value=round(value, 6),
@@ -124,8 +124,8 @@ def _what(facts: Facts) -> str:
     record, manifest = facts.choice.record, facts.manifest
     lines = [
         f"A {manifest.kind} model for {_text(record.task.title)}, made from {_text(record.model.name)} by "
-        f"**{_text(record.strategy.title)}** ({_text(record.strategy.reference)}). {_FORMS[manifest.format]}",
-        f"Its {record.task.metric} on {plural(record.task.scored_examples, 'example')} of {_text(record.task.scored_split)} "
+        f"**{_text(record.strategy.title)}** ({_text(record.strategy.citation)}). {_FORMS[manifest.format]}",
+        f"Its {record.task.metric} on {plural(record.task.scored_examples, 'example')} of {_text(record.task.eval_split)} "
         f"is **{_interval(facts.checked.quality)}** (95% interval over the examples).",
     ]
     if record.task.labels:
@@ -148,7 +148,7 @@ def _scores(facts: Facts) -> str:
     if not checked.exact:
         lost = checked.quality.score - record.quality.score
         lines.append(
-            f"What quantization changed, measured on the whole of {_text(record.task.scored_split)}: {record.task.metric} "
+            f"What quantization changed, measured on the whole of {_text(record.task.eval_split)}: {record.task.metric} "
             f"{difference(lost)} points; on {plural(checked.probe_examples, 'text')} a logit by up to "
             f"{checked.drift:.2g}."
         )
@@ -228,7 +228,7 @@ def _size_and_speed(facts: Facts) -> str:
 def _data(record: Record) -> str:
     task = record.task
     lines = [
-        f"{_text(task.title)} from {_text(task.source)}, scored on {_text(task.scored_split)}; contents' SHA-256 "
+        f"{_text(task.title)} from {_text(task.source)}, scored on {_text(task.eval_split)}; contents' SHA-256 "
         f"{task.fingerprint[:16]}.",
         f"Licence of the data: {_text(task.licence) or 'not stated by the task'}.",
     ]

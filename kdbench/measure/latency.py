@@ -159,7 +159,7 @@ class _Phase:
     def _time_tokenizers(self) -> dict[str, Tokenization]:
         """Return the time that tokenizing takes for each cell; cells that share a tokenizer share its time."""
         examples = load_task(self._experiment.task.task, self._order.config.data).splits[
-            self._experiment.task.task.scored_split
+            self._experiment.task.task.eval_split
         ]
         scored = self._experiment.task.scored
         texts = [texts_of(examples[scored[int(place)]["example"]]) for place in drawn_rows(self._experiment)]

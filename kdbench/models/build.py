@@ -203,7 +203,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def check_given_teacher(folder: Path, task: Task, tokenizer: PreTrainedTokenizerBase) -> None:
+def check_external_teacher(folder: Path, task: Task, tokenizer: PreTrainedTokenizerBase) -> None:
     """Refuse a model that cannot be the teacher of `task` beside a base model with `tokenizer`.
 
     Raises:
@@ -217,7 +217,7 @@ def check_given_teacher(folder: Path, task: Task, tokenizer: PreTrainedTokenizer
         )
 
 
-def load_given_teacher(folder: Path, task: Task) -> PreTrainedModel:
+def load_external_teacher(folder: Path, task: Task) -> PreTrainedModel:
     """Return the model in `folder` with its outputs in the order of the task's labels."""
     order = _outputs_in_task_order(folder, task)
     model: PreTrainedModel = AUTO_CLASSES[TaskKind(task.kind)].from_pretrained(folder, dtype=torch.float32)

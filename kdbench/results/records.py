@@ -8,6 +8,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import AliasChoices, Field
+
 from kdbench.api.task import TaskKind
 from kdbench.budgets import Budget
 from kdbench.utils.files import Part, content_hash, load_json_files, read_json_file, write_atomically
@@ -34,7 +36,8 @@ class StrategyInfo(Part):
     label: str
     """The row's name on a board: stage by stage the name and the parameters that differ from the defaults."""
     title: str
-    reference: str
+    citation: str = Field(validation_alias=AliasChoices("citation", "reference"))
+    """The paper; records of version 0.1 call it ``reference``."""
     family: str
     params: dict[str, Any]
     """Every parameter, defaults included; of a stack those of each stage under the stage's name."""
@@ -55,7 +58,8 @@ class TaskInfo(Part):
     title: str
     kind: TaskKind
     metric: str
-    scored_split: str
+    eval_split: str = Field(validation_alias=AliasChoices("eval_split", "scored_split"))
+    """The split that was scored; records of version 0.1 call it ``scored_split``."""
     fingerprint: str
     source: str
     labels: tuple[str, ...]

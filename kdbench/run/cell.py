@@ -202,7 +202,7 @@ def _save(
     # What trains nothing itself has trained what the stages before it have.
     untrained = before is not None and not bench.runs
     trainable = before.size.trainable_parameters if before and untrained else count_trainable(fitted)
-    task_bytes = trainable_bytes(fitted) if strategy.leaves_base else bench.task_bytes
+    task_bytes = trainable_bytes(fitted) if strategy.freezes_base else bench.task_bytes
     adapter = Adapter.of(fitted)  # before finalize merges it
     model = _checked(strategy.finalize(fitted, bench), f"{strategy.name}'s finalize")
     experiment = bench.experiment

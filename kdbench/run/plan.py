@@ -84,7 +84,7 @@ def select_rows(config: RunConfig, registry: Registry) -> list[Row]:
     asked += [registry.strategy(spec) for spec in _grid(config.grid)]
     rows: dict[StrategySpec, Row] = {}
     for found in registry.strategies.values():
-        if found.item.is_reference:
+        if found.item.is_teacher_row:
             reference = Row(registry.strategy(StrategySpec(name=found.item.name)), "the teacher itself")
             rows[reference.spec] = reference
     for strategy in asked:
@@ -131,7 +131,7 @@ def cell_key(
     Raises:
         UsageError: a file that the strategy reads is missing or cannot be read.
     """
-    given = experiment.given_teacher
+    given = experiment.external_teacher
     stages = [
         {
             "strategy": stage.name,

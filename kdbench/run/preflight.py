@@ -48,7 +48,7 @@ def _of_one(prepared: PreparedTask) -> list[str]:
     p50, p95 = np.percentile(lengths, [50, 95])
     return [
         f"{prepared.train_examples:,} train / {prepared.validation_examples:,} validation (of "
-        f"{prepared.validation_split}) / {prepared.scored_examples:,} scored ({prepared.task.scored_split}) "
+        f"{prepared.validation_split}) / {prepared.scored_examples:,} scored ({prepared.task.eval_split}) "
         f"examples from {prepared.source}",
         f"word pieces: half of the texts up to {p50:.0f}, 95% up to {p95:.0f}; {prepared.too_long_share:.1%} "
         f"{_LONG[prepared.task.kind]}; {prepared.unknown_share:.1%} of the pieces unknown to the tokenizer",
@@ -164,7 +164,7 @@ def _recorded_rates(config: RunConfig) -> dict[str, float]:
 
 def _tokens(experiment: Experiment, strategy: Strategy) -> float:
     budget, kind, task = experiment.budget, experiment.kind, experiment.task
-    factor = budget.teacher_factor if strategy.is_reference else 1
+    factor = budget.teacher_factor if strategy.is_teacher_row else 1
     if isinstance(strategy, Transform):
         factor = getattr(
             strategy.params, "recovery", 0

@@ -25,7 +25,7 @@ def strategy_info(registry: Registry, spec: StrategySpec) -> StrategyInfo:
         name="+".join(stage.name for stage in stages),
         label=str(spec_of(strategy)),
         title=", then ".join(stage.title for stage in strategy.stages[-len(stages) :]),
-        reference="; ".join(stage.reference for stage in strategy.stages[-len(stages) :]),
+        citation="; ".join(stage.citation for stage in strategy.stages[-len(stages) :]),
         family=strategy.family,
         params=strategy.params.model_dump(mode="json")
         if strategy.after is None
@@ -48,7 +48,7 @@ def task_info(prepared: PreparedTask) -> TaskInfo:
         title=task.title,
         kind=task.kind,
         metric=task.metric,
-        scored_split=task.scored_split,
+        eval_split=task.eval_split,
         fingerprint=prepared.fingerprint,
         source=prepared.source,
         labels=task.labels,
@@ -67,7 +67,7 @@ def task_info(prepared: PreparedTask) -> TaskInfo:
 
 def model_info(experiment: Experiment) -> ModelInfo:
     """Return what a record says of the base model and of a given teacher."""
-    given = experiment.given_teacher
+    given = experiment.external_teacher
     return ModelInfo(
         name=experiment.base.name,
         weights_sha256=experiment.base.sha256,

@@ -339,7 +339,7 @@ def _key(planned: PlannedCell) -> str:
 
 
 def _is_teachers_row(planned: PlannedCell) -> bool:
-    return planned.cell.row.strategy.is_reference and not planned.cell.row.spec.params
+    return planned.cell.row.strategy.is_teacher_row and not planned.cell.row.spec.params
 
 
 def _key_before(planned: PlannedCell) -> str | None:

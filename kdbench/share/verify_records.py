@@ -228,7 +228,7 @@ def check_test_sets(records: Placed, test_sets: Mapping[str, str], report: Repor
     for place, record in records:
         if record.key in test_sets:
             task = record.task
-            by_task[task.name, task.fingerprint, task.scored_split, record.budget.scored_examples].append(
+            by_task[task.name, task.fingerprint, task.eval_split, record.budget.scored_examples].append(
                 (place, record)
             )
     for members in by_task.values():

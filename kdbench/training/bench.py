@@ -19,7 +19,7 @@ from kdbench.budgets import Budget
 from kdbench.data import PreparedTask
 from kdbench.errors import UsageError
 from kdbench.evaluation.metrics import get_metric
-from kdbench.models.build import build_student, load_base, load_given_teacher, starts_fresh
+from kdbench.models.build import build_student, load_base, load_external_teacher, starts_fresh
 from kdbench.training.callbacks import Trackers
 from kdbench.training.experiment import Experiment
 from kdbench.training.predict import predict
@@ -247,9 +247,9 @@ class Bench:
                 "stages before it; put it before them"
             )
         with self._teachers.lock(), torch.enable_grad():  # a strategy may first ask where gradients are off
-            given = self.experiment.given_teacher
+            given = self.experiment.external_teacher
             if given is not None and not self._teachers.exists():
-                self._teachers.save(load_given_teacher(given.path, self.task.task), None)
+                self._teachers.save(load_external_teacher(given.path, self.task.task), None)
             elif not self._teachers.exists():
                 model = self._load(self.experiment.base.path, TEACHER_PARAMS, TEACHER_SEED)
                 schedule = self._schedule(

@@ -20,7 +20,7 @@ from kdbench.config import RunConfig
 from kdbench.data import PreparedTask, load_task, prepare
 from kdbench.data.batches import Collator
 from kdbench.models.base import BaseModel, resolve_base_model
-from kdbench.models.build import check_given_teacher, load_tokenizer
+from kdbench.models.build import check_external_teacher, load_tokenizer
 from kdbench.plugins import load_registry
 from kdbench.registry import Registry
 from kdbench.results.paths import CellFiles, read_fit
@@ -38,7 +38,7 @@ class Experiment:
     tokenizer: PreTrainedTokenizerBase
     encode: Callable[[PreTrainedTokenizerBase], PreparedTask]
     """Encodes the task's data by another tokenizer."""
-    given_teacher: BaseModel | None = None
+    external_teacher: BaseModel | None = None
     """A fine-tuned model that the user gives in the teacher's place."""
     report_to: tuple[str, ...] = ()
     """The trackers that are told of training."""
@@ -102,7 +102,7 @@ def make_experiment(config: RunConfig, task: Task, base: BaseModel) -> Experimen
     teacher = None
     if config.teacher is not None:
         teacher = resolve_base_model(config.teacher, config.cache_dir)
-        check_given_teacher(teacher.path, task, tokenizer)
+        check_external_teacher(teacher.path, task, tokenizer)
     return Experiment(
         task=encode(tokenizer),
         base=base,
@@ -110,7 +110,7 @@ def make_experiment(config: RunConfig, task: Task, base: BaseModel) -> Experimen
         results=config.results,
         tokenizer=tokenizer,
         encode=encode,
-        given_teacher=teacher,
+        external_teacher=teacher,
         report_to=tuple(config.report_to),
     )
 

@@ -162,7 +162,7 @@ class RunningTeacher:
 
 def teacher_key(experiment: Experiment) -> str:
     """Return the hash of all that the teacher's weights, and its logits over the training rows, follow from."""
-    given = experiment.given_teacher
+    given = experiment.external_teacher
     origin: dict[str, object]
     if given is not None:
         origin = {"teacher": given.sha256}

@@ -45,7 +45,7 @@ class Documented(Params):
 class Documentary(Strategy):
     name = "documentary"
     title = "A strategy with every type of [red]parameter[/red]"
-    reference = "Nobody et al. 2026, Nothing, arXiv:0000.00000"
+    citation = "Nobody et al. 2026, Nothing, arXiv:0000.00000"
     family = "samples"
     kinds = frozenset({TaskKind.TOKEN_CLASSIFICATION, TaskKind.SEQUENCE_CLASSIFICATION})
     uses_teacher = True
@@ -128,7 +128,7 @@ def test_a_strategy_is_told_with_all_that_a_user_chooses_by(registry):
         "name": "documentary",
         "title": "A strategy with every type of [red]parameter[/red]",
         "family": "samples",
-        "reference": "Nobody et al. 2026, Nothing, arXiv:0000.00000",
+        "citation": "Nobody et al. 2026, Nothing, arXiv:0000.00000",
         "kinds": ["sequence-classification", "token-classification"],
         "uses_teacher": True,
         "learning_rates": {str(kind): FINE_TUNING_RATES[kind] for kind in sorted(Documentary.kinds)},
@@ -149,7 +149,7 @@ def test_a_task_is_told_with_its_sources_in_words(registry):
         "kind": "sequence-classification",
         "labels": ["no", "yes"],
         "metrics": ["accuracy", "macro-f1"],
-        "scored_split": "test",
+        "eval_split": "test",
         "sources": [
             "package nobody==1.0 (9.3 MB)",
             "files under --data-dir: Corpus/train.tsv, Corpus/test.tsv",

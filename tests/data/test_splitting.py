@@ -17,8 +17,8 @@ def budget(**changes):
 
 @pytest.fixture
 def load(tmp_path):
-    def load(scored_split="test", **splits):
-        return load_task(ToyTask(splits, scored_split=scored_split), settings_in(tmp_path))
+    def load(eval_split="test", **splits):
+        return load_task(ToyTask(splits, eval_split=eval_split), settings_in(tmp_path))
 
     return load
 

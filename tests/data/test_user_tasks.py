@@ -50,7 +50,7 @@ def test_one_csv_gives_classes_and_a_held_out_fifth(load, tmp_path):
     write_csv(tmp_path / "tickets.csv", TICKETS)
     data = load(train="tickets.csv", text="body", label="queue", metric="macro-f1")
     assert (data.task.labels, data.task.metric) == (("sales", "spam", "support"), "macro-f1")
-    assert (data.task.scored_split, data.source) == (HELD_OUT, "file tickets.csv")
+    assert (data.task.eval_split, data.source) == (HELD_OUT, "file tickets.csv")
     assert {name: len(rows) for name, rows in data.splits.items()} == {HELD_OUT: 12, "train": 48}
     assert Counter(data.splits[HELD_OUT]["label"]) == {"sales": 4, "support": 4, "spam": 4}
     texts = [*data.splits["train"]["text"], *data.splits[HELD_OUT]["text"]]
@@ -83,7 +83,7 @@ def test_files_of_the_users_own_for_every_split(load, tmp_path):
         "train": 40,
         "validation": 10,
     }
-    assert data.task.scored_split == "test"
+    assert data.task.eval_split == "test"
 
 
 def test_a_pair_and_a_regression(load, tmp_path):

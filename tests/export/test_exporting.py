@@ -164,7 +164,7 @@ def test_the_card_says_what_was_measured(exported, trained, sort):
     assert {one.dataset_type for one in card.data.eval_results} == {record.task.name}
     for said in (
         escape_markdown(record.strategy.label),
-        record.strategy.reference.split(",")[0],
+        record.strategy.citation.split(",")[0],
         record.environment.hardware["cpu"],
         "tiny-bert",
         "made up",

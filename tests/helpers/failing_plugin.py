@@ -15,7 +15,7 @@ from kdbench import Strategy, hookimpl
 
 class _GoesWrong(Strategy):
     title = "One that goes wrong"
-    reference = "Nobody 2026"
+    citation = "Nobody 2026"
     family = "failing"
 
     def fit(self, bench):
@@ -99,7 +99,7 @@ class Hangs(_GoesWrong):
 class DoesNothing(Strategy):
     name = "does-nothing"
     title = "The base model with a fresh head, untrained"
-    reference = "Nobody 2026"
+    citation = "Nobody 2026"
 
     def fit(self, bench):
         return bench.base()

@@ -18,7 +18,7 @@ class Scale(Transform):
 
     name = "scale"
     title = "Larger logits"
-    reference = "Nobody 2026"
+    citation = "Nobody 2026"
     note = "Its logits are larger."
     params: Params
 
@@ -32,8 +32,8 @@ class Scale(Transform):
 class Seal(Transform):
     name = "seal"
     title = "The end"
-    reference = "Nobody 2026"
-    is_last = True
+    citation = "Nobody 2026"
+    terminal = True
     kinds = frozenset({TaskKind.SEQUENCE_CLASSIFICATION})
 
     def transform(self, model, bench):
@@ -43,7 +43,7 @@ class Seal(Transform):
 class Breaks(Strategy):
     name = "breaks"
     title = "Goes wrong"
-    reference = "Nobody 2026"
+    citation = "Nobody 2026"
 
     def fit(self, bench):
         raise ValueError("no luck")
@@ -54,7 +54,7 @@ class Together(JointStrategy):
 
     name = "together"
     title = "All at once"
-    reference = "Nobody 2026"
+    citation = "Nobody 2026"
     fits = 0
 
     def fit_jointly(self, benches: Mapping[str, object]) -> Mapping[str, nn.Module]:

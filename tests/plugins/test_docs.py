@@ -35,7 +35,7 @@ def own(name):
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_every_strategy_has_a_section_with_its_paper_and_its_parameters(name):
     text = section(name)
-    (identifier,) = re.findall(r"arXiv:(\d{4}\.\d{5})", STRATEGIES[name].reference)[:1]
+    (identifier,) = re.findall(r"arXiv:(\d{4}\.\d{5})", STRATEGIES[name].citation)[:1]
     assert identifier in text
     assert f"](#{name})" in PAGE or f"](#{name}-and" in PAGE or f"-{name})" in PAGE
     missing = {field for field in own(name) if f"`{field}`" not in text}

@@ -42,8 +42,8 @@ def bench_of(make_experiment, registry, results):
         experiment = make_experiment(task, budget=BUDGETS["smoke"], results=results)
         fitted = None
         if isinstance(strategy, Transform):  # named alone it changes the fine-tuned base model
-            reference = registry.strategy(parse_spec("finetune"))
-            fitted = Bench(experiment, reference, 0, no_report).finetuned()
+            finetune = registry.strategy(parse_spec("finetune"))
+            fitted = Bench(experiment, finetune, 0, no_report).finetuned()
         return Bench(experiment, strategy, 0, no_report, fitted=fitted)
 
     return make

@@ -94,7 +94,7 @@ def test_the_base_stays_as_it_is_and_a_task_costs_what_is_trained(bench_of, stra
     trained = {weight for weight in model.parameters() if weight.requires_grad}
     frozen = [weight for weight in model.parameters() if weight not in trained]
     base = {weight.detach().numpy().tobytes() for weight in bench.base().parameters()}
-    assert strategy.leaves_base
+    assert strategy.freezes_base
     assert 0 < count_trainable(model) < count_parameters(bench.base()) / 2
     # Each frozen weight is one of the base's, bit for bit.
     unknown = [weight for weight in frozen if weight.numpy().tobytes() not in base and weight.numel() > 1]

@@ -48,7 +48,7 @@ def test_a_record_says_what_ran(finish):
     assert record.strategy.params["alpha"] == 0.5  # a default, told too
     assert record.strategy.distribution == "kdbench"
     assert record.strategy.control == "hard-labels[layers=2]"
-    assert (record.task.name, record.task.scored_split) == ("toy-sentiment", "test")
+    assert (record.task.name, record.task.eval_split) == ("toy-sentiment", "test")
     assert (record.task.train_examples, record.task.validation_examples, record.task.scored_examples) == (
         64,
         16,

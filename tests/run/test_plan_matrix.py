@@ -20,7 +20,7 @@ from kdbench import Strategy, TaskKind, hookimpl
 class Choosy(Strategy):
     name = "choosy"
     title = "For texts, and not for all of them"
-    reference = "Nobody 2026"
+    citation = "Nobody 2026"
     kinds = frozenset({TaskKind.SEQUENCE_CLASSIFICATION, TaskKind.SEQUENCE_REGRESSION})
 
     def applies(self, task):
@@ -203,7 +203,7 @@ def key(make_config, registry):
                 kind=task.kind,
                 base=SimpleNamespace(sha256=base),
                 budget=config.resolved_budget,
-                given_teacher=None,
+                external_teacher=None,
             )
 
         partners = [experiment(registry.task(name), "data") for name in together]

@@ -21,7 +21,7 @@ from kdbench import Strategy, TaskKind, hookimpl
 class SentimentOnly(Strategy):
     name = "sentiment-only"
     title = "For one kind of task"
-    reference = "Nobody 2026"
+    citation = "Nobody 2026"
     kinds = frozenset({TaskKind.SEQUENCE_CLASSIFICATION})
 
     def fit(self, bench):

@@ -164,7 +164,7 @@ def test_the_official_files_and_the_hub_give_the_same_examples(name, tmp_path, m
     write_files(tmp_path, layout)
     data = load_task(task, DataSettings(data_dir=tmp_path, cache_dir=tmp_path / "cache"))
     assert data.source == f"local glue/{layout.folder}"
-    assert {split: len(rows) for split, rows in data.splits.items()} == {"train": 6, task.scored_split: 3}
+    assert {split: len(rows) for split, rows in data.splits.items()} == {"train": 6, task.eval_split: 3}
     first = data.splits["train"][0]
     assert first["text"] == 'He said "no'
     assert first.get("text_pair") == (None if len(layout.hub_columns) == 1 else "and left.")

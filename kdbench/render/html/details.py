@@ -165,7 +165,7 @@ def _strategy(record: Record) -> dict[str, Any]:
     strategy = record.strategy
     return {
         "title": strategy.title,
-        "paper": strategy.reference,
+        "paper": strategy.citation,
         "distribution": f"{strategy.distribution} {strategy.version}",
         "params": [[name, _value(value)] for name, value in strategy.params.items()],
     }

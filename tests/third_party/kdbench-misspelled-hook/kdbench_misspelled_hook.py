@@ -6,7 +6,7 @@ from kdbench import Strategy, hookimpl
 class LongFineTuning(Strategy):
     name = "long-finetune"
     title = "Fine-tuning without weight decay"
-    reference = "Devlin et al. 2019, BERT, arXiv:1810.04805"
+    citation = "Devlin et al. 2019, BERT, arXiv:1810.04805"
 
     def fit(self, bench):
         return bench.train(bench.base())

@@ -6,7 +6,7 @@ from kdbench import Strategy, hookimpl
 class OtherMeanPool(Strategy):
     name = "mean-pool"
     title = "Another mean of word embeddings"
-    reference = "Iyyer et al. 2015, Deep Averaging Networks"
+    citation = "Iyyer et al. 2015, Deep Averaging Networks"
 
     def fit(self, bench):
         return bench.train(bench.base())

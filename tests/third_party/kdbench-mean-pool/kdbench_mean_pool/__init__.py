@@ -16,7 +16,7 @@ class MeanPoolParams(Params):
 class MeanPool(Strategy):
     name = "mean-pool"
     title = "Mean of the word embeddings, linear classifier"
-    reference = "Iyyer et al. 2015, Deep Unordered Composition Rivals Syntactic Methods, ACL P15-1162"
+    citation = "Iyyer et al. 2015, Deep Unordered Composition Rivals Syntactic Methods, ACL P15-1162"
     family = "baseline"
     kinds = frozenset({TaskKind.SEQUENCE_CLASSIFICATION})
     learning_rates = {TaskKind.SEQUENCE_CLASSIFICATION: 1e-3}
