@@ -27,7 +27,7 @@ class Sound(Strategy):
 LISTINGS = """
 import json
 import os
-from kdbench.describe import listing
+from kdbench.cli.description import listing
 from kdbench.plugins import load_plugins
 
 registry = load_plugins()
@@ -228,5 +228,5 @@ def test_a_class_from_a_file_is_found_again_in_a_process_that_loads_the_same_mod
 
 
 def test_discovery_itself_loads_no_torch(tmp_path):
-    code = "import sys, kdbench.plugins, kdbench.describe; print(*({'torch', 'pandas', 'datasets'} & set(sys.modules)))"
+    code = "import sys, kdbench.plugins, kdbench.cli.description; print(*({'torch', 'pandas', 'datasets'} & set(sys.modules)))"
     assert run_python(code, tmp_path).strip() == ""

@@ -111,9 +111,9 @@ class Task(ABC):
     labels: tuple[str, ...] = ()
     """Class names in the order of the model's outputs (for tokens: the IOB2 tags, ``O`` first); empty for regression."""
     metric: str
-    """The headline metric's name in `kdbench.metrics`."""
+    """The headline metric's name in `kdbench.evaluation.metrics`."""
     metrics: tuple[str, ...] = ()
-    """Further metrics of `kdbench.metrics` that the record carries."""
+    """Further metrics of `kdbench.evaluation.metrics` that the record carries."""
     eval_split: str = "test"
     """The split that the board scores; ``dev`` where test labels are not public."""
     licence: str = ""

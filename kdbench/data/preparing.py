@@ -47,7 +47,7 @@ class PreparedTask:
     validation: Dataset
     scored: Dataset
     noisy: Dataset
-    """Scored examples with typing errors (see `kdbench.data.noise`): all of them, or 1,000 where there are more."""
+    """Scored examples with typing errors (see `kdbench.data.typos`): all of them, or 1,000 where there are more."""
     unlabelled: Dataset
     """The rows of train that the budget leaves out; in place of a label `UNLABELLED`, or NaN in regression."""
     train_examples: int

@@ -40,7 +40,7 @@ def choose(config: RunConfig, registry: Registry, seed: int | None, limits: list
 
     Args:
         seed: by default the first whose model was kept.
-        limits: see `kdbench.recommend.recommend`, whose choice is taken.
+        limits: see `kdbench.board.recommend.recommend`, whose choice is taken.
 
     Raises:
         UsageError: no such record, or no model of it is left.

@@ -76,7 +76,7 @@ def write_model(
 
     Args:
         model: for a graph it is turned to float32 in place.
-        example: inputs to hold a graph against the model, see `kdbench.onnx_model.example_inputs`.
+        example: inputs to hold a graph against the model, see `kdbench.models.onnx.example_inputs`.
 
     Raises:
         UsageError: the model cannot be exported to ONNX.

@@ -13,7 +13,7 @@ from kdbench.stats.seed_variance import SeedSpread, own_spread
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 Score = Callable[[Floats], Floats]
-"""Turns sums of statistics (..., k) into scores (...), as `kdbench.metrics.Metric.score` does."""
+"""Turns sums of statistics (..., k) into scores (...), as `kdbench.evaluation.metrics.Metric.score` does."""
 
 ANY_SCORE = (-np.inf, np.inf)
 """The range of a score of which nothing is known."""

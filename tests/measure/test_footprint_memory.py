@@ -74,7 +74,7 @@ def test_a_model_that_was_let_go_leaves_no_room_for_the_next_to_hide_in():
 def test_libraries_that_the_first_model_brings_are_not_the_model_s():
     code = """
 import torch
-from kdbench.measure.memory import load_and_answer
+from kdbench.measure.footprint import load_and_answer
 def load():
     import sqlite3, scipy.spatial
     return torch.nn.Linear(2, 2)

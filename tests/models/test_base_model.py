@@ -185,7 +185,7 @@ def resolve_elsewhere(tmp_path, endpoint, *models):
         """
         import json, sys
         from pathlib import Path
-        from kdbench.base_model import missing_model_downloads, resolve_base_model
+        from kdbench.models.base import missing_model_downloads, resolve_base_model
         from kdbench.errors import UsageError
         for model in sys.argv[2:]:
             downloads = [download.name for download in missing_model_downloads(model, Path(sys.argv[1]))]

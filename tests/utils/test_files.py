@@ -71,7 +71,7 @@ def test_a_process_killed_while_writing_leaves_only_what_is_recognized_and_remov
         """
         import os, signal, sys
         from pathlib import Path
-        from kdbench.files import folder_atomically
+        from kdbench.utils.files import folder_atomically
         with folder_atomically(Path(sys.argv[1]) / "models" / "cell") as partial:
             (partial / "weights").write_text("half")
             os.kill(os.getpid(), signal.SIGKILL)
