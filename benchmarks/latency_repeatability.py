@@ -25,8 +25,8 @@ import torch
 from torch import nn
 from transformers import BertConfig, BertForSequenceClassification
 
+from kdbench.api.bench import Batch
 from kdbench.budgets import BUDGETS, BackEnd
-from kdbench.data.batches import Batch
 from kdbench.measure.stopwatch import BusyMeter, stopwatch_for
 from kdbench.measure.timing import Candidate, synthetic_batch, time_together
 from kdbench.measure.timing_summary import repeatability

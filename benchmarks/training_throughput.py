@@ -35,7 +35,7 @@ from kdbench.evaluation.metrics import get_metric
 from kdbench.models.build import keep_layers, kept_layers, load_base
 from kdbench.registry import Registry
 from kdbench.stats import bootstrap_interval
-from kdbench.training.bench import Bench
+from kdbench.training.bench import TrainingBench
 from kdbench.training.experiment import Experiment, open_experiment
 from kdbench.training.predict import predict
 from kdbench.training.teacher import TeacherStore
@@ -99,7 +99,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as results:
         experiment, registry = open_sst2(options.data_dir, Path(results), budget)
         print(f"{torch.get_num_threads()} threads, {options.steps} steps of {BATCH}, {EPOCHS} passes")
-        teacher = Bench(experiment, registry.strategy(parse_spec("finetune")), 0, silent).teacher
+        teacher = TrainingBench(experiment, registry.strategy(parse_spec("finetune")), 0, silent).teacher
         for spec in options.strategy or STRATEGIES:
             ratios = []
             for seed in range(1, options.rounds + 1):
@@ -125,7 +125,7 @@ def with_kdbench(experiment: Experiment, registry: Registry, spec: str, seed: in
     shutil.rmtree(TeacherStore(experiment).folder / "logits", ignore_errors=True)  # every round pays for them
     strategy = registry.strategy(parse_spec(spec))
     started = time.perf_counter()
-    bench = Bench(experiment, strategy, seed, silent)
+    bench = TrainingBench(experiment, strategy, seed, silent)
     model = strategy.fit(bench)
     return measured(experiment, model, bench.runs[0].tokens, time.perf_counter() - started)
 

@@ -30,7 +30,7 @@ from kdbench.api.spec import StrategySpec
 from kdbench.api.strategy import JointStrategy, Strategy, Transform
 from kdbench.config import RunConfig
 from kdbench.plugins import load_registry
-from kdbench.training.bench import Bench
+from kdbench.training.bench import TrainingBench
 from kdbench.training.experiment import Experiment, open_experiment
 from kdbench.utils.system import default_workers
 
@@ -149,7 +149,9 @@ def _try(order: tuple[str, dict[str, Any], Path]) -> str:
 def _scores(strategy: Strategy, experiments: Sequence[Experiment]) -> dict[str, float]:
     """Return the headline score on each task's validation part."""
     benches = {
-        experiment.task.task.name: Bench(experiment, strategy, SEED, _silent, _fitted(experiment, strategy))
+        experiment.task.task.name: TrainingBench(
+            experiment, strategy, SEED, _silent, _fitted(experiment, strategy)
+        )
         for experiment in experiments
     }
     if isinstance(strategy, JointStrategy):
@@ -163,7 +165,7 @@ def _fitted(experiment: Experiment, strategy: Strategy) -> nn.Module | None:
     """Return the fine-tuned base model that a transform starts from."""
     if not isinstance(strategy, Transform):
         return None
-    return Bench(experiment, strategy, SEED, _silent).teacher.requires_grad_(True)
+    return TrainingBench(experiment, strategy, SEED, _silent).teacher.requires_grad_(True)
 
 
 def _silent(*progress: object) -> None:

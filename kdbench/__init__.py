@@ -1,19 +1,32 @@
 """Benchmark every way of making a BERT-like model smaller or cheaper to adapt; all that a plugin imports.
 
-`load` opens a model that ``kdbench export`` wrote.
-
-`from kdbench import losses` brings the losses; they stand apart because they load torch.
+What loads torch is imported at its first use, so that listing plugins stays quick: `losses`, `readers`, ready-made models
+and what builds and saves them. `load` opens a model that ``kdbench export`` wrote.
 """
 
 import os
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 # ONNX Runtime would keep files of its own in the user's folders and report its use over the network.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-from kdbench.api.params import Params, StudentParams, UntrainedParams, params_of, student_params
+from kdbench.api.bench import (
+    Batch,
+    Bench,
+    EncodedTask,
+    Keep,
+    Loss,
+    TeacherOutput,
+    TeacherOutputs,
+    model_inputs,
+)
+from kdbench.api.params import Params, StudentParams, UntrainedParams, params_of
 from kdbench.api.spec import StrategySpec
 from kdbench.api.strategy import JointStrategy, Strategy, Transform
 from kdbench.api.task import (
+    IGNORED,
+    UNLABELLED,
     Example,
     HubSource,
     LocalSource,
@@ -28,12 +41,29 @@ from kdbench.errors import KdbenchError, UsageError
 from kdbench.export.load import load
 from kdbench.hookspecs import hookimpl
 
+if TYPE_CHECKING:
+    from kdbench.api import losses
+    from kdbench.api.models import FolderModel, architecture_of, build_architecture
+    from kdbench.data import readers
+    from kdbench.models.build import keep_layers, load_tokenizer
+    from kdbench.models.onnx import OnnxModel, example_inputs, quantize
+    from kdbench.training.multi_task import train_jointly
+
 __all__ = [
+    "IGNORED",
+    "UNLABELLED",
+    "Batch",
+    "Bench",
+    "EncodedTask",
     "Example",
+    "FolderModel",
     "HubSource",
     "JointStrategy",
     "KdbenchError",
+    "Keep",
     "LocalSource",
+    "Loss",
+    "OnnxModel",
     "Opened",
     "PackageSource",
     "Params",
@@ -44,11 +74,48 @@ __all__ = [
     "StudentParams",
     "Task",
     "TaskKind",
+    "TeacherOutput",
+    "TeacherOutputs",
     "Transform",
     "UntrainedParams",
     "UsageError",
+    "architecture_of",
+    "build_architecture",
+    "example_inputs",
     "hookimpl",
+    "keep_layers",
     "load",
+    "load_tokenizer",
+    "losses",
+    "model_inputs",
     "params_of",
-    "student_params",
+    "quantize",
+    "readers",
+    "train_jointly",
 ]
+
+_AT_FIRST_USE = {
+    "FolderModel": "kdbench.api.models",
+    "OnnxModel": "kdbench.models.onnx",
+    "architecture_of": "kdbench.api.models",
+    "build_architecture": "kdbench.api.models",
+    "example_inputs": "kdbench.models.onnx",
+    "keep_layers": "kdbench.models.build",
+    "load_tokenizer": "kdbench.models.build",
+    "losses": "kdbench.api",
+    "quantize": "kdbench.models.onnx",
+    "readers": "kdbench.data",
+    "train_jointly": "kdbench.training.multi_task",
+}
+"""By name the module or package that brings it."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _AT_FIRST_USE:
+        raise AttributeError(f"module 'kdbench' has no attribute {name!r}")
+    module = _AT_FIRST_USE[name]
+    return (
+        import_module(f"{module}.{name}")
+        if name in ("losses", "readers")
+        else getattr(import_module(module), name)
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import pluggy
@@ -22,14 +22,20 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @hookspec
 def kdbench_strategies() -> Iterable[type[Strategy]]:
-    """Return the strategy classes that this plugin brings."""
+    """Return the strategies that this plugin brings, as classes; an instance stands for its class."""
     return ()
 
 
 @hookspec
 def kdbench_tasks() -> Iterable[Task]:
-    """Return the tasks that this plugin brings."""
+    """Return the tasks that this plugin brings, as instances or as classes that need no argument."""
     return ()
+
+
+@hookspec
+def kdbench_model_classes() -> Mapping[str, str]:
+    """Return the classes of models that the strategies make, ``module:Class`` by a key that saved models name them by."""
+    return {}
 
 
 @hookspec

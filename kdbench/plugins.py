@@ -13,11 +13,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, TypeGuard, TypeVar
+from typing import Any, TypeGuard, TypeVar, get_args
 
 import pluggy
 
 from kdbench import hookspecs
+from kdbench.api.bench import TeacherOutput
+from kdbench.api.model_classes import register_model_classes
 from kdbench.api.params import Params
 from kdbench.api.strategy import Strategy
 from kdbench.api.task import HubSource, LocalSource, PackageSource, Task, TaskKind
@@ -31,26 +33,31 @@ _WAYS: Mapping[str, type] = {"package": PackageSource, "local": LocalSource, "hu
 
 
 def checked_strategy(found: object) -> type[Strategy]:
-    """Return `found` if it is a Strategy class that can be listed and run.
+    """Return `found`, or the class of an instance, if it is a Strategy that can be listed and run.
 
     Raises:
         UsageError: names the class and everything that its contract misses.
     """
+    if isinstance(found, Strategy):
+        found = type(found)
     if not (isinstance(found, type) and issubclass(found, Strategy)):
-        hint = "; return the class itself" if isinstance(found, Strategy) else ""
-        raise UsageError(f"{shown(found)} is no Strategy class{hint}")
+        raise UsageError(f"{shown(found)} is no Strategy")
     _refuse(f"strategy {found.__module__}.{found.__qualname__}", [*_strategy_faults(found)])
     return found
 
 
 def checked_task(found: object) -> Task:
-    """Return `found` if it is a Task that can be listed and loaded.
+    """Return `found`, or an instance of a class, if it is a Task that can be listed and loaded.
 
     Raises:
         UsageError: names the class and everything that its contract misses.
     """
     if isinstance(found, type) and issubclass(found, Task):
-        raise UsageError(f"{shown(found)} is no Task; return an instance, {found.__name__}()")
+        if inspect.isabstract(found):
+            raise UsageError(
+                f"{shown(found)} does not implement {', '.join(sorted(found.__abstractmethods__))}"
+            )
+        found = found()
     if not isinstance(found, Task):
         raise UsageError(f"{shown(found)} is no Task")
     _refuse(f"task {type(found).__module__}.{type(found).__qualname__}", [*_task_faults(found)])
@@ -70,6 +77,8 @@ def _strategy_faults(strategy: type[Strategy]) -> Iterator[str]:
         yield f"kinds must be a set of TaskKind, not {shown(kinds)}"
     else:
         yield from _rate_faults(strategy.learning_rates, kinds)
+    if strategy.teacher_outputs not in (None, *get_args(TeacherOutput)):
+        yield f"teacher_outputs must be one of {', '.join(get_args(TeacherOutput))} or None, not {shown(strategy.teacher_outputs)}"
     if inspect.isabstract(strategy):
         yield f"does not implement {', '.join(sorted(strategy.__abstractmethods__))}"
     params: object = strategy.Params
@@ -261,6 +270,8 @@ class _Loading:
                 self._collect(hook, function, checked_strategy, self.strategies, info.strategies, info)
             elif hook == "kdbench_tasks":
                 self._collect(hook, function, checked_task, self.tasks, info.tasks, info)
+            elif hook == "kdbench_model_classes":
+                self._register_model_classes(hook, function, info)
             else:
                 info.hooks.append(hook)
 
@@ -291,6 +302,12 @@ class _Loading:
                     )
                 else:
                     yield hook, function
+
+    def _register_model_classes(self, hook: str, function: Callable[[], Any], info: PluginInfo) -> None:
+        try:
+            register_model_classes(function())
+        except (Exception, SystemExit) as error:
+            info.errors.append(f"{hook}: {one_line(error)}")
 
     def _collect(
         self,

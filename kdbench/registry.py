@@ -13,7 +13,7 @@ import pluggy
 from pydantic import ValidationError
 from pydantic_core import to_json
 
-from kdbench.api.params import Params
+from kdbench.api.params import Params, params_of
 from kdbench.api.spec import StrategySpec, parse_spec
 from kdbench.api.strategy import JointStrategy, Strategy, Transform
 from kdbench.api.task import Task
@@ -124,6 +124,27 @@ class Registry:
         raise UsageError(
             f"strategy {transform.name!r} changes a fitted model, and no strategy is the reference; "
             f"name one before it: 'strategy+{transform.name}'"
+        )
+
+    def control(self, strategy: Strategy) -> StrategySpec | None:
+        """Return what `strategy` is compared with on a board, or None where it names no control.
+
+        Raises:
+            UsageError: it names a control that no plugin brings.
+        """
+        if strategy.control is None:
+            return None
+        named = strategy.control
+        spec = parse_spec(named) if isinstance(named, str) else StrategySpec(name=named.name)
+        if spec.name not in self.strategies:
+            raise UsageError(
+                f"strategy {strategy.name!r} is compared with the control {spec.name!r}, which no plugin brings"
+                f"{nearest(spec.name, list(self.strategies))}"
+            )
+        if spec.params:
+            return spec
+        return StrategySpec(
+            name=spec.name, params=params_of(strategy.params, self.strategies[spec.name].item.Params)
         )
 
     def task(self, name: str) -> Task:

@@ -27,6 +27,21 @@ from kdbench import Strategy, hookimpl
 
 
 @hookimpl
+def kdbench_model_classes() -> dict[str, str]:
+    """Return the models that are no class of transformers; below them the names that version 0.1 wrote."""
+    return {
+        "adapter": "kdbench_plugins._adapter_model:AdapterModel",
+        "bilstm": "kdbench_plugins._bilstm_model:BiLSTMModel",
+        "prefix": "kdbench_plugins._prefix_model:PrefixModel",
+        "pruned": "kdbench_plugins._pruning:PrunedModel",
+        "kdbench_plugins._adapters:AdapterModel": "kdbench_plugins._adapter_model:AdapterModel",
+        "kdbench_plugins._bilstm:BiLSTM": "kdbench_plugins._bilstm_model:BiLSTMModel",
+        "kdbench_plugins._prefix_model:PrefixModel": "kdbench_plugins._prefix_model:PrefixModel",
+        "kdbench_plugins._pruned_model:PrunedModel": "kdbench_plugins._pruning:PrunedModel",
+    }
+
+
+@hookimpl
 def kdbench_strategies() -> list[type[Strategy]]:
     """Return the built-in strategies, family by family; boards and lists keep this order."""
     return [

@@ -10,14 +10,11 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from kdbench import TaskKind, UsageError
-from kdbench.api.task import IGNORED
-from kdbench.data.preparing import without_labels
+from kdbench import IGNORED, Bench, TaskKind, UsageError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from kdbench.training.bench import Bench
 
 FIRST_MADE_ID = 2**40
 """Where ``id`` and ``example`` of made rows begin; no split has so many rows of its own."""
@@ -51,7 +48,7 @@ def augmented_rows(
     Raises:
         UsageError: the tokenizer has no mask token.
     """
-    train, tokenizer = bench.task.train, bench.experiment.tokenizer
+    train, tokenizer = bench.task.train, bench.tokenizer
     if tokenizer.mask_token_id is None:
         raise UsageError(
             f"task {bench.task.task.name!r}: {type(tokenizer).__name__} has no mask token for made-up rows; "
@@ -82,7 +79,7 @@ def augmented_rows(
     table = rows.data.table.take(new)
     for name in ("id", "example"):
         table = table.set_column(table.column_names.index(name), table.schema.field(name), numbers)
-    hidden = without_labels(datasets.Dataset(table)).select_columns(train.column_names)
+    hidden = bench.hide_labels(datasets.Dataset(table)).select_columns(train.column_names)
     return datasets.concatenate_datasets([train, hidden])
 
 

@@ -17,12 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kdbench import UsageError
+from kdbench import Bench, UsageError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-    from kdbench.training.bench import Bench
 
 
 _LAYER_NAMES = (("query", "key", "value"), ("q_lin", "k_lin", "v_lin"))
@@ -186,6 +184,6 @@ def two_stages(bench: Bench, first: float) -> tuple[float, float]:
         bench: the bench whose budget is shared.
         first: the share of the first stage, between 0 and 1; rounded to whole steps, one at least for either.
     """
-    steps = bench.budget.steps_for(bench.experiment.kind, bench.task.train_examples)
+    steps = bench.steps
     of_first = max(1, min(round(first * steps), steps - 1))
     return of_first / steps, (steps - of_first) / steps

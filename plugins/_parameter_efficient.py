@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from kdbench import Params, Strategy, StrategySpec, TaskKind, UsageError
+from kdbench import Bench, Params, Strategy, TaskKind, UsageError
 
 if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel
     from torch import nn
     from transformers import PreTrainedModel
-
-    from kdbench.training.bench import Bench
 
 
 class LongWarmUp(Params):
@@ -35,10 +33,7 @@ class ParameterEfficient(Strategy):
 
     family = "parameter-efficient"
     freezes_base = True
-
-    def control(self) -> StrategySpec:
-        """Return the training of all weights in as many steps."""
-        return StrategySpec(name="finetune", params={"steps": "budget"})
+    control = "finetune[steps=budget]"
 
 
 class PeftStrategy(ParameterEfficient):

@@ -5,24 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from kdbench import Params, UsageError
-from kdbench.api.losses import task_loss
-from kdbench.api.models import FolderModel, architecture_of, build_architecture
-from kdbench.api.task import IGNORED
-from kdbench.data.batches import Batch, model_inputs
-from kdbench.utils.system import axis_seed
-
-if TYPE_CHECKING:
-    from kdbench.training.bench import Bench
-
+from kdbench import (
+    IGNORED,
+    Batch,
+    Bench,
+    FolderModel,
+    UsageError,
+    architecture_of,
+    build_architecture,
+    losses,
+    model_inputs,
+)
 
 _ATTENTION = (
     # the module that counts heads, query, key, value, output projection; as seen from a transformer layer
@@ -174,12 +174,12 @@ _BATCH_SIZE = 32
 def training_batches(bench: Bench, examples: int) -> Iterator[Batch]:
     """Yield at most `examples` training rows, drawn from the seed, in batches of similar lengths."""
     rows = bench.task.train
-    draw = np.random.default_rng(axis_seed(bench.seed, "strategy"))
+    draw = np.random.default_rng(bench.axis_seed("strategy"))
     chosen = draw.permutation(len(rows))[:examples]
     chosen = chosen[np.argsort(np.asarray(rows["length"])[chosen], kind="stable")]
     for start in range(0, len(chosen), _BATCH_SIZE):
-        batch = bench.experiment.collate([rows[int(i)] for i in chosen[start : start + _BATCH_SIZE]])
-        yield {name: value.to(bench.experiment.device) for name, value in batch.items()}
+        batch = bench.collate([rows[int(i)] for i in chosen[start : start + _BATCH_SIZE]])
+        yield {name: value.to(bench.device) for name, value in batch.items()}
 
 
 def mask_importance(
@@ -207,7 +207,7 @@ def mask_importance(
             masks[:] = [
                 linear.weight.new_ones(len(labels), groups).requires_grad_() for linear, groups in layers
             ]
-            mean = task_loss(model(**model_inputs(batch)).logits, labels)
+            mean = losses.task_loss(model(**model_inputs(batch)).logits, labels)
             # Examples do not touch each other: the gradient of the sum holds each one's own.
             gradients = torch.autograd.grad(mean * (labels != IGNORED).sum(), masks)
             for total, gradient in zip(totals, gradients, strict=True):
@@ -226,31 +226,6 @@ def _masking(masks: list[Tensor], index: int) -> Callable[[nn.Module, tuple[Any,
         return ((grouped * mask[:, None, :, None]).flatten(-2),)
 
     return masked
-
-
-class RecoveryParams(Params):
-    """How long a model trains after the cut."""
-
-    recovery: float = Field(
-        0.25, ge=0, le=1, description="share of the budget's steps trained after the cut; 0 trains nothing"
-    )
-
-
-def recovered(model: nn.Module, bench: Bench, recovery: float) -> nn.Module:
-    """Return `model`, trained on the labels for `recovery` of the budget's steps."""
-    if not recovery:
-        return model
-    if bench.params.dropout is not None:
-        _set_dropout(model, bench.params.dropout)
-    return bench.train(model, share=recovery)
-
-
-def _set_dropout(model: nn.Module, share: float) -> None:
-    from torch import nn
-
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = share
 
 
 class PrunedModel(FolderModel):

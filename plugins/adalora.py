@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING
 from kdbench_plugins._parameter_efficient import PeftStrategy, linear_layers
 from pydantic import Field, model_validator
 
+from kdbench import Bench, TaskKind, UsageError
 from kdbench import Params as BaseParams
-from kdbench import TaskKind, UsageError
 
 if TYPE_CHECKING:
     from peft import AdaLoraConfig
     from torch import Tensor, nn
     from transformers import PreTrainedModel
-
-    from kdbench.training.bench import Bench
 
 
 class AdaLoRA(PeftStrategy):
@@ -80,7 +78,7 @@ class AdaLoRA(PeftStrategy):
         """
         from peft import AdaLoraConfig
 
-        steps = bench.budget.steps_for(bench.task.task.kind, bench.task.train_examples)
+        steps = bench.steps
         if steps < 2:
             raise UsageError(
                 "strategy 'adalora': one optimizer step is too few to drop ranks; take a larger budget"
@@ -104,7 +102,7 @@ class AdaLoRA(PeftStrategy):
 
         Its weights are those of the last step: those validated earlier have more ranks than were granted.
         """
-        from kdbench.api import losses
+        from kdbench import losses
 
         model = self.adapt(bench.base(), bench)
         gamma = self.params.orthogonality

@@ -4,196 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-import torch
 from pydantic import Field
-from torch import Tensor, nn
-from transformers.modeling_outputs import SequenceClassifierOutput, TokenClassifierOutput
 
-from kdbench import Params, Strategy, StrategySpec, TaskKind, params_of
-from kdbench.api.models import FolderModel
-from kdbench.api.task import IGNORED
-from kdbench.utils.system import axis_seed
+from kdbench import IGNORED, Bench, Params, Strategy, TaskKind
 
 if TYPE_CHECKING:
-    from kdbench.training.bench import Bench
-
-
-class BiLSTMModel(FolderModel):
-    """Embeddings, one bidirectional LSTM, a ReLU layer and a linear output (Tang et al. 2019, section 3.1).
-
-    A text is told by the last state of each direction, a pair of texts by both texts' states, their product and their
-    absolute difference (the paper's siamese network), a word piece by the two states at its place.
-
-    The directions are two plain LSTMs; the second reads each text from its last piece to its first, the padding staying
-    behind. That is as exact as packed sequences, and unlike these it can be exported to ONNX.
-
-    Args:
-        vocabulary: word pieces.
-        table_size: width of the embedding table.
-        embedding_size: width that the LSTM reads; where it is not `table_size`, a linear layer without bias reduces it.
-        hidden_size: width of each direction's state.
-        dense_size: width of the ReLU layer.
-        outputs: logits for each text or word piece.
-        tokens: whether it answers for each word piece.
-        pairs: whether texts come in pairs, told apart by ``token_type_ids``.
-        dropout: on what the LSTM reads and on what the output layer reads.
-    """
-
-    def __init__(
-        self,
-        *,
-        vocabulary: int,
-        table_size: int,
-        embedding_size: int,
-        hidden_size: int,
-        dense_size: int,
-        outputs: int,
-        tokens: bool,
-        pairs: bool,
-        dropout: float,
-    ) -> None:
-        super().__init__(
-            {
-                "vocabulary": vocabulary,
-                "table_size": table_size,
-                "embedding_size": embedding_size,
-                "hidden_size": hidden_size,
-                "dense_size": dense_size,
-                "outputs": outputs,
-                "tokens": tokens,
-                "pairs": pairs,
-                "dropout": dropout,
-            }
-        )
-        self.tokens = tokens
-        self.pairs = pairs
-        self.embedding = nn.Embedding(vocabulary, table_size)
-        self.projection = (
-            nn.Identity()
-            if table_size == embedding_size
-            else nn.Linear(table_size, embedding_size, bias=False)
-        )
-        self.rightward = nn.LSTM(embedding_size, hidden_size, batch_first=True)
-        self.leftward = nn.LSTM(embedding_size, hidden_size, batch_first=True)
-        self.dense = nn.Linear((8 if pairs else 2) * hidden_size, dense_size)
-        self.classifier = nn.Linear(dense_size, outputs)
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
-    ) -> SequenceClassifierOutput | TokenClassifierOutput:
-        """Return the logits, ``(batch, outputs)`` or for tokens ``(batch, sequence, outputs)``.
-
-        Args:
-            input_ids: ``(batch, sequence)``.
-            attention_mask: ``(batch, sequence)``, 1 for the pieces of the text, which come first, 0 for the padding.
-            token_type_ids: ``(batch, sequence)``, 1 for the second text of a pair; read of pairs only.
-        """
-        vectors = self.dropout(self.projection(self.embedding(input_ids)))
-        lengths = attention_mask.sum(1)
-        if self.tokens:
-            return TokenClassifierOutput(logits=self._answer(self._states(vectors, lengths)))
-        if not self.pairs:
-            return SequenceClassifierOutput(logits=self._answer(self._ends(vectors, lengths)))
-        second_lengths = (attention_mask * token_type_ids).sum(1)
-        first_lengths = lengths - second_lengths
-        places = torch.arange(vectors.shape[1], device=vectors.device) + first_lengths[:, None]
-        second = _take(vectors, places.clamp(max=vectors.shape[1] - 1))
-        one, two = self._ends(vectors, first_lengths), self._ends(second, second_lengths)
-        compared = torch.cat([one, two, one * two, (one - two).abs()], dim=-1)
-        return SequenceClassifierOutput(logits=self._answer(compared))
-
-    def get_input_embeddings(self) -> nn.Module:
-        """Return the table of the word pieces' vectors."""
-        return self.embedding
-
-    def set_input_embeddings(self, table: nn.Module) -> None:
-        """Put `table` in the place of the word pieces' vectors."""
-        self.embedding = table
-
-    def merge_projection(self) -> BiLSTMModel:
-        """Return the model that answers the same from a table that is as narrow as what the LSTM reads."""
-        if isinstance(self.projection, nn.Identity):
-            return self
-        merged = BiLSTMModel(**{**self.settings, "table_size": self.settings["embedding_size"]})
-        weights = self.state_dict()
-        weights["embedding.weight"] = weights["embedding.weight"] @ weights.pop("projection.weight").T
-        merged.load_state_dict(weights)
-        return merged
-
-    def _states(self, vectors: Tensor, lengths: Tensor) -> Tensor:
-        """Return both directions' states at every place, ``(batch, sequence, 2 x hidden)``."""
-        order = _backwards(lengths, vectors.shape[1])
-        leftward = _take(self.leftward(_take(vectors, order))[0], order)
-        return torch.cat([self.rightward(vectors)[0], leftward], dim=-1)
-
-    def _ends(self, vectors: Tensor, lengths: Tensor) -> Tensor:
-        """Return each direction's state after all it read, ``(batch, 2 x hidden)``."""
-        order = _backwards(lengths, vectors.shape[1])
-        last = lengths[:, None] - 1
-        leftward = self.leftward(_take(vectors, order))[0]
-        return torch.cat([_take(self.rightward(vectors)[0], last), _take(leftward, last)], dim=-1)[:, 0]
-
-    def _answer(self, features: Tensor) -> Tensor:
-        answer: Tensor = self.classifier(self.dropout(torch.relu(self.dense(features))))
-        return answer
-
-
-def build_bilstm(bench: Bench, params: BiLSTMParams) -> BiLSTMModel:
-    """Return the untrained network of `params`; its embeddings come from where `params.init` says."""
-    kind = bench.task.task.kind
-    table = (
-        (bench.teacher if params.init == "teacher" else bench.base()).get_input_embeddings().weight.detach()
-    )
-    table = table.float().cpu()
-    embedding_size = min(params.embedding_size, table.shape[1])
-    if params.reduction == "svd":
-        table = reduce_width(table, embedding_size)
-    torch.manual_seed(axis_seed(bench.seed, "init"))
-    model = BiLSTMModel(
-        vocabulary=table.shape[0],
-        table_size=table.shape[1],
-        embedding_size=embedding_size,
-        hidden_size=params.hidden_size,
-        dense_size=params.dense_size,
-        outputs=max(1, len(bench.task.task.labels)),
-        tokens=kind is TaskKind.TOKEN_CLASSIFICATION,
-        pairs=bench.task.paired and "token_type_ids" in bench.task.train.column_names,
-        dropout=params.dropout,
-    )
-    if params.new_layers == "xavier":
-        for name, weight in model.named_parameters():
-            if weight.dim() == 2 and not name.startswith("embedding."):
-                nn.init.xavier_uniform_(weight)
-    if params.init != "random":
-        with torch.no_grad():
-            model.embedding.weight.copy_(table / table.square().mean().sqrt())
-    return model
-
-
-def reduce_width(table: Tensor, width: int) -> Tensor:
-    """Return the closest table of `width` dimensions, ``(rows, width)``: U S of the truncated SVD.
-
-    Distances and products between rows are those of the best approximation of rank `width` (Eckart and Young 1936).
-    """
-    if width == table.shape[1]:
-        return table
-    # The right singular vectors are the eigenvectors of the small square matrix, found in a tenth of the time.
-    exact = table.double()
-    _, directions = torch.linalg.eigh(exact.T @ exact)  # the values rise
-    return (exact @ directions[:, -width:].flip(1)).float()
-
-
-def _backwards(lengths: Tensor, longest: int) -> Tensor:
-    """Return the places ``(batch, longest)`` that read each row from its last piece to its first, then the padding."""
-    places = torch.arange(longest, device=lengths.device)
-    mirrored = lengths[:, None] - 1 - places
-    return torch.where(mirrored >= 0, mirrored, places)
-
-
-def _take(vectors: Tensor, places: Tensor) -> Tensor:
-    """Return `vectors` ``(batch, sequence, width)`` at `places` ``(batch, n)``: ``(batch, n, width)``."""
-    return vectors.gather(1, places[..., None].expand(-1, -1, vectors.shape[-1]))
+    from torch import nn
 
 
 class BiLSTMParams(Params):
@@ -235,6 +51,8 @@ class BiLSTM(Strategy):
 
     def fit(self, bench: Bench) -> nn.Module:
         """Return the network, trained on the labels."""
+        from kdbench_plugins._bilstm_model import build_bilstm
+
         return bench.train(build_bilstm(bench, self.params))
 
     def finalize(self, model: nn.Module, bench: Bench) -> nn.Module:
@@ -269,20 +87,18 @@ class BiLSTMKD(BiLSTM):
     name = "bilstm-kd"
     title = "Logit distillation into a BiLSTM"
     family = "distillation"
-    uses_teacher = True
+    teacher_outputs = "logits"
+    control = BiLSTM
     learning_rates = dict.fromkeys(TaskKind, 1e-2)
     params: Params
-
-    def control(self) -> StrategySpec:
-        """Return the same network, trained on the labels."""
-        return StrategySpec(name="bilstm", params=params_of(self.params, BiLSTMParams))
 
     def fit(self, bench: Bench) -> nn.Module:
         """Return the network, trained on alpha hard loss + (1 - alpha) mean squared difference of logits."""
         from kdbench_plugins._augmentation import augmented_rows
+        from kdbench_plugins._bilstm_model import build_bilstm
         from torch.nn.functional import mse_loss
 
-        from kdbench.api import losses
+        from kdbench import losses
 
         p = self.params
         rows = bench.task.train
@@ -302,4 +118,4 @@ class BiLSTMKD(BiLSTM):
             soft = mse_loss(student.logits[counted].float(), teacher.logits[counted].float())
             return p.alpha * losses.task_loss(student.logits, labels) + (1 - p.alpha) * soft
 
-        return bench.train(build_bilstm(bench, p), loss=loss, rows=rows, teacher_outputs="logits")
+        return bench.train(build_bilstm(bench, p), loss=loss, rows=rows)

@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING
 
 from kdbench_plugins._parameter_efficient import ParameterEfficient
 
-from kdbench import TaskKind, UsageError
+from kdbench import Bench, TaskKind, UsageError
 
 if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel
-
-    from kdbench.training.bench import Bench
 
 
 class BitFit(ParameterEfficient):

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kdbench_plugins._layer_matching import check_equal_widths
 from pydantic import Field, model_validator
 
-from kdbench import Strategy, StrategySpec, StudentParams, TaskKind, student_params
+from kdbench import Bench, Strategy, StudentParams, TaskKind
 
 if TYPE_CHECKING:
     from torch import nn
-
-    from kdbench.training.bench import Bench
 
 
 class DistilBERT(Strategy):
@@ -47,13 +44,10 @@ class DistilBERT(Strategy):
     title = "DistilBERT's three losses"
     citation = "Sanh et al. 2019, DistilBERT, a distilled version of BERT, arXiv:1910.01108"
     family = "distillation"
-    uses_teacher = True
+    teacher_outputs = "hidden_states"
+    control = "hard-labels"
     learning_rates = {**dict.fromkeys(TaskKind, 2e-4), TaskKind.TOKEN_CLASSIFICATION: 6e-4}
     params: Params
-
-    def control(self) -> StrategySpec:
-        """Return the same student without the teacher's outputs."""
-        return StrategySpec(name="hard-labels", params=student_params(self.params))
 
     def fit(self, bench: Bench) -> nn.Module:
         """Return the student, trained on 5/8 T² KL(teacher, student) + 2/8 hard loss + 1/8 cosine distance.
@@ -61,7 +55,9 @@ class DistilBERT(Strategy):
         Raises:
             UsageError: the student is not as wide as the teacher.
         """
-        from kdbench.api import losses
+        from kdbench_plugins._layer_matching import check_equal_widths
+
+        from kdbench import losses
 
         params = self.params
         soft_share, hard_share, cosine_share = (
@@ -82,4 +78,4 @@ class DistilBERT(Strategy):
 
         student = bench.student(params)
         check_equal_widths(self.name, student, bench.teacher)
-        return bench.train(student, loss=loss, teacher_outputs="hidden_states")
+        return bench.train(student, loss=loss)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kdbench_plugins._pruning import RecoveryParams, recovered
+from kdbench_plugins._recovery import RecoveryParams, recovered
 from pydantic import Field
 
-from kdbench import TaskKind, Transform, UsageError
+from kdbench import Bench, TaskKind, Transform, UsageError
 
 if TYPE_CHECKING:
     from torch import nn
-
-    from kdbench.training.bench import Bench
 
 
 class DropLayers(Transform):
@@ -34,7 +32,7 @@ class DropLayers(Transform):
         """Return `model` without its top layers, after a short training."""
         from kdbench_plugins._pruning import hf_model
 
-        from kdbench.models.build import keep_layers
+        from kdbench import keep_layers
 
         inner = hf_model(model, self.name)
         depth = inner.config.num_hidden_layers

@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from kdbench import Bench, Strategy
 from kdbench import Params as BaseParams
-from kdbench import Strategy
 
 if TYPE_CHECKING:
     from torch import nn
-
-    from kdbench.training.bench import Bench
 
 
 class FineTune(Strategy):

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from kdbench import Transform, UntrainedParams, UsageError
+from kdbench import Bench, Transform, UntrainedParams, UsageError
 
 if TYPE_CHECKING:
     from torch import nn
-
-    from kdbench.training.bench import Bench
 
 
 class _HalfPrecision(Transform):

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kdbench import Strategy, StudentParams, TaskKind
+from kdbench import Bench, Strategy, StudentParams, TaskKind
 
 if TYPE_CHECKING:
     from torch import nn
-
-    from kdbench.training.bench import Bench
 
 
 class HardLabels(Strategy):

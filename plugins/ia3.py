@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING
 from kdbench_plugins._parameter_efficient import PeftStrategy, linear_layers
 from pydantic import Field
 
+from kdbench import Bench, TaskKind
 from kdbench import Params as BaseParams
-from kdbench import TaskKind
 
 if TYPE_CHECKING:
     from peft import IA3Config
     from transformers import PreTrainedModel
-
-    from kdbench.training.bench import Bench
 
 
 class IA3(PeftStrategy):

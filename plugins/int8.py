@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from kdbench import Transform, UntrainedParams
+from kdbench import Bench, Transform, UntrainedParams
 
 if TYPE_CHECKING:
     from torch import nn
-
-    from kdbench.training.bench import Bench
 
 
 class Int8(Transform):
@@ -51,14 +49,14 @@ class Int8(Transform):
         Raises:
             UsageError: `model` cannot be exported to ONNX.
         """
-        from kdbench.models.onnx import OnnxModel, example_inputs
+        from kdbench import OnnxModel, example_inputs
 
-        exported = OnnxModel.of(model, example_inputs(bench.task.train, bench.experiment.collate))
+        exported = OnnxModel.of(model, example_inputs(bench.task.train, bench.collate))
         return OnnxModel(self.quantize(exported.graph), exported.config)
 
     def quantize(self, graph: bytes) -> bytes:
         """Return the serialized ONNX model `graph` with its weights quantized."""
-        from kdbench.models.onnx import quantize
+        from kdbench import quantize
 
         return quantize(
             graph,

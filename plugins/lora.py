@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING
 from kdbench_plugins._parameter_efficient import LongWarmUp, PeftStrategy, linear_layers
 from pydantic import Field
 
-from kdbench import TaskKind
+from kdbench import Bench, TaskKind
 
 if TYPE_CHECKING:
     from peft import LoraConfig
     from transformers import PreTrainedModel
-
-    from kdbench.training.bench import Bench
 
 
 class LoRA(PeftStrategy):

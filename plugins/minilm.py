@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from kdbench import Strategy, StrategySpec, StudentParams, TaskKind, UsageError, student_params
+from kdbench import Bench, Strategy, StudentParams, TaskKind, UsageError
 
 if TYPE_CHECKING:
     from torch import nn
-
-    from kdbench.training.bench import Bench
 
 
 class MiniLM(Strategy):
@@ -53,19 +51,16 @@ class MiniLM(Strategy):
         "Transformers, arXiv:2012.15828; Wang et al. 2020, MiniLM, arXiv:2002.10957"
     )
     family = "distillation"
-    uses_teacher = True
+    teacher_outputs = "hidden_states"
+    control = "hard-labels"
     learning_rates = dict.fromkeys(TaskKind, 2e-4)
     params: Params
-
-    def control(self) -> StrategySpec:
-        """Return the same student without the teacher."""
-        return StrategySpec(name="hard-labels", params=student_params(self.params))
 
     def fit(self, bench: Bench) -> nn.Module:
         """Return the student, its last layer's relations matched to the teacher's and then its predictions."""
         from kdbench_plugins._layer_matching import two_stages
 
-        from kdbench.api import losses
+        from kdbench import losses
 
         alpha, temperature = self.params.alpha, self.params.temperature
         student = bench.student(self.params)
@@ -102,7 +97,6 @@ class MiniLM(Strategy):
             bench.train(
                 student,
                 loss=loss,
-                teacher_outputs="hidden_states",  # so that the teacher runs in every step
                 share=share,
                 learning_rate=self.params.relation_learning_rate,
                 keep="last",

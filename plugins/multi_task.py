@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from kdbench import JointStrategy, StrategySpec, params_of
+from kdbench import Bench, JointStrategy
 from kdbench import Params as BaseParams
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-    from kdbench.training.bench import Bench
 
 
 SAMPLING: Mapping[str, tuple[float, float]] = {
@@ -55,7 +53,7 @@ class MultiTask(JointStrategy):
 
     def fit_jointly(self, benches: Mapping[str, Bench]) -> Mapping[str, nn.Module]:
         """Return a model a task; their encoders are one."""
-        from kdbench.training.multi_task import train_jointly
+        from kdbench import train_jointly
 
         return train_jointly(
             benches, exponents=SAMPLING[self.params.sampling], balance=self.params.balance == "norm"
@@ -81,16 +79,13 @@ class MultiTaskKD(JointStrategy):
     citation = "Clark et al. 2019, BAM! Born-Again Multi-Task Networks for Natural Language Understanding, arXiv:1907.04829"
     family = "multi-task"
     note = MultiTask.note
-    uses_teacher = True
+    teacher_outputs = "logits"
+    control = MultiTask
     params: Params
-
-    def control(self) -> StrategySpec:
-        """Return the same training without teachers."""
-        return StrategySpec(name=MultiTask.name, params=params_of(self.params, MultiTask.Params))
 
     def fit_jointly(self, benches: Mapping[str, Bench]) -> Mapping[str, nn.Module]:
         """Return a model a task; their encoders are one."""
-        from kdbench.training.multi_task import train_jointly
+        from kdbench import train_jointly
 
         return train_jointly(
             benches,
@@ -102,7 +97,7 @@ class MultiTaskKD(JointStrategy):
 
     def loss(self, student: Any, batch: Mapping[str, Any], teacher: Any, progress: float) -> Tensor:
         """Return w hard loss + (1 - w) KL(teacher, student); with annealing w is `progress`, from 0 to 1."""
-        from kdbench.api import losses
+        from kdbench import losses
 
         labels = batch["labels"]
         hard_weight = progress if self.params.annealing else 1 - self.params.distill_weight

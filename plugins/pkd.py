@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from kdbench_plugins._layer_matching import check_equal_widths
 from pydantic import Field
 
-from kdbench import Strategy, StrategySpec, StudentParams, TaskKind, UsageError, student_params
+from kdbench import Bench, Strategy, StudentParams, TaskKind, UsageError
 
 if TYPE_CHECKING:
     from torch import nn
-
-    from kdbench.training.bench import Bench
 
 
 class PKD(Strategy):
@@ -33,13 +30,10 @@ class PKD(Strategy):
     title = "Patient distillation, layer by layer"
     citation = "Sun et al. 2019, Patient Knowledge Distillation for BERT Model Compression, arXiv:1908.09355"
     family = "distillation"
-    uses_teacher = True
+    teacher_outputs = "hidden_states"
+    control = "hard-labels"
     learning_rates = dict.fromkeys(TaskKind, 2e-4)
     params: Params
-
-    def control(self) -> StrategySpec:
-        """Return the same student without the teacher's outputs."""
-        return StrategySpec(name="hard-labels", params=student_params(self.params))
 
     def fit(self, bench: Bench) -> nn.Module:
         """Return the student, trained on (1 - alpha) hard loss + alpha T² KL(teacher, student) + beta patient loss.
@@ -47,7 +41,9 @@ class PKD(Strategy):
         Raises:
             UsageError: the student is not as wide as the teacher, has one layer only, or more than the teacher.
         """
-        from kdbench.api import losses
+        from kdbench_plugins._layer_matching import check_equal_widths
+
+        from kdbench import losses
 
         alpha, beta, temperature = self.params.alpha, self.params.beta, self.params.temperature
         student, teacher = bench.student(self.params), bench.teacher
@@ -70,7 +66,7 @@ class PKD(Strategy):
             )
             return answers + beta * patient
 
-        return bench.train(student, loss=loss, teacher_outputs="hidden_states")
+        return bench.train(student, loss=loss)
 
 
 def matched_layers(match: str, student_depth: int, teacher_depth: int) -> list[tuple[int, int]]:

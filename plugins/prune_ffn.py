@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kdbench_plugins._pruning import RecoveryParams, recovered
+from kdbench_plugins._recovery import RecoveryParams, recovered
 from pydantic import Field
 
-from kdbench import TaskKind, Transform
+from kdbench import Bench, TaskKind, Transform
 
 if TYPE_CHECKING:
     from torch import nn
-
-    from kdbench.training.bench import Bench
 
 
 class PruneFFN(Transform):
@@ -41,7 +39,7 @@ class PruneFFN(Transform):
             training_batches,
         )
 
-        inner = hf_model(model.to(bench.experiment.device), self.name)
+        inner = hf_model(model.to(bench.device), self.name)
         blocks = feed_forwards(inner, self.name)
         importance = mask_importance(
             inner,

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from kdbench_plugins._pruning import RecoveryParams, recovered
+from kdbench_plugins._recovery import RecoveryParams, recovered
 from pydantic import Field
 
-from kdbench import TaskKind, Transform
+from kdbench import Bench, TaskKind, Transform
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-    from kdbench.training.bench import Bench
 
 
 class PruneHeads(Transform):
@@ -45,7 +43,7 @@ class PruneHeads(Transform):
             training_batches,
         )
 
-        inner = hf_model(model.to(bench.experiment.device), self.name)
+        inner = hf_model(model.to(bench.device), self.name)
         blocks = attention_blocks(inner, self.name)
         importance = mask_importance(
             inner,

@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from kdbench import Strategy, StrategySpec, StudentParams, TaskKind, UsageError, student_params
+from kdbench import Bench, Strategy, StudentParams, TaskKind, UsageError
 
 if TYPE_CHECKING:
     import datasets
     from torch import nn
     from transformers import PretrainedConfig
-
-    from kdbench.training.bench import Bench
 
 
 class TinyBERT(Strategy):
@@ -52,19 +50,16 @@ class TinyBERT(Strategy):
         "Jiao et al. 2020, TinyBERT: Distilling BERT for Natural Language Understanding, arXiv:1909.10351"
     )
     family = "distillation"
-    uses_teacher = True
+    teacher_outputs = "hidden_states"
+    control = "hard-labels"
     learning_rates = {**dict.fromkeys(TaskKind, 7e-5), TaskKind.TOKEN_CLASSIFICATION: 2e-4}
     params: Params
-
-    def control(self) -> StrategySpec:
-        """Return the same student without the teacher."""
-        return StrategySpec(name="hard-labels", params=student_params(self.params))
 
     def fit(self, bench: Bench) -> nn.Module:
         """Return the student, its layers matched to the teacher's and then its predictions."""
         from kdbench_plugins._layer_matching import two_stages
 
-        from kdbench.api import losses
+        from kdbench import losses
 
         student = bench.student(self.params)
         rows = self._rows(bench)
@@ -109,7 +104,6 @@ class TinyBERT(Strategy):
             bench.train(
                 student,
                 loss=loss,
-                teacher_outputs="hidden_states",
                 rows=rows,
                 share=share,
                 learning_rate=self.params.layer_learning_rate,

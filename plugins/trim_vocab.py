@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from kdbench import Transform, UntrainedParams, UsageError
+from kdbench import Bench, Transform, UntrainedParams, UsageError
 
 if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-    from kdbench.training.bench import Bench
 
 
 class TrimVocab(Transform):
@@ -49,7 +47,7 @@ class TrimVocab(Transform):
         for rows in (bench.task.train, bench.task.unlabelled):
             for pieces in rows["input_ids"][:]:
                 used.update(pieces)
-        tokenizer = bench.experiment.tokenizer
+        tokenizer = bench.tokenizer
         new_ids = kept_pieces(
             tokenizer, {piece for piece, count in used.items() if count >= self.params.min_count}
         )
@@ -87,7 +85,7 @@ def trimmed_tokenizer(
     tokenizer: PreTrainedTokenizerBase, new_ids: Mapping[int, int]
 ) -> PreTrainedTokenizerBase:
     """Return a copy of `tokenizer` that knows the word pieces of `new_ids` alone, by their new ids."""
-    from kdbench.models.build import load_tokenizer
+    from kdbench import load_tokenizer
 
     with TemporaryDirectory() as folder:
         tokenizer.save_pretrained(folder)

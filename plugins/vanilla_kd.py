@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from kdbench import Strategy, StrategySpec, StudentParams, TaskKind, UsageError, student_params
+from kdbench import Bench, Strategy, StudentParams, TaskKind, UsageError
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from torch import nn
-
-    from kdbench.training.bench import Bench
 
 
 class VanillaKD(Strategy):
@@ -36,13 +34,10 @@ class VanillaKD(Strategy):
     title = "Logit distillation"
     citation = "Hinton et al. 2015, Distilling the Knowledge in a Neural Network, arXiv:1503.02531"
     family = "distillation"
-    uses_teacher = True
+    teacher_outputs = "logits"
+    control = "hard-labels"
     learning_rates = dict.fromkeys(TaskKind, 2e-4)
     params: Params
-
-    def control(self) -> StrategySpec:
-        """Return the same student without the teacher's outputs."""
-        return StrategySpec(name="hard-labels", params=student_params(self.params))
 
     def input_files(self) -> tuple[Path, ...]:
         """Return the file of texts, if there is one."""
@@ -56,7 +51,7 @@ class VanillaKD(Strategy):
         Raises:
             UsageError: there are no texts to transfer on.
         """
-        from kdbench.api import losses
+        from kdbench import losses
 
         alpha, temperature = self.params.alpha, self.params.temperature
 
@@ -66,7 +61,7 @@ class VanillaKD(Strategy):
             )
 
         rows = self._rows(bench)
-        return bench.train(bench.student(self.params), loss=loss, teacher_outputs="logits", rows=rows)
+        return bench.train(bench.student(self.params), loss=loss, rows=rows)
 
     def _rows(self, bench: Bench) -> Dataset:
         """Return the training rows, and after them those of the transfer set."""
@@ -75,18 +70,15 @@ class VanillaKD(Strategy):
 
         from datasets import concatenate_datasets
 
-        from kdbench.data.transfer import read_transfer_set, sample_examples
-
         limit = self.params.transfer_limit
         if self.params.transfer != "unlabelled":
             (path,) = self.input_files()
-            tokenizer, max_length = bench.experiment.tokenizer, bench.budget.max_length
-            added = read_transfer_set(path, bench.task, tokenizer, max_length=max_length, limit=limit)
+            added = bench.read_texts(path, limit)
         elif len(bench.task.unlabelled):
-            added = sample_examples(bench.task.unlabelled, limit)
+            added = bench.sample(bench.task.unlabelled, limit)
         else:
             raise UsageError(
-                f"strategy {self.name!r}: budget {bench.budget.name!r} leaves no training example of task "
+                f"strategy {self.name!r}: the budget leaves no training example of task "
                 f"{bench.task.task.name!r} out; set transfer to a file of texts, or take a smaller budget"
             )
         return concatenate_datasets([bench.task.train, added])

@@ -6,8 +6,7 @@ import html
 from collections.abc import Iterator
 from pathlib import Path
 
-from kdbench import Example, Opened, PackageSource, Splits, Task, TaskKind
-from kdbench.data.readers import read_delimited
+from kdbench import Example, Opened, PackageSource, Splits, Task, TaskKind, readers
 
 
 class DrugReviews(Task):
@@ -42,7 +41,7 @@ class DrugReviews(Task):
 
 
 def _rows(path: Path) -> Iterator[Example]:
-    for where, row in read_delimited(path, ("review", "rating"), delimiter="\t"):
+    for where, row in readers.read_delimited(path, ("review", "rating"), delimiter="\t"):
         # The reviews come as they stood in a web page: quoted, with character references.
         text = html.unescape(row["review"].strip().strip('"')).strip()
         yield {"text": text, "label": row["rating"], "where": where}

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kdbench import Example, HubSource, LocalSource, Opened, Source, Splits, Task, TaskKind
-from kdbench.data.readers import read_delimited, read_hub
+from kdbench import Example, HubSource, LocalSource, Opened, Source, Splits, Task, TaskKind, readers
 
 _ENTAILMENT = ("entailment", "not_entailment")
 
@@ -65,7 +64,7 @@ class GlueTask(Task):
         return {split: self._file_rows(path) for split, path in opened.files.items()}
 
     def _file_rows(self, path: Path) -> Iterator[Example]:
-        rows = read_delimited(
+        rows = readers.read_delimited(
             path,
             (*self.texts, self.label),
             delimiter="\t",
@@ -78,7 +77,7 @@ class GlueTask(Task):
 
     def _hub_rows(self, opened: Opened, split: str) -> Iterator[Example]:
         texts = self.hub_texts or self.texts
-        for where, row in read_hub(opened, split, (*texts, "label")):
+        for where, row in readers.read_hub(opened, split, (*texts, "label")):
             yield self._example(where, [row[column] for column in texts], row["label"])
 
     def _example(self, where: str, texts: list[str | None], label: object) -> Example:

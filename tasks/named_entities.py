@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kdbench import Example, HubSource, LocalSource, Opened, Source, Splits, Task, TaskKind
-from kdbench.data.readers import iob2_labels, read_conll, read_hub
+from kdbench import Example, HubSource, LocalSource, Opened, Source, Splits, Task, TaskKind, readers
 
 _SPLITS = ("train", "validation", "test")
 
@@ -43,12 +42,12 @@ class EntityTask(Task):
 
 
 def _file_rows(path: Path) -> Iterator[Example]:
-    for where, words, tags in read_conll(path):
+    for where, words, tags in readers.read_conll(path):
         yield {"words": words, "tags": tags, "where": where}
 
 
 def _hub_rows(opened: Opened, split: str) -> Iterator[Example]:
-    for where, row in read_hub(opened, split, ("tokens", "ner_tags")):
+    for where, row in readers.read_hub(opened, split, ("tokens", "ner_tags")):
         # A sentence without words has nothing to tag.
         if row["tokens"]:
             yield {"words": row["tokens"], "tags": row["ner_tags"], "where": where}
@@ -58,7 +57,7 @@ ENTITIES = (
     EntityTask(
         name="conll2003",
         title="CoNLL-2003: named entities in newswire, 4 types",
-        labels=iob2_labels("PER", "ORG", "LOC", "MISC"),
+        labels=readers.iob2_labels("PER", "ORG", "LOC", "MISC"),
         files=(
             ("conll2003/eng.train", "conll2003/train.txt"),
             ("conll2003/eng.testa", "conll2003/valid.txt"),
@@ -71,7 +70,7 @@ ENTITIES = (
     EntityTask(
         name="wnut17",
         title="WNUT-17: emerging entities in user-written text, 6 types",
-        labels=iob2_labels("corporation", "creative-work", "group", "location", "person", "product"),
+        labels=readers.iob2_labels("corporation", "creative-work", "group", "location", "person", "product"),
         files=(
             ("wnut17/wnut17train.conll",),
             ("wnut17/emerging.dev.conll",),

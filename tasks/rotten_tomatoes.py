@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from kdbench import Opened, PackageSource, Splits, Task, TaskKind
-from kdbench.data.readers import read_delimited
+from kdbench import Opened, PackageSource, Splits, Task, TaskKind, readers
 
 _TEST_SHARE = 5
 """One film in this many is a test film."""
@@ -35,7 +34,7 @@ class RottenTomatoes(Task):
         """Return the distinct snippets; no film stands in both splits."""
         splits: dict[str, dict[str, dict[str, str]]] = {"train": {}, "test": {}}
         seen: set[str] = set()
-        for where, row in read_delimited(opened.files["data"], ("category", "text", "movie_name")):
+        for where, row in readers.read_delimited(opened.files["data"], ("category", "text", "movie_name")):
             text = row["text"].strip()
             # The file holds the films' plots, too; and a snippet can stand under two names of a film.
             if row["category"] == "plot" or text in seen:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from kdbench import Opened, PackageSource, Splits, Task, TaskKind
-from kdbench.data.readers import iob2_labels, read_conll
+from kdbench import Opened, PackageSource, Splits, Task, TaskKind, readers
 
 _TEST_TWEETS = 480
 
@@ -16,7 +15,7 @@ class TwitterNer(Task):
     name = "twitter-ner"
     title = "Named entities in tweets, 10 types"
     kind = TaskKind.TOKEN_CLASSIFICATION
-    labels = iob2_labels(
+    labels = readers.iob2_labels(
         "company",
         "facility",
         "geo-loc",
@@ -44,7 +43,7 @@ class TwitterNer(Task):
         """Return the distinct tweets; the file is one training set, so a fixed part of it is held out as test."""
         tweets = {
             tuple(words): {"words": words, "tags": tags, "where": where}
-            for where, words, tags in read_conll(opened.files["data"])
+            for where, words, tags in readers.read_conll(opened.files["data"])
         }
         held_out = set(sorted(tweets, key=_hash)[:_TEST_TWEETS])
         return {

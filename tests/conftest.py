@@ -28,7 +28,7 @@ from kdbench.models.base import resolve_base_model
 from kdbench.models.build import load_tokenizer
 from kdbench.plugins import load_plugins
 from kdbench.registry import Registry
-from kdbench.training.bench import Bench
+from kdbench.training.bench import TrainingBench
 from kdbench.training.experiment import Experiment, quiet_libraries
 
 # A machine that does something else at the same time is slow, not wrong.
@@ -203,7 +203,7 @@ def make_experiment(
 @pytest.fixture
 def make_bench(
     make_experiment: Callable[..., Experiment], registry: Registry
-) -> Callable[..., tuple[Strategy, Bench]]:
+) -> Callable[..., tuple[Strategy, TrainingBench]]:
     """A strategy and its bench: ``make_bench("lora[r=2]", "toy-tags", seed=1, budget=…, results=…, model=…)``.
 
     The first argument may also be a strategy itself.
@@ -211,9 +211,9 @@ def make_bench(
 
     def make(
         spec: str | Strategy, task: str = "toy-sentiment", *, seed: int = 0, **experiment: Any
-    ) -> tuple[Strategy, Bench]:
+    ) -> tuple[Strategy, TrainingBench]:
         strategy = spec if isinstance(spec, Strategy) else registry.strategy(parse_spec(spec))
-        return strategy, Bench(make_experiment(task, **experiment), strategy, seed, no_report)
+        return strategy, TrainingBench(make_experiment(task, **experiment), strategy, seed, no_report)
 
     return make
 

@@ -8,7 +8,8 @@ import pytest
 from helpers.guide import GUIDE, code_blocks
 from helpers.support import make_record
 
-from kdbench import hookspecs
+from kdbench import KdbenchError, hookspecs
+from kdbench.api.model_classes import find_model_class
 from kdbench.plugins import load_plugins
 from kdbench.results.records import Status
 
@@ -76,6 +77,14 @@ class Corpus(Task):
 def kdbench_tasks(): return (Corpus(name) for name in ("one", "two"))
 """
     assert list(load(source).tasks)[-2:] == ["one", "two"]
+
+
+def test_hook_kdbench_model_classes_registers_the_classes_of_saved_models(load):
+    load(example_of("kdbench_model_classes"))
+    with pytest.raises(ModuleNotFoundError, match="kdbench_word_average"):
+        find_model_class("word-average")  # looked for where the plugin says
+    with pytest.raises(KdbenchError, match="no plugin here registers the model class 'word-mean'"):
+        find_model_class("word-mean")
 
 
 def test_hook_kdbench_cell_finished_is_shown_every_record(load, tmp_path, monkeypatch):

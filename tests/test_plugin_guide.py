@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.controls import control_of
 from helpers.guide import GUIDE, code_blocks
 from transformers import BertConfig, BertModel, BertTokenizer
 
@@ -14,7 +15,7 @@ from kdbench.data import load_task
 from kdbench.errors import UsageError
 from kdbench.models.artifacts import load_artifact, save_artifact
 from kdbench.plugins import load_plugins
-from kdbench.training.bench import Bench
+from kdbench.training.bench import TrainingBench
 from kdbench.training.experiment import open_experiment
 
 THIRD_PARTY = Path(__file__).parent / "third_party"
@@ -85,7 +86,7 @@ def deploy(tmp_path, corpora, base_model):
         }
         opened = open_experiment(load_config(None, flags), task)
         made = opened.registry.strategy(parse_spec(strategy))
-        bench = Bench(opened.experiment, made, 0, lambda *progress: None)
+        bench = TrainingBench(opened.experiment, made, 0, lambda *progress: None)
         model = made.finalize(made.fit(bench), bench).eval()
         save_artifact(model, opened.experiment.tokenizer, tmp_path / "artifact")
         return model, load_artifact(tmp_path / "artifact")
@@ -134,8 +135,8 @@ def test_the_strategy_of_the_guide_takes_no_more_than_thirty_lines():
 def test_the_control_of_the_guides_strategy_is_its_student_on_labels_alone(tmp_path):
     registry = load_plugins([write_example(tmp_path, "logit_mse.py", "class LogitMSE")])
     strategy = registry.strategy(parse_spec("logit-mse[layers=4,alpha=0.7]"))
-    assert str(strategy.control()) == "hard-labels[layers=4]"
-    assert registry.strategy(strategy.control()).params.layers == 4
+    assert str(control_of(strategy)) == "hard-labels[layers=4]"
+    assert registry.strategy(control_of(strategy)).params.layers == 4
 
 
 def test_a_row_that_is_wrong_is_named_by_the_guides_task(tmp_path, corpora):

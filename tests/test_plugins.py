@@ -99,7 +99,7 @@ def test_every_plugin_is_listed_kdbench_first_then_by_distribution(listings):
         ("kdbench-raises-at-import", "raises", "1.0", "RuntimeError: the licence file is missing ("),
         ("kdbench-misspelled-hook", "misspelled", "1.1", "kdbench_cell_finish is no hook of kdbench (did you mean "),
         ("kdbench-taken-name", "taken", "1.2", "the name 'mean-pool' is taken by kdbench-mean-pool 0.3.1"),
-        ("kdbench-no-strategy", "no-strategy", "1.3", "<class 'kdbench_no_strategy.Recipe'> is no Strategy class"),
+        ("kdbench-no-strategy", "no-strategy", "1.3", "<class 'kdbench_no_strategy.Recipe'> is no Strategy"),
     ],
 )  # fmt: skip
 def test_a_broken_distribution_is_listed_with_its_error(listings, distribution, plugin, version, error):

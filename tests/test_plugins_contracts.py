@@ -85,20 +85,52 @@ def test_each_bad_attribute_of_a_strategy_is_named(attribute, value, fault):
 def test_a_strategy_without_fit_and_attributes_is_told_all_at_once():
     with pytest.raises(UsageError) as caught:
         checked_strategy(type("Bare", (Strategy,), {}))
-    for missing in ("name must be", "title must be", "reference must be", "does not implement fit"):
+    for missing in ("name must be", "title must be", "citation must be", "does not implement fit"):
         assert missing in str(caught.value)
 
 
-def test_an_instance_in_the_place_of_a_class_is_told_what_to_return():
-    with pytest.raises(UsageError, match="is no Strategy class; return the class itself"):
-        checked_strategy(Sound(Params()))
-    with pytest.raises(UsageError, match=r"is no Task; return an instance, Corpus\(\)"):
-        checked_task(Corpus)
+def test_classes_and_instances_are_taken_alike():
+    assert checked_strategy(Sound(Params())) is Sound
+    assert isinstance(checked_task(Corpus), Corpus)
+    with pytest.raises(UsageError, match="does not implement load"):
+        checked_task(Task)
+
+
+class Described(Sound):
+    """Match what is said.
+
+    More of it.
+
+    Citation: Nobody and Somebody 2026,
+        A paper of two lines, arXiv:2601.00001.
+    """
+
+    name = "described"
+
+
+def test_title_and_citation_come_from_the_docstring_where_the_class_states_none():
+    assert Described.title == "Match what is said"
+    assert Described.citation == "Nobody and Somebody 2026, A paper of two lines, arXiv:2601.00001"
+    assert Sound.title == "A sound strategy"
+
+
+def test_a_strategy_uses_the_teacher_when_it_names_the_outputs_that_it_reads():
+    class Distilled(Sound):
+        teacher_outputs = "logits"
+
+    class Misspelled(Sound):
+        teacher_outputs = "logit"
+
+    assert (Sound.uses_teacher(), Distilled.uses_teacher()) == (False, True)
+    with pytest.raises(
+        UsageError, match="teacher_outputs must be one of logits, hidden_states, attentions or None"
+    ):
+        checked_strategy(Misspelled)
 
 
 @pytest.mark.parametrize("found", [None, "lora", 3, dict, Params])
 def test_other_things_are_neither(found):
-    with pytest.raises(UsageError, match=r"is no Strategy class$"):
+    with pytest.raises(UsageError, match=r"is no Strategy$"):
         checked_strategy(found)
     with pytest.raises(UsageError, match=r"is no Task$"):
         checked_task(found)

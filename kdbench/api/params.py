@@ -73,9 +73,8 @@ class StudentParams(Params):
         description="the width within a layer's feed-forward part, by default in proportion to hidden_size; another than "
         "the base's means random initialization",
     )
-    init: str = Field(
+    init: Literal["teacher", "base", "random"] = Field(
         "teacher",
-        pattern="^(teacher|base|random)$",
         description="where the student's layers come from: teacher, base or random",
     )
 
@@ -85,10 +84,6 @@ def params_of(params: Params, kind: type[Params]) -> dict[str, object]:
     return {
         name: value
         for name, field in kind.model_fields.items()
-        if (value := getattr(params, name)) != field.get_default(call_default_factory=True)
+        if name in type(params).model_fields
+        and (value := getattr(params, name)) != field.get_default(call_default_factory=True)
     }
-
-
-def student_params(params: StudentParams) -> dict[str, object]:
-    """Return those fields of `params` that describe a student and were set away from the defaults."""
-    return params_of(params, StudentParams)

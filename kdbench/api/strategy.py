@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from kdbench.api.params import FINE_TUNING_RATES, params_of
 from kdbench.api.params import Params as _Params
@@ -15,8 +17,18 @@ from kdbench.api.task import TaskKind
 if TYPE_CHECKING:
     from torch import nn
 
+    from kdbench.api.bench import Bench, TeacherOutput
     from kdbench.api.task import Task
-    from kdbench.training.bench import Bench
+
+
+def _describe_by_docstring(cls: Any) -> None:
+    """Take title and citation of a class from its docstring, where it states none of its own."""
+    text = inspect.cleandoc(cls.__doc__ or "")
+    if "title" not in vars(cls):
+        cls.title = text.partition("\n")[0].removesuffix(".")
+    named = re.search(r"^Citation:(.*?)(?:\n\s*\n|\Z)", text, re.DOTALL | re.MULTILINE)
+    if "citation" not in vars(cls) and named:
+        cls.citation = " ".join(named[1].split()).removesuffix(".")
 
 
 class Strategy(ABC):
@@ -29,9 +41,9 @@ class Strategy(ABC):
     name: ClassVar[str]
     """What the user types: lower case, digits and dashes."""
     title: ClassVar[str]
-    """One line for tables."""
+    """One line for tables; by default the first line of the class's docstring."""
     citation: ClassVar[str]
-    """The paper: authors, year, title, identifier."""
+    """The paper: authors, year, title, identifier; by default the docstring's paragraph that begins with ``Citation:``."""
     family: ClassVar[str] = "other"
     """Groups rows on a board: ``fine-tuning``, ``distillation``, ``parameter-efficient`` …"""
     kinds: ClassVar[frozenset[TaskKind]] = frozenset(TaskKind)
@@ -42,18 +54,35 @@ class Strategy(ABC):
     """What a reader of the board must know of the deployed model, in one sentence: that it cannot be merged, say."""
     is_teacher_row: ClassVar[bool] = False
     """Whether its row is the teacher's own: it then runs for every task of a matrix, and first."""
-    uses_teacher: ClassVar[bool] = False
-    """Whether `fit` reads ``bench.teacher`` or its outputs; such a cell waits for its teacher."""
+    teacher_outputs: ClassVar[TeacherOutput | None] = None
+    """What the strategy's losses read of the teacher, the most of it where it trains in stages; None where it reads none."""
+    control: type[Strategy] | str | None = None
+    """The strategy that differs in nothing but the idea under test: it is run, too, and the board compares the two.
+
+    A class or a bare name takes over those parameters that both have; a name with parameters, such as
+    ``finetune[steps=budget]``, stands as it is. The default learning rate is either's own, the best of those tried: one
+    rate for both would handicap one.
+    """
     learning_rates: ClassVar[Mapping[TaskKind, float]] = FINE_TUNING_RATES
     """The default peak learning rate by kind of task."""
 
     Params: ClassVar[type[_Params]] = _Params
     """The parameters that the user may set; every one has a default."""
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.__doc__ is not None:
+            _describe_by_docstring(cls)
+
     def __init__(self, params: _Params) -> None:
         self.params = params
         self.after: Strategy | None = None
         """The strategy whose model this one changes; only a transform has one."""
+
+    @classmethod
+    def uses_teacher(cls) -> bool:
+        """Return whether the strategy learns from the teacher, so that its cells wait for one."""
+        return cls.teacher_outputs is not None
 
     @property
     def stages(self) -> tuple[Strategy, ...]:
@@ -62,13 +91,6 @@ class Strategy(ABC):
 
     def applies(self, task: Task) -> str | None:
         """Return why the strategy cannot run on `task`, or None where it can; `kinds` is checked before."""
-        return None
-
-    def control(self) -> StrategySpec | None:
-        """Return what this strategy is held against, if anything: all but the idea under test is the same.
-
-        The default learning rate is either's own, the best of equally many tried: one rate for both would handicap one.
-        """
         return None
 
     def input_files(self) -> tuple[Path, ...]:

@@ -123,7 +123,7 @@ def _strategy(found: Registered[type[Strategy]]) -> Row:
         "family": strategy.family,
         "citation": strategy.citation,
         "kinds": sorted(str(kind) for kind in strategy.kinds),
-        "uses_teacher": strategy.uses_teacher,
+        "uses_teacher": strategy.uses_teacher(),
         "learning_rates": {str(kind): strategy.learning_rates[kind] for kind in sorted(strategy.kinds)},
         "distribution": found.distribution,
         "version": found.version,

@@ -11,12 +11,10 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, Sampler
 from transformers import PreTrainedTokenizerBase
 
+from kdbench.api.bench import Batch
 from kdbench.api.task import IGNORED
 
 _BATCHES_SORTED_TOGETHER = 50
-
-Batch = dict[str, Tensor]
-"""``input_ids`` and ``attention_mask`` ``(batch, sequence)``, ``labels``, ``id`` ``(batch,)``."""
 
 
 class LengthGroupedSampler(Sampler[int]):
@@ -83,15 +81,6 @@ class Collator:
         )
         batch["id"] = torch.tensor([example["id"] for example in examples])
         return batch
-
-
-def model_inputs(batch: Mapping[str, Any]) -> Batch:
-    """Return what a model's ``forward`` takes of `batch`; ``task`` tells a model of several heads which to use."""
-    return {
-        name: batch[name]
-        for name in ("input_ids", "attention_mask", "token_type_ids", "task")
-        if name in batch
-    }
 
 
 def _padded(rows: Sequence[Sequence[int]], length: int, value: int) -> Tensor:

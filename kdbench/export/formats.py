@@ -22,6 +22,7 @@ from kdbench.models.artifacts import load_artifact
 from kdbench.models.base import resolve_base_model
 from kdbench.models.build import AUTO_CLASSES, load_base, load_tokenizer
 from kdbench.models.onnx import OnnxModel, quantize
+from kdbench.plugins import load_plugins
 from kdbench.training.experiment import quiet_libraries
 
 _CONFIG = "config.json"
@@ -171,6 +172,7 @@ def _open(folder: Path, manifest: Manifest, base: str | None, cache_dir: Path) -
         model: nn.Module = AUTO_CLASSES[manifest.kind].from_pretrained(folder, local_files_only=True)
         return model
     if manifest.format is Format.KDBENCH:
+        load_plugins()  # they register the classes of their models
         return load_artifact(folder)
     if manifest.format is Format.ADAPTER:
         found = resolve_base_model(base, cache_dir)

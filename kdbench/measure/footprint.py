@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from kdbench.data.batches import Batch, model_inputs
+from kdbench.api.bench import Batch, model_inputs
 from kdbench.measure.environment import peak_memory_bytes
 from kdbench.models.artifacts import load_artifact
 from kdbench.models.cost import forward_flops

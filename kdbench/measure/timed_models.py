@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from kdbench.api.bench import Batch, model_inputs
 from kdbench.budgets import BackEnd
 from kdbench.config import RunConfig
-from kdbench.data.batches import Batch, model_inputs
 from kdbench.errors import KdbenchError
 from kdbench.evaluation.diagnostics import select_examples
 from kdbench.evaluation.metrics import get_metric

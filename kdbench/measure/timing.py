@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
+from kdbench.api.bench import Batch
 from kdbench.budgets import BackEnd, Budget
-from kdbench.data.batches import Batch
 from kdbench.measure.stopwatch import Stopwatch, Turn, WarmUp, time_rounds, warm_up
 from kdbench.measure.timing_summary import summarize
 from kdbench.results.timings import BackEndTiming, Point

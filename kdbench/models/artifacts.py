@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import copy
-import importlib
 import json
 from dataclasses import dataclass
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +12,17 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
+from kdbench.api.model_classes import find_model_class, model_class_key
 from kdbench.errors import KdbenchError
 
 _MANIFEST = "kdbench.json"
 
 
 def save_artifact(model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write `model` by its own ``save_pretrained``, the tokenizer, and the name of the model's class.
+    """Write `model` by its own ``save_pretrained``, the tokenizer, and the key that the model's class is registered by.
 
     Raises:
-        KdbenchError: the model has no ``save_pretrained``, wrote a pickle, or is of a class that no other process can
-            find.
+        KdbenchError: the model has no ``save_pretrained``, wrote a pickle, or is of a class that is not registered.
     """
     saver: Any = model
     if not (
@@ -34,11 +32,7 @@ def save_artifact(model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder: 
         raise KdbenchError(
             f"{type(model).__name__} cannot be deployed: it lacks save_pretrained or from_pretrained"
         )
-    if "<locals>" in type(model).__qualname__:
-        raise KdbenchError(
-            f"{type(model).__name__} cannot be loaded elsewhere: its class stands inside a function; "
-            "move it to the top of a module"
-        )
+    key = model_class_key(type(model))
     folder.mkdir(parents=True)
     saver.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -47,14 +41,18 @@ def save_artifact(model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder: 
     ]
     if pickles:
         raise KdbenchError(f"{type(model).__name__} wrote {pickles[0]}, a pickle; write safetensors")
-    manifest = {"class": f"{type(model).__module__}:{type(model).__qualname__}"}
-    (folder / _MANIFEST).write_text(json.dumps(manifest) + "\n")
+    (folder / _MANIFEST).write_text(json.dumps({"model": key}) + "\n")
 
 
 def load_artifact(folder: Path) -> nn.Module:
-    """Return the model that `save_artifact` wrote, in evaluation mode."""
-    module, _, name = json.loads((folder / _MANIFEST).read_text())["class"].partition(":")
-    model: nn.Module = attrgetter(name)(importlib.import_module(module)).from_pretrained(folder)
+    """Return the model that `save_artifact` wrote, in evaluation mode.
+
+    Raises:
+        KdbenchError: no plugin that is loaded registers its class.
+    """
+    manifest = json.loads((folder / _MANIFEST).read_text())
+    key = manifest.get("model") or manifest["class"]  # version 0.1 wrote module and class
+    model: nn.Module = find_model_class(key).from_pretrained(folder)
     return model.eval()
 
 

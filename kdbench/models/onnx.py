@@ -24,7 +24,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxscript import optimizer
 from torch import Tensor, nn
 
-from kdbench.data.batches import Batch, Collator, model_inputs
+from kdbench.api.bench import Batch, Collate, model_inputs
 from kdbench.errors import KdbenchError, UsageError, one_line
 
 _GRAPH = "model.onnx"
@@ -126,7 +126,7 @@ class OnnxModel(nn.Module):
         return sum(count for name, count in _weights(graph).items() if name not in tables)
 
 
-def example_inputs(rows: datasets.Dataset, collate: Collator) -> Batch:
+def example_inputs(rows: datasets.Dataset, collate: Collate) -> Batch:
     """Return what a model reads of two of `rows`, the shortest and the longest: all that padding can do is in it."""
     lengths = np.asarray(rows["length"])
     return model_inputs(collate([rows[int(lengths.argmin())], rows[int(lengths.argmax())]]))

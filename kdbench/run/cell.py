@@ -32,7 +32,7 @@ from kdbench.results.records import Cost, Quality, Record, RecordStore, Size, St
 from kdbench.run.plan import cell_key
 from kdbench.run.provenance import model_info, strategy_info, task_info
 from kdbench.stats import bootstrap_interval
-from kdbench.training.bench import Bench
+from kdbench.training.bench import TrainingBench
 from kdbench.training.experiment import (
     Experiment,
     Opened,
@@ -131,7 +131,7 @@ def _train_alone(
         started = time.perf_counter()
         if strategy.after is not None:
             fitted = load_artifact(files_before.artifact)
-        bench = Bench(experiment, strategy, order.seed, report, fitted)
+        bench = TrainingBench(experiment, strategy, order.seed, report, fitted)
         bench.own_tokenizer = before is not None and before.own_tokenizer
         bench.row = str(spec_of(strategy))
         set_seed(axis_seed(order.seed, "strategy"))
@@ -158,7 +158,8 @@ def _train_jointly(strategy: JointStrategy, order: CellOrder, opened: Opened, re
             return
         started = time.perf_counter()
         benches = {
-            task: Bench(experiment, strategy, order.seed, report) for task, experiment in experiments.items()
+            task: TrainingBench(experiment, strategy, order.seed, report)
+            for task, experiment in experiments.items()
         }
         for bench in benches.values():
             bench.row = str(spec_of(strategy))
@@ -184,7 +185,7 @@ def _training(files: CellFiles) -> Iterator[bool]:
 
 def _save(
     fitted: nn.Module,
-    bench: Bench,
+    bench: TrainingBench,
     strategy: Strategy,
     files: CellFiles,
     fit_s: float,
@@ -303,7 +304,7 @@ def _warnings(answers: Predictions, score: float, info: TaskInfo) -> tuple[str, 
     return ()
 
 
-def _cost(bench: Bench, seconds: float, before: Cost | None) -> Cost | None:
+def _cost(bench: TrainingBench, seconds: float, before: Cost | None) -> Cost | None:
     """Return what the cell took, the stages before it included."""
     if not bench.runs and before is None:
         return None

@@ -85,11 +85,11 @@ def select_rows(config: RunConfig, registry: Registry) -> list[Row]:
     rows: dict[StrategySpec, Row] = {}
     for found in registry.strategies.values():
         if found.item.is_teacher_row:
-            reference = Row(registry.strategy(StrategySpec(name=found.item.name)), "the teacher itself")
-            rows[reference.spec] = reference
+            teacher = Row(registry.strategy(StrategySpec(name=found.item.name)), "the teacher itself")
+            rows[teacher.spec] = teacher
     for strategy in asked:
-        control = strategy.control()
-        if control is not None and control.name in registry.strategies:
+        control = registry.control(strategy)
+        if control is not None:
             row = Row(registry.strategy(control), f"the control of {spec_of(strategy)}")
             rows.setdefault(row.spec, row)
         rows[spec_of(strategy)] = Row(strategy)

@@ -20,7 +20,7 @@ def strategy_info(registry: Registry, spec: StrategySpec) -> StrategyInfo:
     strategy = registry.strategy(spec)
     stages = spec_of(strategy).stages
     registered = registry.strategies[strategy.name]
-    control = strategy.control()
+    control = registry.control(strategy)
     return StrategyInfo(
         name="+".join(stage.name for stage in stages),
         label=str(spec_of(strategy)),
@@ -32,10 +32,8 @@ def strategy_info(registry: Registry, spec: StrategySpec) -> StrategyInfo:
         else {stage.name: stage.params.model_dump(mode="json") for stage in strategy.stages},
         distribution=registered.distribution,
         version=registered.version,
-        uses_teacher=any(stage.uses_teacher for stage in strategy.stages[-len(stages) :]),
-        control=str(spec_of(registry.strategy(control)))
-        if control and control.name in registry.strategies
-        else None,
+        uses_teacher=any(stage.uses_teacher() for stage in strategy.stages[-len(stages) :]),
+        control=str(spec_of(registry.strategy(control))) if control else None,
         note=" ".join(stage.note for stage in strategy.stages if stage.note),
     )
 

@@ -221,7 +221,7 @@ class _Run:
     def _why_in_vain(self, planned: PlannedCell) -> str | None:
         """Return what the cell needs and failed in this run."""
         reason = self._no_teacher.get(planned.cell.task.name)
-        if reason is not None and any(stage.uses_teacher for stage in planned.cell.row.strategy.stages):
+        if reason is not None and any(stage.uses_teacher() for stage in planned.cell.row.strategy.stages):
             return f"its teacher failed: {reason}"
         before = _key_before(planned)
         for record in self._outcome.records:

@@ -1,30 +1,34 @@
-"""The bench that a strategy works at."""
+"""Give a strategy what it works with: data, base model, students, the teacher and the training loop."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import datasets
+import numpy as np
 import torch
 from torch import nn
 from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
+from kdbench.api.bench import Batch, Keep, Loss, TeacherOutput, TeacherOutputs
 from kdbench.api.params import FINE_TUNING_RATES, Params, StudentParams, params_of
 from kdbench.api.strategy import Strategy
 from kdbench.api.task import TaskKind
 from kdbench.budgets import Budget
 from kdbench.data import PreparedTask
+from kdbench.data.preparing import without_labels
+from kdbench.data.transfer import read_transfer_set, sample_examples
 from kdbench.errors import UsageError
 from kdbench.evaluation.metrics import get_metric
 from kdbench.models.build import build_student, load_base, load_external_teacher, starts_fresh
 from kdbench.training.callbacks import Trackers
 from kdbench.training.experiment import Experiment
-from kdbench.training.predict import predict
+from kdbench.training.predict import join_rows, predict, row_logits
 from kdbench.training.teacher import TEACHER_PARAMS, TEACHER_SEED, RunningTeacher, TeacherStore
-from kdbench.training.trainer import Loss, Schedule, TeacherOutputs, TrainingRun, hard_label_loss, train
+from kdbench.training.trainer import Schedule, TrainingRun, hard_label_loss, train
 from kdbench.utils.files import scratch_folder
 from kdbench.utils.system import axis_seed
 
@@ -32,8 +36,8 @@ Report = Callable[[str, int, int, float | None], None]
 """``report(phase, done, total, loss)``."""
 
 
-class Bench:
-    """All that a strategy may need to turn a base model and a task into a model."""
+class TrainingBench:
+    """The bench of one cell: what `kdbench.Bench` promises to strategies, and what the cell reads when they are done."""
 
     def __init__(
         self,
@@ -83,6 +87,29 @@ class Bench:
         """The strategy's parameters."""
         return self._strategy.params
 
+    @property
+    def steps(self) -> int:
+        """The optimizer steps that the budget gives every strategy on this task."""
+        return self.budget.steps_for(self.experiment.kind, self.task.train_examples)
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The tokenizer that the task's texts were split by."""
+        return self.experiment.tokenizer
+
+    @property
+    def device(self) -> torch.device:
+        """The device that models run on."""
+        return self.experiment.device
+
+    def collate(self, rows: Sequence[Mapping[str, Any]]) -> Batch:
+        """Return encoded rows as one batch, padded to the longest."""
+        return self.experiment.collate(rows)
+
+    def axis_seed(self, axis: str) -> int:
+        """Return the seed of one axis of randomness within this cell's repetition."""
+        return axis_seed(self.seed, axis)
+
     def base(self) -> PreTrainedModel:
         """Return the base model with a fresh head for the task."""
         return self._load(self.experiment.base.path, self.params, self.seed)
@@ -112,7 +139,8 @@ class Bench:
 
     @cached_property
     def teacher(self) -> PreTrainedModel:
-        """The base model fine-tuned on the task, frozen and in evaluation mode; trained at the first use by anyone."""
+        """The fine-tuned teacher, frozen and in evaluation mode; trained at the first use by anyone."""
+        self._check_teacher_is_declared()
         self._ensure_teacher()
         self.teacher_s = self._teachers.train_s()
         model = self._teachers.load()
@@ -141,31 +169,19 @@ class Bench:
         model: nn.Module,
         *,
         loss: Loss = hard_label_loss,
-        teacher_outputs: str | None = None,
+        teacher_outputs: TeacherOutput | Literal["none"] | None = None,
         rows: datasets.Dataset | None = None,
         share: float = 1.0,
         learning_rate: float | None = None,
-        keep: str = "best",
+        keep: Keep = "best",
         extra: nn.Module | None = None,
         after_step: Callable[[int], None] | None = None,
     ) -> nn.Module:
-        """Train `model` in place within the budget, and return it with the weights that validated best.
-
-        Args:
-            model: its parameters that require gradients are trained.
-            loss: ``loss(student, batch, teacher) -> scalar``; by default the loss against the labels.
-            teacher_outputs: ``"logits"`` (computed once, then nearly free), ``"hidden_states"`` or ``"attentions"``
-                (the teacher runs in every step; both models answer with these too) or None.
-            rows: the rows to train on, by default ``task.train``; some may be `UNLABELLED`. The number of steps
-                stays the budget's, and a second stage on the same rows goes on where the first ended.
-            share: of the budget's steps, for a strategy that trains in stages.
-            learning_rate: the peak rate of this stage; by default the strategy's.
-            keep: ``"best"`` validates on the way, ``"last"`` does not.
-            extra: a module that the loss uses, trained along and not kept: a projection between widths.
-            after_step: called with the number of each step, from 1, after the optimizer's update.
-        """
+        """Train `model` in place within the budget, as `kdbench.Bench.train` says."""
         if keep not in ("best", "last"):
             raise ValueError(f"keep={keep!r}: expected 'best' or 'last'")
+        if teacher_outputs is None and loss is not hard_label_loss:
+            teacher_outputs = self._strategy.teacher_outputs
         rows = self.task.train if rows is None else rows
         schedule = self.schedule(share, learning_rate)
         batches = self._draw(rows, schedule)
@@ -181,9 +197,9 @@ class Bench:
             outputs = RunningTeacher(self.teacher, attentions=attentions)
             if attentions and isinstance(model, PreTrainedModel):
                 model.set_attn_implementation("eager")  # the fused kernels give no attentions
-        elif teacher_outputs is not None:
+        elif teacher_outputs not in ("none", None):
             raise ValueError(
-                f"teacher_outputs={teacher_outputs!r}: expected 'logits', 'hidden_states', 'attentions' or None"
+                f"teacher_outputs={teacher_outputs!r}: expected 'logits', 'hidden_states', 'attentions' or 'none'"
             )
         self.runs.append(
             self._train(
@@ -230,10 +246,58 @@ class Bench:
 
     def teacher_logits(self, rows: datasets.Dataset) -> TeacherOutputs:
         """Return the teacher's logits over `rows`, as ``train(teacher_outputs="logits")`` gives them to a loss."""
+        self._check_teacher_is_declared()
         self._ensure_teacher()
         outputs, seconds = self._teachers.logits(rows)
         self.teacher_s = self._teachers.train_s() + seconds
         return outputs
+
+    def outputs(
+        self, model: nn.Module, rows: datasets.Dataset, *, phase: str
+    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Return for each row the logits of `model`, ``(units, classes)``, and its labels, ``(units,)``."""
+        return row_logits(
+            nn.Module.to(model, self.device),
+            rows,
+            self.collate,
+            device=self.device,
+            report=lambda done, total: self.report(phase, done, total, None),
+        )
+
+    def score(
+        self, rows: datasets.Dataset, logits: Sequence[np.ndarray], labels: Sequence[np.ndarray]
+    ) -> float:
+        """Return the task's headline metric of what `outputs` gave; higher is better."""
+        task = self.task.task
+        return get_metric(task.metric).of(join_rows(rows, logits, labels), task.labels)
+
+    def count_fit(self, seconds: float, rows: datasets.Dataset, score: float) -> None:
+        """Count a fit on `rows` that took `seconds` and no optimizer steps, and validated at `score`."""
+        tokens = sum(rows["length"])
+        self.runs.append(
+            TrainingRun(train_s=seconds, steps=0, examples=len(rows), tokens=tokens, best_score=score)
+        )
+
+    def sample(self, rows: datasets.Dataset, limit: int) -> datasets.Dataset:
+        """Return the rows of at most `limit` examples of `rows`, in their order; the same ones for every seed."""
+        return sample_examples(rows, limit)
+
+    def read_texts(self, path: Path, limit: int) -> datasets.Dataset:
+        """Return at most `limit` texts of a file, a text a line, as rows whose labels are hidden."""
+        return read_transfer_set(
+            path, self.task, self.tokenizer, max_length=self.budget.max_length, limit=limit
+        )
+
+    def hide_labels(self, rows: datasets.Dataset) -> datasets.Dataset:
+        """Return `rows` with `UNLABELLED` in place of every label."""
+        return without_labels(rows)
+
+    def _check_teacher_is_declared(self) -> None:
+        if not any(stage.uses_teacher() for stage in self._strategy.stages):
+            raise TypeError(
+                f"strategy {self._strategy.name!r} reads the teacher; set teacher_outputs on its class, to 'logits' say, so "
+                "that its cells wait for the teacher and the board knows of it"
+            )
 
     def _count_unlabelled(self, seen: datasets.Dataset) -> None:
         known = set(self.task.train["example"][:])

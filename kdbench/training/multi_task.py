@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
-from types import SimpleNamespace
 from typing import Any
 
 import datasets
@@ -19,11 +18,18 @@ from torch.utils.data import Dataset
 from transformers import PreTrainedModel
 from transformers.utils.generic import ModelOutput
 
-from kdbench.api.losses import task_loss
-from kdbench.data.batches import Batch, Collator, length_grouped_batches
+from kdbench.api.bench import Batch, Loss, TeacherOutputs
+from kdbench.data.batches import Collator, length_grouped_batches
 from kdbench.models.cost import trainable_bytes
-from kdbench.training.bench import Bench
-from kdbench.training.trainer import Schedule, TeacherOutputs, TrainingRun, learning_curve, train
+from kdbench.training.bench import TrainingBench
+from kdbench.training.trainer import (
+    Schedule,
+    TrainingRun,
+    hard_label_loss,
+    learning_curve,
+    train,
+    with_progress,
+)
 from kdbench.utils.files import scratch_folder
 
 
@@ -157,24 +163,12 @@ class GradientBalance:
             self._norms[task] = _KEPT * self._norms.get(task, norm) + (1 - _KEPT) * norm
 
 
-JointLoss = Callable[[Any, Batch, Any, float], Tensor]
-"""``loss(student, batch, teacher, progress) -> scalar``.
-
-`batch` is of the one task that ``batch["task"]`` names; `progress` is the share of the steps that are done, from 0.
-"""
-
-
-def hard_label_joint_loss(student: Any, batch: Batch, teacher: Any, progress: float) -> Tensor:
-    """Return the loss against the labels alone."""
-    return task_loss(student.logits, batch["labels"])
-
-
 def train_jointly(
-    benches: Mapping[str, Bench],
+    benches: Mapping[str, TrainingBench],
     *,
     exponents: tuple[float, float] = (1.0, 1.0),
     balance: bool = False,
-    loss: JointLoss = hard_label_joint_loss,
+    loss: Loss = hard_label_loss,
     teacher_outputs: Mapping[str, TeacherOutputs] | None = None,
 ) -> dict[str, PreTrainedModel]:
     """Train one encoder with a head a task, and return an ordinary model of transformers for each task.
@@ -191,7 +185,7 @@ def train_jointly(
         exponents: a task's share of the steps is in proportion to its batches a pass raised to this; at the first and
             at the last step, as in `task_order`.
         balance: whether gradients are brought to one size by `GradientBalance`.
-        loss: by default that against the labels.
+        loss: by default that against the labels; `batch` is of the one task that ``batch["task"]`` names.
         teacher_outputs: of each task, as `Bench.teacher_logits` returns them.
     """
     benches = {task: benches[task] for task in sorted(benches)}
@@ -205,7 +199,7 @@ def train_jointly(
         learning_rate=min(schedule.learning_rate for schedule in schedules.values()),
     )
     shared = model.shared_weights if balance else None
-    counting = _CountingLoss(loss, whole.steps, shared, {task: _Done() for task in benches})
+    counting = _CountingLoss(with_progress(loss), whole.steps, shared, {task: _Done() for task in benches})
     validation = _Validation(benches)
     with scratch_folder(first.experiment.results) as scratch:
         run = train(
@@ -295,7 +289,7 @@ class _Done:
 class _CountingLoss:
     """The loss of a step, weighed by the balance; counts what each task has had."""
 
-    loss: JointLoss
+    loss: Loss
     steps: int
     shared: Callable[[], list[nn.Parameter]] | None
     """The weights whose gradients are balanced, asked for at the first step; None where they are not."""
@@ -307,7 +301,7 @@ class _CountingLoss:
         steps_before = sum(len(done.losses) for done in self.done.values())
         if self.shared is not None and self.balance is None:
             self.balance = GradientBalance(self.shared())
-        value = self.loss(student, batch, teacher, steps_before / self.steps)
+        value = self.loss(student, batch, teacher, progress=steps_before / self.steps)
         done = self.done[task]
         done.examples += len(batch["id"])
         done.tokens += int(batch["attention_mask"].sum())
@@ -318,7 +312,7 @@ class _CountingLoss:
 class _Validation:
     """The mean of the tasks' headline scores on their validation parts."""
 
-    def __init__(self, benches: Mapping[str, Bench]) -> None:
+    def __init__(self, benches: Mapping[str, TrainingBench]) -> None:
         self._benches = benches
         self._scores: list[dict[str, float]] = []
 
@@ -358,12 +352,12 @@ class _TeacherOfEach:
         self._by_task = by_task
         self.wanted = {name: value for outputs in by_task.values() for name, value in outputs.wanted.items()}
 
-    def __call__(self, batch: Batch) -> SimpleNamespace | ModelOutput:
+    def __call__(self, batch: Batch) -> Any:
         return self._by_task[str(batch["task"])](batch)
 
 
 def _batches(
-    benches: Mapping[str, Bench],
+    benches: Mapping[str, TrainingBench],
     schedules: Mapping[str, Schedule],
     whole: Schedule,
     exponents: tuple[float, float],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import datasets
@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from kdbench.api.bench import Collate, model_inputs
 from kdbench.api.task import IGNORED
-from kdbench.data.batches import Collator, model_inputs
 from kdbench.evaluation.predictions import Predictions
 
 BATCH_SIZE = 64
@@ -20,7 +20,7 @@ BATCH_SIZE = 64
 def predict(
     model: nn.Module,
     rows: datasets.Dataset,
-    collate: Collator,
+    collate: Collate,
     *,
     device: torch.device,
     precision: AbstractContextManager[object] | None = None,
@@ -38,7 +38,9 @@ def predict(
     return join_rows(rows, logits, labels)
 
 
-def join_rows(rows: datasets.Dataset, logits: list[np.ndarray], labels: list[np.ndarray]) -> Predictions:
+def join_rows(
+    rows: datasets.Dataset, logits: Sequence[np.ndarray], labels: Sequence[np.ndarray]
+) -> Predictions:
     """Return what `row_logits` gave for each of `rows`, example by example in their order."""
     examples = np.asarray(rows["example"], dtype=np.int64)
     starts = np.flatnonzero(np.diff(examples, prepend=-1))
@@ -58,7 +60,7 @@ def join_rows(rows: datasets.Dataset, logits: list[np.ndarray], labels: list[np.
 def row_logits(
     model: nn.Module,
     rows: datasets.Dataset,
-    collate: Collator,
+    collate: Collate,
     *,
     device: torch.device,
     precision: AbstractContextManager[object] | None = None,

@@ -17,9 +17,9 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.utils.generic import ModelOutput
 
+from kdbench.api.bench import Batch, model_inputs
 from kdbench.api.params import FINE_TUNING_RATES, Params
 from kdbench.api.task import IGNORED
-from kdbench.data.batches import Batch, model_inputs
 from kdbench.models.build import AUTO_CLASSES
 from kdbench.training.device import training_precision
 from kdbench.training.experiment import Experiment

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,8 +10,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from statistics import fmean
-from types import SimpleNamespace
-from typing import Any, Protocol
+from typing import Any
 
 import datasets
 from torch import Tensor, nn
@@ -23,11 +23,11 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
-from transformers.utils.generic import ModelOutput
 
+from kdbench.api.bench import Batch, Loss, TeacherOutputs, model_inputs
 from kdbench.api.losses import task_loss
 from kdbench.api.params import Params
-from kdbench.data.batches import Batch, Collator, length_grouped_batches, model_inputs
+from kdbench.data.batches import Collator, length_grouped_batches
 from kdbench.models.cost import COUNTED_DEVICES, flop_counter
 from kdbench.results.records import LearningCurve
 from kdbench.training.callbacks import BestWeights, Trackers
@@ -56,23 +56,8 @@ class Schedule:
         return list(islice(order, taken, taken + self.steps))
 
 
-Loss = Callable[[Any, Batch, Any], Tensor]
-"""``loss(student, batch, teacher) -> scalar``; `student` and `teacher` answer ``.logits``."""
-
-
 CURVE_POINTS = 50
 """How many points a curve of losses has at most."""
-
-
-class TeacherOutputs(Protocol):
-    """What a loss reads of the teacher, for one batch."""
-
-    @property
-    def wanted(self) -> Mapping[str, bool]:
-        """What both models are asked for beyond logits, by the names of transformers (``output_hidden_states``)."""
-
-    def __call__(self, batch: Batch) -> SimpleNamespace | ModelOutput:
-        """Return the teacher's outputs on `batch`, in its order and padding."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +83,13 @@ class TrainingRun:
 def hard_label_loss(student: Any, batch: Batch, teacher: Any) -> Tensor:
     """Return the loss against the labels alone."""
     return task_loss(student.logits, batch["labels"])
+
+
+def with_progress(loss: Loss) -> Loss:
+    """Return `loss` as one that may be told of the progress, whether it has a parameter of that name or not."""
+    if "progress" in inspect.signature(loss).parameters:
+        return loss
+    return lambda student, batch, teacher, progress: loss(student, batch, teacher)
 
 
 def train(
@@ -232,7 +224,7 @@ class _StrategyTrainer(Trainer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self._loss = loss
+        self._loss = with_progress(loss)
         self._report = report
         self._teacher_outputs = teacher_outputs
         self._batches = batches
@@ -280,7 +272,8 @@ class _StrategyTrainer(Trainer):
     ) -> Any:
         student = model(**model_inputs(inputs), **self._wanted)
         teacher = self._teacher_outputs(inputs) if self._teacher_outputs is not None else None
-        loss = self._loss(student, inputs, teacher)
+        progress = self.state.global_step / self.state.max_steps
+        loss: Tensor = self._loss(student, inputs, teacher, progress=progress)
         self.examples += len(inputs["id"])
         self.tokens += int(inputs["attention_mask"].sum())
         self._positions += inputs["attention_mask"].numel()

@@ -5,9 +5,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from kdbench.api.bench import model_inputs
 from kdbench.api.losses import cosine_loss, patient_loss, soft_target_loss, task_loss
 from kdbench.api.task import IGNORED, UNLABELLED
-from kdbench.data.batches import model_inputs
 from kdbench.models.build import load_base
 
 KINDS = ["toy-sentiment", "toy-tags", "toy-score"]

@@ -9,17 +9,17 @@ from conftest import no_report
 from torch import Tensor, nn
 
 from kdbench import Transform
-from kdbench.data.batches import model_inputs
-from kdbench.training.bench import Bench
+from kdbench.api.bench import model_inputs
+from kdbench.training.bench import TrainingBench
 from kdbench.training.experiment import Experiment
 
 
 def transformed(
     transform: type[Transform], fitted: nn.Module, experiment: Experiment, **params: Any
-) -> tuple[nn.Module, Bench]:
+) -> tuple[nn.Module, TrainingBench]:
     """Return what `transform` makes of `fitted`, and its bench."""
     strategy = transform(transform.Params(**params))
-    bench = Bench(experiment, strategy, 0, no_report, fitted)
+    bench = TrainingBench(experiment, strategy, 0, no_report, fitted)
     return strategy.finalize(strategy.fit(bench), bench), bench
 
 

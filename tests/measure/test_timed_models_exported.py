@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from kdbench_plugins.bilstm import BiLSTMModel
+from kdbench_plugins._bilstm_model import BiLSTMModel
 from torch import nn
 
 from kdbench.budgets import BackEnd

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -6,10 +7,15 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import AutoModelForTokenClassification, AutoTokenizer, pipeline
 
-from kdbench.data.batches import model_inputs
-from kdbench.errors import KdbenchError
+from kdbench.api.bench import model_inputs
+from kdbench.api.model_classes import register_model_classes
+from kdbench.errors import KdbenchError, UsageError
 from kdbench.models.artifacts import load_artifact, save_artifact
 from kdbench.models.build import load_base
+from kdbench.plugins import load_plugins
+
+VERSION_0_1 = Path(__file__).parent / "artifacts_of_version_0_1"
+"""Tiny models of random weights, written by kdbench 0.1, each with a batch and its logits."""
 
 
 class Linear(nn.Module):
@@ -37,10 +43,22 @@ class Linear(nn.Module):
             return model
 
 
+class Unregistered(Linear):
+    pass
+
+
 class Pickling(Linear):
     def save_pretrained(self, folder):
         (folder / "weights").mkdir()
         torch.save(self.state_dict(), folder / "weights" / "model.pt")
+
+
+register_model_classes(
+    {
+        key: f"{__name__}:{name}"
+        for key, name in {"linear": "Linear", "inner": "Linear.Inner", "pickling": "Pickling"}.items()
+    }
+)
 
 
 @pytest.fixture
@@ -82,6 +100,35 @@ def test_a_model_of_ones_own_comes_back_as_what_it_was(tokenizer, tmp_path, mode
     reloaded = load_artifact(tmp_path / "artifact")
     assert type(reloaded) is type(model)
     assert torch.equal(reloaded.weight, model.weight)
+
+
+def test_the_folder_names_the_class_by_its_key(tokenizer, tmp_path):
+    save_artifact(Linear(), tokenizer, tmp_path / "artifact")
+    assert json.loads((tmp_path / "artifact" / "kdbench.json").read_text()) == {"model": "linear"}
+
+
+def test_a_model_whose_class_nobody_registers_is_refused_with_the_hook(tokenizer, tmp_path):
+    with pytest.raises(
+        KdbenchError, match=r"Unregistered cannot be loaded elsewhere: .* kdbench_model_classes"
+    ):
+        save_artifact(Unregistered(), tokenizer, tmp_path / "artifact")
+
+
+def test_a_key_that_stands_for_a_class_is_not_given_to_another():
+    with pytest.raises(UsageError, match="model class 'linear' is taken"):
+        register_model_classes({"linear": "somewhere:Else"})
+    with pytest.raises(UsageError, match="'Linear' is not 'module:Class'"):
+        register_model_classes({"another": "Linear"})
+
+
+@pytest.mark.parametrize("folder", sorted(VERSION_0_1.iterdir()), ids=lambda folder: folder.name)
+def test_an_artifact_of_version_0_1_answers_as_it_did(folder):
+    load_plugins()  # they register the classes that they have moved
+    batch = load_file(folder / "batch.safetensors")
+    expected = batch.pop("logits")
+    with torch.no_grad():
+        logits = load_artifact(folder)(**batch).logits
+    torch.testing.assert_close(logits, expected, rtol=0, atol=1e-5)
 
 
 def test_a_model_that_cannot_write_itself_is_refused_by_name(tokenizer, tmp_path):

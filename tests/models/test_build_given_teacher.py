@@ -4,7 +4,7 @@ import shutil
 import pytest
 import torch
 
-from kdbench.data.batches import model_inputs
+from kdbench.api.bench import model_inputs
 from kdbench.errors import UsageError
 from kdbench.models.build import check_external_teacher, load_base, load_external_teacher
 from kdbench.training.teacher import TeacherStore

@@ -4,8 +4,8 @@ from functools import partial
 
 import pytest
 import torch
+from kdbench_plugins._bilstm_model import BiLSTMModel
 from kdbench_plugins._pruning import PrunedModel
-from kdbench_plugins.bilstm import BiLSTMModel
 from peft import LoraConfig, TaskType, get_peft_model
 from torch import nn
 from transformers import BertConfig, BertForSequenceClassification, BertForTokenClassification

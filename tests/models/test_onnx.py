@@ -7,8 +7,8 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from kdbench_plugins.adapters import AdapterModel
-from kdbench_plugins.bilstm import BiLSTMModel
+from kdbench_plugins._adapter_model import AdapterModel
+from kdbench_plugins._bilstm_model import BiLSTMModel
 from onnx import TensorProto, helper
 from torch import nn
 from transformers import BertConfig, BertForSequenceClassification, BertForTokenClassification

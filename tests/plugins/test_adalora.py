@@ -9,7 +9,7 @@ from torch import nn
 from kdbench.api.task import TaskKind
 from kdbench.errors import UsageError
 from kdbench.models.cost import count_trainable
-from kdbench.training.bench import Bench
+from kdbench.training.bench import TrainingBench
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def bench_of(make_experiment, tiny_budget):
             if told is not None:
                 told.append(loss)
 
-        return strategy, Bench(make_experiment(budget=budget), strategy, 0, report)
+        return strategy, TrainingBench(make_experiment(budget=budget), strategy, 0, report)
 
     return make
 

@@ -3,14 +3,8 @@ import re
 
 import pytest
 import torch
-from kdbench_plugins.adapters import (
-    AdaptedNorm,
-    AdaptedSublayer,
-    Adapter,
-    AdapterHoulsby,
-    AdapterModel,
-    AdapterPfeiffer,
-)
+from kdbench_plugins._adapter_model import AdaptedNorm, AdaptedSublayer, Adapter, AdapterModel
+from kdbench_plugins.adapters import AdapterHoulsby, AdapterPfeiffer
 from pydantic import ValidationError
 from torch import nn
 from transformers import (
@@ -27,11 +21,11 @@ from transformers import (
     RobertaConfig,
 )
 
-from kdbench.data.batches import model_inputs
+from kdbench.api.bench import model_inputs
 from kdbench.errors import UsageError
 from kdbench.models.artifacts import load_artifact, save_artifact
 from kdbench.models.cost import count_parameters, count_trainable
-from kdbench.training.bench import Bench
+from kdbench.training.bench import TrainingBench
 
 KINDS = ["toy-sentiment", "toy-tags", "toy-score"]
 STRATEGIES = [AdapterHoulsby, AdapterPfeiffer]
@@ -210,7 +204,7 @@ def fit(make_experiment):
     def run(strategy, task="toy-sentiment", *, seed=0, **params):
         params = {"learning_rate": 0.02, **params}
         made = strategy(strategy.Params(**params))
-        bench = Bench(make_experiment(task), made, seed, lambda *progress: None)
+        bench = TrainingBench(make_experiment(task), made, seed, lambda *progress: None)
         return made.finalize(made.fit(bench), bench), bench
 
     return run

@@ -1,12 +1,12 @@
 import torch
 from kdbench_plugins.adapters import AdapterHoulsby
 
-from kdbench.training.bench import Bench
+from kdbench.training.bench import TrainingBench
 
 
 def test_by_default_every_layer_normalization_is_trained_too(make_experiment):
     strategy = AdapterHoulsby(AdapterHoulsby.Params(learning_rate=0.02))
-    bench = Bench(make_experiment(), strategy, 0, lambda *progress: None)
+    bench = TrainingBench(make_experiment(), strategy, 0, lambda *progress: None)
     model, plain = strategy.fit(bench).model.state_dict(), bench.base().state_dict()
     moved = {name for name in plain if not torch.equal(plain[name], model[name])}
     places = ["embeddings"] + [

@@ -1,12 +1,13 @@
 import torch
-from kdbench_plugins.adapters import AdaptedNorm, AdapterPfeiffer
+from kdbench_plugins._adapter_model import AdaptedNorm
+from kdbench_plugins.adapters import AdapterPfeiffer
 
-from kdbench.training.bench import Bench
+from kdbench.training.bench import TrainingBench
 
 
 def test_it_adapts_the_feed_forward_half_of_each_layer_alone_and_no_normalization(make_experiment):
     strategy = AdapterPfeiffer(AdapterPfeiffer.Params(learning_rate=0.02))
-    bench = Bench(make_experiment(), strategy, 0, lambda *progress: None)
+    bench = TrainingBench(make_experiment(), strategy, 0, lambda *progress: None)
     model = strategy.fit(bench).model
     adapted = {name for name, module in model.named_modules() if isinstance(module, AdaptedNorm)}
     assert adapted == {f"bert.encoder.layer.{layer}.output.LayerNorm" for layer in range(4)}

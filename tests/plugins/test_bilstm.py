@@ -1,11 +1,12 @@
 import pytest
 import torch
-from kdbench_plugins.bilstm import BiLSTM, build_bilstm, reduce_width
-from kdbench_plugins.bilstm import BiLSTMModel as Network
+from kdbench_plugins._bilstm_model import BiLSTMModel as Network
+from kdbench_plugins._bilstm_model import build_bilstm, reduce_width
+from kdbench_plugins.bilstm import BiLSTM
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from kdbench.api.bench import model_inputs
 from kdbench.api.task import TaskKind
-from kdbench.data.batches import model_inputs
 from kdbench.evaluation.metrics import get_metric
 from kdbench.models.cost import count_non_embedding, count_parameters
 from kdbench.training.predict import predict

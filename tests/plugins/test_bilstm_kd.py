@@ -1,11 +1,13 @@
 import pytest
 import torch
-from kdbench_plugins.bilstm import BiLSTM, BiLSTMKD, build_bilstm
+from helpers.controls import control_of
+from kdbench_plugins._bilstm_model import build_bilstm
+from kdbench_plugins.bilstm import BiLSTM, BiLSTMKD
 from torch.nn.functional import mse_loss
 
+from kdbench.api.bench import model_inputs
 from kdbench.api.losses import task_loss
 from kdbench.api.task import IGNORED, TaskKind
-from kdbench.data.batches import model_inputs
 from kdbench.training.predict import predict
 from kdbench.training.trainer import hard_label_loss
 
@@ -26,14 +28,14 @@ def same(first, second):
 @pytest.mark.parametrize("task", KINDS)
 def test_on_labels_alone_and_without_made_up_rows_it_is_its_control_bit_for_bit(make_bench, task):
     strategy, bench = distilled(make_bench, task, alpha=1.0, augmentation=False, learning_rate=1e-3)
-    spec = strategy.control()
+    spec = control_of(strategy)
     control, other_bench = make_bench(BiLSTM(BiLSTM.Params(**spec.params)), task)
     assert same(strategy.fit(bench), control.fit(other_bench))
 
 
 def test_its_control_is_the_same_network_on_labels(make_bench):
     strategy, _ = distilled(make_bench, alpha=0.5, copies=7, init="base", learning_rate=0.004)
-    spec = strategy.control()
+    spec = control_of(strategy)
     assert spec.name == BiLSTM.name
     assert spec.params == {**SMALL, "init": "base", "learning_rate": 0.004}
 

@@ -11,7 +11,7 @@ from transformers import (
 
 from kdbench.errors import UsageError
 from kdbench.models.cost import count_trainable
-from kdbench.training.bench import Bench
+from kdbench.training.bench import TrainingBench
 
 KINDS = ["toy-sentiment", "toy-tags", "toy-score"]
 
@@ -19,7 +19,7 @@ KINDS = ["toy-sentiment", "toy-tags", "toy-score"]
 @pytest.mark.parametrize("task", KINDS)
 def test_biases_and_the_head_move_and_nothing_else(make_experiment, task):
     strategy = BitFit(BitFit.Params())
-    bench = Bench(make_experiment(task), strategy, 0, lambda *progress: None)
+    bench = TrainingBench(make_experiment(task), strategy, 0, lambda *progress: None)
     start = bench.base().state_dict()
     model = strategy.finalize(strategy.fit(bench), bench).state_dict()
     moved = {name for name in start if not torch.equal(start[name], model[name])}

@@ -1,10 +1,11 @@
 import pytest
 import torch
+from helpers.controls import control_of
 from kdbench_plugins.distilbert import DistilBERT
 
+from kdbench.api.bench import model_inputs
 from kdbench.api.losses import cosine_loss, soft_target_loss, task_loss
 from kdbench.api.spec import parse_spec
-from kdbench.data.batches import model_inputs
 from kdbench.errors import UsageError
 
 KINDS = ["toy-sentiment", "toy-tags", "toy-score"]
@@ -80,5 +81,5 @@ def test_weights_that_leave_no_loss_are_refused():
 
 
 def test_its_control_is_the_same_student_on_labels_alone():
-    assert distilbert(cosine_weight=3.0).control() == parse_spec("hard-labels")
-    assert distilbert(layers=2, init="base").control() == parse_spec("hard-labels[layers=2,init=base]")
+    assert control_of(distilbert(cosine_weight=3.0)) == parse_spec("hard-labels")
+    assert control_of(distilbert(layers=2, init="base")) == parse_spec("hard-labels[layers=2,init=base]")

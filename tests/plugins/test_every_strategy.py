@@ -9,7 +9,7 @@ from kdbench.api.strategy import JointStrategy, Transform
 from kdbench.api.task import TaskKind
 from kdbench.budgets import BUDGETS
 from kdbench.models.artifacts import load_artifact, save_artifact
-from kdbench.training.bench import Bench
+from kdbench.training.bench import TrainingBench
 from kdbench.training.predict import predict
 
 TASKS = {
@@ -43,8 +43,8 @@ def bench_of(make_experiment, registry, results):
         fitted = None
         if isinstance(strategy, Transform):  # named alone it changes the fine-tuned base model
             finetune = registry.strategy(parse_spec("finetune"))
-            fitted = Bench(experiment, finetune, 0, no_report).finetuned()
-        return Bench(experiment, strategy, 0, no_report, fitted=fitted)
+            fitted = TrainingBench(experiment, finetune, 0, no_report).finetuned()
+        return TrainingBench(experiment, strategy, 0, no_report, fitted=fitted)
 
     return make
 

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from helpers.controls import control_of
 
 from kdbench.api.params import FINE_TUNING_RATES
 from kdbench.api.spec import parse_spec
@@ -67,5 +68,5 @@ def test_the_teacher_may_take_more_steps_than_every_other_row(make_bench, tiny_b
 
 def test_what_trains_few_weights_is_held_against_all_weights_in_as_many_steps(registry):
     for name in ("lora", "bitfit", "prefix-tuning", "adapter-houlsby"):
-        control = registry.strategy(registry.strategy(parse_spec(name)).control())
+        control = registry.strategy(control_of(registry.strategy(parse_spec(name))))
         assert (control.name, control.params.steps) == ("finetune", "budget")

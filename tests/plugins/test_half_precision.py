@@ -9,7 +9,7 @@ from transformers import ModernBertForSequenceClassification as ModernBert
 from kdbench.api.models import FolderModel, architecture_of, build_architecture
 from kdbench.errors import UsageError
 from kdbench.models.artifacts import load_artifact, save_artifact
-from kdbench.training.bench import Bench
+from kdbench.training.bench import TrainingBench
 from kdbench.training.predict import predict
 from kdbench.utils.files import folder_bytes
 
@@ -43,9 +43,9 @@ def halve(make_experiment):
     def run(half, task="toy-sentiment", wrap=lambda model: model):
         strategy = half(half.Params())
         experiment = make_experiment(task)
-        model = wrap(Bench(experiment, strategy, 0, lambda *progress: None).base())
+        model = wrap(TrainingBench(experiment, strategy, 0, lambda *progress: None).base())
         full = answers(model, experiment)
-        bench = Bench(experiment, strategy, 0, lambda *progress: None, fitted=model)
+        bench = TrainingBench(experiment, strategy, 0, lambda *progress: None, fitted=model)
         return full, strategy.finalize(strategy.fit(bench), bench), experiment
 
     return run

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from helpers.controls import control_of
 
 from kdbench.errors import UsageError
 
@@ -44,4 +45,4 @@ def test_layers_that_the_base_lacks_are_refused_with_what_it_has(make_bench):
 
 def test_it_is_nobodys_distillation_and_has_no_control(make_bench):
     strategy, _ = make_bench("hard-labels")
-    assert strategy.control() is None
+    assert control_of(strategy) is None

@@ -5,12 +5,12 @@ from transformers import DistilBertConfig, DistilBertForSequenceClassification
 
 from kdbench.errors import UsageError
 from kdbench.models.cost import count_trainable
-from kdbench.training.bench import Bench
+from kdbench.training.bench import TrainingBench
 
 
 def bench_of(make_experiment, **params):
     strategy = IA3(IA3.Params(**params))
-    return strategy, Bench(make_experiment(), strategy, 0, lambda *progress: None)
+    return strategy, TrainingBench(make_experiment(), strategy, 0, lambda *progress: None)
 
 
 def test_merged_outputs_of_keys_and_values_and_inputs_of_the_feed_forward_part_are_rescaled(make_experiment):

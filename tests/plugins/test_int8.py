@@ -2,7 +2,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from kdbench_plugins.bilstm import BiLSTMModel
+from kdbench_plugins._bilstm_model import BiLSTMModel
 from kdbench_plugins.int8 import Int8
 from onnx import numpy_helper
 from transformers import BertConfig, BertForSequenceClassification
@@ -15,7 +15,7 @@ from kdbench.models.onnx import OnnxModel
 from kdbench.results.paths import CellFiles
 from kdbench.results.records import RecordStore, Status
 from kdbench.run.cell import CellOrder, score_cell, train_cell
-from kdbench.training.bench import Bench
+from kdbench.training.bench import TrainingBench
 from kdbench.training.predict import predict
 
 
@@ -141,9 +141,9 @@ def test_a_trained_model_keeps_its_answers_and_comes_back_the_same(make_experime
     budget = tiny_budget.model_copy(update={"train_examples": 192, "steps": steps, "evaluations": 1})
     experiment = make_experiment(budget=budget)
     strategy = Int8(Int8.Params())
-    bench = Bench(experiment, strategy, 0, no_report)
+    bench = TrainingBench(experiment, strategy, 0, no_report)
     trained = bench.train(bench.student(StudentParams(layers=1, init="base")), learning_rate=0.003)
-    bench = Bench(experiment, strategy, 0, no_report, trained)
+    bench = TrainingBench(experiment, strategy, 0, no_report, trained)
     small = strategy.fit(bench)
 
     def answers_of(model):

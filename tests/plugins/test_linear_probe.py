@@ -3,7 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from kdbench_plugins.linear_probe import LinearProbe, last_features, last_layer
+from kdbench_plugins._probe_fits import last_features, last_layer
+from kdbench_plugins.linear_probe import LinearProbe
 from pydantic import ValidationError
 from transformers import (
     BertConfig,
@@ -18,7 +19,7 @@ from transformers import (
 from kdbench.errors import UsageError
 from kdbench.evaluation.metrics import get_metric
 from kdbench.models.cost import count_trainable
-from kdbench.training.bench import Bench
+from kdbench.training.bench import TrainingBench
 from kdbench.training.predict import predict
 
 KINDS = ["toy-sentiment", "toy-tags", "toy-score"]
@@ -28,7 +29,7 @@ KINDS = ["toy-sentiment", "toy-tags", "toy-score"]
 def bench_of(make_experiment):
     def make(task="toy-sentiment", **params):
         strategy = LinearProbe(LinearProbe.Params(**params))
-        return strategy, Bench(make_experiment(task), strategy, 0, lambda *progress: None)
+        return strategy, TrainingBench(make_experiment(task), strategy, 0, lambda *progress: None)
 
     return make
 

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from kdbench_plugins.linear_probe import logistic_fits, ridge_fits
+from kdbench_plugins._probe_fits import logistic_fits, ridge_fits
 
 
 def test_ridge_of_two_points_is_that_of_the_formula():

@@ -9,7 +9,7 @@ from transformers import (
     DistilBertForSequenceClassification,
 )
 
-from kdbench.data.batches import model_inputs
+from kdbench.api.bench import model_inputs
 from kdbench.errors import UsageError
 from kdbench.models.cost import count_parameters, count_trainable
 

@@ -1,12 +1,12 @@
 import torch
 from kdbench_plugins.lora import DoRA
 
-from kdbench.training.bench import Bench
+from kdbench.training.bench import TrainingBench
 
 
 def test_what_is_merged_is_the_papers_formula(make_experiment):
     strategy = DoRA(DoRA.Params(r=2, alpha=6.0, learning_rate=0.05))
-    bench = Bench(make_experiment(), strategy, 0, lambda *progress: None)
+    bench = TrainingBench(make_experiment(), strategy, 0, lambda *progress: None)
     model = strategy.fit(bench)
     start = bench.base().bert.encoder.layer[3].attention.self.value.weight.detach()
     layer = model.base_model.model.bert.encoder.layer[3].attention.self.value
@@ -21,7 +21,7 @@ def test_what_is_merged_is_the_papers_formula(make_experiment):
 
 def test_magnitudes_start_as_those_of_the_weights(make_experiment):
     strategy = DoRA(DoRA.Params())
-    bench = Bench(make_experiment(), strategy, 0, lambda *progress: None)
+    bench = TrainingBench(make_experiment(), strategy, 0, lambda *progress: None)
     model = strategy.adapt(bench.base(), bench)
     layer = model.base_model.model.bert.encoder.layer[0].attention.self.query
     magnitude = layer.lora_magnitude_vector["default"].weight

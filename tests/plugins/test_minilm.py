@@ -1,14 +1,15 @@
 import pytest
 import torch
 from conftest import TINY_BUDGET
+from helpers.controls import control_of
 from kdbench_plugins.minilm import MiniLM
 from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
+from kdbench.api.bench import model_inputs
 from kdbench.api.spec import parse_spec
 from kdbench.api.task import TaskKind
-from kdbench.data.batches import model_inputs
 from kdbench.errors import UsageError
-from kdbench.training.bench import Bench
+from kdbench.training.bench import TrainingBench
 
 KINDS = ["toy-sentiment", "toy-tags", "toy-score"]
 
@@ -30,7 +31,7 @@ def make(make_experiment, results):
             if phase == "training":
                 told.append((steps, loss))
 
-        bench = Bench(
+        bench = TrainingBench(
             make_experiment(task, **{"results": results, **(experiment or {})}), strategy, 0, report
         )
         return strategy, bench, told
@@ -169,4 +170,4 @@ def test_relation_heads_that_do_not_divide_a_width_are_refused(make, width, head
 
 def test_its_control_is_the_same_student_on_labels_alone():
     params = MiniLM.Params(layers=2, init="base", dropout=0.2, relation_heads=4, alpha=0.1)
-    assert MiniLM(params).control() == parse_spec("hard-labels[layers=2,init=base,dropout=0.2]")
+    assert control_of(MiniLM(params)) == parse_spec("hard-labels[layers=2,init=base,dropout=0.2]")

@@ -13,7 +13,7 @@ from kdbench.results.paths import CellFiles
 from kdbench.results.records import RecordStore, Status
 from kdbench.run.cell import CellOrder, score_cell, train_cell
 from kdbench.run.plan import cell_key
-from kdbench.training.bench import Bench
+from kdbench.training.bench import TrainingBench
 from kdbench.training.experiment import make_experiment as open_task
 from kdbench.training.multi_task import task_order
 
@@ -43,7 +43,7 @@ def fit(make_experiment):
     """Fit a strategy on some tasks; return models and benches."""
 
     def run(strategy, tasks=("toy-sentiment", "toy-tags"), seed=0, report=no_report):
-        benches = {task: Bench(make_experiment(task), strategy, seed, report) for task in tasks}
+        benches = {task: TrainingBench(make_experiment(task), strategy, seed, report) for task in tasks}
         return strategy.fit_jointly(benches), benches
 
     return run
@@ -68,7 +68,7 @@ def test_sampling_decides_how_often_a_task_comes(make_experiment, tiny_budget):
     )
     strategy = with_params(MultiTask, sampling="square-root")
     benches = {
-        task: Bench(make_experiment(task, budget=budget), strategy, 0, no_report)
+        task: TrainingBench(make_experiment(task, budget=budget), strategy, 0, no_report)
         for task, budget in (("toy-sentiment", large), ("toy-tags", tiny_budget))
     }
     strategy.fit_jointly(benches)
@@ -95,7 +95,7 @@ def test_without_weight_on_the_teachers_it_is_its_control_bit_for_bit(fit):
 
 def test_its_control_is_the_same_training_on_labels_alone():
     def control_of(**params):
-        return with_params(MultiTaskKD, **params).control()
+        return control_of(with_params(MultiTaskKD, **params))
 
     assert control_of(annealing=False, distill_weight=0.9) == parse_spec("multi-task")
     spec = control_of(sampling="square-root", balance="norm", learning_rate=0.001, distill_weight=0.9)

@@ -4,7 +4,7 @@ import pytest
 
 from kdbench.api.spec import parse_spec
 from kdbench.api.task import TaskKind
-from kdbench.training.bench import Bench
+from kdbench.training.bench import TrainingBench
 
 KINDS = ["toy-sentiment", "toy-tags", "toy-score"]
 STEPS = 24
@@ -36,7 +36,7 @@ def test_its_loss_falls_on_one_batch(make_experiment, registry, tiny_budget, res
         if phase == "training":
             losses.append(loss)
 
-    bench = Bench(make_experiment(task, budget=budget, results=results), strategy, 0, report)
+    bench = TrainingBench(make_experiment(task, budget=budget, results=results), strategy, 0, report)
     strategy.fit(bench)
     assert len(losses) == STEPS
     assert {run.examples for run in bench.runs} == {STEPS * 8}

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from kdbench_plugins.adapters import AdapterModel
+from kdbench_plugins._adapter_model import AdapterModel
 from transformers import BertConfig, BertForSequenceClassification, BertModel
 
 from kdbench.models.cost import count_parameters, count_trainable

@@ -22,11 +22,11 @@ from transformers import (
     RobertaForTokenClassification,
 )
 
-from kdbench.data.batches import model_inputs
+from kdbench.api.bench import model_inputs
 from kdbench.errors import UsageError
 from kdbench.models.artifacts import load_artifact, save_artifact
 from kdbench.models.cost import count_parameters, count_trainable
-from kdbench.training.bench import Bench
+from kdbench.training.bench import TrainingBench
 
 KINDS = ["toy-sentiment", "toy-tags", "toy-score"]
 OUTPUTS = {"toy-sentiment": 2, "toy-tags": 5, "toy-score": 1}
@@ -40,7 +40,7 @@ def bench_of(make_experiment):
 
     def make(strategy_class, task="toy-sentiment", **params):
         strategy = strategy_class(strategy_class.Params(**params))
-        return Bench(make_experiment(task), strategy, 0, lambda *progress: None), strategy
+        return TrainingBench(make_experiment(task), strategy, 0, lambda *progress: None), strategy
 
     return make
 

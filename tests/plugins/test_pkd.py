@@ -1,10 +1,11 @@
 import pytest
 import torch
+from helpers.controls import control_of
 from kdbench_plugins.pkd import PKD, matched_layers
 
+from kdbench.api.bench import model_inputs
 from kdbench.api.losses import patient_loss, soft_target_loss, task_loss
 from kdbench.api.spec import parse_spec
-from kdbench.data.batches import model_inputs
 from kdbench.errors import UsageError
 
 KINDS = ["toy-sentiment", "toy-tags", "toy-score"]
@@ -101,5 +102,5 @@ def test_a_student_of_another_width_is_refused_with_what_to_do(make_bench):
 
 
 def test_its_control_is_the_same_student_on_labels_alone():
-    assert pkd(match="last", beta=10.0).control() == parse_spec("hard-labels")
-    assert pkd(layers=2, init="base").control() == parse_spec("hard-labels[layers=2,init=base]")
+    assert control_of(pkd(match="last", beta=10.0)) == parse_spec("hard-labels")
+    assert control_of(pkd(layers=2, init="base")) == parse_spec("hard-labels[layers=2,init=base]")

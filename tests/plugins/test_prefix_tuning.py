@@ -1,6 +1,7 @@
 import pytest
 import torch
-from kdbench_plugins.prefix_tuning import PrefixModel, PrefixTuning
+from kdbench_plugins._prefix_model import PrefixModel
+from kdbench_plugins.prefix_tuning import PrefixTuning
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
@@ -15,7 +16,7 @@ from transformers import (
 
 from kdbench.errors import UsageError
 from kdbench.models.cost import count_parameters, count_trainable
-from kdbench.training.bench import Bench
+from kdbench.training.bench import TrainingBench
 
 KINDS = ["toy-sentiment", "toy-tags", "toy-score"]
 SMALL = {
@@ -89,7 +90,7 @@ def test_without_its_network_the_prefix_is_what_the_network_gave():
 @pytest.mark.parametrize("network", [True, False])
 def test_prefix_and_head_are_trained_and_the_encoder_is_not(make_experiment, task, network):
     strategy = PrefixTuning(PrefixTuning.Params(length=3, network=network))
-    bench = Bench(make_experiment(task), strategy, 0, lambda *progress: None)
+    bench = TrainingBench(make_experiment(task), strategy, 0, lambda *progress: None)
     model = strategy.finalize(strategy.fit(bench), bench)
     start, now = bench.base().state_dict(), model.model.state_dict()
     moved = {name for name in start if not torch.equal(start[name], now[name])}

@@ -7,7 +7,7 @@ from kdbench_plugins._pruning import attention_blocks, mask_importance, training
 from kdbench_plugins.prune_heads import PruneHeads, kept_heads
 from torch.utils.flop_counter import FlopCounterMode
 
-from kdbench.data.batches import model_inputs
+from kdbench.api.bench import model_inputs
 from kdbench.models.artifacts import load_artifact, save_artifact
 from kdbench.models.build import load_base
 from kdbench.models.cost import count_parameters

@@ -1,17 +1,18 @@
 import pytest
 import torch
 from conftest import TINY_BUDGET
+from helpers.controls import control_of
 from kdbench_plugins.tinybert import TinyBERT
 from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
+from kdbench.api.bench import model_inputs
 from kdbench.api.params import StudentParams
 from kdbench.api.spec import parse_spec
 from kdbench.api.task import TaskKind
-from kdbench.data.batches import model_inputs
 from kdbench.errors import UsageError
 from kdbench.models.build import build_student
 from kdbench.models.cost import count_parameters
-from kdbench.training.bench import Bench
+from kdbench.training.bench import TrainingBench
 
 KINDS = ["toy-sentiment", "toy-tags", "toy-score"]
 
@@ -33,7 +34,7 @@ def make(make_experiment, results):
             if phase == "training":
                 told.append((steps, loss))
 
-        bench = Bench(
+        bench = TrainingBench(
             make_experiment(task, **{"results": results, **(experiment or {})}), strategy, 0, report
         )
         return strategy, bench, told
@@ -171,7 +172,7 @@ def test_a_teacher_of_other_heads_is_refused(make, tiny_model, tmp_path):
 
 def test_its_control_is_the_same_student_on_labels_alone():
     params = TinyBERT.Params(layers=2, init="base", dropout=0.2, temperature=3.0, layer_share=0.3)
-    assert TinyBERT(params).control() == parse_spec("hard-labels[layers=2,init=base,dropout=0.2]")
+    assert control_of(TinyBERT(params)) == parse_spec("hard-labels[layers=2,init=base,dropout=0.2]")
 
 
 @pytest.mark.parametrize("task", KINDS)

@@ -9,7 +9,7 @@ from kdbench_plugins.trim_vocab import TrimVocab, keep_embeddings, kept_pieces, 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
-from kdbench.data.batches import model_inputs
+from kdbench.api.bench import model_inputs
 from kdbench.errors import UsageError
 from kdbench.models.artifacts import save_artifact
 from kdbench.models.build import load_base, load_tokenizer

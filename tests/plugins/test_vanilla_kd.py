@@ -49,7 +49,7 @@ def test_temperature_matters_to_classes_and_not_to_values(make_bench, task):
 def test_its_control_is_the_same_student_on_labels_alone(make_bench, registry):
     def control_of(spec):
         strategy, _ = make_bench(spec)
-        return strategy.control()
+        return control_of(strategy)
 
     assert control_of("vanilla-kd") == parse_spec("hard-labels")
     assert control_of("vanilla-kd[alpha=0.5,temperature=8.0]") == parse_spec("hard-labels")

@@ -11,12 +11,12 @@ from transformers import (
 )
 
 from kdbench import JointStrategy
+from kdbench.api.bench import model_inputs
 from kdbench.api.losses import task_loss
 from kdbench.api.params import FINE_TUNING_RATES
 from kdbench.api.task import TaskKind
-from kdbench.data.batches import model_inputs
 from kdbench.models.cost import count_parameters
-from kdbench.training.bench import Bench
+from kdbench.training.bench import TrainingBench
 from kdbench.training.multi_task import MultiTaskModel, train_jointly
 
 ALL_KINDS = ("toy-sentiment", "toy-tags", "toy-score")
@@ -37,7 +37,7 @@ def make_benches(make_experiment):
         strategy = Joint(Joint.Params(**params))
         told = []
         return {
-            task: Bench(
+            task: TrainingBench(
                 make_experiment(task, **({"budget": budgets[task]} if budgets else {})),
                 strategy,
                 seed,

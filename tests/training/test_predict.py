@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
+from kdbench.api.bench import model_inputs
 from kdbench.api.task import IGNORED
 from kdbench.data import DataSettings, load_task
-from kdbench.data.batches import model_inputs
 from kdbench.models.build import load_base
 from kdbench.training.predict import predict, row_logits
 

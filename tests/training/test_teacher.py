@@ -9,7 +9,7 @@ import torch
 from kdbench.api.spec import StrategySpec
 from kdbench.config import RunConfig
 from kdbench.models.build import load_base
-from kdbench.training.bench import Bench
+from kdbench.training.bench import TrainingBench
 from kdbench.training.experiment import open_experiment
 from kdbench.training.teacher import TEACHER_PARAMS, RunningTeacher, TeacherStore, teacher_key
 
@@ -24,7 +24,7 @@ def take_teacher(config: str, barrier, answers) -> None:
     opened = open_experiment(RunConfig.model_validate_json(config), "toy-sentiment")
     phases = set()
     strategy = opened.registry.strategy(StrategySpec(name="hard-labels"))
-    bench = Bench(opened.experiment, strategy, 0, lambda phase, *progress: phases.add(phase))
+    bench = TrainingBench(opened.experiment, strategy, 0, lambda phase, *progress: phases.add(phase))
     barrier.wait(60)
     weights = digest(bench.teacher)
     answers.put((weights, "training the teacher" in phases))

@@ -6,10 +6,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kdbench.api.bench import model_inputs
 from kdbench.api.task import IGNORED
-from kdbench.data.batches import model_inputs
 from kdbench.models.build import load_base
-from kdbench.training.bench import Bench
+from kdbench.training.bench import TrainingBench
 from kdbench.training.teacher import CachedLogits, TeacherStore
 from kdbench.training.trainer import TrainingRun
 
@@ -106,7 +106,7 @@ def test_shuffled_training_rows_get_the_answers_that_the_teacher_gives_them(task
 
 def test_every_training_row_has_its_logits_however_small_the_batches(make_bench):
     _, bench = make_bench("vanilla-kd", "toy-tags")
-    assert isinstance(bench, Bench)
+    assert isinstance(bench, TrainingBench)
     bench.teacher  # noqa: B018 - trains it
     logits, _ = TeacherStore(bench.experiment).logits(bench.task.train)
     rows = bench.task.train.shuffle(seed=5)

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import torch
 
+from kdbench.api.bench import model_inputs
 from kdbench.api.losses import task_loss
 from kdbench.api.params import Params
-from kdbench.data.batches import model_inputs
 from kdbench.evaluation.metrics import get_metric
 from kdbench.models.build import load_base
 from kdbench.models.cost import forward_flops

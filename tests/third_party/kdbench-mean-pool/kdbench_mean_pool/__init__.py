@@ -36,6 +36,11 @@ def kdbench_strategies():
 
 
 @hookimpl
+def kdbench_model_classes():
+    return {"mean-pool": "kdbench_mean_pool.model:MeanPoolModel"}
+
+
+@hookimpl
 def kdbench_tasks():
     return [SupportTickets()]
 

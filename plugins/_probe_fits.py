@@ -1,0 +1,117 @@
+"""Fit linear classifiers and regressions on frozen features."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from kdbench_plugins._parameter_efficient import head_modules
+from torch import nn
+
+from kdbench import Bench, UsageError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedModel
+
+
+_NEVER = -100.0
+"""The bias of a class without an example: the others' logits sum to zero, so that one of them is larger."""
+
+
+_ITERATIONS = 1000
+
+
+Fit = tuple[np.ndarray, np.ndarray]
+"""Weights ``(outputs, width)`` and bias ``(outputs,)``, for features as they are."""
+
+
+def logistic_fits(
+    features: np.ndarray, labels: np.ndarray, penalties: Sequence[float], classes: int
+) -> Iterator[Fit]:
+    """Yield for each of `penalties` the multinomial logistic regression of `labels` on `features`.
+
+    It minimizes the mean cross-entropy and half the penalty times the squared weights of standardized features; the
+    bias is free.
+
+    Args:
+        features: ``(examples, width)``.
+        labels: ``(examples,)``, from 0 up to `classes`, at least two of them different.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    standard, mean, scale = _standardized(features)
+    model = LogisticRegression(max_iter=_ITERATIONS, warm_start=True)
+    for penalty in penalties:
+        model.set_params(C=1 / (penalty * len(labels))).fit(standard, labels)
+        found, offsets = model.coef_, model.intercept_
+        if len(found) == 1:  # of two classes sklearn gives the difference
+            found, offsets = np.concatenate([-found, found]) / 2, np.concatenate([-offsets, offsets]) / 2
+        weights, bias = np.zeros((classes, features.shape[1])), np.full(classes, _NEVER)
+        weights[model.classes_], bias[model.classes_] = found, offsets
+        yield _for_raw(weights, bias, mean, scale)
+
+
+def ridge_fits(features: np.ndarray, targets: np.ndarray, penalties: Sequence[float]) -> Iterator[Fit]:
+    """Yield for each of `penalties` the ridge regression of `targets` on `features`, with one output.
+
+    It minimizes half the mean squared error and half the penalty times the squared weights of standardized features;
+    the bias is free.
+
+    Args:
+        features: ``(examples, width)``.
+        targets: ``(examples,)``.
+    """
+    from sklearn.linear_model import Ridge
+
+    standard, mean, scale = _standardized(features)
+    for penalty in penalties:
+        model = Ridge(alpha=penalty * len(targets)).fit(standard, targets)
+        yield _for_raw(model.coef_[None], np.array([model.intercept_]), mean, scale)
+
+
+def _standardized(features: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the features with mean 0 and deviation 1, their means and deviations; a constant one becomes 0."""
+    mean, scale = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
+    scale[scale == 0] = 1
+    return ((features - mean) / scale).astype(features.dtype), mean, scale
+
+
+def _for_raw(weights: np.ndarray, bias: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> Fit:
+    """Return the weights and bias that give for raw features what these give for standardized ones."""
+    weights = weights / scale
+    return weights.astype(np.float32), (bias - weights @ mean).astype(np.float32)
+
+
+def last_layer(model: PreTrainedModel) -> str:
+    """Return the name of the linear layer of the head whose output is the logits.
+
+    Raises:
+        UsageError: the head does not end with one.
+    """
+    for name, module in reversed(list(model.named_modules())):
+        if isinstance(module, nn.Linear) and name.partition(".")[0] in head_modules(model):
+            if module.out_features == model.config.num_labels and module.bias is not None:
+                return name
+            break
+    raise UsageError(
+        f"{type(model).__name__} has no head that ends with a linear layer with a bias; "
+        "take a model like BERT, RoBERTa or DistilBERT"
+    )
+
+
+def last_features(
+    model: PreTrainedModel, rows: Dataset, bench: Bench
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Return for each of `rows` what the last layer of `model` reads, ``(units, width)``, and its labels ``(units,)``.
+
+    A unit is a text or a word, as `Bench.outputs` says.
+    """
+    name = last_layer(model)
+    layer = model.get_submodule(name)
+    model.set_submodule(name, nn.Identity())  # the model then answers with what the layer reads
+    try:
+        return bench.outputs(model, rows, phase="computing features")
+    finally:
+        model.set_submodule(name, layer)
