@@ -19,6 +19,7 @@ from kdbench.training.bench import TrainingBench
 from kdbench.training.experiment import open_experiment
 
 THIRD_PARTY = Path(__file__).parent / "third_party"
+EXAMPLES = Path(__file__).parents[1] / "examples"
 WORDS = {
     "account": ["i", "cannot", "log", "in", "my", "password", "expired", "again"],
     "billing": ["the", "invoice", "is", "wrong", "you", "charged", "my", "card", "twice"],
@@ -94,12 +95,6 @@ def deploy(tmp_path, corpora, base_model):
     return fit_and_reload
 
 
-def write_example(folder, name, class_line):
-    path = folder / name
-    path.write_text(example(class_line), encoding="utf-8")
-    return str(path)
-
-
 def answers_alike(one, other):
     inputs = {"input_ids": torch.tensor([[2, 9, 10, 3], [2, 11, 3, 0]])}
     inputs["attention_mask"] = (inputs["input_ids"] != 0).long()
@@ -107,11 +102,15 @@ def answers_alike(one, other):
         return torch.equal(one(**inputs).logits, other(**inputs).logits)
 
 
-def test_the_examples_of_the_guide_run_together(tmp_path, deploy):
-    plugins = [
-        write_example(tmp_path, "logit_mse.py", "class LogitMSE"),
-        write_example(tmp_path, "helpdesk.py", "class Helpdesk"),
-    ]
+@pytest.mark.parametrize(
+    ("name", "line"), [("logit_mse.py", "class LogitMSE"), ("helpdesk.py", "class Helpdesk")]
+)
+def test_the_guide_shows_the_files_in_examples(name, line):
+    assert (EXAMPLES / name).read_text(encoding="utf-8") == example(line)
+
+
+def test_the_examples_of_the_guide_run_together(deploy):
+    plugins = [str(EXAMPLES / "logit_mse.py"), str(EXAMPLES / "helpdesk.py")]
     model, loaded = deploy(plugins, "logit-mse[layers=1,alpha=0.7]", "helpdesk")
     assert model.config.num_hidden_layers == 1
     assert list(model.config.id2label.values()) == ["account", "billing", "outage"]
@@ -132,15 +131,15 @@ def test_the_strategy_of_the_guide_takes_no_more_than_thirty_lines():
     assert len(lines) <= 30
 
 
-def test_the_control_of_the_guides_strategy_is_its_student_on_labels_alone(tmp_path):
-    registry = load_plugins([write_example(tmp_path, "logit_mse.py", "class LogitMSE")])
+def test_the_control_of_the_guides_strategy_is_its_student_on_labels_alone():
+    registry = load_plugins([str(EXAMPLES / "logit_mse.py")])
     strategy = registry.strategy(parse_spec("logit-mse[layers=4,alpha=0.7]"))
     assert str(control_of(strategy)) == "hard-labels[layers=4]"
     assert registry.strategy(control_of(strategy)).params.layers == 4
 
 
 def test_a_row_that_is_wrong_is_named_by_the_guides_task(tmp_path, corpora):
-    registry = load_plugins([write_example(tmp_path, "helpdesk.py", "class Helpdesk")])
+    registry = load_plugins([str(EXAMPLES / "helpdesk.py")])
     with (corpora / "helpdesk" / "train.csv").open("a", encoding="utf-8") as file:
         file.write('"a line\nand another",gardening\n')
     config = load_config(None, {"data_dir": corpora, "cache_dir": tmp_path / "cache"})
