@@ -10,6 +10,7 @@ import os
 # ONNX Runtime would keep files of its own in the user's folders and report its use over the network.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
+from kdbench.api.metric import Answers, Metric, WholeMetric
 from kdbench.api.params import Params, StudentParams, UntrainedParams, params_of, student_params
 from kdbench.api.spec import StrategySpec
 from kdbench.api.strategy import JointStrategy, Strategy, Transform
@@ -25,15 +26,19 @@ from kdbench.api.task import (
     TaskKind,
 )
 from kdbench.errors import KdbenchError, UsageError
+from kdbench.evaluation.evaluate_metric import EvaluateMetric
 from kdbench.export.load import load
 from kdbench.hookspecs import hookimpl
 
 __all__ = [
+    "Answers",
+    "EvaluateMetric",
     "Example",
     "HubSource",
     "JointStrategy",
     "KdbenchError",
     "LocalSource",
+    "Metric",
     "Opened",
     "PackageSource",
     "Params",
@@ -47,6 +52,7 @@ __all__ = [
     "Transform",
     "UntrainedParams",
     "UsageError",
+    "WholeMetric",
     "hookimpl",
     "load",
     "params_of",

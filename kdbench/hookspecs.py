@@ -10,6 +10,8 @@ import pluggy
 if TYPE_CHECKING:
     import pandas as pd
 
+    from kdbench.api.kinds import TaskKind
+    from kdbench.api.metric import Metric
     from kdbench.api.strategy import Strategy
     from kdbench.api.task import Task
     from kdbench.results.records import Record
@@ -29,6 +31,18 @@ def kdbench_strategies() -> Iterable[type[Strategy]]:
 @hookspec
 def kdbench_tasks() -> Iterable[Task]:
     """Return the tasks that this plugin brings."""
+    return ()
+
+
+@hookspec
+def kdbench_kinds() -> Iterable[TaskKind]:
+    """Return the kinds of task that this plugin brings."""
+    return ()
+
+
+@hookspec
+def kdbench_metrics() -> Iterable[Metric]:
+    """Return the metrics that this plugin brings."""
     return ()
 
 

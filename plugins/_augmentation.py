@@ -52,6 +52,11 @@ def augmented_rows(
         UsageError: the tokenizer has no mask token.
     """
     train, tokenizer = bench.task.train, bench.experiment.tokenizer
+    if bench.kind not in list(TaskKind):
+        raise UsageError(
+            f"task {bench.task.task.name!r}: rows of the kind {str(bench.kind)!r} cannot be made up, its labels being the "
+            "plugin's own; set augmentation=false"
+        )
     if tokenizer.mask_token_id is None:
         raise UsageError(
             f"task {bench.task.task.name!r}: {type(tokenizer).__name__} has no mask token for made-up rows; "
@@ -61,7 +66,7 @@ def augmented_rows(
     replacements = _Replacements(
         words, bench.teacher.get_input_embeddings().weight.detach().float().cpu().numpy()
     )
-    if bench.task.task.kind is TaskKind.TOKEN_CLASSIFICATION:
+    if bench.kind.per_word:
         ngram_rate = 0.0
     draw = np.random.default_rng(seed)
     made = [
@@ -82,7 +87,7 @@ def augmented_rows(
     table = rows.data.table.take(new)
     for name in ("id", "example"):
         table = table.set_column(table.column_names.index(name), table.schema.field(name), numbers)
-    hidden = without_labels(datasets.Dataset(table)).select_columns(train.column_names)
+    hidden = without_labels(datasets.Dataset(table), bench.kind).select_columns(train.column_names)
     return datasets.concatenate_datasets([train, hidden])
 
 

@@ -141,7 +141,6 @@ class BiLSTMModel(FolderModel):
 
 def build_bilstm(bench: Bench, params: BiLSTMParams) -> BiLSTMModel:
     """Return the untrained network of `params`; its embeddings come from where `params.init` says."""
-    kind = bench.task.task.kind
     table = (
         (bench.teacher if params.init == "teacher" else bench.base()).get_input_embeddings().weight.detach()
     )
@@ -156,8 +155,8 @@ def build_bilstm(bench: Bench, params: BiLSTMParams) -> BiLSTMModel:
         embedding_size=embedding_size,
         hidden_size=params.hidden_size,
         dense_size=params.dense_size,
-        outputs=max(1, len(bench.task.task.labels)),
-        tokens=kind is TaskKind.TOKEN_CLASSIFICATION,
+        outputs=bench.kind.outputs(bench.task.task.labels),
+        tokens=bench.kind.per_word,
         pairs=bench.task.paired and "token_type_ids" in bench.task.train.column_names,
         dropout=params.dropout,
     )
@@ -282,8 +281,6 @@ class BiLSTMKD(BiLSTM):
         from kdbench_plugins._augmentation import augmented_rows
         from torch.nn.functional import mse_loss
 
-        from kdbench.api import losses
-
         p = self.params
         rows = bench.task.train
         if p.augmentation:
@@ -298,8 +295,8 @@ class BiLSTMKD(BiLSTM):
 
         def loss(student, batch, teacher):  # type: ignore[no-untyped-def]
             labels = batch["labels"]
-            counted = labels != IGNORED if labels.dim() > 1 else slice(None)
+            counted = labels != IGNORED if bench.kind.per_word else slice(None)
             soft = mse_loss(student.logits[counted].float(), teacher.logits[counted].float())
-            return p.alpha * losses.task_loss(student.logits, labels) + (1 - p.alpha) * soft
+            return p.alpha * bench.kind.label_loss(student.logits, labels) + (1 - p.alpha) * soft
 
         return bench.train(build_bilstm(bench, p), loss=loss, rows=rows, teacher_outputs="logits")

@@ -151,6 +151,7 @@ class LinearProbe(Strategy):
     )
     family = "parameter-efficient"
     freezes_base = True
+    kinds = frozenset(TaskKind)
     params: Params
 
     def fit(self, bench: Bench) -> nn.Module:
@@ -162,7 +163,6 @@ class LinearProbe(Strategy):
         import numpy as np
         import torch
 
-        from kdbench.evaluation.metrics import get_metric
         from kdbench.training.predict import join_rows
         from kdbench.training.trainer import TrainingRun
 
@@ -173,8 +173,10 @@ class LinearProbe(Strategy):
         held_out, references = last_features(model, validation, bench)
 
         def score(weights: np.ndarray, bias: np.ndarray) -> float:
-            answers = join_rows(validation, [rows @ weights.T + bias for rows in held_out], references)
-            return get_metric(task.metric).of(answers, task.labels)
+            answers = join_rows(
+                validation, [rows @ weights.T + bias for rows in held_out], references, task.kind
+            )
+            return bench.experiment.metric.of(answers, task.labels)
 
         if task.kind is TaskKind.SEQUENCE_REGRESSION:
             fits = ridge_fits(features, labels, self.params.penalties)

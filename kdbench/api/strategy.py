@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from kdbench.api.kinds.base import EveryKind
 from kdbench.api.params import FINE_TUNING_RATES, params_of
 from kdbench.api.params import Params as _Params
 from kdbench.api.spec import StrategySpec
@@ -34,8 +35,8 @@ class Strategy(ABC):
     """The paper: authors, year, title, identifier."""
     family: ClassVar[str] = "other"
     """Groups rows on a board: ``fine-tuning``, ``distillation``, ``parameter-efficient`` …"""
-    kinds: ClassVar[frozenset[TaskKind]] = frozenset(TaskKind)
-    """The task kinds that it serves."""
+    kinds: ClassVar[frozenset[TaskKind]] = EveryKind(TaskKind)
+    """The task kinds that it serves; by default all, those of plugins included."""
     freezes_base: ClassVar[bool] = False
     """Whether the base model's weights stay as they are, so that one more task costs no more than what is trained."""
     note: ClassVar[str] = ""
@@ -44,8 +45,8 @@ class Strategy(ABC):
     """Whether its row is the teacher's own: it then runs for every task of a matrix, and first."""
     uses_teacher: ClassVar[bool] = False
     """Whether `fit` reads ``bench.teacher`` or its outputs; such a cell waits for its teacher."""
-    learning_rates: ClassVar[Mapping[TaskKind, float]] = FINE_TUNING_RATES
-    """The default peak learning rate by kind of task."""
+    learning_rates: ClassVar[Mapping[str, float]] = FINE_TUNING_RATES
+    """The default peak learning rate by kind of task; see `default_rate` for a kind that it does not name."""
 
     Params: ClassVar[type[_Params]] = _Params
     """The parameters that the user may set; every one has a default."""

@@ -12,19 +12,18 @@ import torch
 from torch import nn
 from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
-from kdbench.api.params import FINE_TUNING_RATES, Params, StudentParams, params_of
+from kdbench.api.params import FINE_TUNING_RATES, Params, StudentParams, default_rate, params_of
 from kdbench.api.strategy import Strategy
 from kdbench.api.task import TaskKind
 from kdbench.budgets import Budget
 from kdbench.data import PreparedTask
 from kdbench.errors import UsageError
-from kdbench.evaluation.metrics import get_metric
 from kdbench.models.build import build_student, load_base, load_external_teacher, starts_fresh
 from kdbench.training.callbacks import Trackers
 from kdbench.training.experiment import Experiment
 from kdbench.training.predict import predict
 from kdbench.training.teacher import TEACHER_PARAMS, TEACHER_SEED, RunningTeacher, TeacherStore
-from kdbench.training.trainer import Loss, Schedule, TeacherOutputs, TrainingRun, hard_label_loss, train
+from kdbench.training.trainer import Loss, Schedule, TeacherOutputs, TrainingRun, train
 from kdbench.utils.files import scratch_folder
 from kdbench.utils.system import axis_seed
 
@@ -72,6 +71,11 @@ class Bench:
     def task(self) -> PreparedTask:
         """The task with its encoded splits ``train``, ``validation`` and ``scored``."""
         return self.experiment.task
+
+    @property
+    def kind(self) -> TaskKind:
+        """The task's kind, which brings the losses against labels and against a teacher's logits."""
+        return self.experiment.kind
 
     @property
     def budget(self) -> Budget:
@@ -140,7 +144,7 @@ class Bench:
         self,
         model: nn.Module,
         *,
-        loss: Loss = hard_label_loss,
+        loss: Loss | None = None,
         teacher_outputs: str | None = None,
         rows: datasets.Dataset | None = None,
         share: float = 1.0,
@@ -222,7 +226,7 @@ class Bench:
             device=experiment.device,
             precision=experiment.precision,
         )
-        return get_metric(self.task.task.metric).of(answers, self.task.task.labels)
+        return experiment.metric.of(answers, self.task.task.labels)
 
     def report(self, phase: str, done: int, total: int, loss: float | None) -> None:
         """Tell how far a phase of this cell is."""
@@ -280,7 +284,7 @@ class Bench:
     def _schedule(
         self,
         params: Params,
-        rates: Mapping[TaskKind, float],
+        rates: Mapping[str, float],
         seed: int,
         share: float = 1.0,
         learning_rate: float | None = None,
@@ -289,8 +293,8 @@ class Bench:
         steps = self.budget.steps_for(kind, self.task.train_examples)
         return Schedule(
             steps=max(1, round(share * steps)),
-            batch_size=self.budget.batch_size[kind],
-            learning_rate=learning_rate or params.learning_rate or rates[kind],
+            batch_size=self.budget.batch_size_for(kind),
+            learning_rate=learning_rate or params.learning_rate or default_rate(rates, kind),
             evaluations=self.budget.evaluations,
             data_seed=axis_seed(seed, "data"),
             dropout_seed=axis_seed(seed, "dropout"),

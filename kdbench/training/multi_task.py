@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils.generic import ModelOutput
 
-from kdbench.api.losses import task_loss
+from kdbench.api.kinds import TaskKind
 from kdbench.data.batches import Batch, Collator, length_grouped_batches
 from kdbench.models.cost import trainable_bytes
 from kdbench.training.bench import Bench
@@ -92,7 +92,19 @@ def joint_batches(
 
 
 class JointCollator(Collator):
-    """Pad the rows of one task to the longest of the batch, and name the task under ``task``."""
+    """Pad the rows of one task to the longest of the batch, and name the task under ``task``.
+
+    Args:
+        kinds: each task's.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, kinds: Mapping[str, TaskKind]) -> None:
+        super().__init__(tokenizer, next(iter(kinds.values())))
+        self._kinds = kinds
+
+    def kind_of(self, examples: Sequence[Mapping[str, Any]]) -> TaskKind:
+        """Return the kind of the task that `examples` are of."""
+        return self._kinds[examples[0]["task"]]
 
     def __call__(self, examples: Sequence[Mapping[str, Any]]) -> Batch:
         """Return the examples as one batch."""
@@ -164,9 +176,13 @@ JointLoss = Callable[[Any, Batch, Any, float], Tensor]
 """
 
 
-def hard_label_joint_loss(student: Any, batch: Batch, teacher: Any, progress: float) -> Tensor:
-    """Return the loss against the labels alone."""
-    return task_loss(student.logits, batch["labels"])
+def hard_label_joint_loss(kinds: Mapping[str, TaskKind]) -> JointLoss:
+    """Return the loss against the labels alone, of tasks of `kinds`."""
+
+    def loss(student: Any, batch: Batch, teacher: Any, progress: float) -> Tensor:
+        return kinds[str(batch["task"])].label_loss(student.logits, batch["labels"])
+
+    return loss
 
 
 def train_jointly(
@@ -174,7 +190,7 @@ def train_jointly(
     *,
     exponents: tuple[float, float] = (1.0, 1.0),
     balance: bool = False,
-    loss: JointLoss = hard_label_joint_loss,
+    loss: JointLoss | None = None,
     teacher_outputs: Mapping[str, TeacherOutputs] | None = None,
 ) -> dict[str, PreTrainedModel]:
     """Train one encoder with a head a task, and return an ordinary model of transformers for each task.
@@ -205,13 +221,15 @@ def train_jointly(
         learning_rate=min(schedule.learning_rate for schedule in schedules.values()),
     )
     shared = model.shared_weights if balance else None
+    kinds = {task: bench.kind for task, bench in benches.items()}
+    loss = loss or hard_label_joint_loss(kinds)
     counting = _CountingLoss(loss, whole.steps, shared, {task: _Done() for task in benches})
     validation = _Validation(benches)
     with scratch_folder(first.experiment.results) as scratch:
         run = train(
             model,
             JointRows({task: bench.task.train for task, bench in benches.items()}),
-            JointCollator(first.experiment.tokenizer),
+            JointCollator(first.experiment.tokenizer, kinds),
             params=first.params,
             schedule=whole,
             validate=validation,
