@@ -21,6 +21,7 @@ from kdbench.api.bench import (
     TeacherOutputs,
     model_inputs,
 )
+from kdbench.api.metric import Answers, Metric, WholeMetric
 from kdbench.api.params import Params, StudentParams, UntrainedParams, params_of
 from kdbench.api.spec import StrategySpec
 from kdbench.api.strategy import JointStrategy, Strategy, Transform
@@ -38,6 +39,7 @@ from kdbench.api.task import (
     TaskKind,
 )
 from kdbench.errors import KdbenchError, UsageError
+from kdbench.evaluation.evaluate_metric import EvaluateMetric
 from kdbench.export.load import load
 from kdbench.hookspecs import hookimpl
 
@@ -45,16 +47,20 @@ if TYPE_CHECKING:
     from kdbench.api import losses
     from kdbench.api.models import FolderModel, architecture_of, build_architecture
     from kdbench.data import readers
+    from kdbench.evaluation.metrics import METRICS
     from kdbench.models.build import keep_layers, load_tokenizer
     from kdbench.models.onnx import OnnxModel, example_inputs, quantize
     from kdbench.training.multi_task import train_jointly
 
 __all__ = [
     "IGNORED",
+    "METRICS",
     "UNLABELLED",
+    "Answers",
     "Batch",
     "Bench",
     "EncodedTask",
+    "EvaluateMetric",
     "Example",
     "FolderModel",
     "HubSource",
@@ -63,6 +69,7 @@ __all__ = [
     "Keep",
     "LocalSource",
     "Loss",
+    "Metric",
     "OnnxModel",
     "Opened",
     "PackageSource",
@@ -79,6 +86,7 @@ __all__ = [
     "Transform",
     "UntrainedParams",
     "UsageError",
+    "WholeMetric",
     "architecture_of",
     "build_architecture",
     "example_inputs",
@@ -95,6 +103,7 @@ __all__ = [
 ]
 
 _AT_FIRST_USE = {
+    "METRICS": "kdbench.evaluation.metrics",
     "FolderModel": "kdbench.api.models",
     "OnnxModel": "kdbench.models.onnx",
     "architecture_of": "kdbench.api.models",

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from enum import Enum
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from kdbench.api.task import TaskKind
+from kdbench.api.kinds import TaskKind
 from kdbench.errors import nearest
 
 
@@ -44,8 +45,8 @@ class Budget(BaseModel):
     noisy_examples: int = Field(
         1000, ge=1, description="scored examples that are answered once more with typing errors, at most"
     )
-    steps: dict[TaskKind, int] = Field(description="optimizer steps by kind of task")
-    batch_size: dict[TaskKind, int] = Field(description="examples a step by kind of task")
+    steps: dict[str, int] = Field(description="optimizer steps by kind of task")
+    batch_size: dict[str, int] = Field(description="examples a step by kind of task")
     teacher_factor: float = Field(
         1, ge=1, description="how many times as many steps the teacher takes as every other row"
     )
@@ -72,6 +73,19 @@ class Budget(BaseModel):
         description="seconds a model and a back end for all sizes and lengths; what costs more is left out",
     )
 
+    @field_validator("steps", "batch_size")
+    @classmethod
+    def _names_kinds(cls, by_kind: dict[str, int]) -> dict[str, int]:
+        if _CLASSIFICATION not in by_kind:
+            raise ValueError(
+                f"must name {_CLASSIFICATION}, whose number holds for every kind that is not named"
+            )
+        for kind in by_kind:
+            meant = get_close_matches(kind, list(TaskKind), n=1, cutoff=0.9)
+            if meant and kind not in meant:
+                raise ValueError(f"no kind of task is called {kind!r} (did you mean {str(meant[0])!r}?)")
+        return {str(kind): number for kind, number in by_kind.items()}
+
     def identity(self) -> dict[str, Any]:
         """Return the fields that a model's quality follows from: not how many seeds run, or how models are timed."""
         return self.model_dump(mode="json", exclude={"seeds", *_LATENCY})
@@ -80,11 +94,23 @@ class Budget(BaseModel):
         """Return the fields that say how models are timed."""
         return self.model_dump(mode="json", include=_LATENCY)
 
-    def steps_for(self, kind: TaskKind, train_examples: int) -> int:
-        """Return the optimizer steps of a task: those of its kind, but no more than `max_epochs` allows."""
+    def steps_for(self, kind: str, train_examples: int) -> int:
+        """Return the optimizer steps of a task: those of its kind, but no more than `max_epochs` allows.
+
+        A kind that the budget does not name, a plugin's, gets the steps of sequence classification.
+        """
+        steps = _by_kind(self.steps, kind)
         if self.max_epochs is None:
-            return self.steps[kind]
-        return min(self.steps[kind], math.ceil(self.max_epochs * train_examples / self.batch_size[kind]))
+            return steps
+        return min(steps, math.ceil(self.max_epochs * train_examples / self.batch_size_for(kind)))
+
+    def batch_size_for(self, kind: str) -> int:
+        """Return the examples a step of a task of `kind`; of one not named, those of sequence classification."""
+        return _by_kind(self.batch_size, kind)
+
+
+def _by_kind(numbers: Mapping[str, int], kind: str) -> int:
+    return numbers[kind] if kind in numbers else numbers[_CLASSIFICATION]
 
 
 _LATENCY = {name for name in Budget.model_fields if name.startswith("latency_")}

@@ -15,6 +15,8 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PlainSerializer,
+    PlainValidator,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -44,11 +46,13 @@ class DataSettings:
     """What was fetched, read and encoded; may be deleted at any time."""
 
 
-_METRICS = {
-    TaskKind.SEQUENCE_CLASSIFICATION: "accuracy",
-    TaskKind.SEQUENCE_REGRESSION: "pearson",
-    TaskKind.TOKEN_CLASSIFICATION: "entity-f1",
-}
+def _own_kind(name: object) -> TaskKind:
+    """Return the kind of task called `name`, one of kdbench's own: only of those are files read without code."""
+    for kind in TaskKind:
+        if kind == name:
+            return kind
+    known = " or ".join(repr(str(kind)) for kind in TaskKind)
+    raise ValueError(f"must be {known.replace(' or ', ', ', 1)}; a plugin's kind takes a Task in a plugin")
 
 
 def task_name(file: Path) -> str:
@@ -61,7 +65,7 @@ class TaskTable(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: TaskKind = Field(
+    kind: Annotated[TaskKind, PlainValidator(_own_kind), PlainSerializer(str)] = Field(
         TaskKind.SEQUENCE_CLASSIFICATION,
         description="sequence-classification, sequence-regression or token-classification",
     )
@@ -89,7 +93,7 @@ class TaskTable(BaseModel):
     def _has_one_source(self) -> TaskTable:
         if not self.dataset and not self.train:
             raise ValueError("name the training file as train, or a hub data set as dataset")
-        if self.kind is TaskKind.TOKEN_CLASSIFICATION and isinstance(self.text, tuple) and len(self.text) > 1:
+        if self.kind.per_word and isinstance(self.text, tuple) and len(self.text) > 1:
             raise ValueError("text names one column of words, since the task is a token classification")
         if self.kind is TaskKind.SEQUENCE_REGRESSION and self.labels:
             raise ValueError("labels have no place in a sequence-regression task")
@@ -98,12 +102,12 @@ class TaskTable(BaseModel):
     @property
     def headline(self) -> str:
         """The headline metric."""
-        return self.metric or _METRICS[self.kind]
+        return self.metric or self.kind.metric
 
     @property
     def text_columns(self) -> tuple[str, ...]:
         """The columns of the texts, or of the words."""
-        default = "tokens" if self.kind is TaskKind.TOKEN_CLASSIFICATION else "text"
+        default = "tokens" if self.kind.per_word else "text"
         if isinstance(self.text, tuple):
             return self.text
         return (str(self.text) if self.text != "" else default,)
@@ -111,8 +115,7 @@ class TaskTable(BaseModel):
     @property
     def label_column(self) -> str:
         """The column of the label, or of the tags."""
-        default = "tags" if self.kind is TaskKind.TOKEN_CLASSIFICATION else "label"
-        return str(self.label) if self.label != "" else default
+        return str(self.label) if self.label != "" else self.kind.label_column
 
 
 _PATHS = ("data_dir", "results", "board", "cache_dir")

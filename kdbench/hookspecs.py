@@ -10,6 +10,8 @@ import pluggy
 if TYPE_CHECKING:
     import pandas as pd
 
+    from kdbench.api.kinds import TaskKind
+    from kdbench.api.metric import Metric
     from kdbench.api.strategy import Strategy
     from kdbench.api.task import Task
     from kdbench.results.records import Record
@@ -36,6 +38,18 @@ def kdbench_tasks() -> Iterable[Task]:
 def kdbench_model_classes() -> Mapping[str, str]:
     """Return the classes of models that the strategies make, ``module:Class`` by a key that saved models name them by."""
     return {}
+
+
+@hookspec
+def kdbench_kinds() -> Iterable[TaskKind]:
+    """Return the kinds of task that this plugin brings."""
+    return ()
+
+
+@hookspec
+def kdbench_metrics() -> Iterable[Metric]:
+    """Return the metrics that this plugin brings."""
+    return ()
 
 
 @hookspec

@@ -19,6 +19,7 @@ import pluggy
 
 from kdbench import hookspecs
 from kdbench.api.bench import TeacherOutput
+from kdbench.api.metric import Metric, check_suits
 from kdbench.api.model_classes import register_model_classes
 from kdbench.api.params import Params
 from kdbench.api.strategy import Strategy
@@ -64,6 +65,55 @@ def checked_task(found: object) -> Task:
     return found
 
 
+def checked_kind(found: object) -> TaskKind:
+    """Return `found` if it is a TaskKind that tasks can be of.
+
+    Raises:
+        UsageError: names the class and everything that its contract misses.
+    """
+    if isinstance(found, type) and issubclass(found, TaskKind):
+        raise UsageError(f"{shown(found)} is no TaskKind; return an instance, {found.__name__}()")
+    if not isinstance(found, TaskKind):
+        raise UsageError(f"{shown(found)} is no TaskKind")
+    _refuse(
+        f"kind {_class_of(found)}", [*_name_faults(found), *_line_faults(found, "metric"), *_abstract(found)]
+    )
+    return found
+
+
+def checked_metric(found: object) -> Metric:
+    """Return `found` if it is a Metric that tasks can name.
+
+    Raises:
+        UsageError: names the class and everything that its contract misses.
+    """
+    if isinstance(found, type) and issubclass(found, Metric):
+        raise UsageError(f"{shown(found)} is no Metric; return an instance, {found.__name__}()")
+    if not isinstance(found, Metric):
+        raise UsageError(f"{shown(found)} is no Metric")
+    _refuse(f"metric {_class_of(found)}", [*_name_faults(found), *_metric_faults(found)])
+    return found
+
+
+def _class_of(found: object) -> str:
+    return f"{type(found).__module__}.{type(found).__qualname__}"
+
+
+def _abstract(found: TaskKind) -> Iterator[str]:
+    # A string's subclass can be made with abstract methods left over.
+    missing: frozenset[str] = getattr(type(found), "__abstractmethods__", frozenset())
+    if missing:
+        yield f"does not implement {', '.join(sorted(missing))}"
+
+
+def _metric_faults(metric: Metric) -> Iterator[str]:
+    kinds: object = getattr(metric, "kinds", None)
+    if not (isinstance(kinds, frozenset) and all(isinstance(kind, TaskKind) for kind in kinds)):
+        yield f"kinds must be a frozenset of TaskKind, not {shown(kinds)}"
+    if not metric.higher_is_better:
+        yield "higher_is_better must be true; return 1 - error in the place of an error"
+
+
 def _refuse(what: str, faults: list[str]) -> None:
     if faults:
         raise UsageError(f"{what}: {'; '.join(faults)}")
@@ -96,6 +146,8 @@ def _rate_faults(rates: object, kinds: set[Any] | frozenset[Any]) -> Iterator[st
         yield f"learning_rates must be a mapping from TaskKind to a number, not {shown(rates)}"
         return
     for kind in sorted(kinds):
+        if kind not in rates and kind not in list(TaskKind):
+            continue  # a plugin's kind has a rate of its own, see `default_rate`
         rate = rates.get(kind)
         if not (isinstance(rate, (int, float)) and rate > 0):
             yield f"learning_rates has no positive number for {kind}"
@@ -122,14 +174,7 @@ def _label_faults(labels: object, kind: TaskKind) -> Iterator[str]:
         return
     if len(set(labels)) < len(labels):
         yield f"labels names one twice: {shown(labels)}"
-    if kind is TaskKind.SEQUENCE_REGRESSION and labels:
-        yield "labels must be empty, since the task is a regression"
-    if kind is TaskKind.SEQUENCE_CLASSIFICATION and len(labels) < 2:
-        yield f"labels must name two classes or more, not {shown(labels)}"
-    if kind is TaskKind.TOKEN_CLASSIFICATION and (
-        labels[:1] != ("O",) or not labels[1:] or not all(tag.startswith(("B-", "I-")) for tag in labels[1:])
-    ):
-        yield f"labels must be IOB2 tags, 'O' first, not {shown(labels)}"
+    yield from kind.label_faults(labels)
 
 
 def _source_faults(sources: object) -> Iterator[str]:
@@ -166,7 +211,7 @@ MODULE = "(module)"
 """Stands for the distribution of a plugin that was named and not installed."""
 
 _HOOKS = [name for name in vars(hookspecs) if name.startswith(f"{hookspecs.PROJECT}_")]
-_T = TypeVar("_T", type[Strategy], Task)
+_T = TypeVar("_T", type[Strategy], Task, TaskKind, Metric)
 
 
 def load_plugins(modules: Sequence[str] = ()) -> Registry:
@@ -183,7 +228,15 @@ def load_plugins(modules: Sequence[str] = ()) -> Registry:
         loading.add(PluginInfo(entry.name, *_distribution(entry)), entry.load)
     for module in modules:
         loading.add(PluginInfo(module, MODULE, ""), partial(_import, module))
-    return Registry(loading.strategies, loading.tasks, loading.plugins, loading.manager.hook)
+    loading.drop_unanswerable()
+    return Registry(
+        loading.strategies,
+        loading.tasks,
+        loading.plugins,
+        loading.manager.hook,
+        loading.kinds,
+        loading.metrics,
+    )
 
 
 def _distribution(entry: EntryPoint) -> tuple[str, str]:
@@ -246,6 +299,8 @@ class _Loading:
         self.manager.add_hookspecs(hookspecs)
         self.strategies: dict[str, Registered[type[Strategy]]] = {}
         self.tasks: dict[str, Registered[Task]] = {}
+        self.kinds: dict[str, Registered[TaskKind]] = {}
+        self.metrics: dict[str, Registered[Metric]] = {}
         self.plugins: list[PluginInfo] = []
         self._seen: list[object] = []
 
@@ -272,8 +327,24 @@ class _Loading:
                 self._collect(hook, function, checked_task, self.tasks, info.tasks, info)
             elif hook == "kdbench_model_classes":
                 self._register_model_classes(hook, function, info)
+            elif hook == "kdbench_kinds":
+                self._collect(hook, function, checked_kind, self.kinds, info.kinds, info)
+            elif hook == "kdbench_metrics":
+                self._collect(hook, function, checked_metric, self.metrics, info.metrics, info)
             else:
                 info.hooks.append(hook)
+
+    def drop_unanswerable(self) -> None:
+        """Drop the tasks whose kind or metrics no plugin brings; asked when all are loaded, in whatever order."""
+        metrics = {name: found.item for name, found in self.metrics.items()}
+        for info in self.plugins:
+            for name in list(info.tasks):
+                try:
+                    _check_answerable(self.tasks[name].item, self.kinds, metrics)
+                except UsageError as error:
+                    info.errors.append(str(error))
+                    info.tasks.remove(name)
+                    del self.tasks[name]
 
     def _hooks(self, plugin: object, info: PluginInfo) -> Iterator[tuple[str, Callable[[], object]]]:
         """Register the hooks of `plugin` that fit their specs, and yield each with its function."""
@@ -349,6 +420,19 @@ class _Loading:
         names.append(item.name)
 
 
+def _check_answerable(task: Task, kinds: Iterable[str], metrics: Mapping[str, Metric]) -> None:
+    """Make sure that the kind and the metrics of `task` are registered and suit each other."""
+    kinds = list(kinds)
+    if task.kind not in kinds:
+        hint = nearest(task.kind, kinds)
+        raise UsageError(f"task {task.name!r}: no plugin registers its kind {str(task.kind)!r}{hint}")
+    for name in (task.metric, *task.metrics):
+        try:
+            check_suits(name, task.kind, metrics)
+        except UsageError as error:
+            raise UsageError(f"task {task.name!r}: {error}") from None
+
+
 _SETTINGS = "(settings)"
 """Stands for the distribution of a task that the settings describe."""
 
@@ -367,5 +451,6 @@ def load_registry(config: RunConfig) -> Registry:
                 f"[tasks.{name}]: task {name!r} is {tasks[name].distribution}'s; choose another name"
             )
         task = UserTask(name, table, Path.cwd(), config.cache_dir)
+        _check_answerable(task, registry.kinds, registry.metrics)
         tasks[name] = Registered(checked_task(task), _SETTINGS, "")
     return dataclasses.replace(registry, tasks=tasks)

@@ -1,4 +1,4 @@
-"""What the plugins brought: strategies, tasks, and the hooks that observe a run."""
+"""What the plugins brought: strategies, tasks, kinds of task, metrics, and the hooks that observe a run."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ import pluggy
 from pydantic import ValidationError
 from pydantic_core import to_json
 
+from kdbench.api.kinds import TaskKind
+from kdbench.api.metric import Metric
 from kdbench.api.params import Params, params_of
 from kdbench.api.spec import StrategySpec, parse_spec
 from kdbench.api.strategy import JointStrategy, Strategy, Transform
@@ -29,7 +31,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Registered(Generic[_T]):
-    """A strategy class or a task, and the distribution that brought it."""
+    """A strategy class, a task, a kind of task or a metric, and the distribution that brought it."""
 
     item: _T
     distribution: str
@@ -58,6 +60,8 @@ class PluginInfo:
     version: str
     strategies: list[str] = field(default_factory=list)
     tasks: list[str] = field(default_factory=list)
+    kinds: list[str] = field(default_factory=list)
+    metrics: list[str] = field(default_factory=list)
     hooks: list[str] = field(default_factory=list)
     """The observing hooks that it implements."""
     errors: list[str] = field(default_factory=list)
@@ -80,6 +84,8 @@ class Registry:
     tasks: dict[str, Registered[Task]]
     plugins: list[PluginInfo]
     hook: pluggy.HookRelay = field(repr=False)
+    kinds: dict[str, Registered[TaskKind]] = field(default_factory=dict)
+    registered_metrics: dict[str, Registered[Metric]] = field(default_factory=dict)
 
     @property
     def broken(self) -> list[Broken]:
@@ -154,6 +160,19 @@ class Registry:
             UsageError: there is none.
         """
         return _known(name, self.tasks, "task").item
+
+    def kind(self, name: str) -> TaskKind:
+        """Return the kind of task called `name`.
+
+        Raises:
+            UsageError: no plugin brings it.
+        """
+        return _known(name, self.kinds, "kind of task").item
+
+    @property
+    def metrics(self) -> dict[str, Metric]:
+        """The metrics by name."""
+        return {name: found.item for name, found in self.registered_metrics.items()}
 
     def match_strategies(self, patterns: Iterable[str]) -> list[StrategySpec]:
         """Return the strategies that any of `patterns` names, in the order of registration, each once.

@@ -49,6 +49,11 @@ def augmented_rows(
         UsageError: the tokenizer has no mask token.
     """
     train, tokenizer = bench.task.train, bench.tokenizer
+    if bench.kind not in list(TaskKind):
+        raise UsageError(
+            f"task {bench.task.task.name!r}: rows of the kind {str(bench.kind)!r} cannot be made up, its labels being the "
+            "plugin's own; set augmentation=false"
+        )
     if tokenizer.mask_token_id is None:
         raise UsageError(
             f"task {bench.task.task.name!r}: {type(tokenizer).__name__} has no mask token for made-up rows; "
@@ -58,7 +63,7 @@ def augmented_rows(
     replacements = _Replacements(
         words, bench.teacher.get_input_embeddings().weight.detach().float().cpu().numpy()
     )
-    if bench.task.task.kind is TaskKind.TOKEN_CLASSIFICATION:
+    if bench.kind.per_word:
         ngram_rate = 0.0
     draw = np.random.default_rng(seed)
     made = [

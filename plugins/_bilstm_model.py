@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from transformers.modeling_outputs import SequenceClassifierOutput, TokenClassifierOutput
 
-from kdbench import Bench, FolderModel, TaskKind
+from kdbench import Bench, FolderModel
 
 if TYPE_CHECKING:
     from kdbench_plugins.bilstm import BiLSTMParams
@@ -137,7 +137,6 @@ class BiLSTMModel(FolderModel):
 
 def build_bilstm(bench: Bench, params: BiLSTMParams) -> BiLSTMModel:
     """Return the untrained network of `params`; its embeddings come from where `params.init` says."""
-    kind = bench.task.task.kind
     table = (
         (bench.teacher if params.init == "teacher" else bench.base()).get_input_embeddings().weight.detach()
     )
@@ -152,8 +151,8 @@ def build_bilstm(bench: Bench, params: BiLSTMParams) -> BiLSTMModel:
         embedding_size=embedding_size,
         hidden_size=params.hidden_size,
         dense_size=params.dense_size,
-        outputs=max(1, len(bench.task.task.labels)),
-        tokens=kind is TaskKind.TOKEN_CLASSIFICATION,
+        outputs=bench.kind.outputs(bench.task.task.labels),
+        tokens=bench.kind.per_word,
         pairs=bench.task.paired and "token_type_ids" in bench.task.train.column_names,
         dropout=params.dropout,
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from kdbench import Bench, Params, Strategy, TaskKind, UsageError
+from kdbench import Bench, Params, Strategy, UsageError
 
 if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel
@@ -52,7 +52,7 @@ class PeftStrategy(ParameterEfficient):
         from peft import TaskType, get_peft_model
 
         config = self.config(base, bench)
-        tokens = bench.task.task.kind is TaskKind.TOKEN_CLASSIFICATION
+        tokens = bench.kind.per_word
         config.task_type = TaskType.TOKEN_CLS if tokens else TaskType.SEQ_CLS
         config.modules_to_save = head_modules(base)
         return get_peft_model(base, config)

@@ -17,10 +17,10 @@ from kdbench import (
     Batch,
     Bench,
     FolderModel,
+    TaskKind,
     UsageError,
     architecture_of,
     build_architecture,
-    losses,
     model_inputs,
 )
 
@@ -183,7 +183,7 @@ def training_batches(bench: Bench, examples: int) -> Iterator[Batch]:
 
 
 def mask_importance(
-    model: nn.Module, layers: Sequence[tuple[nn.Linear, int]], batches: Iterable[Batch]
+    model: nn.Module, layers: Sequence[tuple[nn.Linear, int]], batches: Iterable[Batch], kind: TaskKind
 ) -> list[Tensor]:
     """Return for each of `layers` ``(groups,)``: the mean over examples of ``|xi dL/dxi|`` at ``xi = 1``.
 
@@ -195,6 +195,8 @@ def mask_importance(
     Args:
         model: on the device of `batches`.
         layers: a linear layer of `model`, and the number of equal groups that its inputs fall into.
+        batches: of the task's rows.
+        kind: of the task.
     """
     masks: list[Tensor] = []
     totals = [torch.zeros(groups, device=linear.weight.device) for linear, groups in layers]
@@ -207,9 +209,11 @@ def mask_importance(
             masks[:] = [
                 linear.weight.new_ones(len(labels), groups).requires_grad_() for linear, groups in layers
             ]
-            mean = losses.task_loss(model(**model_inputs(batch)).logits, labels)
+            mean = kind.label_loss(model(**model_inputs(batch)).logits, labels)
             # Examples do not touch each other: the gradient of the sum holds each one's own.
-            gradients = torch.autograd.grad(mean * (labels != IGNORED).sum(), masks)
+            gradients = torch.autograd.grad(
+                mean * ((labels != IGNORED).sum() if kind.per_word else len(labels)), masks
+            )
             for total, gradient in zip(totals, gradients, strict=True):
                 total += gradient.abs().sum(dim=0)
             examples += len(labels)

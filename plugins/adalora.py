@@ -102,13 +102,13 @@ class AdaLoRA(PeftStrategy):
 
         Its weights are those of the last step: those validated earlier have more ranks than were granted.
         """
-        from kdbench import losses
-
         model = self.adapt(bench.base(), bench)
         gamma = self.params.orthogonality
 
         def loss(student, batch, teacher):  # type: ignore[no-untyped-def]
-            return losses.task_loss(student.logits, batch["labels"]) + gamma * distance_from_orthogonal(model)
+            return bench.kind.label_loss(student.logits, batch["labels"]) + gamma * distance_from_orthogonal(
+                model
+            )
 
         bench.train(model, loss=loss, keep="last", after_step=model.base_model.update_and_allocate)
         ranks = model.peft_config["default"].rank_pattern

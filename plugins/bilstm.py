@@ -98,8 +98,6 @@ class BiLSTMKD(BiLSTM):
         from kdbench_plugins._bilstm_model import build_bilstm
         from torch.nn.functional import mse_loss
 
-        from kdbench import losses
-
         p = self.params
         rows = bench.task.train
         if p.augmentation:
@@ -114,8 +112,8 @@ class BiLSTMKD(BiLSTM):
 
         def loss(student, batch, teacher):  # type: ignore[no-untyped-def]
             labels = batch["labels"]
-            counted = labels != IGNORED if labels.dim() > 1 else slice(None)
+            counted = labels != IGNORED if bench.kind.per_word else slice(None)
             soft = mse_loss(student.logits[counted].float(), teacher.logits[counted].float())
-            return p.alpha * losses.task_loss(student.logits, labels) + (1 - p.alpha) * soft
+            return p.alpha * bench.kind.label_loss(student.logits, labels) + (1 - p.alpha) * soft
 
         return bench.train(build_bilstm(bench, p), loss=loss, rows=rows)

@@ -67,13 +67,13 @@ class DistilBERT(Strategy):
 
         def loss(student, batch, teacher):  # type: ignore[no-untyped-def]
             labels = batch["labels"]
-            soft = losses.soft_target_loss(
+            soft = bench.kind.soft_target_loss(
                 student.logits, teacher.logits, labels, temperature=params.temperature
             )
             cosine = losses.cosine_loss(
                 student.hidden_states[-1], teacher.hidden_states[-1], batch["attention_mask"]
             )
-            hard = losses.task_loss(student.logits, labels)
+            hard = bench.kind.label_loss(student.logits, labels)
             return soft_share * soft + hard_share * hard + cosine_share * cosine
 
         student = bench.student(params)

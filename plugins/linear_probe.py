@@ -39,6 +39,7 @@ class LinearProbe(Strategy):
     )
     family = "parameter-efficient"
     freezes_base = True
+    kinds = frozenset(TaskKind)
     params: Params
 
     def fit(self, bench: Bench) -> nn.Module:

@@ -60,15 +60,13 @@ class MiniLM(Strategy):
         """Return the student, its last layer's relations matched to the teacher's and then its predictions."""
         from kdbench_plugins._layer_matching import two_stages
 
-        from kdbench import losses
-
         alpha, temperature = self.params.alpha, self.params.temperature
         student = bench.student(self.params)
         relations, predictions = two_stages(bench, self.params.relation_share)
         self._match_relations(student, bench, relations)
 
         def loss(student, batch, teacher):  # type: ignore[no-untyped-def]
-            return losses.distillation_loss(
+            return bench.kind.distillation_loss(
                 student.logits, teacher.logits, batch["labels"], temperature=temperature, alpha=alpha
             )
 

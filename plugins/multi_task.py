@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from kdbench import Bench, JointStrategy
+from kdbench import Bench, JointStrategy, TaskKind
 from kdbench import Params as BaseParams
 
 if TYPE_CHECKING:
@@ -91,15 +92,20 @@ class MultiTaskKD(JointStrategy):
             benches,
             exponents=SAMPLING[self.params.sampling],
             balance=self.params.balance == "norm",
-            loss=self.loss,
+            loss=partial(self.loss, {task: bench.kind for task, bench in benches.items()}),
             teacher_outputs={task: bench.teacher_logits(bench.task.train) for task, bench in benches.items()},
         )
 
-    def loss(self, student: Any, batch: Mapping[str, Any], teacher: Any, progress: float) -> Tensor:
+    def loss(
+        self,
+        kinds: Mapping[str, TaskKind],
+        student: Any,
+        batch: Mapping[str, Any],
+        teacher: Any,
+        progress: float,
+    ) -> Tensor:
         """Return w hard loss + (1 - w) KL(teacher, student); with annealing w is `progress`, from 0 to 1."""
-        from kdbench import losses
-
-        labels = batch["labels"]
+        labels, kind = batch["labels"], kinds[batch["task"]]
         hard_weight = progress if self.params.annealing else 1 - self.params.distill_weight
-        soft = losses.soft_target_loss(student.logits, teacher.logits, labels, temperature=1.0)
-        return hard_weight * losses.task_loss(student.logits, labels) + (1 - hard_weight) * soft
+        soft = kind.soft_target_loss(student.logits, teacher.logits, labels, temperature=1.0)
+        return hard_weight * kind.label_loss(student.logits, labels) + (1 - hard_weight) * soft

@@ -52,11 +52,11 @@ class PKD(Strategy):
             self.params.match, student.config.num_hidden_layers, teacher.config.num_hidden_layers
         )
         # A text's answer is read off [CLS], its first piece; a word's off its own.
-        tokens = bench.task.task.kind is TaskKind.TOKEN_CLASSIFICATION
+        tokens = bench.kind.per_word
         read = slice(None) if tokens else slice(1)
 
         def loss(student, batch, teacher):  # type: ignore[no-untyped-def]
-            answers = losses.distillation_loss(
+            answers = bench.kind.distillation_loss(
                 student.logits, teacher.logits, batch["labels"], temperature=temperature, alpha=alpha
             )
             patient = losses.patient_loss(

@@ -45,6 +45,7 @@ class PruneFFN(Transform):
             inner,
             [(block.outer, block.neurons) for block in blocks],
             training_batches(bench, self.params.examples),
+            bench.kind,
         )
         size = blocks[0].neurons
         kept = max(1, size - round(self.params.share * size))

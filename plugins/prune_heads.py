@@ -49,6 +49,7 @@ class PruneHeads(Transform):
             inner,
             [(block.output, block.heads) for block in blocks],
             training_batches(bench, self.params.examples),
+            bench.kind,
         )
         for block, heads in zip(blocks, kept_heads(importance, self.params.share), strict=True):
             block.keep(heads)

@@ -59,15 +59,13 @@ class TinyBERT(Strategy):
         """Return the student, its layers matched to the teacher's and then its predictions."""
         from kdbench_plugins._layer_matching import two_stages
 
-        from kdbench import losses
-
         student = bench.student(self.params)
         rows = self._rows(bench)
         layers, predictions = two_stages(bench, self.params.layer_share)
         self._match_layers(student, bench, rows, layers)
 
         def loss(student, batch, teacher):  # type: ignore[no-untyped-def]
-            return losses.soft_target_loss(
+            return bench.kind.soft_target_loss(
                 student.logits, teacher.logits, batch["labels"], temperature=self.params.temperature
             )
 

@@ -51,12 +51,10 @@ class VanillaKD(Strategy):
         Raises:
             UsageError: there are no texts to transfer on.
         """
-        from kdbench import losses
-
         alpha, temperature = self.params.alpha, self.params.temperature
 
         def loss(student, batch, teacher):  # type: ignore[no-untyped-def]
-            return losses.distillation_loss(
+            return bench.kind.distillation_loss(
                 student.logits, teacher.logits, batch["labels"], temperature=temperature, alpha=alpha
             )
 

@@ -1,4 +1,4 @@
-"""The tasks that come with kdbench, registered as any plugin's are."""
+"""The tasks that come with kdbench, their kinds and metrics, registered as any plugin's are."""
 
 from __future__ import annotations
 
@@ -10,10 +10,22 @@ from kdbench_tasks.named_entities import ENTITIES
 from kdbench_tasks.rotten_tomatoes import RottenTomatoes
 from kdbench_tasks.twitter_ner import TwitterNer
 
-from kdbench import Task, hookimpl
+from kdbench import METRICS, Metric, Task, TaskKind, hookimpl
 
 
 @hookimpl
 def kdbench_tasks() -> Iterable[Task]:
     """Return the built-in tasks, those that need no files of the user's first."""
     return [RottenTomatoes(), TwitterNer(), DrugReviews(), *GLUE, *ENTITIES]
+
+
+@hookimpl
+def kdbench_kinds() -> Iterable[TaskKind]:
+    """Return the kinds of task that kdbench knows by itself."""
+    return TaskKind
+
+
+@hookimpl
+def kdbench_metrics() -> Iterable[Metric]:
+    """Return the built-in metrics."""
+    return METRICS.values()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from kdbench.api.kinds import TaskKind
 from kdbench.api.params import Params, StudentParams
 from kdbench.api.task import Task
 
@@ -89,6 +90,10 @@ class Bench(Protocol):
     @property
     def task(self) -> EncodedTask:
         """The task with its encoded splits ``train``, ``validation``, ``scored`` and ``unlabelled``."""
+
+    @property
+    def kind(self) -> TaskKind:
+        """The task's kind, which brings the losses against labels and against a teacher's logits."""
 
     @property
     def params(self) -> Params:

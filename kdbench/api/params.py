@@ -9,12 +9,20 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from kdbench.api.task import TaskKind
 
-FINE_TUNING_RATES: Mapping[TaskKind, float] = {
-    TaskKind.SEQUENCE_CLASSIFICATION: 1e-4,
-    TaskKind.SEQUENCE_REGRESSION: 1e-4,
-    TaskKind.TOKEN_CLASSIFICATION: 2e-4,
-}
+FINE_TUNING_RATES: Mapping[str, float] = {kind: kind.learning_rate for kind in TaskKind}
 """Peak learning rates for training all weights of a small encoder, chosen on a validation part."""
+
+
+def default_rate(rates: Mapping[str, float], kind: TaskKind) -> float:
+    """Return the learning rate of a strategy whose own by kind of task are `rates`.
+
+    A plugin's kind that `rates` does not name has its own fine-tuning rate, times what the strategy takes in sequence
+    classification over what fine-tuning takes there.
+    """
+    if kind in rates:
+        return rates[kind]
+    known = TaskKind.SEQUENCE_CLASSIFICATION
+    return kind.learning_rate * rates.get(known, known.learning_rate) / known.learning_rate
 
 
 class Params(BaseModel):

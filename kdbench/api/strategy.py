@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from kdbench.api.kinds.base import EveryKind
 from kdbench.api.params import FINE_TUNING_RATES, params_of
 from kdbench.api.params import Params as _Params
 from kdbench.api.spec import StrategySpec
@@ -46,8 +47,8 @@ class Strategy(ABC):
     """The paper: authors, year, title, identifier; by default the docstring's paragraph that begins with ``Citation:``."""
     family: ClassVar[str] = "other"
     """Groups rows on a board: ``fine-tuning``, ``distillation``, ``parameter-efficient`` …"""
-    kinds: ClassVar[frozenset[TaskKind]] = frozenset(TaskKind)
-    """The task kinds that it serves."""
+    kinds: ClassVar[frozenset[TaskKind]] = EveryKind(TaskKind)
+    """The task kinds that it serves; by default all, those of plugins included."""
     freezes_base: ClassVar[bool] = False
     """Whether the base model's weights stay as they are, so that one more task costs no more than what is trained."""
     note: ClassVar[str] = ""
@@ -63,8 +64,8 @@ class Strategy(ABC):
     ``finetune[steps=budget]``, stands as it is. The default learning rate is either's own, the best of those tried: one
     rate for both would handicap one.
     """
-    learning_rates: ClassVar[Mapping[TaskKind, float]] = FINE_TUNING_RATES
-    """The default peak learning rate by kind of task."""
+    learning_rates: ClassVar[Mapping[str, float]] = FINE_TUNING_RATES
+    """The default peak learning rate by kind of task; see `default_rate` for a kind that it does not name."""
 
     Params: ClassVar[type[_Params]] = _Params
     """The parameters that the user may set; every one has a default."""

@@ -5,9 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 from pathlib import Path
 from typing import Any
+
+from kdbench.api.kinds import IGNORED as IGNORED
+from kdbench.api.kinds import UNLABELLED as UNLABELLED
+from kdbench.api.kinds import TaskKind as TaskKind
 
 
 @dataclass(frozen=True)
@@ -64,24 +67,6 @@ class Opened:
     hub: HubSource | None = None
 
 
-IGNORED = -100
-"""The label of padding and of every word piece but a word's first; losses and metrics skip it."""
-
-UNLABELLED = -101
-"""The class of a text or word whose label is not known: a teacher answers for it. In regression it is NaN."""
-
-
-class TaskKind(str, Enum):
-    """What a model is asked for; a strategy names the kinds it serves."""
-
-    SEQUENCE_CLASSIFICATION = "sequence-classification"
-    SEQUENCE_REGRESSION = "sequence-regression"
-    TOKEN_CLASSIFICATION = "token-classification"
-
-    def __str__(self) -> str:
-        return self.value
-
-
 Example = Mapping[str, Any]
 """One labelled example, by column."""
 Splits = Mapping[str, Iterable[Example]]
@@ -96,7 +81,9 @@ class Task(ABC):
 
     - sequence classification: ``text`` (str), optionally ``text_pair`` (str), ``label`` (str, one of `labels`);
     - sequence regression: ``text``, optionally ``text_pair``, ``label`` (float);
-    - token classification: ``words`` (list of str), ``tags`` (list of str, one a word, IOB2 over `labels`).
+    - token classification: ``words`` (list of str), ``tags`` (list of str, one a word, IOB2 over `labels`);
+    - a plugin's kind: ``text``, optionally ``text_pair``, and a ``label`` as the kind lays it down, or, where it is
+      `per_word`, ``words`` and ``tags``.
 
     A column ``group`` (str) keeps rows of one group on one side of the validation split. A column ``where`` (str,
     such as ``train.tsv, line 7``) names the example's place in error messages; it is not kept. Other columns are
@@ -111,9 +98,9 @@ class Task(ABC):
     labels: tuple[str, ...] = ()
     """Class names in the order of the model's outputs (for tokens: the IOB2 tags, ``O`` first); empty for regression."""
     metric: str
-    """The headline metric's name in `kdbench.evaluation.metrics`."""
+    """The headline metric's name; one of kdbench's own or of a plugin's ``kdbench_metrics``."""
     metrics: tuple[str, ...] = ()
-    """Further metrics of `kdbench.evaluation.metrics` that the record carries."""
+    """The names of further metrics that the record carries."""
     eval_split: str = "test"
     """The split that the board scores; ``dev`` where test labels are not public."""
     licence: str = ""

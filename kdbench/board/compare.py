@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from kdbench.api.metric import Metric
 from kdbench.api.task import TaskKind
 from kdbench.board.frames import Row, rows_of
 from kdbench.board.load import Loaded
@@ -167,7 +168,7 @@ def compare(
             f"{a!r} was run on {', '.join(sorted(with_a))} and {b!r} on {', '.join(sorted(with_b))}: no task is"
             " shared; run one of them on the other's"
         )
-    compared = [_on_task(cells[cells["task"] == task], results, a, b, aso) for task in shared]
+    compared = [_on_task(cells[cells["task"] == task], loaded.metrics, results, a, b, aso) for task in shared]
     return Comparison(
         a, b, tuple(_adjusted(compared)), tuple(sorted(with_a - with_b)), tuple(sorted(with_b - with_a))
     )
@@ -198,7 +199,9 @@ def find_row(cells: pd.DataFrame, label: str) -> None:
         raise UsageError(f"no row {label!r} on this board{nearest(label, there)}")
 
 
-def _on_task(cells: pd.DataFrame, results: Path, a: str, b: str, aso: bool) -> TaskComparison:
+def _on_task(
+    cells: pd.DataFrame, metrics: Mapping[str, Metric], results: Path, a: str, b: str, aso: bool
+) -> TaskComparison:
     """Compare on the task of `cells`; its p is not yet adjusted."""
     rows = {row["strategy"]: row for row in rows_of(aggregate(cells))}
     without = TaskComparison(
@@ -211,7 +214,7 @@ def _on_task(cells: pd.DataFrame, results: Path, a: str, b: str, aso: bool) -> T
     ]
     if failed:
         return replace(without, problem="; ".join(failed))
-    answers = TaskAnswers(cells, results)
+    answers = TaskAnswers(cells, results, metrics=metrics)
     try:
         contrast = _contrast(answers, a, b, str(cells["kind"].iloc[0]), aso)
     except KdbenchError as error:
@@ -229,7 +232,7 @@ def _contrast(answers: TaskAnswers, a: str, b: str, kind: str, aso: bool) -> Con
         smallest_shown=smallest_difference(difference.standard_error, difference.df, alpha=ALPHA),
         seeds_are_known=answers.spreads[a] is not None and answers.spreads[b] is not None,
         randomization_p=_randomization(first, second, shared),
-        mcnemar=_mcnemar(first, second, shared) if kind == TaskKind.SEQUENCE_CLASSIFICATION.value else {},
+        mcnemar=_mcnemar(first, second, shared) if kind == TaskKind.SEQUENCE_CLASSIFICATION else {},
         almost_stochastic_order=_order(first, second) if aso else None,
         wins=count_wins(first, second, shared),
     )
@@ -305,7 +308,7 @@ def disagreements(a: Scored, b: Scored, texts: Dataset, limit: int) -> Disagreem
         return None
     answers_a, answers_b, right = a.answers(seed), b.answers(seed), a.references()
     apart = [i for i in range(len(right)) if not np.array_equal(answers_a[i], answers_b[i])]
-    if not a.labels:
+    if not a.labels and right[0].ndim == 1:
         apart.sort(key=lambda i: -abs(float(answers_a[i][0]) - float(answers_b[i][0])))
     return Disagreements(
         seed,
@@ -337,6 +340,8 @@ def _disagreement(
         return Disagreement(example, " ".join(words), told(right), told(answer_a), told(answer_b))
 
     def name(answers: npt.NDArray[Any]) -> str:
+        if answers.ndim > 1:  # a plugin's kind, of several numbers a text
+            return str(answers[0].tolist())
         return labels[int(answers[0])] if labels else f"{float(answers[0]):.3f}"
 
     text = " / ".join(row[column] for column in ("text", "text_pair") if column in row)

@@ -131,7 +131,7 @@ def by_class(cells: list[Row], stored: Sequence[Predictions]) -> ByClass:
 
 
 def _scores(predictions: Predictions, labels: tuple[str, ...], kind: str) -> tuple[ClassScore, ...] | None:
-    if kind == TaskKind.TOKEN_CLASSIFICATION.value:
+    if kind == TaskKind.TOKEN_CLASSIFICATION:
         return entity_scores(predictions, labels)
     return class_scores(predictions, labels)
 

@@ -220,8 +220,8 @@ def changes(against: Against, after: Loaded, root: Path, known: KnownAnswers | N
         for task in sorted({*older["task"], *newer["task"]})
         for change in _on_task(
             task,
-            _side(older[older["task"] == task], before.cells, against.source.root),
-            _side(newer[newer["task"] == task], after.cells, root, known),
+            _side(older[older["task"] == task], before, against.source.root),
+            _side(newer[newer["task"] == task], after, root, known),
             _another_setting(older[older["task"] == task], newer[newer["task"] == task]),
         )
     ]
@@ -243,16 +243,16 @@ def _older(source: Source, after: Loaded) -> Loaded:
     is_there = any(
         record.budget.name == budget and record.model.weights_sha256 == weights for record in source.records
     )
-    return cells_of(source, budget=budget, model=weights if is_there else None)
+    return cells_of(source, budget=budget, model=weights if is_there else None, metrics=after.metrics)
 
 
-def _side(cells: pd.DataFrame, of_all: pd.DataFrame, root: Path, known: KnownAnswers | None = None) -> _Side:
-    task = of_all[of_all["task"].isin(cells["task"])]
+def _side(cells: pd.DataFrame, of_all: Loaded, root: Path, known: KnownAnswers | None = None) -> _Side:
+    task = of_all.cells[of_all.cells["task"].isin(cells["task"])]
     return _Side(
         rows={row["strategy"]: row for row in rows_of(aggregate(cells))} if len(cells) else {},
         cells={str(name): rows_of(group) for name, group in cells.groupby("strategy")},
         # Rows that were not asked for lend the others what they know of the luck of seeds.
-        answers=TaskAnswers(task, root, known),
+        answers=TaskAnswers(task, root, known, metrics=of_all.metrics),
     )
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Hashable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Hashable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
+from kdbench.api.metric import Metric
 from kdbench.board.cells import tidy
 from kdbench.board.sources import Source, read_results
 from kdbench.errors import UsageError
+from kdbench.evaluation.metrics import METRICS
 from kdbench.results.records import Record
 from kdbench.results.timings import Timing
 from kdbench.utils.formatting import on_one_line, plural
@@ -138,10 +140,17 @@ class Loaded:
     """The records of `cells`, in their order."""
     timings: tuple[Timing, ...]
     """All that could be read, of whatever cells."""
+    metrics: Mapping[str, Metric] = field(default_factory=lambda: METRICS)
+    """The registered metrics, by which stored predictions can be scored anew."""
 
 
 def load_cells(
-    results: Path, *, budget: str, model: str | None = None, keys: Collection[str] | None = None
+    results: Path,
+    *,
+    budget: str,
+    model: str | None = None,
+    keys: Collection[str] | None = None,
+    metrics: Mapping[str, Metric] = METRICS,
 ) -> Loaded:
     """Return the cells of one budget and base model that the folder `results` holds.
 
@@ -150,15 +159,21 @@ def load_cells(
         budget: the name of the budget whose records are taken.
         model: the base model's name or the SHA-256 of its weights; by default that of the newest record.
         keys: the cells to take; by default all.
+        metrics: the registered ones; by default kdbench's own alone.
 
     Raises:
         UsageError: there is none; names what there is instead.
     """
-    return cells_of(read_results(results), budget=budget, model=model, keys=keys)
+    return cells_of(read_results(results), budget=budget, model=model, keys=keys, metrics=metrics)
 
 
 def cells_of(
-    source: Source, *, budget: str, model: str | None = None, keys: Collection[str] | None = None
+    source: Source,
+    *,
+    budget: str,
+    model: str | None = None,
+    keys: Collection[str] | None = None,
+    metrics: Mapping[str, Metric] = METRICS,
 ) -> Loaded:
     """Return the cells of one budget and base model that `source` holds, as `load_cells` does.
 
@@ -175,6 +190,7 @@ def cells_of(
         left_out=(*selection.left_out, *(line for line in conflicts if line is not None)),
         records=tuple(selection.records),
         timings=source.timings,
+        metrics=metrics,
     )
 
 

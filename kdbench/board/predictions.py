@@ -6,7 +6,7 @@ Boards, comparisons and recommendations all ask here, so that they say the same 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -18,9 +18,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from kdbench.api.metric import Metric
 from kdbench.board.frames import Row, rows_of
 from kdbench.errors import KdbenchError
-from kdbench.evaluation.metrics import Metric, get_metric
+from kdbench.evaluation.metrics import METRICS
 from kdbench.evaluation.predictions import Predictions
 from kdbench.results.records import Status
 from kdbench.stats import (
@@ -66,13 +67,19 @@ class Scored:
         return _by_example(self.predictions[0], self.predictions[0].references)
 
 
-def load_scored(cells: list[Row], results: Path) -> Scored:
+def load_scored(cells: list[Row], results: Path, metrics: Mapping[str, Metric] = METRICS) -> Scored:
     """Return the answers of one row's `cells` on one task, a cell a seed, from the predictions in `results`.
 
     Raises:
-        KdbenchError: a file is missing or damaged, or the seeds were scored on different examples.
+        KdbenchError: a file is missing or damaged, the seeds were scored on different examples, or no plugin that is
+            here brings the task's metric.
     """
-    metric = get_metric(cells[0]["metric"])
+    name = cells[0]["metric"]
+    if name not in metrics:
+        raise KdbenchError(
+            f"no plugin here brings the metric {name!r}, so that nothing can be computed from answers"
+        )
+    metric = metrics[name]
     loaded = [load_predictions(cell, results) for cell in cells]
     orders = [_order(predictions) for predictions in loaded]
     ids = [predictions.ids[order] for predictions, order in zip(loaded, orders, strict=True)]
@@ -150,6 +157,7 @@ class TaskAnswers:
         results: the folder with the predictions.
         known: what was computed before; gets what is computed now.
         watch: is told the cells of each row whose predictions are read, and these, so that nobody need read them again.
+        metrics: the registered ones; by default kdbench's own alone.
     """
 
     def __init__(
@@ -158,8 +166,10 @@ class TaskAnswers:
         results: Path,
         known: KnownAnswers | None = None,
         watch: Callable[[list[Row], Sequence[Predictions]], None] | None = None,
+        metrics: Mapping[str, Metric] = METRICS,
     ) -> None:
         self._results = results
+        self._metrics = metrics
         self._watch = watch
         self._known: KnownAnswers = {} if known is None else known
         self._scored: dict[str, Scored] = {}
@@ -196,7 +206,7 @@ class TaskAnswers:
         return self._scored[row]
 
     def _load(self, row: str) -> Scored:
-        scored = load_scored(self._cells[row], self._results)
+        scored = load_scored(self._cells[row], self._results, self._metrics)
         if self._watch is not None:
             self._watch(self._cells[row], scored.predictions)
         return scored

@@ -184,7 +184,7 @@ def recommend(loaded: Loaded, results: Path, task: str, limits: list[Limit]) -> 
     within = [row for row in scored if all(limit.admits(row) for limit in limits)]
     if not within:
         raise KdbenchError(_nothing_fits(task, scored, limits))
-    answers = TaskAnswers(cells, results)
+    answers = TaskAnswers(cells, results, metrics=loaded.metrics)
     candidates = _candidates(within, answers)
     chosen = min((candidate for candidate in candidates if candidate.is_equal), key=_price)
     return Recommendation(

@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from kdbench.api.metric import Metric
 from kdbench.board.diagnostics import Behaviour, KnownBehaviour, KnownByClass, TaskBehaviour, by_class
 from kdbench.board.frames import Row, rows_of
 from kdbench.board.parallel import SecondProcess
 from kdbench.board.predictions import KnownAnswers, MadeFrom, TaskAnswers, made_from
 from kdbench.errors import KdbenchError
+from kdbench.evaluation.metrics import METRICS
 from kdbench.evaluation.predictions import Predictions
 from kdbench.stats import (
     Difference,
@@ -106,7 +108,11 @@ class Known:
 
 
 def all_statistics(
-    cells: pd.DataFrame, results: Path, known: Known, second: SecondProcess | None = None
+    cells: pd.DataFrame,
+    results: Path,
+    known: Known,
+    second: SecondProcess | None = None,
+    metrics: Mapping[str, Metric] = METRICS,
 ) -> dict[str, TaskStatistics]:
     """Return by task what the predictions in `results` show.
 
@@ -115,28 +121,34 @@ def all_statistics(
         results: the folder with the predictions.
         known: what was computed before; gets what is computed now.
         second: takes a part of the tasks where nothing is known.
+        metrics: the registered ones; by default kdbench's own alone.
     """
     tasks = {str(task): of_task for task, of_task in cells.groupby("task")}
     if known.answers or second is None:
-        return {task: task_statistics(of_task, results, known) for task, of_task in tasks.items()}
-    found = second.share(partial(_found_anew, results), tasks.values()).results()
+        return {task: task_statistics(of_task, results, known, metrics) for task, of_task in tasks.items()}
+    found = second.share(partial(_found_anew, results, metrics), tasks.values()).results()
     for _, learnt in found:
         known.take(learnt)
     return {task: statistics for task, (statistics, _) in zip(tasks, found, strict=True)}
 
 
-def _found_anew(results: Path, cells: pd.DataFrame) -> tuple[TaskStatistics, Known]:
+def _found_anew(
+    results: Path, metrics: Mapping[str, Metric], cells: pd.DataFrame
+) -> tuple[TaskStatistics, Known]:
     known = Known()
-    return task_statistics(cells, results, known), known
+    return task_statistics(cells, results, known, metrics), known
 
 
-def task_statistics(cells: pd.DataFrame, results: Path, known: Known) -> TaskStatistics:
+def task_statistics(
+    cells: pd.DataFrame, results: Path, known: Known, metrics: Mapping[str, Metric] = METRICS
+) -> TaskStatistics:
     """Return what the predictions in `results` show of one task.
 
     Args:
         cells: the task's part of the table of cells.
         results: the folder with the predictions.
         known: what was computed before; gets what is computed now.
+        metrics: the registered ones; by default kdbench's own alone.
     """
     lines = rows_of(cells)
     source = made_from(lines)
@@ -149,7 +161,7 @@ def task_statistics(cells: pd.DataFrame, results: Path, known: Known) -> TaskSta
         for cell, own in zip(of_row, predictions, strict=True):
             behaviour.take(cell, own)
 
-    answers = TaskAnswers(cells, results, known.answers, watch)
+    answers = TaskAnswers(cells, results, known.answers, watch, metrics)
     problems = answers.read(answers.rows)
     read = [row for row in answers.rows if row not in problems]
     rows = _scored_alike(answers, read)

@@ -106,7 +106,7 @@ def _missing(cells: list[Row], tasks: list[str]) -> str | None:
 def _scale(rows: pd.DataFrame, cells: pd.DataFrame) -> tuple[float, float] | str:
     """Return what scores 0 and what scores 1 on one task, or why nothing does."""
     majority = first_row(cells)["majority_score"]
-    if majority is None and cells["kind"].iloc[0] == TaskKind.SEQUENCE_REGRESSION.value:
+    if majority is None and cells["kind"].iloc[0] == TaskKind.SEQUENCE_REGRESSION:
         majority = 0.0  # what a correlation gives any constant answer
     teachers = rows["score"][rows["is_teacher"]].dropna()
     if teachers.empty:
@@ -160,7 +160,7 @@ def board_tables(
         second: takes a part of the work where cells are many.
     """
     known = Known() if known is None else known
-    statistics = all_statistics(loaded.cells, results, known, second)
+    statistics = all_statistics(loaded.cells, results, known, second, loaded.metrics)
     behaviour = {key: one for found in statistics.values() for key, one in found.behaviour.items()}
     cells = with_behaviour(loaded.cells, behaviour)
     rows = aggregate(cells, statistics)

@@ -89,6 +89,7 @@ def board(
             budget=config.budget,
             model=model_of(config),
             columns=partial(plugin_columns, registry, warnings),
+            metrics=registry.metrics,
             papers=papers,
             cache=config.drawings_cache,
             against=None if older is None else Against(older, config.task, rows),
@@ -129,9 +130,12 @@ def compare_(config: RunConfig, a: str, b: str, examples: int, aso: bool, as_jso
     from kdbench.board.load import load_cells
     from kdbench.render.compare import comparison_data, print_comparison
 
-    loaded = load_cells(config.results, budget=config.budget, model=model_of(config))
+    registry = registry_of(config)
+    loaded = load_cells(
+        config.results, budget=config.budget, model=model_of(config), metrics=registry.metrics
+    )
     found = compare(loaded, config.results, a, b, config.task, aso=aso)
-    shown = shown_examples(found, loaded, config, registry_of(config), examples) if examples else {}
+    shown = shown_examples(found, loaded, config, registry, examples) if examples else {}
     if as_json:
         print_json(comparison_data(found, shown))
     else:
@@ -156,7 +160,9 @@ def recommend_(config: RunConfig, as_json: bool, **limits: str | None) -> int:
     if len(config.task) != 1:
         raise UsageError("name the one task to recommend for with --task")
     wanted = limits_of(**limits)
-    loaded = load_cells(config.results, budget=config.budget, model=model_of(config))
+    loaded = load_cells(
+        config.results, budget=config.budget, model=model_of(config), metrics=registry_of(config).metrics
+    )
     found = recommend(loaded, config.results, config.task[0], wanted)
     if as_json:
         print_json(recommendation_data(found))
@@ -185,7 +191,9 @@ def shown_examples(
         cells = loaded.cells[loaded.cells["task"] == task.task]
         split, fingerprint = cells["scored_split"].iloc[0], cells["fingerprint"].iloc[0]
         try:
-            a, b = TaskAnswers(cells, config.results).pair(comparison.a, comparison.b)
+            a, b = TaskAnswers(cells, config.results, metrics=registry.metrics).pair(
+                comparison.a, comparison.b
+            )
             texts = scored_texts(config, registry, task.task, split, fingerprint)
         except KdbenchError as error:
             shown[task.task] = str(error)

@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from kdbench.api.params import Params
+from kdbench.api.params import Params, default_rate
 from kdbench.api.strategy import Strategy
 from kdbench.api.task import LocalSource, PackageSource, Source, Task, TaskKind
 from kdbench.budgets import BUDGETS, Budget
@@ -124,7 +124,9 @@ def _strategy(found: Registered[type[Strategy]]) -> Row:
         "citation": strategy.citation,
         "kinds": sorted(str(kind) for kind in strategy.kinds),
         "uses_teacher": strategy.uses_teacher(),
-        "learning_rates": {str(kind): strategy.learning_rates[kind] for kind in sorted(strategy.kinds)},
+        "learning_rates": {
+            str(kind): default_rate(strategy.learning_rates, kind) for kind in sorted(strategy.kinds)
+        },
         "distribution": found.distribution,
         "version": found.version,
         "parameters": _parameters(strategy.Params),
@@ -200,6 +202,8 @@ def _plugin(info: PluginInfo) -> Row:
         "version": info.version,
         "strategies": info.strategies,
         "tasks": info.tasks,
+        "kinds": info.kinds,
+        "metrics": info.metrics,
         "hooks": info.hooks,
         "error": info.error,
     }
@@ -237,7 +241,7 @@ def task_sizes(task: Task, config: RunConfig) -> dict[str, Any]:
         "scored_in_train_too": data.duplicates,
         "words": _lengths(train),
     }
-    if task.kind is not TaskKind.SEQUENCE_REGRESSION:
+    if task.labels:
         sizes["label_shares"] = _shares(task, train)
     sizes["first_examples"] = [train[index] for index in range(min(2, len(train)))]
     return sizes
@@ -255,9 +259,6 @@ def _lengths(rows: Any) -> dict[str, int]:
 
 
 def _shares(task: Task, rows: Any) -> dict[str, float]:
-    if task.kind is TaskKind.TOKEN_CLASSIFICATION:
-        counts = Counter(tag for tags in rows["tags"] for tag in tags)
-    else:
-        counts = Counter(rows["label"])
+    counts = Counter(name for label in rows[task.kind.label_column] for name in task.kind.names(label))
     total = sum(counts.values())
     return {label: round(counts[label] / total, 4) for label in task.labels}

@@ -80,6 +80,12 @@ def export(
     metavar="NAME",
     help="of --file; text by default; twice where texts are pairs",
 )
+@click.option(
+    "--plugin",
+    multiple=True,
+    metavar="MODULE",
+    help="a plugin that is not installed and brings the kind of task of DIR's model",
+)
 @json_flag
 def predict(
     folder: Path,
@@ -87,6 +93,7 @@ def predict(
     source: Path | None,
     target: Path | None,
     text_column: tuple[str, ...],
+    plugin: tuple[str, ...],
     as_json: bool,
 ) -> int:
     """Answer texts, or a file of them, with a model that 'kdbench export' wrote into DIR."""
@@ -94,10 +101,10 @@ def predict(
 
     predict.check_arguments(texts, source, target)
     if source is not None and target is not None:
-        done = predict.predict_rows(folder, source, target, text_column)
+        done = predict.predict_rows(folder, source, target, text_column, plugin)
         out.print(f"{plural(done, 'row')} with answers: {target}", soft_wrap=True)
         return 0
-    answers = predict.predict_texts(folder, texts)
+    answers = predict.predict_texts(folder, texts, plugin)
     if as_json:
         print_json(predict.predictions_data(answers))
     else:

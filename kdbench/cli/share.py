@@ -46,6 +46,7 @@ def publish(
         allow=allow,
         dry_run=dry_run,
         columns=partial(plugin_columns, registry, warnings),
+        metrics=registry.metrics,
         tell=partial(out.print, soft_wrap=True),
     )
     warn((*remarks, *warnings))

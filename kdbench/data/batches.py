@@ -12,7 +12,7 @@ from torch.utils.data import BatchSampler, Sampler
 from transformers import PreTrainedTokenizerBase
 
 from kdbench.api.bench import Batch
-from kdbench.api.task import IGNORED
+from kdbench.api.kinds import TaskKind
 
 _BATCHES_SORTED_TOGETHER = 50
 
@@ -59,9 +59,10 @@ def length_grouped_batches(lengths: Sequence[int], batch_size: int, seed: int) -
 
 
 class Collator:
-    """Pad encoded examples to the longest of the batch."""
+    """Pad encoded examples of tasks of one kind to the longest of the batch."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, kind: TaskKind) -> None:
+        self.kind = kind
         self._inputs = [name for name in tokenizer.model_input_names if name != "attention_mask"]
         self._padding = {"input_ids": tokenizer.pad_token_id or 0}
 
@@ -75,12 +76,15 @@ class Collator:
         }
         lengths = torch.tensor([len(example["input_ids"]) for example in examples])
         batch["attention_mask"] = (torch.arange(longest) < lengths[:, None]).long()
-        labels = [example["labels"] for example in examples]
-        batch["labels"] = (
-            _padded(labels, longest, IGNORED) if isinstance(labels[0], list) else torch.tensor(labels)
+        batch["labels"] = self.kind_of(examples).collate_labels(
+            [example["labels"] for example in examples], longest
         )
         batch["id"] = torch.tensor([example["id"] for example in examples])
         return batch
+
+    def kind_of(self, examples: Sequence[Mapping[str, Any]]) -> TaskKind:
+        """Return the kind of the task that `examples` are of."""
+        return self.kind
 
 
 def _padded(rows: Sequence[Sequence[int]], length: int, value: int) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from tokenizers import pre_tokenizers
 
 from kdbench.api.task import IGNORED, TaskKind
 from kdbench.errors import UsageError
+from kdbench.utils.files import sha256
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,6 +31,16 @@ BATCH = 5_000
 """Rows held in memory at once."""
 
 _T = TypeVar("_T")
+
+
+def code_of(kind: type[object], base: type[object]) -> list[str]:
+    """Return the hashes of the files that `kind` and its parents down to `base` are written in, each under its name."""
+    parts = []
+    for one in kind.__mro__:
+        file = getattr(sys.modules.get(one.__module__), "__file__", None)
+        if issubclass(one, base) and file:
+            parts.append(f"{one.__qualname__} {sha256(Path(file))}")
+    return parts
 
 
 def batches(rows: Iterable[_T], size: int = BATCH) -> Iterator[list[_T]]:
@@ -78,10 +90,10 @@ class Encoder:
             )
         self.task = task
         self.max_length = min(max_length, tokenizer.model_max_length)
-        self._tokens = task.kind is TaskKind.TOKEN_CLASSIFICATION
+        self._kind = task.kind
         # Calls change a tokenizer's truncation; the caller's stays as it is.
         self._tokenizer = copy.deepcopy(tokenizer)
-        if self._tokens:
+        if self._kind.per_word:
             _add_prefix_space(self._tokenizer)
         self._label_ids = {label: index for index, label in enumerate(task.labels)}
         self._with_types = "token_type_ids" in self._tokenizer("a")
@@ -92,6 +104,8 @@ class Encoder:
         state = json.loads(self._tokenizer.backend_tokenizer.to_str())
         del state["truncation"], state["padding"]
         parts = [state, self._with_types, self.max_length, str(self.task.kind), list(self.task.labels)]
+        if self._kind not in list(TaskKind):  # a plugin's author changes it without raising `_LAYOUT`
+            parts.append(code_of(type(self._kind), TaskKind))
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def write(self, rows: Dataset, path: Path) -> Counts:
@@ -104,15 +118,10 @@ class Encoder:
     def _schema(self) -> pa.Schema:
         import pyarrow as pa
 
-        label = {
-            TaskKind.SEQUENCE_CLASSIFICATION: pa.int64(),
-            TaskKind.SEQUENCE_REGRESSION: pa.float64(),
-            TaskKind.TOKEN_CLASSIFICATION: pa.list_(pa.int64()),
-        }[self.task.kind]
         fields = [("id", pa.int64()), ("example", pa.int64()), ("input_ids", pa.list_(pa.int32()))]
         if self._with_types:
             fields.append(("token_type_ids", pa.list_(pa.int8())))
-        return pa.schema([*fields, ("labels", label), ("length", pa.int32())])
+        return pa.schema([*fields, ("labels", self._kind.encoded_type()), ("length", pa.int32())])
 
     def _tables(self, rows: Dataset, schema: pa.Schema, counts: Counts) -> Iterator[pa.RecordBatch]:
         import pyarrow as pa
@@ -120,7 +129,9 @@ class Encoder:
         next_id = 0
         for batch in rows.with_format(None).iter(batch_size=_BATCH):
             columns = (
-                self._encode_tokens(batch, counts) if self._tokens else self._encode_texts(batch, counts)
+                self._encode_tokens(batch, counts)
+                if self._kind.per_word
+                else self._encode_texts(batch, counts)
             )
             size = len(columns["input_ids"])
             columns["id"] = range(next_id, next_id + size)
@@ -143,9 +154,7 @@ class Encoder:
         counts.examples += size
         counts.too_long += sum(bool(encoding.overflowing) for encoding in encoded.encodings)
         self._count_pieces(encoded["input_ids"], counts)
-        labels = batch["label"]
-        if self.task.kind is TaskKind.SEQUENCE_CLASSIFICATION:
-            labels = [self._label_ids[label] for label in labels]
+        labels = [self._kind.encode_label(label, self._label_ids) for label in batch["label"]]
         return {**encoded, "example": range(first, first + size), "labels": labels}
 
     def _encode_tokens(self, batch: Mapping[str, list[Any]], counts: Counts) -> dict[str, Any]:
@@ -203,7 +212,10 @@ class Encoder:
         labels = []
         previous = None
         for word in words:
-            labels.append(IGNORED if word is None or word == previous else self._label_ids[tags[word]])
+            is_counted = word is not None and word != previous
+            labels.append(
+                self._kind.encode_label(tags[cast(int, word)], self._label_ids) if is_counted else IGNORED
+            )
             previous = word
         return labels
 

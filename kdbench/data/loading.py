@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
-import sys
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
-from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING
 
+from kdbench.api.kinds.base import displayed, is_text, listed
 from kdbench.api.task import Example, Opened, Task, TaskKind
 from kdbench.config import DataSettings
-from kdbench.data.encoding import batches, read_table, write_table
+from kdbench.data.encoding import batches, code_of, read_table, write_table
 from kdbench.data.fetch import open_source
 from kdbench.data.readers import readable
 from kdbench.errors import UsageError
@@ -39,7 +37,8 @@ class ExampleCheck:
     def __init__(self, task: Task, split: str) -> None:
         self._task = task
         self._split = split
-        self._known = frozenset(task.labels)
+        self._kind = task.kind
+        self._known = dict.fromkeys(task.labels).keys()
         self.seen: set[str] = set()
         """The labels, or for tokens the entity types, that occurred."""
         self._count = 0
@@ -63,12 +62,17 @@ class ExampleCheck:
         if self._count == 1:
             self._columns = frozenset(row)
         elif row.keys() != self._columns:
-            return f"it has the columns {_list(list(row))}, those before it {_list(sorted(self._columns))}"
-        if "group" in row and not _is_text(row["group"]):
-            return f"the group is {_show(row['group'])}, not a string; correct or remove the row"
-        if self._task.kind is TaskKind.TOKEN_CLASSIFICATION:
-            return self._token_problem(row.get("words"), row.get("tags"))
-        return self._text_problem(row) or self._label_problem(row.get("label"))
+            return f"it has the columns {listed(list(row))}, those before it {listed(sorted(self._columns))}"
+        if "group" in row and not is_text(row["group"]):
+            return f"the group is {displayed(row['group'])}, not a string; correct or remove the row"
+        problem = (
+            self._token_problem(row.get("words"), row.get("tags"))
+            if self._kind.per_word
+            else self._text_problem(row) or self._kind.label_problem(row.get("label"), self._known)
+        )
+        if problem is None:
+            self.seen.update(self._kind.seen(row[self._kind.label_column]))
+        return problem
 
     def finish(self, train_seen: set[str] | None = None) -> None:
         """Check the split as a whole; `train_seen` holds the labels of train where this is another split."""
@@ -79,38 +83,20 @@ class ExampleCheck:
             unknown = sorted(self.seen - train_seen)
             if unknown:
                 raise UsageError(
-                    f"{where} has {_list(unknown)}, which train never has; add examples to train or remove them"
+                    f"{where} has {listed(unknown)}, which train never has; add examples to train or remove them"
                 )
-        elif self._task.kind is TaskKind.SEQUENCE_CLASSIFICATION and len(self.seen) == 1:
-            raise UsageError(
-                f"{where} has one label only, {_list(sorted(self.seen))}; a classifier needs two or more"
-            )
-        elif self._task.kind is TaskKind.TOKEN_CLASSIFICATION and not self.seen:
-            raise UsageError(f"{where} has no entity at all; check the column of the tags")
+        elif problem := self._kind.train_problem(self.seen):
+            raise UsageError(f"{where} {problem}")
 
     def _text_problem(self, row: Example) -> str | None:
         texts = [row.get("text"), *([row["text_pair"]] if "text_pair" in row else [])]
         for text in texts:
-            if not _is_text(text):
-                return (
-                    f"the text is {_show(text)}, not a string of whole characters; correct or remove the row"
-                )
+            if not is_text(text):
+                return f"the text is {displayed(text)}, not a string of whole characters; correct or remove the row"
             if len(text) > MAX_CHARACTERS:
                 return f"the text has {len(text):,} characters, more than {MAX_CHARACTERS:,}; shorten it"
         if not any(text.strip() for text in texts):
             return "the text is empty; remove the row"
-        return None
-
-    def _label_problem(self, label: object) -> str | None:
-        if self._task.kind is TaskKind.SEQUENCE_REGRESSION:
-            if not isinstance(label, Real) or isinstance(label, bool) or not math.isfinite(label):
-                return f"the label is {_show(label)}, not a finite number; correct or remove the row"
-            return None
-        if not _is_text(label):
-            return f"the label is {_show(label)}, not one of {_list(self._task.labels)}; correct or remove the row"
-        if label not in self._known:
-            return f"the label {_show(label)} is none of the task's ({_list(self._task.labels)}); correct it or remove the row"
-        self.seen.add(label)
         return None
 
     def _token_problem(self, words: object, tags: object) -> str | None:
@@ -121,45 +107,12 @@ class ExampleCheck:
         if len(words) != len(tags):
             return f"the sentence has {len(words)} words but {len(tags)} tags; give one tag a word"
         for word, tag in zip(words, tags, strict=True):
-            if not _is_text(word) or not word or len(word) > MAX_CHARACTERS:
-                return (
-                    f"the word {_show(word)} is empty, too long or no string of whole characters; correct it"
-                )
-            if not isinstance(tag, str) or tag not in self._known:
-                return f"the tag {_show(tag)} is none of the task's ({_list(self._task.labels)}); correct it"
-        return self._orphan(tags)
-
-    def _orphan(self, tags: list[str]) -> str | None:
-        """Return what is wrong where an ``I-`` tag continues no entity of its type."""
-        previous = "O"
-        for index, tag in enumerate(tags, 1):
-            if tag.startswith("I-") and previous[2:] != tag[2:]:
-                return f"the tag {tag!r} of word {index} continues no entity; its first word must be tagged 'B-{tag[2:]}'"
-            if tag != "O":
-                self.seen.add(tag[2:])
-            previous = tag
-        return None
-
-
-def _is_text(value: object) -> TypeGuard[str]:
-    """Return whether `value` is a string that can be written; half of a surrogate pair, as JSON may hold, cannot."""
-    if not isinstance(value, str):
-        return False
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _list(names: Collection[str]) -> str:
-    shown = [repr(name) for name in names]
-    return ", ".join(shown[:20]) + (f" … ({len(shown)} in all)" if len(shown) > 20 else "")
-
-
-def _show(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}…"
+            if not is_text(word) or not word or len(word) > MAX_CHARACTERS:
+                return f"the word {displayed(word)} is empty, too long or no string of whole characters; correct it"
+            problem = self._kind.label_problem(tag, self._known)
+            if problem is not None:
+                return problem
+        return self._kind.sentence_problem(tags)
 
 
 class ContentHash:
@@ -240,10 +193,7 @@ def _stamp(task: Task, opened: Opened) -> str:
         # What a cached property found follows from the rest, and stands here only once it was asked for.
         if not isinstance(getattr(type(task), name, None), cached_property):
             parts.append(f"{name} {_ADDRESS.sub('', repr(value))}")
-    for kind in type(task).__mro__:
-        code = getattr(sys.modules.get(kind.__module__), "__file__", None)
-        if issubclass(kind, Task) and code:
-            parts.append(f"{kind.__qualname__} {sha256(Path(code))}")
+    parts += [*code_of(type(task), Task), *code_of(type(task.kind), TaskKind)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
@@ -314,11 +264,10 @@ def _schema(task: Task, row: Example) -> pa.Schema:
     """Return the columns that are kept of the examples of `task`, given its first."""
     import pyarrow as pa
 
-    text = pa.string()
-    if task.kind is TaskKind.TOKEN_CLASSIFICATION:
-        columns = {"words": pa.list_(text), "tags": pa.list_(text)}
+    text, label = pa.string(), task.kind.stored_type()
+    if task.kind.per_word:
+        columns = {"words": pa.list_(text), "tags": label}
     else:
-        label = pa.float64() if task.kind is TaskKind.SEQUENCE_REGRESSION else text
         columns = {"text": text, "text_pair": text, "label": label}
     columns["group"] = text
     return pa.schema([(name, kind) for name, kind in columns.items() if name in row])

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kdbench.api.task import IGNORED, UNLABELLED, Task, TaskKind
+from kdbench.api.task import Task, TaskKind
 from kdbench.budgets import Budget
 from kdbench.data.encoding import Counts, Encoder, read_table
 from kdbench.data.loading import TaskData
@@ -97,7 +96,7 @@ def prepare(
         noisy=encode_mistyped(
             data.splits[task.eval_split], choice.scored, budget.noisy_examples, encoder, folder
         ),
-        unlabelled=without_labels(_rows_of(rows["train"], choice.unlabelled)),
+        unlabelled=without_labels(_rows_of(rows["train"], choice.unlabelled), task.kind),
         train_examples=len(choice.train),
         validation_examples=len(choice.validation),
         scored_examples=len(choice.scored),
@@ -110,15 +109,9 @@ def prepare(
     )
 
 
-def without_labels(rows: Dataset) -> Dataset:
-    """Return `rows` with every label hidden; what is `IGNORED` stays so."""
-
-    def hidden(label: Any) -> Any:
-        if isinstance(label, list):
-            return [IGNORED if one == IGNORED else UNLABELLED for one in label]
-        return math.nan if isinstance(label, float) else UNLABELLED
-
-    labels = [hidden(label) for label in rows["labels"][:]]
+def without_labels(rows: Dataset, kind: TaskKind) -> Dataset:
+    """Return `rows`, of a task of `kind`, with every label hidden; what is `IGNORED` stays so."""
+    labels = [kind.hide_label(label) for label in rows["labels"][:]]
     feature = rows.features["labels"]
     return rows.remove_columns("labels").add_column("labels", labels, feature=feature)
 
@@ -130,11 +123,9 @@ def _rows_of(encoded: Dataset, examples: Indices) -> Dataset:
 
 
 def _label_counts(data: TaskData, examples: Indices) -> Mapping[str, int]:
-    if data.task.kind is TaskKind.SEQUENCE_REGRESSION:
-        return {}
-    tokens = data.task.kind is TaskKind.TOKEN_CLASSIFICATION
-    labels = data.splits["train"].data.column("tags" if tokens else "label").take(examples).to_pylist()
-    found = Counter(tag for tags in labels for tag in tags) if tokens else Counter(labels)
+    kind = data.task.kind
+    labels = data.splits["train"].data.column(kind.label_column).take(examples).to_pylist()
+    found = Counter(name for label in labels for name in kind.names(label))
     return {label: found[label] for label in data.task.labels}
 
 

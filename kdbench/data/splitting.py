@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from kdbench.api.task import TaskKind
+from kdbench.api.kinds.base import numbered
 from kdbench.budgets import Budget
 from kdbench.errors import UsageError
 
@@ -23,7 +23,6 @@ Mask = npt.NDArray[np.bool_]
 
 _SEED = 20
 """Which examples are drawn belongs to a task, not to a run: the seeds of a run vary the training alone."""
-_BINS = 10
 _LARGEST_VALIDATION_SHARE = 5
 """Validation takes at most one in this many training examples."""
 
@@ -99,26 +98,9 @@ def stratified_order(strata: Indices) -> Indices:
     return by_stratum[np.argsort(np.concatenate(places), kind="stable")]
 
 
-def strata_of(kind: TaskKind, labels: Iterable[Any]) -> Indices:
-    """Return each example's stratum: its label; a number's decile; of tags the type of the first entity."""
-    if kind is TaskKind.TOKEN_CLASSIFICATION:
-        return numbered(next((tag[2:] for tag in tags if tag != "O"), "") for tags in labels)
-    if kind is TaskKind.SEQUENCE_REGRESSION:
-        values = np.fromiter(labels, dtype=np.float64)
-        edges = np.quantile(values, np.arange(1, _BINS) / _BINS)
-        return np.searchsorted(edges, values).astype(np.int64)
-    return numbered(labels)
-
-
-def numbered(values: Iterable[Hashable]) -> Indices:
-    """Return a number for each value, equal values having equal numbers."""
-    numbers: dict[Hashable, int] = {}
-    return np.fromiter((numbers.setdefault(value, len(numbers)) for value in values), dtype=np.int64)
-
-
 def _order(data: TaskData, split: str) -> Indices:
-    label = "tags" if data.task.kind is TaskKind.TOKEN_CLASSIFICATION else "label"
-    return stratified_order(strata_of(data.task.kind, _column(data.splits[split], label)))
+    kind = data.task.kind
+    return stratified_order(kind.strata(_column(data.splits[split], kind.label_column)))
 
 
 def _validation_part(data: TaskData, order: Indices, wanted: int) -> Mask:

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from itertools import compress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kdbench.api.task import Example, TaskKind
+from kdbench.api.task import Example
 from kdbench.data.encoding import Encoder
 from kdbench.data.loading import ExampleCheck
 from kdbench.data.preparing import PreparedTask, without_labels
@@ -69,7 +69,7 @@ def read_transfer_set(
         numbers = [-1 - number for number in rows[name]]
         feature = rows.features[name]
         rows = rows.remove_columns(name).add_column(name, numbers, feature=feature)
-    return without_labels(rows).select_columns(prepared.train.column_names)
+    return without_labels(rows, prepared.task.kind).select_columns(prepared.train.column_names)
 
 
 def _examples(path: Path, prepared: PreparedTask) -> Iterator[Example]:
@@ -80,11 +80,11 @@ def _examples(path: Path, prepared: PreparedTask) -> Iterator[Example]:
         if not text:
             continue
         where = f"{path}, line {number}"
-        if task.kind is TaskKind.TOKEN_CLASSIFICATION:
+        label = task.kind.placeholder(task.labels)
+        if task.kind.per_word:
             words = text.split()
-            yield {"words": words, "tags": ["O"] * len(words), "where": where}
+            yield {"words": words, "tags": [label] * len(words), "where": where}
             continue
-        label: Any = 0.0 if task.kind is TaskKind.SEQUENCE_REGRESSION else task.labels[0]
         if not prepared.paired:
             yield {"text": text, "label": label, "where": where}
             continue

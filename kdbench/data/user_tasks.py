@@ -10,12 +10,13 @@ from itertools import compress
 from pathlib import Path
 from typing import Any
 
+from kdbench.api.kinds.base import numbered
 from kdbench.api.task import Example, HubSource, LocalSource, Opened, Source, Splits, Task, TaskKind
 from kdbench.config import TaskTable
 from kdbench.data.hub import read_hub
 from kdbench.data.loading import ExampleCheck
 from kdbench.data.readers import read_conll, read_delimited, read_jsonl, read_parquet, readable
-from kdbench.data.splitting import Mask, hold_out, numbered, strata_of, stratified_order
+from kdbench.data.splitting import Mask, hold_out, stratified_order
 from kdbench.data.tagging import TagError, detect_scheme, iob2_labels, to_iob2
 from kdbench.errors import UsageError
 from kdbench.utils.files import build_once, content_hash, sha256
@@ -38,7 +39,7 @@ def file_rows(path: Path, table: TaskTable) -> Rows:
     suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in _PACKED]
     suffix = suffixes[-1] if suffixes else ""
     columns = wanted_columns(table)
-    tokens = table.kind is TaskKind.TOKEN_CLASSIFICATION
+    tokens = table.kind.per_word
     if suffix in _JSON_LINES:
         return read_jsonl(path, columns)
     if suffix == ".parquet":
@@ -85,7 +86,7 @@ def examples_of(table: TaskTable, rows: Callable[[], Rows]) -> Iterator[Example]
     Raises:
         UsageError: a label is no class, or a tag stands where its scheme does not allow it; names the place.
     """
-    return _tagged(table, rows) if table.kind is TaskKind.TOKEN_CLASSIFICATION else _labelled(table, rows())
+    return _tagged(table, rows) if table.kind.per_word else _labelled(table, rows())
 
 
 def _labelled(table: TaskTable, rows: Rows) -> Iterator[Example]:
@@ -193,7 +194,7 @@ class UserTask(Task):
         if self.kind is TaskKind.SEQUENCE_REGRESSION:
             return ()
         names = self._table.labels or self._names_in_train()
-        return iob2_labels(*names) if self.kind is TaskKind.TOKEN_CLASSIFICATION else names
+        return iob2_labels(*names) if self.kind.per_word else names
 
     def load(self, opened: Opened) -> Splits:
         """Return the user's splits; without one to score, a fifth of train is held out, stratified or by group."""
@@ -206,9 +207,8 @@ class UserTask(Task):
 
     def _held_out(self) -> Mask:
         """Return which examples of train are scored and not trained on."""
-        label = "tags" if self.kind is TaskKind.TOKEN_CLASSIFICATION else "label"
         examples = ExampleCheck(self, "train").watch(self._examples("train"))
-        order = stratified_order(strata_of(self.kind, (example[label] for example in examples)))
+        order = stratified_order(self.kind.strata(example[self.kind.label_column] for example in examples))
         groups = None
         if self._table.group:
             groups = numbered(example["group"] for example in self._examples("train"))
@@ -233,7 +233,7 @@ class UserTask(Task):
     def _find_names(self) -> list[str]:
         found: set[str] = set()
         for example in self._examples("train"):
-            if self.kind is TaskKind.TOKEN_CLASSIFICATION:
+            if self.kind.per_word:
                 found.update(tag[2:] for tag in example["tags"] if tag != "O")
             else:
                 found.add(example["label"])

@@ -26,7 +26,7 @@ class ClassScore:
 
 
 def class_scores(predictions: Predictions, labels: tuple[str, ...]) -> tuple[ClassScore, ...] | None:
-    """Return the scores of each of `labels` (for tokens: each tag, word by word); None for regression."""
+    """Return the scores of each of `labels` (for tokens: each tag, word by word), or None where answers are no classes."""
     matrix = confusion_matrix(predictions, labels)
     if matrix is None:
         return None
@@ -34,13 +34,15 @@ def class_scores(predictions: Predictions, labels: tuple[str, ...]) -> tuple[Cla
 
 
 def confusion_matrix(predictions: Predictions, labels: tuple[str, ...]) -> npt.NDArray[np.int64] | None:
-    """Return (classes, classes): how many units of the row's class are answered by the column's; None for regression.
+    """Return (classes, classes): how many units of the row's class are answered by the column's.
+
+    None where answers are not classes.
 
     Args:
         predictions: of logits with a column a label.
         labels: the classes.
     """
-    if predictions.is_regression:
+    if not predictions.is_classification:
         return None
     classes = len(labels)
     pairs = predictions.references.astype(np.int64) * classes + predictions.predicted.astype(np.int64)
@@ -101,9 +103,9 @@ def expected_calibration_error(predictions: Predictions, bins: int = BINS) -> fl
     """Return the mean gap between confidence and accuracy, over bins of equal width (Guo et al. 2017, equation 3).
 
     A unit's confidence is the largest of its probabilities; bin i takes those in ((i - 1) / bins, i / bins]. 0 is best.
-    Source: Guo et al. 2017, On Calibration of Modern Neural Networks, arXiv:1706.04599. None for regression.
+    Source: Guo et al. 2017, On Calibration of Modern Neural Networks, arXiv:1706.04599. None where answers are not classes.
     """
-    if predictions.is_regression:
+    if not predictions.is_classification:
         return None
     confidence = predictions.probabilities.max(axis=1)
     right = predictions.predicted == predictions.references
@@ -116,9 +118,9 @@ def brier_score(predictions: Predictions) -> float | None:
     """Return the squared distance between probabilities and the right answer, summed over classes; the units' mean.
 
     From 0, which is best, to 2: two classes give twice what is common for a single probability. Source: Brier 1950,
-    Verification of Forecasts Expressed in Terms of Probability, equation 2. None for regression.
+    Verification of Forecasts Expressed in Terms of Probability, equation 2. None where answers are not classes.
     """
-    if predictions.is_regression:
+    if not predictions.is_classification:
         return None
     distances = predictions.probabilities.copy()
     distances[np.arange(len(distances)), predictions.references] -= 1
@@ -139,13 +141,25 @@ def select_examples(predictions: Predictions, ids: npt.NDArray[np.int64]) -> Pre
         )
     order = np.argsort(predictions.ids, kind="stable")
     found = order[np.searchsorted(predictions.ids, ids, sorter=order)]
+    decoded = predictions.decoded
     if predictions.offsets is None:
-        return Predictions(ids, predictions.logits[found], predictions.references[found])
+        return Predictions(
+            ids,
+            predictions.logits[found],
+            predictions.references[found],
+            decoded=None if decoded is None else decoded[found],
+        )
     starts, sizes = predictions.offsets[found], np.diff(predictions.offsets)[found]
     offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
     # Each unit's place: its sentence's start, and how far behind that it stands.
     units = np.repeat(starts - offsets[:-1], sizes) + np.arange(offsets[-1])
-    return Predictions(ids, predictions.logits[units], predictions.references[units], offsets)
+    return Predictions(
+        ids,
+        predictions.logits[units],
+        predictions.references[units],
+        offsets,
+        None if decoded is None else decoded[units],
+    )
 
 
 def same_units(student: Predictions, teacher: Predictions) -> Predictions:
@@ -180,13 +194,13 @@ def _alike(a: Predictions, b: Predictions) -> bool:
 def label_loyalty(student: Predictions, teacher: Predictions) -> float | None:
     """Return the share of units on which both predict the same label (Xu et al. 2021, arXiv:2109.03228).
 
-    A unit is a text, or a word in token classification. None for regression, which has no labels.
+    A unit is a text, or a word in token classification. None where answers are not classes.
 
     Raises:
         KdbenchError: the predictions are not for the same examples.
     """
     ordered = same_units(student, teacher)
-    if student.is_regression:
+    if not student.is_classification:
         return None
     return float(np.mean(student.predicted == ordered.predicted))
 
@@ -195,13 +209,13 @@ def probability_loyalty(student: Predictions, teacher: Predictions) -> float | N
     """Return the mean over units of 1 - sqrt(JSD) between the two distributions over labels, from 0 to 1.
 
     JSD is the Jensen-Shannon divergence in bits; its root is a distance (Xu et al. 2021, arXiv:2109.03228).
-    None for regression.
+    None where answers are not classes.
 
     Raises:
         KdbenchError: the predictions are not for the same examples.
     """
     ordered = same_units(student, teacher)
-    if student.is_regression:
+    if not student.is_classification:
         return None
     own, other = student.probabilities, ordered.probabilities
     middle = (own + other) / 2

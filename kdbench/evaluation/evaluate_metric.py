@@ -1,61 +1,72 @@
-"""The metrics as `evaluate` knows them, for who calls `compute` and `add_batch`.
-
-Apart from the formulas, since `evaluate` loads torch and transformers, which a board does without.
-"""
+"""Register a metric of the library `evaluate` as a metric of tasks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-import datasets
-import evaluate
 import numpy as np
+import numpy.typing as npt
 
-from kdbench.api.task import TaskKind
-from kdbench.evaluation.metrics import Answers, EntityF1, Metric
+from kdbench.api.kinds import TaskKind
+from kdbench.api.metric import WholeMetric
+from kdbench.errors import UsageError
 
-
-# evaluate publishes no types, so that its class is Any to mypy.
-class EvaluateMetric(evaluate.Metric):  # type: ignore[misc]
-    """A metric of classes (int), of values (float) or, for entities, of sentences of tags (str)."""
-
-    def __init__(self, metric: Metric) -> None:
-        self._metric = metric
-        self._is_of_values = metric.kinds == {TaskKind.SEQUENCE_REGRESSION}
-        super().__init__(keep_in_memory=True)
-
-    def _info(self) -> evaluate.MetricInfo:
-        unit = datasets.Value("float64" if self._is_of_values else "int64")
-        column = datasets.List(datasets.Value("string")) if isinstance(self._metric, EntityF1) else unit
-        features = datasets.Features({"predictions": column, "references": column})
-        return evaluate.MetricInfo(
-            description=str(type(self._metric).__doc__), citation="", features=features
-        )
-
-    def _build_data_dir(self) -> str:
-        """Name no folder: evaluate would make one below the user's home even though batches stay in memory."""
-        return ""
-
-    def _compute(self, predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, float]:
-        units = self._metric.checked_statistics(self._answers(predictions, references))
-        return {self._metric.name: float(self._metric.score(units.sum(axis=0)))}
-
-    def _answers(self, predictions: Sequence[Any], references: Sequence[Any]) -> Answers:
-        if isinstance(self._metric, EntityF1):
-            return _tags(predictions, references)
-        predicted, actual = np.asarray(predictions), np.asarray(references)
-        if self._is_of_values:
-            return Answers(predicted, actual, labels=())
-        classes = max(2, 1 + int(max(predicted.max(), actual.max())))
-        return Answers(predicted, actual, tuple(str(index) for index in range(classes)))
+if TYPE_CHECKING:
+    import evaluate
 
 
-def _tags(predictions: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> Answers:
-    lengths = [len(tags) for tags in references]
-    if lengths != [len(tags) for tags in predictions]:
-        raise ValueError("a sentence has another number of predicted tags than of reference tags")
-    words = [tag for tags in (*predictions, *references) for tag in tags]
-    labels, indices = np.unique(words, return_inverse=True)
-    predicted, actual = np.split(indices, 2)
-    return Answers(predicted, actual, tuple(labels.tolist()), np.cumsum([0, *lengths]))
+class EvaluateMetric(WholeMetric):
+    """A metric that an `evaluate.Metric` computes; as it is no formula on sums, every resample is computed anew.
+
+    Args:
+        load: returns the metric: its class, or a function such as ``lambda: evaluate.load(folder)``. It is called when
+            a score is first asked for, as `evaluate` loads torch, which listing plugins does without.
+        name: what tasks call it.
+        key: which of the values that ``compute`` returns is the score; by default `name`.
+        kinds: the task kinds that it suits; none of those ``per_word``.
+        title: what it is in a few words.
+        score_range: the least and the greatest score.
+        options: further arguments of ``compute``, such as ``average="weighted"``.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[], evaluate.Metric],
+        name: str,
+        *,
+        key: str | None = None,
+        kinds: frozenset[TaskKind] = frozenset({TaskKind.SEQUENCE_CLASSIFICATION}),
+        title: str = "",
+        score_range: tuple[float, float] = (0.0, 1.0),
+        **options: Any,
+    ) -> None:
+        self.name = name
+        self.title = title
+        self.kinds = kinds
+        self.score_range = score_range
+        self._load = load
+        self._key = key or name
+        self._options = options
+
+    @cached_property
+    def _metric(self) -> evaluate.Metric:
+        return self._load()
+
+    def compute(self, predicted: npt.NDArray[Any], references: npt.NDArray[Any]) -> float:
+        """Return what the metric computes; 0 where it is not defined (NaN).
+
+        Raises:
+            UsageError: the metric computes nothing of the name that was asked for.
+        """
+        found = self._metric.compute(predictions=predicted, references=references, **self._options)
+        if not isinstance(found, dict) or self._key not in found:
+            computed = ", ".join(found) if isinstance(found, dict) else "nothing"
+            raise UsageError(f"metric {self.name!r} computes {computed}, not {self._key!r}; set its key")
+        score = float(found[self._key])
+        return 0.0 if np.isnan(score) else score
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle the metric as it was described: what `load` returned is loaded again."""
+        return {name: value for name, value in vars(self).items() if name != "_metric"}

@@ -6,18 +6,15 @@ entity anywhere, constant answers), the score is 0.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
 
-from kdbench.api.task import TaskKind
-from kdbench.errors import UsageError, nearest
-from kdbench.evaluation.predictions import Predictions
+from kdbench.api.kinds import TaskKind
+from kdbench.api.metric import Answers, Floats, Metric, quotient
+from kdbench.errors import UsageError
 
 Integers = npt.NDArray[np.int64]
 
@@ -55,85 +52,7 @@ def entity_ends(
     return np.where(prefixes == "B", next_run[np.cumsum(opens_run)], 0), types
 
 
-Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True, eq=False)
-class Answers:
-    """What a model answered, unit by unit, without its logits."""
-
-    predicted: npt.NDArray[Any]
-    """(units,): class indices or, in regression, values."""
-    references: npt.NDArray[Any]
-    """(units,): the right ones."""
-    labels: tuple[str, ...]
-    """The classes' names; empty in regression."""
-    offsets: npt.NDArray[np.int64] | None = None
-    """(examples + 1,): where each example's units begin, as in `Predictions`."""
-
-
-class Metric(ABC):
-    """A score of predictions, made to be summed over examples; `EvaluateMetric` gives it the form of `evaluate`."""
-
-    name: ClassVar[str]
-    """What the user types."""
-    kinds: ClassVar[frozenset[TaskKind]]
-    """The task kinds that it suits."""
-    score_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
-    """The least and the greatest value that `score` can return."""
-
-    def check(self, kind: TaskKind, labels: tuple[str, ...]) -> None:
-        """Make sure that the metric suits a task of `kind` and `labels`.
-
-        Raises:
-            UsageError: it does not; names those that suit the kind, or the label.
-        """
-        if kind not in self.kinds:
-            suiting = ", ".join(name for name, metric in METRICS.items() if kind in metric.kinds)
-            raise UsageError(f"metric {self.name!r} does not suit a {kind} task; choose one of {suiting}")
-        self.check_labels(labels)
-
-    def check_labels(self, labels: tuple[str, ...]) -> None:
-        """Raise a UsageError where the metric is not defined on `labels`."""
-        return
-
-    def statistics(self, predictions: Predictions, labels: tuple[str, ...]) -> Floats:
-        """Return (examples, k): what each example adds to the sums that `score` reads.
-
-        Raises:
-            UsageError: the metric is not defined on `labels`.
-        """
-        offsets = predictions.offsets
-        units = self.checked_statistics(
-            Answers(predictions.predicted, predictions.references, labels, offsets)
-        )
-        if offsets is None:
-            return units
-        # Differences of running sums: `np.add.reduceat` would give an empty sentence its neighbour's value.
-        running = np.vstack([np.zeros((1, units.shape[1])), units.cumsum(axis=0)])
-        return np.diff(running[offsets], axis=0)
-
-    def score(self, totals: Floats) -> Floats:
-        """Return (...): the scores of samples whose statistics sum to `totals` (..., k); here column 0 by column 1."""
-        return _ratio(totals[..., 0], totals[..., 1])
-
-    def of(self, predictions: Predictions, labels: tuple[str, ...]) -> float:
-        """Return the score of all `predictions`."""
-        return float(self.score(self.statistics(predictions, labels).sum(axis=0)))
-
-    def checked_statistics(self, answers: Answers) -> Floats:
-        """Return (units, k): what each unit adds to the sums that `score` reads.
-
-        Raises:
-            UsageError: the metric is not defined on the answers' labels.
-        """
-        self.check_labels(answers.labels)
-        return self.unit_statistics(answers)
-
-    @abstractmethod
-    def unit_statistics(self, answers: Answers) -> Floats:
-        """Return (units, k): what each unit adds to the sums that `score` reads, where the labels suit."""
 
 
 class _ClassMetric(Metric):
@@ -183,8 +102,8 @@ class MacroF1(_ClassMetric):
     def score(self, totals: Floats) -> Floats:
         """Return the mean F1."""
         numerators, denominators = np.split(totals, 2, axis=-1)
-        f1 = _ratio(numerators, denominators)
-        return _ratio(f1.sum(axis=-1), (denominators > 0).sum(axis=-1))
+        f1 = quotient(numerators, denominators)
+        return quotient(f1.sum(axis=-1), (denominators > 0).sum(axis=-1))
 
 
 class Matthews(_ClassMetric):
@@ -206,7 +125,7 @@ class Matthews(_ClassMetric):
         count = actual.sum(axis=-1)
         covariance = right * count - (predicted * actual).sum(axis=-1)
         variances = (count**2 - (predicted**2).sum(axis=-1)) * (count**2 - (actual**2).sum(axis=-1))
-        return _ratio(covariance, np.sqrt(variances))
+        return quotient(covariance, np.sqrt(variances))
 
 
 class Pearson(Metric):
@@ -230,7 +149,7 @@ class Pearson(Metric):
         # A resample of one value over and over leaves rounding noise in the place of a zero variance.
         varies = (variance_x > 1e-12 * count * xx) & (variance_y > 1e-12 * count * yy)
         scale = np.sqrt(np.where(varies, variance_x * variance_y, 0.0))
-        return np.clip(_ratio(count * xy - x * y, scale), -1.0, 1.0)
+        return np.clip(quotient(count * xy - x * y, scale), -1.0, 1.0)
 
 
 class Spearman(Pearson):
@@ -243,6 +162,8 @@ class Spearman(Pearson):
 
     def unit_statistics(self, answers: Answers) -> Floats:
         """Return (units, 6): the moments of the ranks."""
+        from scipy.stats import rankdata  # half a second that listing plugins does without
+
         ranks = Answers(rankdata(answers.predicted), rankdata(answers.references), answers.labels)
         return super().unit_statistics(ranks)
 
@@ -277,25 +198,8 @@ def _columns(*parts: npt.NDArray[Any]) -> Floats:
     return np.column_stack([part.astype(np.float64) for part in parts])
 
 
-def _ratio(numerator: npt.NDArray[Any], denominator: npt.NDArray[Any]) -> Floats:
-    """Return the quotient, 0 where the denominator is 0."""
-    zeros = np.zeros(np.shape(numerator))
-    quotient: Floats = np.divide(numerator, denominator, out=zeros, where=denominator > 0)
-    return quotient
-
-
-METRICS: Mapping[str, type[Metric]] = {
-    metric.name: metric for metric in (Accuracy, F1, MacroF1, Matthews, Pearson, Spearman, EntityF1)
+METRICS: Mapping[str, Metric] = {
+    metric.name: metric
+    for metric in (Accuracy(), F1(), MacroF1(), Matthews(), Pearson(), Spearman(), EntityF1())
 }
-"""The metrics by name."""
-
-
-def get_metric(name: str) -> Metric:
-    """Return a new metric of the name `name`.
-
-    Raises:
-        UsageError: there is none; hints at the nearest.
-    """
-    if name not in METRICS:
-        raise UsageError(f"unknown metric {name!r}{nearest(name, list(METRICS))}")
-    return METRICS[name]()
+"""kdbench's own metrics by name; they are registered as any plugin's."""

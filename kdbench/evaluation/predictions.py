@@ -19,8 +19,9 @@ _ARRAYS = {
     "logits": (("float32",), 2),
     "references": (("int64", "float32"), 1),
     "offsets": (("int64",), 1),
+    "decoded": (("int64", "float32"), None),
 }
-"""The types and the number of dimensions of each array."""
+"""The types and the number of dimensions of each array; None: as many as the references have."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,9 +40,12 @@ class Predictions:
     logits: npt.NDArray[np.float32]
     """(units, classes); one column in regression."""
     references: npt.NDArray[np.int64] | npt.NDArray[np.float32]
-    """(units,): class indices, or float32 targets in regression."""
+    """(units,): class indices, or float32 targets in regression; (units, ...) of a plugin's kind of task."""
     offsets: npt.NDArray[np.int64] | None = None
     """(examples + 1,): example i owns the units from offsets[i] up to offsets[i + 1]; None: a unit is an example."""
+    decoded: npt.NDArray[np.int64] | npt.NDArray[np.float32] | None = None
+    """(units, ...): what a plugin's kind of task makes of the logits, kept so that scores can be computed without the
+    plugin; None where it is the class of the largest logit or, in regression, the value."""
 
     def __post_init__(self) -> None:
         problem = self._problem()
@@ -53,16 +57,26 @@ class Predictions:
 
     @property
     def is_regression(self) -> bool:
-        """Whether the answers are numbers, not classes."""
-        return bool(self.references.dtype == np.float32)
+        """Whether the answers are the logits as they are: numbers."""
+        return bool(self.decoded is None and self.references.dtype == np.float32)
+
+    @property
+    def is_classification(self) -> bool:
+        """Whether each unit is answered by the class of its largest logit."""
+        return self.decoded is None and not self.is_regression
 
     @cached_property
     def predicted(self) -> npt.NDArray[np.int64] | npt.NDArray[np.float32]:
-        """(units,): the class of the largest logit (the first of equals), or the value in regression.
+        """(units,): the class of the largest logit (the first of equals), or the value in regression; else `decoded`.
 
         Not to be written to, as whoever asks again gets the same.
         """
-        predicted = self.logits[:, 0] if self.is_regression else self.logits.argmax(axis=1).astype(np.int64)
+        if self.decoded is not None:
+            predicted = self.decoded
+        else:
+            predicted = (
+                self.logits[:, 0] if self.is_regression else self.logits.argmax(axis=1).astype(np.int64)
+            )
         predicted.flags.writeable = False
         return predicted
 
@@ -95,7 +109,7 @@ class Predictions:
         except SafetensorError as error:
             reason = f"damaged: {error}"
         except (KeyError, TypeError):  # a type numpy lacks; an array missing or too many
-            reason = "its arrays must be ids, logits, references and, for words, offsets"
+            reason = "its arrays must be ids, logits, references, for words offsets, and decoded for a plugin's kind"
         except KdbenchError as error:
             reason = str(error)
         raise KdbenchError(f"cannot read {path} ({reason}); delete it with its record and run again")
@@ -108,7 +122,9 @@ class Predictions:
         """Return why the arrays cannot be one model's answers to one split, or None where they can."""
         for name, array in self._arrays().items():
             types, dimensions = _ARRAYS[name]
-            if array.dtype.name not in types or array.ndim != dimensions:
+            if name == "references" and self.decoded is not None:
+                dimensions = self.decoded.ndim
+            if array.dtype.name not in types or dimensions not in (None, array.ndim):
                 wanted = f"{dimensions} dimension(s) of {' or '.join(types)}"
                 return f"{name} must have {wanted}, but is {array.dtype.name} of shape {array.shape}"
         units = len(self.ids) if self.offsets is None else len(self.references)
@@ -118,6 +134,10 @@ class Predictions:
             return f"the offsets do not delimit {len(self.ids)} examples of {units} words in all"
         if not (np.isfinite(self.logits).all() and np.isfinite(self.references).all()):
             return "an output is not finite; if training diverged, lower the learning rate"
+        if self.decoded is not None:
+            if self.decoded.shape == self.references.shape:
+                return None
+            return f"the answers of shape {self.decoded.shape} are not like the right ones, {self.references.shape}"
         classes = self.logits.shape[1]
         if self.is_regression:
             return None if classes == 1 else f"regression needs one output, not {classes}"

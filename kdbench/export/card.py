@@ -9,7 +9,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from kdbench.api.task import TaskKind
+from kdbench.api.kinds import TaskKind
 from kdbench.export.check import Checked
 from kdbench.export.choose import Choice
 from kdbench.export.manifest import Format, Manifest
@@ -27,11 +27,6 @@ from kdbench.utils.formatting import (
     with_interval,
 )
 
-_PIPELINES = {
-    TaskKind.SEQUENCE_CLASSIFICATION: "text-classification",
-    TaskKind.SEQUENCE_REGRESSION: "text-classification",
-    TaskKind.TOKEN_CLASSIFICATION: "token-classification",
-}
 _LIBRARIES = {Format.HF: "transformers", Format.ADAPTER: "peft"}
 _FORMS = {
     Format.HF: "Weights in safetensors, loaded by transformers alone: no code of the benchmark's, no pickle.",
@@ -50,6 +45,8 @@ class Facts:
 
     choice: Choice
     manifest: Manifest
+    kind: TaskKind
+    """Of the task."""
     checked: Checked
     parameters: int
     """In the exported files."""
@@ -92,7 +89,7 @@ def _metadata(facts: Facts) -> ModelCardData:
     record, manifest = facts.choice.record, facts.manifest
     results = [
         EvalResult(
-            task_type=_PIPELINES[manifest.kind],
+            task_type=facts.kind.pipeline,
             dataset_type=record.task.name,
             dataset_name=record.task.title,
             dataset_split=record.task.eval_split,
@@ -108,7 +105,7 @@ def _metadata(facts: Facts) -> ModelCardData:
         library_name=_LIBRARIES.get(
             manifest.format, "onnx" if "onnx" in manifest.format.value else "kdbench"
         ),
-        pipeline_tag=_PIPELINES[manifest.kind],
+        pipeline_tag=facts.kind.pipeline,
         base_model=base,
         tags=["kdbench", record.strategy.name, manifest.format.value],
         model_name=_title(record),
@@ -196,7 +193,7 @@ def _making(facts: Facts) -> str:
             "budget",
             f"`{budget.name}`: {plural(record.task.train_examples, 'training example')}, at most "
             f"{plural(budget.steps_for(kind, record.task.train_examples), 'step')} of "
-            f"{plural(budget.batch_size[kind], 'example')}, {budget.max_length} word pieces a text",
+            f"{plural(budget.batch_size_for(kind), 'example')}, {budget.max_length} word pieces a text",
         ),
         ("seed", str(record.seed)),
         ("steps taken", f"{record.cost.steps:,}" if record.cost else None),
@@ -246,14 +243,14 @@ def _limits(facts: Facts) -> str:
     lines = [
         f"Texts are cut at {record.budget.max_length} word pieces in training and scoring"
         f" ({percent(record.task.too_long_share)}% of examples were longer)."
-        if record.task.kind is not TaskKind.TOKEN_CLASSIFICATION
+        if not facts.kind.per_word
         else f"Sentences are split between words at {record.budget.max_length} word pieces in training and scoring.",
         "Scored on one data set alone: of other kinds of text, languages and groups of people nothing was measured.",
         "A probability is a softmax of logits; it was not calibrated.",
         "The licence of these weights follows from the base model's and the data's; this card states neither for them.",
         *(_text(warning) for warning in record.warnings),
     ]
-    if facts.manifest.kind is TaskKind.SEQUENCE_REGRESSION:
+    if facts.kind not in (TaskKind.SEQUENCE_CLASSIFICATION, TaskKind.TOKEN_CLASSIFICATION):
         lines.pop(2)
     return "\n".join(f"- {line}" for line in lines)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import datasets
@@ -9,11 +10,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from kdbench.api.metric import Metric, get_metric
 from kdbench.api.task import Task
 from kdbench.data import PreparedTask
 from kdbench.data.batches import Collator
 from kdbench.errors import KdbenchError
-from kdbench.evaluation.metrics import get_metric
+from kdbench.evaluation.metrics import METRICS
 from kdbench.evaluation.predictions import Predictions
 from kdbench.results.records import Quality
 from kdbench.stats import bootstrap_interval
@@ -46,6 +48,7 @@ def check_export(
     probe: Predictions,
     recorded: Quality,
     *,
+    metrics: Mapping[str, Metric] = METRICS,
     exact: bool,
 ) -> Checked:
     """Hold `exported` against `reference` on the probe's examples and score it on the scored split.
@@ -54,6 +57,7 @@ def check_export(
         reference: the artifact, or its float32 copy where a graph was made.
         probe: what the artifact answered when it was saved; only tells which examples.
         recorded: what the artifact scored in its run.
+        metrics: the registered ones; by default kdbench's own alone.
         exact: whether a difference is an error; a quantized model differs, and is only measured.
 
     Raises:
@@ -62,7 +66,7 @@ def check_export(
     rows = _rows_of(task.scored, probe)
     answers, expected = _answers(exported, rows, collate), _answers(reference, rows, collate)
     drift = float(np.abs(answers.logits - expected.logits).max())
-    quality = quality_of(_answers(exported, task.scored, collate), task.task)
+    quality = quality_of(_answers(exported, task.scored, collate), task.task, metrics)
     if exact:
         largest = _LARGEST_DRIFT * max(1.0, float(np.abs(expected.logits).max()))
         if not drift <= largest:
@@ -80,13 +84,14 @@ def check_export(
     return Checked(drift, len(answers), quality, exact)
 
 
-def quality_of(answers: Predictions, task: Task) -> Quality:
+def quality_of(answers: Predictions, task: Task, metrics: Mapping[str, Metric] = METRICS) -> Quality:
     """Return every metric of `task` on `answers`, and the headline's 95% interval by bootstrap over examples."""
-    headline = get_metric(task.metric)
+    headline = get_metric(task.metric, metrics)
     statistics = headline.statistics(answers, task.labels)
     low, high = bootstrap_interval(statistics[None], headline.score)
-    metrics = {name: get_metric(name).of(answers, task.labels) for name in (task.metric, *task.metrics)}
-    return Quality(score=metrics[task.metric], low=low, high=high, metrics=metrics)
+    names = (task.metric, *task.metrics)
+    scores = {name: get_metric(name, metrics).of(answers, task.labels) for name in names}
+    return Quality(score=scores[task.metric], low=low, high=high, metrics=scores)
 
 
 def _rows_of(scored: datasets.Dataset, probe: Predictions) -> datasets.Dataset:

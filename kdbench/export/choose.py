@@ -47,7 +47,7 @@ def choose(config: RunConfig, registry: Registry, seed: int | None, limits: list
         KdbenchError: no scored row is within the limits; names the nearest miss.
     """
     model = None if config.model is None else model_name(config.model)
-    loaded = load_cells(config.results, budget=config.budget, model=model)
+    loaded = load_cells(config.results, budget=config.budget, model=model, metrics=registry.metrics)
     task = _task(config, loaded.cells)
     if limits is None:
         row, reason = _named(config, registry, loaded, task), ""

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from kdbench.api.task import TaskKind
+from kdbench.api.kinds import TaskKind
 from kdbench.errors import KdbenchError
 from kdbench.export.manifest import Format, Manifest
 
@@ -19,11 +19,8 @@ _WITHOUT_KDBENCH = (
 )
 """Runs a script that must do without kdbench."""
 
-_TEXTS: dict[TaskKind, list[str]] = {
-    TaskKind.SEQUENCE_CLASSIFICATION: ["It was a good film.", "The music was awful and the story boring."],
-    TaskKind.SEQUENCE_REGRESSION: ["It was a good film.", "The music was awful and the story boring."],
-    TaskKind.TOKEN_CLASSIFICATION: ["Anna Schmidt moved from Oslo to Paris in May ."],
-}
+_TEXTS = ["It was a good film.", "The music was awful and the story boring."]
+_SENTENCES = ["Anna Schmidt moved from Oslo to Paris in May ."]
 _PAIRS = [("A man plays a guitar.", "Someone makes music."), ("A man plays a guitar.", "Nobody is there.")]
 
 _PIPELINE = '''"""Answers texts; needs transformers and torch."""
@@ -35,6 +32,19 @@ folder = str(Path(__file__).parent)
 answer = pipeline({task!r}, model=folder, {option})
 for text in {texts!r}:
     print(text, "->", answer(text))
+'''
+_LOGITS = '''"""Answers texts; needs transformers and torch."""
+from pathlib import Path
+
+from transformers import AutoTokenizer, {auto_class}
+
+folder = Path(__file__).parent
+model, tokenizer = {auto_class}.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+labels = [model.config.id2label[i] for i in range(model.config.num_labels)]
+for text in {texts!r}:
+    pieces = tokenizer({given}, truncation=True, max_length={length}, return_tensors="pt")
+    logits = model(**pieces).logits[0].detach().numpy()
+    print(text, "->", {answer})
 '''
 _ONNX = '''"""Answers texts; needs onnxruntime and transformers, no torch."""
 import json
@@ -80,9 +90,9 @@ for text in {texts!r}:
 '''
 
 
-def write_example(manifest: Manifest, folder: Path) -> None:
-    """Write the example for the model in `folder`."""
-    (folder / FILE).write_text(_script(manifest), encoding="utf-8")
+def write_example(manifest: Manifest, kind: TaskKind, folder: Path) -> None:
+    """Write the example for the model in `folder`, of a task of `kind`."""
+    (folder / FILE).write_text(_script(manifest, kind), encoding="utf-8")
 
 
 def run_example(manifest: Manifest, folder: Path, *arguments: str) -> str:
@@ -109,43 +119,53 @@ def run_example(manifest: Manifest, folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def _script(manifest: Manifest) -> str:
-    if manifest.format is Format.HF:
-        return _pipeline(manifest)
-    texts: list[str] | list[tuple[str, str]] = _PAIRS if manifest.paired else _TEXTS[manifest.kind]
+def _script(manifest: Manifest, kind: TaskKind) -> str:
+    is_own = kind in list(TaskKind)
+    if manifest.format is Format.HF and is_own:
+        return _pipeline(manifest, kind)
+    texts: list[str] | list[tuple[str, str]] = _PAIRS if manifest.paired else _texts(kind)
     if manifest.format is Format.KDBENCH:
         return _KDBENCH.format(texts=texts)
-    return (_ADAPTER if manifest.format is Format.ADAPTER else _ONNX).format(
+    template = {Format.ADAPTER: _ADAPTER, Format.HF: _LOGITS}.get(manifest.format, _ONNX)
+    return template.format(
         texts=texts,
         given="*text" if manifest.paired else "text",
         length=manifest.max_length,
-        auto_class="AutoModelForTokenClassification"
-        if manifest.kind is TaskKind.TOKEN_CLASSIFICATION
-        else "AutoModelForSequenceClassification",
-        answer=_answer(manifest),
+        auto_class=kind.auto_class,
+        answer=_answer(manifest, kind) if is_own else _logits(manifest, kind),
     )
 
 
-def _pipeline(manifest: Manifest) -> str:
-    texts: list[str] | list[dict[str, str]] = _TEXTS[manifest.kind]
+def _texts(kind: TaskKind) -> list[str]:
+    return _SENTENCES if kind.per_word else _TEXTS
+
+
+def _pipeline(manifest: Manifest, kind: TaskKind) -> str:
+    texts: list[str] | list[dict[str, str]] = _texts(kind)
     if manifest.paired:
         texts = [{"text": first, "text_pair": second} for first, second in _PAIRS]
-    if manifest.kind is TaskKind.TOKEN_CLASSIFICATION:
-        return _PIPELINE.format(
-            task="token-classification", option='aggregation_strategy="first"', texts=texts
-        )
+    if kind.per_word:
+        return _PIPELINE.format(task=kind.pipeline, option='aggregation_strategy="first"', texts=texts)
     option = f"truncation=True, max_length={manifest.max_length}"
-    if manifest.kind is TaskKind.SEQUENCE_REGRESSION:
+    if kind is TaskKind.SEQUENCE_REGRESSION:
         option += ', function_to_apply="none"'
-    return _PIPELINE.format(task="text-classification", option=option, texts=texts)
+    return _PIPELINE.format(task=kind.pipeline, option=option, texts=texts)
 
 
-def _answer(manifest: Manifest) -> str:
+def _answer(manifest: Manifest, kind: TaskKind) -> str:
     """Return the expression that says an answer, of ``logits`` and ``labels``."""
-    index = "{}" if manifest.format is Format.ADAPTER else "str({})"
-    if manifest.kind is TaskKind.SEQUENCE_REGRESSION:
+    index = "str({})" if manifest.format in (Format.ONNX, Format.ONNX_INT8) else "{}"
+    if kind is TaskKind.SEQUENCE_REGRESSION:
         return "logits[0]"
-    if manifest.kind is TaskKind.TOKEN_CLASSIFICATION:
+    if kind.per_word:
         label = f"labels[{index.format('row.argmax()')}]"
         return f"[(piece, {label}) for piece, row in zip(pieces.tokens()[1:-1], logits[1:-1])]"
     return f"labels[{index.format('logits.argmax()')}]"
+
+
+def _logits(manifest: Manifest, kind: TaskKind) -> str:
+    """Return the expression that says the logits of a plugin's kind: what they mean takes the plugin."""
+    if kind.per_word:
+        return "list(zip(pieces.tokens(), logits.tolist()))"
+    labels = "labels.values()" if manifest.format in (Format.ONNX, Format.ONNX_INT8) else "labels"
+    return f"dict(zip({labels}, logits.tolist()))"

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
+from kdbench.api.kinds import TaskKind
+from kdbench.api.metric import Metric
+from kdbench.api.params import default_rate
 from kdbench.board.recommend import Limit
 from kdbench.config import RunConfig
 from kdbench.data import PreparedTask, load_task, prepare
@@ -80,7 +84,7 @@ def export_model(
                 taken.choice.files.artifact,
                 partial,
                 tokenizer=taken.tokenizer,
-                example=example_inputs(taken.task.train, Collator(taken.tokenizer)),
+                example=example_inputs(taken.task.train, Collator(taken.tokenizer, taken.task.task.kind)),
                 kind=taken.task.task.kind,
                 labels=taken.task.task.labels,
             )
@@ -100,6 +104,8 @@ class _Taken:
     """The artifact."""
     tokenizer: PreTrainedTokenizerBase
     task: PreparedTask
+    metrics: Mapping[str, Metric]
+    """The registered ones."""
     learning_rate: float | None
 
 
@@ -107,7 +113,12 @@ def _take(config: RunConfig, registry: Registry, choice: Choice) -> _Taken:
     tokenizer = load_tokenizer(choice.files.artifact)
     task = _task(config, registry, choice, tokenizer)
     return _Taken(
-        choice, load_artifact(choice.files.artifact), tokenizer, task, _learning_rate(registry, choice)
+        choice,
+        load_artifact(choice.files.artifact),
+        tokenizer,
+        task,
+        registry.metrics,
+        _learning_rate(registry, choice),
     )
 
 
@@ -130,19 +141,26 @@ def _finish(folder: Path, form: Format, taken: _Taken, base: BaseModel | None) -
         metric=record.task.metric,
         score=record.quality.score,
     )
-    exported = open_model(folder, manifest, str(base.path) if base else None)
+    kind = task.task.kind
+    if form is Format.KDBENCH and kind not in list(TaskKind):
+        raise UsageError(
+            f"--format kdbench: the example of an exported folder cannot load the plugin of the kind {str(kind)!r}; "
+            "choose another strategy, whose model transformers or ONNX Runtime loads"
+        )
+    exported = open_model(folder, manifest, kind, str(base.path) if base else None)
     checked = check_export(
         exported,
         taken.model,
         task,
-        Collator(taken.tokenizer),
+        Collator(taken.tokenizer, taken.task.task.kind),
         Predictions.load(taken.choice.files.probe),
         record.quality,
+        metrics=taken.metrics,
         exact=not quantizes(taken.model, form),
     )
     manifest = manifest.model_copy(update={"score": checked.quality.score})
     write_manifest(manifest, folder)
-    write_example(manifest, folder)
+    write_example(manifest, kind, folder)
     facts = Facts(
         choice=taken.choice,
         manifest=manifest,
@@ -152,6 +170,7 @@ def _finish(folder: Path, form: Format, taken: _Taken, base: BaseModel | None) -
         is_converted=form in (Format.ONNX, Format.ONNX_INT8, Format.ADAPTER)
         and not isinstance(taken.model, OnnxModel),
         learning_rate=taken.learning_rate,
+        kind=kind,
         example=(folder / EXAMPLE).read_text(encoding="utf-8"),
         printed=run_example(manifest, folder, *([str(base.path)] if base else [])),
     )
@@ -178,7 +197,7 @@ def _learning_rate(registry: Registry, choice: Choice) -> float | None:
     given: float | None = strategy.params.get("learning_rate")
     if given is not None or strategy.name not in registry.strategies:
         return given
-    return registry.strategies[strategy.name].item.learning_rates[kind]
+    return default_rate(registry.strategies[strategy.name].item.learning_rates, registry.kind(kind))
 
 
 def _base_of(config: RunConfig, choice: Choice) -> BaseModel:

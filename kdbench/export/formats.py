@@ -20,7 +20,7 @@ from kdbench.errors import UsageError, one_line
 from kdbench.export.manifest import Format, Manifest
 from kdbench.models.artifacts import load_artifact
 from kdbench.models.base import resolve_base_model
-from kdbench.models.build import AUTO_CLASSES, load_base, load_tokenizer
+from kdbench.models.build import auto_class, load_base, load_tokenizer
 from kdbench.models.onnx import OnnxModel, quantize
 from kdbench.plugins import load_plugins
 from kdbench.training.experiment import quiet_libraries
@@ -114,21 +114,25 @@ def _name_labels(path: Path, kind: TaskKind, labels: tuple[str, ...]) -> None:
     # Around a transformers model that was changed its own configuration tells readers most.
     config = config.get("architecture", {}).get("config", config)
     config.pop("_name_or_path", None)
-    if kind is TaskKind.SEQUENCE_REGRESSION:
-        config["problem_type"] = "regression"
-        config.update(id2label={"0": "LABEL_0"}, label2id={"LABEL_0": 0})
-    else:
-        config.update(id2label={str(i): label for i, label in enumerate(labels)})
-        config.update(label2id={label: i for i, label in enumerate(labels)})
+    if kind.problem_type is not None:
+        config["problem_type"] = kind.problem_type
+    names = labels or tuple(f"LABEL_{i}" for i in range(kind.outputs(labels)))
+    config.update(id2label={str(i): name for i, name in enumerate(names)})
+    config.update(label2id={name: i for i, name in enumerate(names)})
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def open_model(
-    folder: Path, manifest: Manifest, base: str | None = None, cache_dir: Path | None = None
+    folder: Path,
+    manifest: Manifest,
+    kind: TaskKind,
+    base: str | None = None,
+    cache_dir: Path | None = None,
 ) -> nn.Module:
     """Return the model in `folder`, in evaluation mode on the CPU.
 
     Args:
+        kind: of the manifest's task.
         base: of an adapter the base model, as ``--model`` names it.
 
     Raises:
@@ -136,7 +140,7 @@ def open_model(
     """
     quiet_libraries()
     try:
-        return _open(folder, manifest, base, cache_dir or default_cache_dir()).eval()
+        return _open(folder, manifest, kind, base, cache_dir or default_cache_dir()).eval()
     except UsageError:
         raise
     # What a damaged file raises is its reader's: torch's, onnxruntime's, json's.
@@ -158,18 +162,18 @@ def open_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         raise _damaged(folder, error) from error
 
 
-def adapted(base: Path, folder: Path, manifest: Manifest) -> nn.Module:
+def adapted(base: Path, folder: Path, manifest: Manifest, kind: TaskKind) -> nn.Module:
     """Return the base model in the folder `base` with the adapter in `folder`, not merged."""
     from peft import PeftModel
 
-    plain = load_base(base, manifest.kind, manifest.labels, seed=0)
+    plain = load_base(base, kind, manifest.labels, seed=0)
     model: nn.Module = PeftModel.from_pretrained(plain, str(folder))
     return model
 
 
-def _open(folder: Path, manifest: Manifest, base: str | None, cache_dir: Path) -> nn.Module:
+def _open(folder: Path, manifest: Manifest, kind: TaskKind, base: str | None, cache_dir: Path) -> nn.Module:
     if manifest.format is Format.HF:
-        model: nn.Module = AUTO_CLASSES[manifest.kind].from_pretrained(folder, local_files_only=True)
+        model: nn.Module = auto_class(kind).from_pretrained(folder, local_files_only=True)
         return model
     if manifest.format is Format.KDBENCH:
         load_plugins()  # they register the classes of their models
@@ -181,7 +185,7 @@ def _open(folder: Path, manifest: Manifest, base: str | None, cache_dir: Path) -
                 f"{folder} is an adapter of {manifest.base_model} ({manifest.base_sha256[:8]}), not of {found.name} "
                 f"({found.sha256[:8]}); name its base model"
             )
-        return adapted(found.path, folder, manifest)
+        return adapted(found.path, folder, manifest, kind)
     try:
         return OnnxModel.from_pretrained(folder)
     except Exception as error:  # onnxruntime's errors share no class

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from kdbench.api.task import TaskKind
 from kdbench.errors import UsageError
 
 _FILE = "kdbench_export.json"
@@ -38,7 +37,8 @@ class Manifest(BaseModel):
 
     format: Format
     task: str
-    kind: TaskKind
+    kind: str
+    """The name of the task's kind."""
     labels: tuple[str, ...]
     """Class names in the order of the logits; empty in regression."""
     paired: bool

@@ -16,7 +16,10 @@ import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from kdbench.api.task import Splits, Task, TaskKind
+from kdbench.api.kinds import TaskKind
+from kdbench.api.kinds.sequence_classification import LabelPrediction, softmax
+from kdbench.api.kinds.sequence_regression import ValuePrediction
+from kdbench.api.task import Splits, Task
 from kdbench.data.batches import Collator
 from kdbench.data.encoding import Encoder, read_table
 from kdbench.errors import UsageError, shown
@@ -24,24 +27,6 @@ from kdbench.evaluation.metrics import entity_ends
 from kdbench.evaluation.predictions import Predictions
 from kdbench.export.manifest import Manifest
 from kdbench.training.predict import predict
-
-
-@dataclass(frozen=True)
-class LabelPrediction:
-    """The answer to a text of a classification task."""
-
-    label: str
-    score: float
-    """The probability of `label`: the softmax of the logits."""
-    scores: dict[str, float]
-    """The probability of every label."""
-
-
-@dataclass(frozen=True)
-class ValuePrediction:
-    """The answer to a text of a regression task."""
-
-    value: float
 
 
 @dataclass(frozen=True)
@@ -72,7 +57,8 @@ class TagsPrediction:
     """In strict IOB2: one opens with ``B-`` alone. Empty where the tags are not IOB2."""
 
 
-Prediction = LabelPrediction | ValuePrediction | TagsPrediction
+Prediction = LabelPrediction | ValuePrediction | TagsPrediction | Any
+"""An answer; of a plugin's kind of task the dataclass that its `answer` returns."""
 
 
 # Quotes of every language are meant as such.
@@ -120,13 +106,17 @@ class ExportedModel:
     Args:
         model: answers ``.logits``.
         manifest: what the exported folder says of itself.
+        kind: of its task.
     """
 
-    def __init__(self, model: nn.Module, tokenizer: PreTrainedTokenizerBase, manifest: Manifest) -> None:
+    def __init__(
+        self, model: nn.Module, tokenizer: PreTrainedTokenizerBase, manifest: Manifest, kind: TaskKind
+    ) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.manifest = manifest
-        self._encoder = Encoder(_AsTask(manifest), tokenizer, manifest.max_length)
+        self._kind = kind
+        self._encoder = Encoder(_AsTask(manifest, kind), tokenizer, manifest.max_length)
 
     def predict(self, texts: Iterable[Text]) -> list[Prediction]:
         """Return the answer to each of `texts`, in their order.
@@ -142,24 +132,16 @@ class ExportedModel:
         asked = list(texts)
         if not asked:
             return []
-        if self.manifest.kind is TaskKind.TOKEN_CLASSIFICATION:
+        if self._kind.per_word:
             return self._tags(asked)
-        columns = _text_columns(asked, self.manifest.paired)
-        if self.manifest.kind is TaskKind.SEQUENCE_REGRESSION:
-            answers = self._answer({**columns, "label": [0.0] * len(asked)})
-            return [ValuePrediction(float(value)) for value in answers.predicted]
-        answers = self._answer({**columns, "label": [self.manifest.labels[0]] * len(asked)})
-        return [self._label(row) for row in probabilities(answers.logits)]
-
-    def _label(self, row: npt.NDArray[np.float64]) -> LabelPrediction:
-        scores = dict(zip(self.manifest.labels, row.tolist(), strict=True))
-        label = self.manifest.labels[int(row.argmax())]
-        return LabelPrediction(label, scores[label], scores)
+        label = self._kind.placeholder(self.manifest.labels)
+        answers = self._answer({**_text_columns(asked, self.manifest.paired), "label": [label] * len(asked)})
+        return [self._kind.answer(row, self.manifest.labels) for row in answers.logits]
 
     def _tags(self, asked: list[Text]) -> list[Prediction]:
         sentences = [_words(text, place) for place, text in enumerate(asked)]
         filled = [[word.text for word in words] for words in sentences if words]
-        first = self.manifest.labels[0]
+        first = self._kind.placeholder(self.manifest.labels)
         rows = iter(
             self._sentences({"words": filled, "tags": [[first] * len(words) for words in filled]})
             if filled
@@ -175,7 +157,7 @@ class ExportedModel:
         """Return for each sentence the probabilities ``(words, tags)``."""
         answers = self._answer(columns)
         assert answers.offsets is not None  # tokens have them
-        return np.split(probabilities(answers.logits), answers.offsets[1:-1])
+        return np.split(softmax(answers.logits), answers.offsets[1:-1])
 
     def _tagged(self, words: list[Word], rows: npt.NDArray[np.float64], text: str | None) -> TagsPrediction:
         labels = self.manifest.labels
@@ -202,14 +184,7 @@ class ExportedModel:
             path = Path(folder) / "rows.arrow"
             self._encoder.write(datasets.Dataset.from_dict(columns), path)
             rows = read_table(path)
-            return predict(self.model, rows, Collator(self.tokenizer), device=torch.device("cpu"))
-
-
-def probabilities(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Return the softmax of ``(units, classes)`` in float64."""
-    powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    rows: npt.NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
-    return rows
+            return predict(self.model, rows, Collator(self.tokenizer, self._kind), device=torch.device("cpu"))
 
 
 class _AsTask(Task):
@@ -217,9 +192,9 @@ class _AsTask(Task):
 
     sources = {}
 
-    def __init__(self, manifest: Manifest) -> None:
+    def __init__(self, manifest: Manifest, kind: TaskKind) -> None:
         self.name = manifest.task
-        self.kind = manifest.kind
+        self.kind = kind
         self.labels = manifest.labels
 
     def load(self, opened: object) -> Splits:

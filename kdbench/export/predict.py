@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from kdbench.api.kinds.sequence_classification import LabelPrediction
+from kdbench.api.kinds.sequence_regression import ValuePrediction
 from kdbench.data.readers import read_delimited, read_jsonl
 from kdbench.errors import UsageError
 from kdbench.export.load import load
-from kdbench.export.model import LabelPrediction, Prediction, ValuePrediction
+from kdbench.export.model import Prediction, TagsPrediction
 from kdbench.utils.files import write_atomically
 from kdbench.utils.formatting import defuse_formula, on_one_line
 
@@ -61,6 +63,8 @@ def answer_columns(answer: Prediction) -> dict[str, Any]:
         return {"predicted_label": answer.label, "predicted_score": answer.score}
     if isinstance(answer, ValuePrediction):
         return {"predicted_value": answer.value}
+    if not isinstance(answer, TagsPrediction):  # a plugin's kind of task
+        return {f"predicted_{name}": value for name, value in asdict(answer).items()}
     return {
         "predicted_words": list(answer.words),
         "predicted_tags": list(answer.tags),
@@ -134,13 +138,13 @@ def check_arguments(texts: tuple[str, ...], source: Path | None, target: Path | 
         raise UsageError("--file and --out go together: name the file to read and the file to write")
 
 
-def predict_texts(folder: Path, texts: tuple[str, ...]) -> list[Prediction]:
+def predict_texts(folder: Path, texts: tuple[str, ...], plugins: Sequence[str] = ()) -> list[Prediction]:
     """Return the answers of the model in `folder`; where its task has pairs, each two texts are one.
 
     Raises:
         UsageError: `folder` holds no exported model, or a pair lacks its second text.
     """
-    model = load(folder)
+    model = load(folder, plugins=plugins)
     if not model.manifest.paired:
         return model.predict(texts)
     if len(texts) % 2:
@@ -150,13 +154,19 @@ def predict_texts(folder: Path, texts: tuple[str, ...]) -> list[Prediction]:
     return model.predict(list(zip(texts[::2], texts[1::2], strict=True)))
 
 
-def predict_rows(folder: Path, source: Path, target: Path, text_columns: tuple[str, ...]) -> int:
+def predict_rows(
+    folder: Path,
+    source: Path,
+    target: Path,
+    text_columns: tuple[str, ...],
+    plugins: Sequence[str] = (),
+) -> int:
     """Answer the rows of the file `source` into the file `target` by the model in `folder`; return how many.
 
     Raises:
         UsageError: `folder` holds no exported model, or a file is not as `predict_file` needs it.
     """
-    return predict_file(load(folder), source, target, text_columns)
+    return predict_file(load(folder, plugins=plugins), source, target, text_columns)
 
 
 def predictions_data(answers: Iterable[Prediction]) -> list[dict[str, Any]]:
@@ -177,6 +187,8 @@ def _told(answer: Prediction) -> str:
         return f"{answer.label} ({answer.score:.3f})"
     if isinstance(answer, ValuePrediction):
         return f"{answer.value:.4g}"
+    if not isinstance(answer, TagsPrediction):
+        return ", ".join(f"{name} {value}" for name, value in asdict(answer).items())
     found = ", ".join(f"{entity.text} = {entity.label} ({entity.score:.3f})" for entity in answer.entities)
     tagged = " ".join(f"{word}/{tag}" for word, tag in zip(answer.words, answer.tags, strict=True))
     return f"{found or 'no entity'}; {tagged}"

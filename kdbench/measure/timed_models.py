@@ -18,7 +18,6 @@ from kdbench.budgets import BackEnd
 from kdbench.config import RunConfig
 from kdbench.errors import KdbenchError
 from kdbench.evaluation.diagnostics import select_examples
-from kdbench.evaluation.metrics import get_metric
 from kdbench.evaluation.predictions import Predictions
 from kdbench.measure.stopwatch import stopwatch_for
 from kdbench.measure.timing import Candidate, vocabulary
@@ -129,7 +128,7 @@ def score_lost(model: nn.Module, answers: Predictions, experiment: Experiment) -
     examples = np.asarray(rows["example"])
     answered = np.flatnonzero(np.isin(examples, np.unique(examples)[:MOST_EXAMPLES]))
     found = predict(model, rows.select(answered), experiment.collate, device=torch.device("cpu"))
-    metric = get_metric(task.metric)
+    metric = experiment.metric
     return metric.of(select_examples(answers, found.ids), task.labels) - metric.of(found, task.labels)
 
 

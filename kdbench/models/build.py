@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
-    AutoModelForSequenceClassification,
-    AutoModelForTokenClassification,
     AutoTokenizer,
     PretrainedConfig,
     PreTrainedModel,
@@ -23,11 +22,12 @@ from kdbench.api.params import StudentParams
 from kdbench.api.task import Task, TaskKind
 from kdbench.errors import UsageError
 
-AUTO_CLASSES: dict[TaskKind, Any] = {
-    TaskKind.SEQUENCE_CLASSIFICATION: AutoModelForSequenceClassification,
-    TaskKind.SEQUENCE_REGRESSION: AutoModelForSequenceClassification,
-    TaskKind.TOKEN_CLASSIFICATION: AutoModelForTokenClassification,
-}
+
+def auto_class(kind: TaskKind) -> Any:
+    """Return the class of transformers that puts the head of `kind` on an encoder."""
+    return getattr(transformers, kind.auto_class)
+
+
 _DROPOUTS = (
     "hidden_dropout_prob",
     "attention_probs_dropout_prob",
@@ -58,7 +58,7 @@ def load_base(
     """
     torch.manual_seed(seed)
     model: PreTrainedModel
-    model, loaded = AUTO_CLASSES[kind].from_pretrained(
+    model, loaded = auto_class(kind).from_pretrained(
         folder,
         config=_task_config(folder, kind, labels, dropout),
         dtype=torch.float32,
@@ -161,7 +161,7 @@ def _random_student(
     if params.intermediate_size is not None:
         setattr(config, _inner_width(config), params.intermediate_size)
     torch.manual_seed(seed)
-    model: PreTrainedModel = AUTO_CLASSES[kind].from_config(config)
+    model: PreTrainedModel = auto_class(kind).from_config(config)
     if params.new_layers == "xavier":
         for module in model.modules():
             if isinstance(module, nn.Linear):
@@ -184,12 +184,13 @@ def _task_config(
     folder: Path, kind: TaskKind, labels: Sequence[str], dropout: float | None
 ) -> PretrainedConfig:
     config: PretrainedConfig = AutoConfig.from_pretrained(folder)
-    if kind is TaskKind.SEQUENCE_REGRESSION:
-        config.num_labels = 1
-        config.problem_type = "regression"
-    else:
+    if labels:
         config.id2label = dict(enumerate(labels))
         config.label2id = {label: i for i, label in enumerate(labels)}
+    else:
+        config.num_labels = kind.outputs(labels)
+    if kind.problem_type is not None:
+        config.problem_type = kind.problem_type  # type: ignore[assignment]  # one that transformers knows
     if dropout is not None:
         for name in _DROPOUTS:
             if getattr(config, name, None) is not None:
@@ -220,7 +221,7 @@ def check_external_teacher(folder: Path, task: Task, tokenizer: PreTrainedTokeni
 def load_external_teacher(folder: Path, task: Task) -> PreTrainedModel:
     """Return the model in `folder` with its outputs in the order of the task's labels."""
     order = _outputs_in_task_order(folder, task)
-    model: PreTrainedModel = AUTO_CLASSES[TaskKind(task.kind)].from_pretrained(folder, dtype=torch.float32)
+    model: PreTrainedModel = auto_class(task.kind).from_pretrained(folder, dtype=torch.float32)
     if order is None:
         return model
     head = _head(model)
@@ -234,12 +235,14 @@ def load_external_teacher(folder: Path, task: Task) -> PreTrainedModel:
 
 
 def _outputs_in_task_order(folder: Path, task: Task) -> list[int] | None:
-    """Return which output of the model stands for each label of `task`; None for regression, which has one."""
+    """Return which output of the model stands for each label of `task`; None where it has none."""
     config = AutoConfig.from_pretrained(folder)
-    if task.kind is TaskKind.SEQUENCE_REGRESSION:
-        if config.num_labels != 1:
+    if not task.labels:
+        wanted = task.kind.outputs(task.labels)
+        if config.num_labels != wanted:
             raise UsageError(
-                f"teacher {folder.name} has {config.num_labels} outputs, but task {task.name!r} is a regression with one"
+                f"teacher {folder.name} has {config.num_labels} outputs, but task {task.name!r} is a {task.kind} "
+                f"with {wanted}"
             )
         return None
     names = [str(config.id2label[index]) for index in range(config.num_labels)]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from kdbench.api.metric import Metric
 from kdbench.board.cells import MEASURED
 from kdbench.board.diff import Against, Changes, changes
 from kdbench.board.load import Loaded, cells_of
@@ -20,6 +21,7 @@ from kdbench.board.sources import Source, read_results
 from kdbench.board.statistics import Known
 from kdbench.board.tables import Tables, board_tables
 from kdbench.errors import KdbenchError
+from kdbench.evaluation.metrics import METRICS
 from kdbench.render.diff import changes_files
 from kdbench.render.html.page import PAGE, page
 from kdbench.render.markdown import csv_text
@@ -139,6 +141,7 @@ def write_board(
     papers: bool = False,
     cache: Path | None = None,
     against: Against | None = None,
+    metrics: Mapping[str, Metric] = METRICS,
 ) -> BoardSummary:
     """Write the pages ``README.md`` and ``<task>.md`` and the files of `data_files` into the folder `board`.
 
@@ -155,6 +158,7 @@ def write_board(
         cache: with this folder to keep their libraries in, the page ``index.html`` and the pictures are drawn, too,
             which takes seconds a task; without it, they are left as they are.
         against: older records, to write into ``changes.md`` and ``changes.csv`` what became of their rows.
+        metrics: the registered ones, plugins' included; by default kdbench's own alone.
 
     Raises:
         UsageError: there is no record to show, or none to hold them against.
@@ -167,7 +171,7 @@ def write_board(
         if _is_worth_a_process(source, known, with_pictures=cache is not None):
             second.start(*_NEEDED_THERE)
         with no_collecting():
-            loaded = cells_of(source, budget=budget, model=model, keys=keys)
+            loaded = cells_of(source, budget=budget, model=model, keys=keys, metrics=metrics)
             tables = board_tables(loaded, source.root, known, second)
         rows, cells = tables.rows, tables.cells
         misfits: list[str] = []

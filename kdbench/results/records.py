@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from pydantic import AliasChoices, Field
 
-from kdbench.api.task import TaskKind
+from kdbench.api.kinds import TaskKind
+from kdbench.api.params import default_rate
 from kdbench.budgets import Budget
 from kdbench.utils.files import Part, content_hash, load_json_files, read_json_file, write_atomically
 
@@ -56,7 +57,8 @@ class TaskInfo(Part):
 
     name: str
     title: str
-    kind: TaskKind
+    kind: str
+    """The name of its `TaskKind`; a plugin's kind need not be known here."""
     metric: str
     eval_split: str = Field(validation_alias=AliasChoices("eval_split", "scored_split"))
     """The split that was scored; records of version 0.1 call it ``scored_split``."""
@@ -272,8 +274,8 @@ def key_of_cell(
 
 
 def spelled_out(
-    params: Mapping[str, Any], learning_rates: Mapping[TaskKind, float], kind: TaskKind
+    params: Mapping[str, Any], learning_rates: Mapping[str, float], kind: TaskKind
 ) -> dict[str, Any]:
     """Return `params` with the strategy's own learning rate for tasks of `kind` where the user set none."""
     given = params["learning_rate"]
-    return {**params, "learning_rate": learning_rates[kind] if given is None else given}
+    return {**params, "learning_rate": default_rate(learning_rates, kind) if given is None else given}

@@ -14,14 +14,13 @@ from pydantic import BaseModel
 from torch import nn
 from transformers import set_seed
 
+from kdbench.api.metric import get_metric
 from kdbench.api.spec import StrategySpec
 from kdbench.api.strategy import JointStrategy, Strategy, spec_of
-from kdbench.api.task import TaskKind
 from kdbench.config import RunConfig
 from kdbench.data.preparing import overlaps
 from kdbench.errors import KdbenchError, shown
 from kdbench.evaluation.diagnostics import select_examples
-from kdbench.evaluation.metrics import get_metric
 from kdbench.evaluation.predictions import Predictions
 from kdbench.measure.environment import describe_environment, peak_memory_bytes
 from kdbench.measure.footprint import load_measured
@@ -92,7 +91,7 @@ def score_cell(argument: str, report: Report) -> None:
     answers.save(files.predictions)
     noisy = _answer(model, experiment, experiment.task.noisy, report)
     noisy.save(files.noisy_predictions)
-    quality, info = _quality(answers, noisy, experiment), task_info(experiment.task)
+    quality, info = _quality(answers, noisy, experiment), task_info(experiment.task, experiment.metrics)
     RecordStore(order.config.results).put(
         Record(
             key=order.key,
@@ -142,7 +141,7 @@ def _train_alone(
 def _train_jointly(strategy: JointStrategy, order: CellOrder, opened: Opened, report: Report) -> None:
     """Train the cells of one joint strategy and seed on every task: whichever comes first trains for all."""
     experiments = {
-        task: make_experiment(order.config, opened.registry.task(task), opened.experiment.base)
+        task: make_experiment(order.config, opened.registry, task, opened.experiment.base)
         for task in order.partners
     }
     files = {
@@ -264,7 +263,7 @@ def _answer(model: nn.Module, experiment: Experiment, rows: datasets.Dataset, re
 def _compare(saved: Predictions, reloaded: Predictions, experiment: Experiment) -> None:
     """Refuse a model that answers otherwise after it was saved and loaded: it is not what was trained."""
     task = experiment.task.task
-    metric = get_metric(task.metric)
+    metric = experiment.metric
     logits = float(np.abs(saved.logits - reloaded.logits).max())
     before, after = metric.of(saved, task.labels), metric.of(reloaded, task.labels)
     if logits > _LARGEST_LOGIT_DRIFT or abs(before - after) > _LARGEST_SCORE_DRIFT:
@@ -277,10 +276,13 @@ def _compare(saved: Predictions, reloaded: Predictions, experiment: Experiment) 
 def _quality(answers: Predictions, noisy: Predictions, experiment: Experiment) -> Quality:
     """Return the scores of `answers`, and of the `noisy` ones, which may be of fewer examples."""
     task = experiment.task.task
-    headline = get_metric(task.metric)
+    headline = experiment.metric
     statistics = headline.statistics(answers, task.labels)
     low, high = bootstrap_interval(statistics[None], headline.score)
-    metrics = {name: get_metric(name).of(answers, task.labels) for name in (task.metric, *task.metrics)}
+    metrics = {
+        name: get_metric(name, experiment.metrics).of(answers, task.labels)
+        for name in (task.metric, *task.metrics)
+    }
     noisy_score = headline.of(noisy, task.labels)
     return Quality(
         score=metrics[task.metric],
@@ -294,11 +296,9 @@ def _quality(answers: Predictions, noisy: Predictions, experiment: Experiment) -
 
 def _warnings(answers: Predictions, score: float, info: TaskInfo) -> tuple[str, ...]:
     """Return what makes the score worthless, loud enough for the board."""
-    if info.kind is TaskKind.SEQUENCE_REGRESSION:
-        return ("answers the same to every example",) if np.ptp(answers.predicted) == 0 else ()
-    predicted = np.unique(answers.predicted)
-    if len(predicted) == 1:
-        return (f"answers {info.labels[int(predicted[0])]!r} to every example",)
+    if len(answers.predicted) and (answers.predicted == answers.predicted[0]).all():
+        label = repr(info.labels[int(answers.predicted[0])]) if answers.is_classification else "the same"
+        return (f"answers {label} to every example",)
     if info.majority_score is not None and score <= info.majority_score:
         return (f"does not beat always answering the most frequent label ({100 * info.majority_score:.1f})",)
     return ()

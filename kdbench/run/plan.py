@@ -242,7 +242,7 @@ def make_plan(config: RunConfig, registry: Registry, *, fetch: bool) -> Plan:
     if downloads and not fetch:
         return Plan([_planned(cell, None, None, config) for cell in cells], downloads)
     base = resolve_base_model(config.model, config.cache_dir)
-    experiments = {name: make_experiment(config, task, base) for name, task in tasks.items()}
+    experiments = {name: make_experiment(config, registry, name, base) for name in tasks}
     store = RecordStore(config.results)
     planned: dict[str, PlannedCell] = {}
     for cell in cells:

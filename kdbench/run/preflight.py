@@ -15,8 +15,9 @@ from rich.table import Table
 from rich.text import Text
 from torch import nn
 
+from kdbench.api.bench import model_inputs
+from kdbench.api.metric import Metric
 from kdbench.api.strategy import Strategy, Transform
-from kdbench.api.task import TaskKind
 from kdbench.config import RunConfig
 from kdbench.data import PreparedTask
 from kdbench.data.preparing import overlaps
@@ -39,11 +40,15 @@ def preflight(plan: Plan) -> dict[str, list[str]]:
 
     It is empty where data or base model are not on this machine yet.
     """
-    prepared = {name: experiment.task for name, experiment in (plan.experiments or {}).items()}
-    return {name: [*_of_one(task), *_of_joint(task, plan, prepared)] for name, task in prepared.items()}
+    experiments = plan.experiments or {}
+    prepared = {name: experiment.task for name, experiment in experiments.items()}
+    return {
+        name: [*_of_one(task, experiments[name].metrics), *_of_joint(task, plan, prepared)]
+        for name, task in prepared.items()
+    }
 
 
-def _of_one(prepared: PreparedTask) -> list[str]:
+def _of_one(prepared: PreparedTask, metrics: Mapping[str, Metric]) -> list[str]:
     lengths = np.asarray(prepared.train["length"][:])
     p50, p95 = np.percentile(lengths, [50, 95])
     return [
@@ -51,27 +56,20 @@ def _of_one(prepared: PreparedTask) -> list[str]:
         f"{prepared.validation_split}) / {prepared.scored_examples:,} scored ({prepared.task.eval_split}) "
         f"examples from {prepared.source}",
         f"word pieces: half of the texts up to {p50:.0f}, 95% up to {p95:.0f}; {prepared.too_long_share:.1%} "
-        f"{_LONG[prepared.task.kind]}; {prepared.unknown_share:.1%} of the pieces unknown to the tokenizer",
-        *_labels(prepared),
+        f"{'split into several rows' if prepared.task.kind.per_word else 'truncated'}; {prepared.unknown_share:.1%} of the pieces unknown to the tokenizer",
+        *_labels(prepared, metrics),
         *_doubts(prepared),
     ]
 
 
-_LONG = {
-    TaskKind.SEQUENCE_CLASSIFICATION: "truncated",
-    TaskKind.SEQUENCE_REGRESSION: "truncated",
-    TaskKind.TOKEN_CLASSIFICATION: "split into several rows",
-}
-
-
-def _labels(prepared: PreparedTask) -> Iterator[str]:
+def _labels(prepared: PreparedTask, metrics: Mapping[str, Metric]) -> Iterator[str]:
     total = sum(prepared.label_counts.values())
     if not total:
         return
     ranked = sorted(prepared.label_counts.items(), key=lambda item: -item[1])
     shown = ", ".join(f"{label} {count / total:.1%}" for label, count in ranked[:_LABELS_SHOWN])
     more = f" and {len(ranked) - _LABELS_SHOWN} more" if len(ranked) > _LABELS_SHOWN else ""
-    majority = majority_score(prepared)
+    majority = majority_score(prepared, metrics)
     baseline = (
         "" if majority is None else f"; {ranked[0][0]} always: {prepared.task.metric} {100 * majority:.1f}"
     )
@@ -79,7 +77,7 @@ def _labels(prepared: PreparedTask) -> Iterator[str]:
 
 
 def _doubts(prepared: PreparedTask) -> Iterator[str]:
-    if prepared.too_long_share > _LARGE_SHARE and prepared.task.kind is not TaskKind.TOKEN_CLASSIFICATION:
+    if prepared.too_long_share > _LARGE_SHARE and not prepared.task.kind.per_word:
         yield f"! {prepared.too_long_share:.0%} of the texts are truncated; a budget of more word pieces would see all"
     if prepared.unknown_share > _LARGE_SHARE:
         yield f"! {prepared.unknown_share:.0%} of the word pieces are unknown; is the model of the data's language?"
@@ -170,7 +168,7 @@ def _tokens(experiment: Experiment, strategy: Strategy) -> float:
             strategy.params, "recovery", 0
         )  # of what it cuts some of the steps are trained again
     examples = (
-        factor * budget.steps_for(kind, task.train_examples) * budget.batch_size[kind]
+        factor * budget.steps_for(kind, task.train_examples) * budget.batch_size_for(kind)
         + budget.evaluations * task.validation_examples
         + task.scored_examples
         + len(task.noisy)
@@ -183,17 +181,15 @@ def _trial_rate(experiment: Experiment, threads: int) -> float:
     task = experiment.task
     model: nn.Module = load_base(experiment.base.path, experiment.kind, task.task.labels, seed=0)
     model.to(experiment.device).train()
-    batch_size = min(experiment.budget.batch_size[experiment.kind], len(task.train))
+    batch_size = min(experiment.budget.batch_size_for(experiment.kind), len(task.train))
     batch = experiment.collate([task.train[i] for i in range(batch_size)])
-    batch.pop("id")
-    if experiment.kind is TaskKind.SEQUENCE_REGRESSION:
-        batch["labels"] = batch["labels"].float()
-    inputs = {name: value.to(experiment.device) for name, value in batch.items()}
+    batch = {name: value.to(experiment.device) for name, value in batch.items()}
 
     def step() -> int:
         with experiment.precision:
-            loss = model(**inputs).loss
-        loss.backward()
+            logits = model(**model_inputs(batch)).logits
+            loss = experiment.kind.label_loss(logits, batch["labels"])
+        loss.backward()  # type: ignore[no-untyped-call]
         model.zero_grad()
         return int(batch["attention_mask"].sum())
 

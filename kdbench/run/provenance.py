@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
+from kdbench.api.metric import Metric, get_metric
 from kdbench.api.spec import StrategySpec
 from kdbench.api.strategy import spec_of
-from kdbench.api.task import IGNORED, TaskKind
+from kdbench.api.task import IGNORED
 from kdbench.data import PreparedTask
-from kdbench.evaluation.metrics import get_metric
-from kdbench.evaluation.predictions import Predictions
+from kdbench.evaluation.metrics import METRICS
 from kdbench.registry import Registry
 from kdbench.results.records import ModelInfo, StrategyInfo, TaskInfo
 from kdbench.training.experiment import Experiment
+from kdbench.training.predict import predictions_of
 
 
 def strategy_info(registry: Registry, spec: StrategySpec) -> StrategyInfo:
@@ -38,8 +41,8 @@ def strategy_info(registry: Registry, spec: StrategySpec) -> StrategyInfo:
     )
 
 
-def task_info(prepared: PreparedTask) -> TaskInfo:
-    """Return what a record says of a task."""
+def task_info(prepared: PreparedTask, metrics: Mapping[str, Metric] = METRICS) -> TaskInfo:
+    """Return what a record says of a task; `metrics` are the registered ones."""
     task = prepared.task
     return TaskInfo(
         name=task.name,
@@ -59,7 +62,7 @@ def task_info(prepared: PreparedTask) -> TaskInfo:
         unknown_share=prepared.unknown_share,
         licence=task.licence,
         citation=task.citation,
-        majority_score=majority_score(prepared),
+        majority_score=majority_score(prepared, metrics),
     )
 
 
@@ -73,19 +76,27 @@ def model_info(experiment: Experiment) -> ModelInfo:
     )
 
 
-def majority_score(prepared: PreparedTask) -> float | None:
-    """Return the headline metric of answering the most frequent training label always; None in regression."""
+def majority_score(prepared: PreparedTask, metrics: Mapping[str, Metric] = METRICS) -> float | None:
+    """Return the headline metric of giving the most frequent answer of train always; None where there is none.
+
+    Args:
+        prepared: the task.
+        metrics: the registered ones.
+    """
     task = prepared.task
-    if task.kind is TaskKind.SEQUENCE_REGRESSION:
+    answer = task.kind.constant_logits(prepared.label_counts, task.labels)
+    if answer is None:
         return None
-    labels = np.concatenate([np.atleast_1d(row) for row in prepared.scored["labels"]])
-    references = labels[labels != IGNORED].astype(np.int64)
-    logits = np.zeros((len(references), len(task.labels)), dtype=np.float32)
-    logits[
-        :, task.labels.index(max(prepared.label_counts, key=lambda label: prepared.label_counts[label]))
-    ] = 1
-    ids, offsets = np.arange(len(references)), None
-    if task.kind is TaskKind.TOKEN_CLASSIFICATION:
+    rows = prepared.scored["labels"][:]
+    ids, offsets = np.arange(len(rows)), None
+    if task.kind.per_word:
         # Where one tag is answered always, sentence borders change nothing: one sentence will do.
-        ids, offsets = np.zeros(1, dtype=np.int64), np.array([0, len(references)])
-    return get_metric(task.metric).of(Predictions(ids, logits, references, offsets), task.labels)
+        rows = [label for row in rows for label in row if label != IGNORED]
+        ids, offsets = np.zeros(1, dtype=np.int64), np.array([0, len(rows)])
+    references = np.asarray(rows)
+    if references.dtype.kind == "f":
+        references = references.astype(np.float32)
+    found = predictions_of(
+        task.kind, ids=ids, logits=np.tile(answer, (len(rows), 1)), references=references, offsets=offsets
+    )
+    return get_metric(task.metric, metrics).of(found, task.labels)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kdbench.api.metric import Metric
 from kdbench.config import RunConfig
 from kdbench.errors import UsageError
+from kdbench.evaluation.metrics import METRICS
 from kdbench.models.base import model_name
 from kdbench.render.write import PluginColumns
 from kdbench.share.git import parse_remote, push_site
@@ -37,6 +39,7 @@ def publish(
     allow: Sequence[str] = (),
     dry_run: bool = False,
     columns: PluginColumns | None = None,
+    metrics: Mapping[str, Metric] = METRICS,
     tell: Tell,
 ) -> tuple[str, ...]:
     """Publish the board of `config` and return a remark for each thing that was left out of it.
@@ -48,6 +51,7 @@ def publish(
         dry_run: whether to tell only what would be sent; nothing outside of a temporary folder is written then, and
             nobody is asked for anything.
         columns: further columns that plugins bring.
+        metrics: the registered ones; by default kdbench's own alone.
         tell: gets a line for each thing that was done.
 
     Raises:
@@ -75,6 +79,7 @@ def publish(
             budget=config.budget,
             model=None if config.model is None else model_name(config.model),
             columns=columns,
+            metrics=metrics,
             cache=config.drawings_cache,
         )
         if dry_run:

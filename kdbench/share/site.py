@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import html
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from kdbench.api.metric import Metric
 from kdbench.board.load import load_cells
 from kdbench.errors import KdbenchError, UsageError
+from kdbench.evaluation.metrics import METRICS
 from kdbench.evaluation.predictions import Predictions
 from kdbench.render.html.page import laid_open
 from kdbench.render.write import PluginColumns, write_board
@@ -43,6 +46,7 @@ def build_site(
     model: str | None = None,
     columns: PluginColumns | None = None,
     cache: Path | None = None,
+    metrics: Mapping[str, Metric] = METRICS,
 ) -> Site:
     """Write into the empty `folder` what `kdbench board` shows and what it is drawn from, and check it.
 
@@ -57,6 +61,7 @@ def build_site(
         model: the base model's name or the SHA-256 of its weights; by default that of the newest record.
         columns: further columns that plugins bring.
         cache: a folder for the libraries of the drawn page, as `write_board` takes it.
+        metrics: the registered ones; by default kdbench's own alone.
 
     Raises:
         UsageError: there is no record to publish.
@@ -71,7 +76,9 @@ def build_site(
             raise KdbenchError(f"{merged[0]}; give the files names of their own, or leave one row out")
         remarks += _copy_predictions(results, staging, records)
         weights = records[0].model.weights_sha256
-        write_board(staging, folder, budget=budget, model=weights, columns=columns, cache=cache)
+        write_board(
+            staging, folder, budget=budget, model=weights, columns=columns, cache=cache, metrics=metrics
+        )
         for part in ("timings", "predictions"):
             if (staging / part).is_dir():
                 (staging / part).replace(folder / part)

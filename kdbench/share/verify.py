@@ -48,7 +48,7 @@ def verify(root: Path, registry: Registry, now: datetime | None = None) -> Repor
     test_sets: dict[str, str] = {}
     answers: dict[str, str] = {}
     for place, record in records:
-        predictions = check_scores(place, record, folder, report)
+        predictions = check_scores(place, record, folder, registry, report)
         if predictions is not None:
             test_sets[record.key] = test_set(predictions)
             path = folder.locate(f"predictions/{record.key}.safetensors", LARGEST_PREDICTIONS_BYTES)
@@ -72,7 +72,9 @@ def _check_each(records: Placed, registry: Registry, now: datetime, report: Repo
     for place, record in records:
         report.checked["values"] += 1
         joint = is_joint(record, registry)
-        for line in impossible_in_record(record, largest[record.model.weights_sha256], joint, now):
+        for line in impossible_in_record(
+            record, largest[record.model.weights_sha256], joint, now, registry.metrics
+        ):
             report.problem(place, line, AGAIN)
         if record.cost is not None and joint is not False:
             report.leave(

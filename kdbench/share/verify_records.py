@@ -9,14 +9,15 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
+from kdbench.api.metric import Metric
 from kdbench.budgets import BUDGETS
+from kdbench.evaluation.metrics import METRICS
 from kdbench.registry import Registry
 from kdbench.results.records import Cost, Quality, Record, Size, Status
 from kdbench.results.timings import ModelTiming, Point, Timing
 from kdbench.share.verify_report import Report
 from kdbench.share.verify_scores import stages_of, why_unknown
 
-_CORRELATIONS = {"matthews", "pearson", "spearman"}
 _CLOCKS_DIFFER_BY = timedelta(minutes=10)
 _STEPS_OF_ROUNDING = 2
 """A stage that trains in two parts rounds the steps of each."""
@@ -27,7 +28,11 @@ AGAIN = "run the cell again"
 
 
 def impossible_in_record(
-    record: Record, largest_model: int, joint: bool | None, now: datetime
+    record: Record,
+    largest_model: int,
+    joint: bool | None,
+    now: datetime,
+    metrics: Mapping[str, Metric] = METRICS,
 ) -> Iterator[str]:
     """Give a line for each thing in `record` that no run can have measured.
 
@@ -36,6 +41,7 @@ def impossible_in_record(
         largest_model: the parameters of the largest artifact in the folder with the same base model.
         joint: whether the strategy trains on several tasks, whose steps it may share as it likes; None: not known.
         now: with a time zone.
+        metrics: the registered ones; what values another one can have is not known.
     """
     yield from _when(record.finished_at, now)
     if record.seed < 0:
@@ -47,7 +53,7 @@ def impossible_in_record(
     if record.status is not Status.OK and not record.reason:
         yield f"it ended as {record.status} without a reason"
     if record.quality is not None:
-        yield from _quality(record.quality, record.task.metric)
+        yield from _quality(record.quality, record.task.metric, metrics)
     if record.size is not None:
         yield from _size(record.size, largest_model)
     if record.cost is not None:
@@ -84,13 +90,15 @@ def _when(finished_at: datetime, now: datetime) -> Iterator[str]:
         yield f"it ended at {finished_at:%Y-%m-%d %H:%M %Z}, which is to come"
 
 
-def _quality(quality: Quality, metric: str) -> Iterator[str]:
+def _quality(quality: Quality, metric: str, metrics: Mapping[str, Metric]) -> Iterator[str]:
     scores = {"score": (metric, quality.score), "noisy_score": (metric, quality.noisy_score)}
     scores |= {f"metrics.{name}": (name, value) for name, value in quality.metrics.items()}
     for place, (name, value) in scores.items():
-        lowest = -1.0 if name in _CORRELATIONS else 0.0
-        if value is not None and not lowest <= value <= 1.0:
-            yield f"{place} is {value}, but {name} lies between {lowest:g} and 1"
+        if value is None or name not in metrics:
+            continue
+        lowest, highest = metrics[name].score_range
+        if not lowest <= value <= highest:
+            yield f"{place} is {value}, but {name} lies between {lowest:g} and {highest:g}"
     if quality.low > quality.high:
         yield f"the interval ends at {quality.high} before it begins at {quality.low}"
     if metric not in quality.metrics:
@@ -112,11 +120,11 @@ def _size(size: Size, largest_model: int) -> Iterator[str]:
 def _cost(cost: Cost, record: Record, joint: bool | None) -> Iterator[str]:
     yield from _negative("cost", cost)
     kind = record.task.kind
-    batch = record.budget.batch_size.get(kind)
+    batch = record.budget.batch_size_for(kind)
     # Without steps no batch was taken: the examples were looked at as a whole, as a probe's solver does.
-    if batch is not None and cost.steps and cost.examples > cost.steps * batch:
+    if cost.steps and cost.examples > cost.steps * batch:
         yield f"{cost.examples:,} examples in {cost.steps:,} steps of {batch}"
-    if kind in record.budget.steps and joint is False:
+    if joint is False:
         steps = record.budget.steps_for(kind, record.task.train_examples)
         stages = max(1, len(stages_of(record)))
         # The first stage may be the teacher's own row.

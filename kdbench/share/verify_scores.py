@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from kdbench.api.metric import Metric
 from kdbench.api.strategy import JointStrategy
 from kdbench.errors import KdbenchError, one_line
 from kdbench.evaluation.diagnostics import select_examples
-from kdbench.evaluation.metrics import METRICS, get_metric
 from kdbench.evaluation.predictions import Predictions
 from kdbench.registry import Registry
 from kdbench.results.records import Quality, Record, key_of_cell, spelled_out
@@ -30,7 +30,9 @@ MOST_LABELS = 4096
 _REMEDY = "run the cell again"
 
 
-def check_scores(place: str, record: Record, folder: HandedIn, report: Report) -> Predictions | None:
+def check_scores(
+    place: str, record: Record, folder: HandedIn, registry: Registry, report: Report
+) -> Predictions | None:
     """Recompute every score of `record` from its predictions, and return these where they can be read."""
     quality = record.quality
     if quality is None:
@@ -40,19 +42,22 @@ def check_scores(place: str, record: Record, folder: HandedIn, report: Report) -
     if answers is None:
         report.leave(place, "scores: there are no predictions that they could be recomputed from")
         return None
+    if answers.decoded is not None:
+        _check_decoded(name, answers, record, registry, report)
     report.checked["scores"] += 1
     if len(answers) != record.task.scored_examples:
         report.problem(
             name, f"{len(answers)} examples, but the record tells of {record.task.scored_examples}", _REMEDY
         )
-    unknown = sorted(set(quality.metrics) - set(METRICS))
+    metrics = registry.metrics
+    unknown = sorted(set(quality.metrics) - set(metrics))
     for metric in unknown:
-        report.leave(place, f"scores: the metric {metric!r} is none of kdbench's")
+        report.leave(place, f"scores: no plugin here brings the metric {metric!r}")
     try:
-        for line in _differences(quality, answers, record):
+        for line in _differences(quality, answers, record, metrics):
             report.problem(place, f"{line} from the stored predictions", _REMEDY)
-        _check_interval(place, quality, answers, record, report)
-        _check_noisy(place, quality, answers, record, folder, report)
+        _check_interval(place, quality, answers, record, metrics, report)
+        _check_noisy(place, quality, answers, record, folder, metrics, report)
     except KdbenchError as error:  # a metric that is not defined on the labels
         report.problem(place, str(error), _REMEDY)
     return answers
@@ -73,7 +78,7 @@ def load_predictions(name: str, record: Record, folder: HandedIn, report: Report
     except KdbenchError as error:
         report.problem(name, str(error), _REMEDY)
         return None
-    if not answers.is_regression and answers.logits.shape[1] != labels:
+    if answers.is_classification and answers.logits.shape[1] != labels:
         report.problem(
             name, f"{answers.logits.shape[1]} classes, but the record has {labels} labels", _REMEDY
         )
@@ -82,6 +87,19 @@ def load_predictions(name: str, record: Record, folder: HandedIn, report: Report
         report.problem(name, "an example is answered twice", _REMEDY)
         return None
     return answers
+
+
+def _check_decoded(
+    name: str, answers: Predictions, record: Record, registry: Registry, report: Report
+) -> None:
+    """Decode the logits again, where the kind of the record's task is registered."""
+    kind = registry.kinds.get(record.task.kind)
+    if kind is None:
+        report.leave(
+            name, f"scores: no plugin here brings the kind of task {record.task.kind!r} to decode logits by"
+        )
+    elif not np.array_equal(kind.item.decode(answers.logits), answers.predicted):
+        report.problem(name, f"the answers are not what {record.task.kind} makes of the logits", _REMEDY)
 
 
 def test_set(answers: Predictions) -> str:
@@ -94,26 +112,33 @@ def test_set(answers: Predictions) -> str:
     return digest.hexdigest()
 
 
-def _differences(quality: Quality, answers: Predictions, record: Record) -> Iterator[str]:
-    told = {name: value for name, value in quality.metrics.items() if name in METRICS}
-    if record.task.metric in METRICS:
+def _differences(
+    quality: Quality, answers: Predictions, record: Record, metrics: Mapping[str, Metric]
+) -> Iterator[str]:
+    told = {name: value for name, value in quality.metrics.items() if name in metrics}
+    if record.task.metric in metrics:
         told.setdefault(record.task.metric, quality.score)
     for name, value in told.items():
-        found = get_metric(name).of(answers, record.task.labels)
+        found = metrics[name].of(answers, record.task.labels)
         if abs(found - value) > TOLERANCE:
             yield f"{name} is told as {value} and comes out as {found}"
 
 
 def _check_interval(
-    place: str, quality: Quality, answers: Predictions, record: Record, report: Report
+    place: str,
+    quality: Quality,
+    answers: Predictions,
+    record: Record,
+    metrics: Mapping[str, Metric],
+    report: Report,
 ) -> None:
-    if record.task.metric not in METRICS:
+    if record.task.metric not in metrics:
         return
     if len(answers) > MOST_EXAMPLES:
         report.leave(place, f"intervals: more than {MOST_EXAMPLES:,} examples")
         return
     report.checked["intervals"] += 1
-    metric = get_metric(record.task.metric)
+    metric = metrics[record.task.metric]
     low, high = bootstrap_interval(metric.statistics(answers, record.task.labels)[None], metric.score)
     if abs(low - quality.low) > TOLERANCE or abs(high - quality.high) > TOLERANCE:
         report.problem(
@@ -125,9 +150,15 @@ def _check_interval(
 
 
 def _check_noisy(
-    place: str, quality: Quality, answers: Predictions, record: Record, folder: HandedIn, report: Report
+    place: str,
+    quality: Quality,
+    answers: Predictions,
+    record: Record,
+    folder: HandedIn,
+    metrics: Mapping[str, Metric],
+    report: Report,
 ) -> None:
-    if quality.noisy_score is None or record.task.metric not in METRICS:
+    if quality.noisy_score is None or record.task.metric not in metrics:
         return
     name = f"predictions/{record.key}.noisy.safetensors"
     noisy = load_predictions(name, record, folder, report)
@@ -135,7 +166,7 @@ def _check_noisy(
         report.leave(place, "noisy scores: there are no predictions that they could be recomputed from")
         return
     report.checked["noisy scores"] += 1
-    metric, labels = get_metric(record.task.metric), record.task.labels
+    metric, labels = metrics[record.task.metric], record.task.labels
     score = metric.of(noisy, labels)
     drop = metric.of(select_examples(answers, noisy.ids), labels) - score
     told = {"noisy_score": (quality.noisy_score, score), "noisy_drop": (quality.noisy_drop, drop)}
@@ -197,6 +228,8 @@ def why_unknown(record: Record, registry: Registry) -> str | None:
     """Return which part of what the key of `record` hashes is in no record, or None where all are there."""
     if record.model.teacher is not None:
         return "the hash of a teacher that the user gave is in no record"
+    if record.task.kind not in registry.kinds:
+        return f"no plugin here brings the kind of task {record.task.kind!r}, whose default learning rate may count"
     if is_joint(record, registry):
         return "the tasks that a joint strategy was trained on are in no record"
     if PATH in json.dumps(record.strategy.params):
@@ -231,9 +264,10 @@ def _why_stage(name: str, params: dict[str, Any], record: Record, registry: Regi
 
 
 def _rates_are_known(record: Record, registry: Registry) -> bool:
+    if record.task.kind not in registry.kinds:
+        return False
     return all(
-        params["learning_rate"] is not None
-        or (name in registry.strategies and record.task.kind in registry.strategies[name].item.learning_rates)
+        params["learning_rate"] is not None or name in registry.strategies
         for name, params in stages_of(record).items()
     )
 
@@ -245,7 +279,7 @@ def _keys(record: Record, tasks: Iterable[tuple[str, str]], registry: Registry) 
             "params": spelled_out(
                 params,
                 registry.strategies[name].item.learning_rates if name in registry.strategies else {},
-                record.task.kind,
+                registry.kind(record.task.kind),
             ),
         }
         for name, params in stages_of(record).items()

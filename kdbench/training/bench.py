@@ -14,7 +14,7 @@ from torch import nn
 from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
 from kdbench.api.bench import Batch, Keep, Loss, TeacherOutput, TeacherOutputs
-from kdbench.api.params import FINE_TUNING_RATES, Params, StudentParams, params_of
+from kdbench.api.params import FINE_TUNING_RATES, Params, StudentParams, default_rate, params_of
 from kdbench.api.strategy import Strategy
 from kdbench.api.task import TaskKind
 from kdbench.budgets import Budget
@@ -22,13 +22,12 @@ from kdbench.data import PreparedTask
 from kdbench.data.preparing import without_labels
 from kdbench.data.transfer import read_transfer_set, sample_examples
 from kdbench.errors import UsageError
-from kdbench.evaluation.metrics import get_metric
 from kdbench.models.build import build_student, load_base, load_external_teacher, starts_fresh
 from kdbench.training.callbacks import Trackers
 from kdbench.training.experiment import Experiment
 from kdbench.training.predict import join_rows, predict, row_logits
 from kdbench.training.teacher import TEACHER_PARAMS, TEACHER_SEED, RunningTeacher, TeacherStore
-from kdbench.training.trainer import Schedule, TrainingRun, hard_label_loss, train
+from kdbench.training.trainer import Schedule, TrainingRun, train
 from kdbench.utils.files import scratch_folder
 from kdbench.utils.system import axis_seed
 
@@ -76,6 +75,11 @@ class TrainingBench:
     def task(self) -> PreparedTask:
         """The task with its encoded splits ``train``, ``validation`` and ``scored``."""
         return self.experiment.task
+
+    @property
+    def kind(self) -> TaskKind:
+        """The task's kind, which brings the losses against labels and against a teacher's logits."""
+        return self.experiment.kind
 
     @property
     def budget(self) -> Budget:
@@ -168,7 +172,7 @@ class TrainingBench:
         self,
         model: nn.Module,
         *,
-        loss: Loss = hard_label_loss,
+        loss: Loss | None = None,
         teacher_outputs: TeacherOutput | Literal["none"] | None = None,
         rows: datasets.Dataset | None = None,
         share: float = 1.0,
@@ -180,7 +184,7 @@ class TrainingBench:
         """Train `model` in place within the budget, as `kdbench.Bench.train` says."""
         if keep not in ("best", "last"):
             raise ValueError(f"keep={keep!r}: expected 'best' or 'last'")
-        if teacher_outputs is None and loss is not hard_label_loss:
+        if teacher_outputs is None and loss is not None:
             teacher_outputs = self._strategy.teacher_outputs
         rows = self.task.train if rows is None else rows
         schedule = self.schedule(share, learning_rate)
@@ -238,7 +242,7 @@ class TrainingBench:
             device=experiment.device,
             precision=experiment.precision,
         )
-        return get_metric(self.task.task.metric).of(answers, self.task.task.labels)
+        return experiment.metric.of(answers, self.task.task.labels)
 
     def report(self, phase: str, done: int, total: int, loss: float | None) -> None:
         """Tell how far a phase of this cell is."""
@@ -259,7 +263,7 @@ class TrainingBench:
         return row_logits(
             nn.Module.to(model, self.device),
             rows,
-            self.collate,
+            self.experiment.collate,
             device=self.device,
             report=lambda done, total: self.report(phase, done, total, None),
         )
@@ -268,8 +272,8 @@ class TrainingBench:
         self, rows: datasets.Dataset, logits: Sequence[np.ndarray], labels: Sequence[np.ndarray]
     ) -> float:
         """Return the task's headline metric of what `outputs` gave; higher is better."""
-        task = self.task.task
-        return get_metric(task.metric).of(join_rows(rows, logits, labels), task.labels)
+        answers = join_rows(rows, logits, labels, self.kind)
+        return self.experiment.metric.of(answers, self.task.task.labels)
 
     def count_fit(self, seconds: float, rows: datasets.Dataset, score: float) -> None:
         """Count a fit on `rows` that took `seconds` and no optimizer steps, and validated at `score`."""
@@ -290,7 +294,7 @@ class TrainingBench:
 
     def hide_labels(self, rows: datasets.Dataset) -> datasets.Dataset:
         """Return `rows` with `UNLABELLED` in place of every label."""
-        return without_labels(rows)
+        return without_labels(rows, self.kind)
 
     def _check_teacher_is_declared(self) -> None:
         if not any(stage.uses_teacher() for stage in self._strategy.stages):
@@ -344,7 +348,7 @@ class TrainingBench:
     def _schedule(
         self,
         params: Params,
-        rates: Mapping[TaskKind, float],
+        rates: Mapping[str, float],
         seed: int,
         share: float = 1.0,
         learning_rate: float | None = None,
@@ -353,8 +357,8 @@ class TrainingBench:
         steps = self.budget.steps_for(kind, self.task.train_examples)
         return Schedule(
             steps=max(1, round(share * steps)),
-            batch_size=self.budget.batch_size[kind],
-            learning_rate=learning_rate or params.learning_rate or rates[kind],
+            batch_size=self.budget.batch_size_for(kind),
+            learning_rate=learning_rate or params.learning_rate or default_rate(rates, kind),
             evaluations=self.budget.evaluations,
             data_seed=axis_seed(seed, "data"),
             dropout_seed=axis_seed(seed, "dropout"),

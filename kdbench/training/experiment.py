@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -14,11 +14,13 @@ import torch
 import transformers
 from transformers import PreTrainedTokenizerBase
 
-from kdbench.api.task import Task, TaskKind
+from kdbench.api.kinds import TaskKind
+from kdbench.api.metric import Metric, get_metric
 from kdbench.budgets import Budget
 from kdbench.config import RunConfig
 from kdbench.data import PreparedTask, load_task, prepare
 from kdbench.data.batches import Collator
+from kdbench.evaluation.metrics import METRICS
 from kdbench.models.base import BaseModel, resolve_base_model
 from kdbench.models.build import check_external_teacher, load_tokenizer
 from kdbench.plugins import load_registry
@@ -42,6 +44,8 @@ class Experiment:
     """A fine-tuned model that the user gives in the teacher's place."""
     report_to: tuple[str, ...] = ()
     """The trackers that are told of training."""
+    metrics: Mapping[str, Metric] = field(default_factory=lambda: METRICS)
+    """The registered metrics; by default kdbench's own alone."""
 
     def with_tokenizer(self, tokenizer: PreTrainedTokenizerBase) -> Experiment:
         """Return this experiment with its data encoded by `tokenizer`."""
@@ -50,7 +54,12 @@ class Experiment:
     @property
     def kind(self) -> TaskKind:
         """The task's kind."""
-        return TaskKind(self.task.task.kind)
+        return self.task.task.kind
+
+    @property
+    def metric(self) -> Metric:
+        """The task's headline metric."""
+        return get_metric(self.task.task.metric, self.metrics)
 
     @cached_property
     def device(self) -> torch.device:
@@ -65,7 +74,7 @@ class Experiment:
     @cached_property
     def collate(self) -> Collator:
         """What puts encoded rows into batches."""
-        return Collator(self.tokenizer)
+        return Collator(self.tokenizer, self.kind)
 
 
 def with_own_tokenizer(experiment: Experiment, files: CellFiles) -> Experiment:
@@ -87,12 +96,13 @@ def open_experiment(config: RunConfig, task: str) -> Opened:
     """Return the experiment of `task`, its data read and encoded; what is in the cache is not done again."""
     registry = load_registry(config)
     base = resolve_base_model(config.model, config.cache_dir)
-    return Opened(registry, make_experiment(config, registry.task(task), base))
+    return Opened(registry, make_experiment(config, registry, task, base))
 
 
-def make_experiment(config: RunConfig, task: Task, base: BaseModel) -> Experiment:
-    """Return the experiment of `task` on `base`."""
+def make_experiment(config: RunConfig, registry: Registry, name: str, base: BaseModel) -> Experiment:
+    """Return the experiment of the task `name` on `base`."""
     quiet_libraries()
+    task = registry.task(name)
     tokenizer = load_tokenizer(base.path)
     data = load_task(task, config.data)
 
@@ -112,6 +122,7 @@ def make_experiment(config: RunConfig, task: Task, base: BaseModel) -> Experimen
         encode=encode,
         external_teacher=teacher,
         report_to=tuple(config.report_to),
+        metrics=registry.metrics,
     )
 
 

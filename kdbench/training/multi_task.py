@@ -15,17 +15,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils.generic import ModelOutput
 
 from kdbench.api.bench import Batch, Loss, TeacherOutputs
+from kdbench.api.kinds import TaskKind
 from kdbench.data.batches import Collator, length_grouped_batches
 from kdbench.models.cost import trainable_bytes
 from kdbench.training.bench import TrainingBench
 from kdbench.training.trainer import (
     Schedule,
     TrainingRun,
-    hard_label_loss,
     learning_curve,
     train,
     with_progress,
@@ -98,7 +98,19 @@ def joint_batches(
 
 
 class JointCollator(Collator):
-    """Pad the rows of one task to the longest of the batch, and name the task under ``task``."""
+    """Pad the rows of one task to the longest of the batch, and name the task under ``task``.
+
+    Args:
+        kinds: each task's.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, kinds: Mapping[str, TaskKind]) -> None:
+        super().__init__(tokenizer, next(iter(kinds.values())))
+        self._kinds = kinds
+
+    def kind_of(self, examples: Sequence[Mapping[str, Any]]) -> TaskKind:
+        """Return the kind of the task that `examples` are of."""
+        return self._kinds[examples[0]["task"]]
 
     def __call__(self, examples: Sequence[Mapping[str, Any]]) -> Batch:
         """Return the examples as one batch."""
@@ -163,12 +175,21 @@ class GradientBalance:
             self._norms[task] = _KEPT * self._norms.get(task, norm) + (1 - _KEPT) * norm
 
 
+def hard_label_joint_loss(kinds: Mapping[str, TaskKind]) -> Loss:
+    """Return the loss against the labels alone, of tasks of `kinds`."""
+
+    def loss(student: Any, batch: Batch, teacher: Any) -> Tensor:
+        return kinds[str(batch["task"])].label_loss(student.logits, batch["labels"])
+
+    return loss
+
+
 def train_jointly(
     benches: Mapping[str, TrainingBench],
     *,
     exponents: tuple[float, float] = (1.0, 1.0),
     balance: bool = False,
-    loss: Loss = hard_label_loss,
+    loss: Loss | None = None,
     teacher_outputs: Mapping[str, TeacherOutputs] | None = None,
 ) -> dict[str, PreTrainedModel]:
     """Train one encoder with a head a task, and return an ordinary model of transformers for each task.
@@ -199,13 +220,15 @@ def train_jointly(
         learning_rate=min(schedule.learning_rate for schedule in schedules.values()),
     )
     shared = model.shared_weights if balance else None
-    counting = _CountingLoss(with_progress(loss), whole.steps, shared, {task: _Done() for task in benches})
+    kinds = {task: bench.kind for task, bench in benches.items()}
+    loss = with_progress(loss or hard_label_joint_loss(kinds))
+    counting = _CountingLoss(loss, whole.steps, shared, {task: _Done() for task in benches})
     validation = _Validation(benches)
     with scratch_folder(first.experiment.results) as scratch:
         run = train(
             model,
             JointRows({task: bench.task.train for task, bench in benches.items()}),
-            JointCollator(first.experiment.tokenizer),
+            JointCollator(first.experiment.tokenizer, kinds),
             params=first.params,
             schedule=whole,
             validate=validation,

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kdbench.api.bench import Collate, model_inputs
-from kdbench.api.task import IGNORED
+from kdbench.api.bench import model_inputs
+from kdbench.api.kinds import IGNORED, TaskKind
+from kdbench.data.batches import Collator
 from kdbench.evaluation.predictions import Predictions
 
 BATCH_SIZE = 64
@@ -20,7 +21,7 @@ BATCH_SIZE = 64
 def predict(
     model: nn.Module,
     rows: datasets.Dataset,
-    collate: Collate,
+    collate: Collator,
     *,
     device: torch.device,
     precision: AbstractContextManager[object] | None = None,
@@ -35,20 +36,21 @@ def predict(
         report: told the rows done and their number after each batch.
     """
     logits, labels = row_logits(model, rows, collate, device=device, precision=precision, report=report)
-    return join_rows(rows, logits, labels)
+    return join_rows(rows, logits, labels, collate.kind)
 
 
 def join_rows(
-    rows: datasets.Dataset, logits: Sequence[np.ndarray], labels: Sequence[np.ndarray]
+    rows: datasets.Dataset, logits: Sequence[np.ndarray], labels: Sequence[np.ndarray], kind: TaskKind
 ) -> Predictions:
-    """Return what `row_logits` gave for each of `rows`, example by example in their order."""
+    """Return what `row_logits` gave for each of `rows`, of a task of `kind`, example by example in their order."""
     examples = np.asarray(rows["example"], dtype=np.int64)
     starts = np.flatnonzero(np.diff(examples, prepend=-1))
     offsets = None
-    if isinstance(rows[0]["labels"], list):
+    if kind.per_word:
         units = np.add.reduceat([len(row) for row in labels], starts)
         offsets = np.concatenate([[0], np.cumsum(units)]).astype(np.int64)
-    return Predictions(
+    return predictions_of(
+        kind,
         ids=examples[starts],
         logits=np.concatenate(logits),
         references=np.concatenate(labels),
@@ -56,11 +58,24 @@ def join_rows(
     )
 
 
+def predictions_of(
+    kind: TaskKind,
+    *,
+    ids: np.ndarray,
+    logits: np.ndarray,
+    references: np.ndarray,
+    offsets: np.ndarray | None = None,
+) -> Predictions:
+    """Return predictions of a task of `kind`; those of a plugin's kind carry its answers beside the logits."""
+    decoded = None if kind in list(TaskKind) else kind.decode(logits)
+    return Predictions(ids=ids, logits=logits, references=references, offsets=offsets, decoded=decoded)
+
+
 @torch.inference_mode()
 def row_logits(
     model: nn.Module,
     rows: datasets.Dataset,
-    collate: Collate,
+    collate: Collator,
     *,
     device: torch.device,
     precision: AbstractContextManager[object] | None = None,
@@ -82,13 +97,13 @@ def row_logits(
             inputs = {name: value.to(device) for name, value in model_inputs(batch).items()}
             output = model(**inputs).logits.float().cpu()
             for row, one_logits, one_labels in zip(chosen, output, batch["labels"], strict=True):
-                logits[row], labels[row] = _units(one_logits, one_labels)
+                logits[row], labels[row] = _units(one_logits, one_labels, per_word=collate.kind.per_word)
             report(min(start + BATCH_SIZE, len(order)), len(order))
     return logits, labels
 
 
-def _units(logits: Tensor, labels: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    if labels.ndim == 0:
+def _units(logits: Tensor, labels: Tensor, *, per_word: bool) -> tuple[np.ndarray, np.ndarray]:
+    if not per_word:
         return logits.numpy()[None], labels.numpy()[None]
     counted = labels != IGNORED
     return logits[counted].numpy(), labels[counted].numpy()

@@ -18,9 +18,9 @@ from transformers import PreTrainedModel
 from transformers.utils.generic import ModelOutput
 
 from kdbench.api.bench import Batch, model_inputs
-from kdbench.api.params import FINE_TUNING_RATES, Params
-from kdbench.api.task import IGNORED
-from kdbench.models.build import AUTO_CLASSES
+from kdbench.api.kinds import IGNORED
+from kdbench.api.params import FINE_TUNING_RATES, Params, default_rate
+from kdbench.models.build import auto_class
 from kdbench.training.device import training_precision
 from kdbench.training.experiment import Experiment
 from kdbench.training.predict import row_logits
@@ -36,7 +36,8 @@ class CachedLogits:
 
     wanted: Mapping[str, bool] = {}
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, per_word: bool) -> None:
+        self._per_word = per_word
         self._ids = np.load(folder / "ids.npy")
         self._offsets = np.load(folder / "offsets.npy")
         self._logits = np.load(folder / "logits.npy", mmap_mode="r")
@@ -67,7 +68,7 @@ class CachedLogits:
             raise KeyError(f"the teacher has no logits for the rows {ids[~found].tolist()}")
         flat = np.concatenate([self._logits[self._offsets[p] : self._offsets[p + 1]] for p in places])
         labels = batch["labels"]
-        if labels.ndim == 1:
+        if not self._per_word:
             return SimpleNamespace(logits=torch.from_numpy(flat).to(labels.device))
         counted = labels != IGNORED
         if int(counted.sum()) != len(flat):
@@ -108,7 +109,7 @@ class TeacherStore:
 
     def load(self) -> PreTrainedModel:
         """Return the teacher as it was trained."""
-        model: PreTrainedModel = AUTO_CLASSES[self._experiment.kind].from_pretrained(self.folder)
+        model: PreTrainedModel = auto_class(self._experiment.kind).from_pretrained(self.folder)
         return model
 
     def run(self) -> TrainingRun | None:
@@ -128,7 +129,9 @@ class TeacherStore:
         with self.lock():
             if not folder.exists():
                 write_atomically(timing, json.dumps({"seconds": self._write_logits(folder, rows)}) + "\n")
-        return CachedLogits(folder), float(json.loads(timing.read_text())["seconds"])
+        return CachedLogits(folder, per_word=self._experiment.kind.per_word), float(
+            json.loads(timing.read_text())["seconds"]
+        )
 
     def _write_logits(self, folder: Path, rows: datasets.Dataset) -> float:
         experiment = self._experiment
@@ -167,7 +170,7 @@ def teacher_key(experiment: Experiment) -> str:
     if given is not None:
         origin = {"teacher": given.sha256}
     else:
-        rate = FINE_TUNING_RATES[experiment.kind]
+        rate = default_rate(FINE_TUNING_RATES, experiment.kind)
         origin = {
             "params": TEACHER_PARAMS.model_dump(mode="json"),
             "learning_rate": rate,

@@ -25,7 +25,7 @@ from transformers import (
 )
 
 from kdbench.api.bench import Batch, Loss, TeacherOutputs, model_inputs
-from kdbench.api.losses import task_loss
+from kdbench.api.kinds import TaskKind
 from kdbench.api.params import Params
 from kdbench.data.batches import Collator, length_grouped_batches
 from kdbench.models.cost import COUNTED_DEVICES, flop_counter
@@ -80,9 +80,13 @@ class TrainingRun:
     """Its losses and validations; None where there was no loop of steps."""
 
 
-def hard_label_loss(student: Any, batch: Batch, teacher: Any) -> Tensor:
-    """Return the loss against the labels alone."""
-    return task_loss(student.logits, batch["labels"])
+def hard_label_loss(kind: TaskKind) -> Loss:
+    """Return the loss against the labels alone, of tasks of `kind`."""
+
+    def loss(student: Any, batch: Batch, teacher: Any) -> Tensor:
+        return kind.label_loss(student.logits, batch["labels"])
+
+    return loss
 
 
 def with_progress(loss: Loss) -> Loss:
@@ -101,7 +105,7 @@ def train(
     schedule: Schedule,
     validate: Callable[[nn.Module], float] | None,
     scratch: Path,
-    loss: Loss = hard_label_loss,
+    loss: Loss | None = None,
     teacher_outputs: TeacherOutputs | None = None,
     report: Callable[[int, int, float], None] = lambda step, steps, loss: None,
     extra: nn.Module | None = None,
@@ -113,6 +117,7 @@ def train(
 
     Args:
         rows: encoded examples; anything that is indexed by number where `batches` are given.
+        loss: by default that against the labels.
         validate: the score of the model on the validation part, higher is better; None keeps the last weights.
         scratch: a folder that the Trainer may write to.
         report: told each step, their number, and the step's loss.
@@ -160,7 +165,7 @@ def train(
             train_dataset=rows,
             data_collator=collate,
             callbacks=callbacks,
-            loss=loss,
+            loss=loss or hard_label_loss(collate.kind),
             report=report,
             teacher_outputs=teacher_outputs,
             batches=batches,

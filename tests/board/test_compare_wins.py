@@ -3,16 +3,16 @@ import pytest
 
 from kdbench.board.compare import Wins, count_wins
 from kdbench.board.predictions import Scored
-from kdbench.evaluation.metrics import get_metric
+from kdbench.evaluation.metrics import METRICS
 from kdbench.evaluation.predictions import Predictions
 
 
 def scored(metric, labels, predictions):
     """Return the answers of one row, seed 0 upward."""
-    statistics = np.stack([get_metric(metric).statistics(one, labels) for one in predictions])
+    statistics = np.stack([METRICS[metric].statistics(one, labels) for one in predictions])
     ids = np.sort(predictions[0].ids)
     return Scored(
-        get_metric(metric), labels, tuple(range(len(predictions))), ids, statistics, tuple(predictions)
+        METRICS[metric], labels, tuple(range(len(predictions))), ids, statistics, tuple(predictions)
     )
 
 

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kdbench import TaskKind
 from kdbench.api.task import IGNORED
 from kdbench.data.batches import LengthGroupedSampler
 
@@ -115,5 +116,5 @@ def test_padding_is_the_tokenizers_own(make_experiment):
     tokenizer = make_experiment().tokenizer
     tokenizer.pad_token = "[MASK]"
     rows = [{"id": 0, "input_ids": [2, 3], "labels": 0}, {"id": 1, "input_ids": [2, 9, 3], "labels": 0}]
-    padded = Collator(tokenizer)(rows)["input_ids"]
+    padded = Collator(tokenizer, TaskKind.SEQUENCE_CLASSIFICATION)(rows)["input_ids"]
     assert padded[0].tolist() == [2, 3, tokenizer.mask_token_id]

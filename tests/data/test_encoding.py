@@ -4,8 +4,9 @@ from helpers.toytasks import ToyTask, settings_in
 from transformers import AutoTokenizer, RobertaTokenizerFast
 
 from kdbench.api.task import IGNORED, TaskKind
-from kdbench.data import default_cache_dir, fetch_base_model, load_task
+from kdbench.data import default_cache_dir, load_task
 from kdbench.data.encoding import Encoder, read_table
+from kdbench.models.base import fetch_base_model
 
 TAGS = ("O", "B-PER", "I-PER")
 

@@ -8,8 +8,9 @@ from transformers import AutoTokenizer
 
 from kdbench.api.task import IGNORED, UNLABELLED, TaskKind
 from kdbench.budgets import BUDGETS
-from kdbench.data import default_cache_dir, fetch_base_model, load_task, prepare
+from kdbench.data import default_cache_dir, load_task, prepare
 from kdbench.data.preparing import without_labels
+from kdbench.models.base import fetch_base_model
 
 BUDGET = BUDGETS["smoke"].model_copy(
     update={"train_examples": 20, "validation_examples": 10, "scored_examples": 8, "max_length": 16}
@@ -58,20 +59,26 @@ def test_the_rows_left_out_carry_no_labels(prepared):
 
 
 @pytest.mark.parametrize(
-    ("labels", "hidden"),
+    ("kind", "labels", "hidden"),
     [
-        ([0, 1], [UNLABELLED] * 2),
-        ([[IGNORED, 3, IGNORED], [0]], [[IGNORED, UNLABELLED, IGNORED], [UNLABELLED]]),
+        (TaskKind.SEQUENCE_CLASSIFICATION, [0, 1], [UNLABELLED] * 2),
+        (
+            TaskKind.TOKEN_CLASSIFICATION,
+            [[IGNORED, 3, IGNORED], [0]],
+            [[IGNORED, UNLABELLED, IGNORED], [UNLABELLED]],
+        ),
     ],
 )
-def test_hidden_labels_keep_their_places(labels, hidden):
-    assert without_labels(Dataset.from_dict({"id": [0, 1], "labels": labels}))["labels"][:] == hidden
+def test_hidden_labels_keep_their_places(kind, labels, hidden):
+    assert without_labels(Dataset.from_dict({"id": [0, 1], "labels": labels}), kind)["labels"][:] == hidden
 
 
 def test_a_hidden_number_is_none():
     assert all(
         math.isnan(number)
-        for number in without_labels(Dataset.from_dict({"id": [0], "labels": [0.5]}))["labels"]
+        for number in without_labels(
+            Dataset.from_dict({"id": [0], "labels": [0.5]}), TaskKind.SEQUENCE_REGRESSION
+        )["labels"]
     )
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from kdbench.api.task import TaskKind
 from kdbench.budgets import BUDGETS
 from kdbench.data import load_task
-from kdbench.data.splitting import choose, hold_out, numbered, strata_of, stratified_order
+from kdbench.data.splitting import choose, hold_out, numbered, stratified_order
 from kdbench.errors import UsageError
 
 
@@ -42,16 +42,16 @@ def test_the_members_of_a_stratum_are_drawn_at_random():
 
 
 def test_strata_are_labels_deciles_and_first_entities():
-    labels = strata_of(TaskKind.SEQUENCE_CLASSIFICATION, ["a", "b", "a"])
+    labels = TaskKind.SEQUENCE_CLASSIFICATION.strata(["a", "b", "a"])
     assert labels.tolist() == [0, 1, 0]
-    deciles = strata_of(TaskKind.SEQUENCE_REGRESSION, np.linspace(0, 5, 100))
+    deciles = TaskKind.SEQUENCE_REGRESSION.strata(np.linspace(0, 5, 100))
     assert np.bincount(deciles).tolist() == [10] * 10
     tags = [["O", "B-PER"], ["O"], ["B-LOC", "B-PER"], ["B-PER", "I-PER"]]
-    assert strata_of(TaskKind.TOKEN_CLASSIFICATION, tags).tolist() == [0, 1, 2, 0]
+    assert TaskKind.TOKEN_CLASSIFICATION.strata(tags).tolist() == [0, 1, 2, 0]
 
 
 def test_equal_numbers_do_not_break_the_deciles():
-    assert set(strata_of(TaskKind.SEQUENCE_REGRESSION, [0.0] * 50).tolist()) == {0}
+    assert set(TaskKind.SEQUENCE_REGRESSION.strata([0.0] * 50).tolist()) == {0}
 
 
 def test_validation_comes_out_of_train_and_shares_no_example_with_it(load):

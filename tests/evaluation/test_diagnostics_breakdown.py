@@ -9,7 +9,7 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from kdbench.errors import UsageError
 from kdbench.evaluation.diagnostics import ClassScore, class_scores, confusion_matrix, entity_scores
-from kdbench.evaluation.metrics import get_metric
+from kdbench.evaluation.metrics import METRICS
 
 LABELS = ("bad", "fair", "good")
 TAGS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
@@ -38,7 +38,7 @@ def test_classes_are_those_of_scikit_learn_and_of_the_metric(pairs):
     ours = [(score.precision, score.recall, score.f1, score.support) for score in scores]
     np.testing.assert_allclose(np.array(ours).T, np.array(theirs, dtype=float), atol=1e-12)
     present = [score.f1 for score, name in zip(scores, range(3), strict=True) if name in predicted + right]
-    assert get_metric("macro-f1").of(found, LABELS) == pytest.approx(np.mean(present))
+    assert METRICS["macro-f1"].of(found, LABELS) == pytest.approx(np.mean(present))
 
 
 def test_entities_by_hand():
@@ -78,7 +78,7 @@ def test_entities_are_those_of_seqeval_and_sum_to_the_metric(sentences):
         )
         assert score.f1 == pytest.approx(theirs["f1-score"])
     if "micro avg" in report:
-        assert get_metric("entity-f1").of(found, TAGS) == pytest.approx(report["micro avg"]["f1-score"])
+        assert METRICS["entity-f1"].of(found, TAGS) == pytest.approx(report["micro avg"]["f1-score"])
 
 
 def test_tags_are_classes_too_word_by_word():

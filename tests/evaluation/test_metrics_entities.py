@@ -6,7 +6,7 @@ from seqeval.metrics import f1_score as seqeval_f1
 from seqeval.scheme import IOB2
 
 from kdbench.errors import UsageError
-from kdbench.evaluation.metrics import check_iob2, entity_ends, get_metric
+from kdbench.evaluation.metrics import METRICS, check_iob2, entity_ends
 from kdbench.evaluation.predictions import Predictions
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
@@ -70,7 +70,7 @@ def tagged(predicted: Sentences, references: Sentences) -> Predictions:
 
 
 def entity_f1(predicted: Sentences, references: Sentences) -> float:
-    return get_metric("entity-f1").of(tagged(predicted, references), TAGS)
+    return METRICS["entity-f1"].of(tagged(predicted, references), TAGS)
 
 
 def test_entity_f1_by_hand():
@@ -78,7 +78,7 @@ def test_entity_f1_by_hand():
     predicted = [["B-PER", "I-PER", "O", "B-PER"], ["B-LOC", "I-LOC"]]
     # Of three entities on either side only the first person is right: a wrong type, a wrong end.
     assert entity_f1(predicted, references) == pytest.approx(1 / 3)
-    statistics = get_metric("entity-f1").statistics(tagged(predicted, references), TAGS)
+    statistics = METRICS["entity-f1"].statistics(tagged(predicted, references), TAGS)
     assert statistics.tolist() == [[2, 4], [0, 2]]
 
 

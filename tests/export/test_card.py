@@ -36,6 +36,7 @@ def facts(tmp_path, *, timed=True, exact=True, converted=False, score=0.75, form
             metric="accuracy",
             score=score,
         ),
+        kind=TaskKind.SEQUENCE_CLASSIFICATION,
         checked=Checked(drift=0.5, probe_examples=64, quality=quality, exact=exact),
         parameters=1_234_567,
         model_bytes=4_900_000,

@@ -121,7 +121,7 @@ def test_pairs_are_two_texts(tiny_model):
     )
     network = AutoModelForSequenceClassification.from_pretrained(tiny_model, num_labels=2).eval()
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
-    model = ExportedModel(network, tokenizer, manifest)
+    model = ExportedModel(network, tokenizer, manifest, TaskKind.SEQUENCE_CLASSIFICATION)
     (answer,) = model.predict([("a good film", "very weak")])
     logits = network(**tokenizer("a good film", "very weak", return_tensors="pt")).logits.detach().numpy()
     assert answer.scores["yes"] == pytest.approx(softmax(logits)[0, 1], abs=1e-6)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from kdbench.evaluation.metrics import get_metric
+from kdbench.evaluation.metrics import METRICS
 
-ACCURACY = get_metric("accuracy").score
+ACCURACY = METRICS["accuracy"].score
 """The first statistic's sum by the second's: of `right` an accuracy, of `valued` a mean."""
 
 

@@ -9,7 +9,7 @@ from kdbench.plugins import load_plugins
 from kdbench.run.runner import run
 
 
-class _Nobody:
+class Nobody:
     """A watcher that watches nothing."""
 
     def planned(self, plan):
@@ -43,6 +43,6 @@ def make_small_run(folder: Path, *, model: Path, plugin: Path, cache_dir: Path) 
             "plugins": {"modules": [str(plugin)]},
         }
     )
-    outcome = run(config, load_plugins(config.plugins.modules), _Nobody())
+    outcome = run(config, load_plugins(config.plugins.modules), Nobody())
     assert outcome.failed == 0
     return config

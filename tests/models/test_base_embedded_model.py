@@ -2,10 +2,10 @@ import json
 
 import pytest
 
-from kdbench.data import default_cache_dir, fetch_base_model
+from kdbench.data import default_cache_dir
 from kdbench.data.fetch import package_files
 from kdbench.errors import UsageError
-from kdbench.models.base import BASE_MODEL
+from kdbench.models.base import BASE_MODEL, fetch_base_model
 
 
 def test_the_embedded_model_is_a_bert_of_6_layers_that_loads_without_a_hub():

@@ -12,8 +12,9 @@ from transformers import (
 
 from kdbench.api.params import StudentParams
 from kdbench.api.task import TaskKind
-from kdbench.data import default_cache_dir, fetch_base_model
+from kdbench.data import default_cache_dir
 from kdbench.errors import UsageError
+from kdbench.models.base import fetch_base_model
 from kdbench.models.build import build_student, kept_layers, load_base
 from kdbench.models.cost import count_parameters
 

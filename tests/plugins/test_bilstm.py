@@ -7,7 +7,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from kdbench.api.bench import model_inputs
 from kdbench.api.task import TaskKind
-from kdbench.evaluation.metrics import get_metric
+from kdbench.evaluation.metrics import METRICS
 from kdbench.models.cost import count_non_embedding, count_parameters
 from kdbench.training.predict import predict
 from kdbench.training.teacher import TeacherStore
@@ -208,7 +208,7 @@ def test_it_learns_which_words_decide(make_bench, tiny_budget):
     answers = predict(
         strategy.fit(bench), bench.task.scored, bench.experiment.collate, device=bench.experiment.device
     )
-    assert get_metric("accuracy").of(answers, bench.task.task.labels) > 0.9
+    assert METRICS["accuracy"].of(answers, bench.task.task.labels) > 0.9
 
 
 @pytest.mark.parametrize("init", ["teacher", "base"])

@@ -17,7 +17,7 @@ from transformers import (
 )
 
 from kdbench.errors import UsageError
-from kdbench.evaluation.metrics import get_metric
+from kdbench.evaluation.metrics import METRICS
 from kdbench.models.cost import count_trainable
 from kdbench.training.bench import TrainingBench
 from kdbench.training.predict import predict
@@ -52,7 +52,7 @@ def test_the_last_layer_alone_is_fitted_and_its_cost_is_told(bench_of, task):
     assert run.train_s > 0
     experiment = bench.experiment
     answers = predict(model, bench.task.validation, experiment.collate, device=experiment.device)
-    score = get_metric(bench.task.task.metric).of(answers, bench.task.task.labels)
+    score = METRICS[bench.task.task.metric].of(answers, bench.task.task.labels)
     assert run.best_score == pytest.approx(score, abs=1e-6)
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from kdbench_plugins.multi_task import SAMPLING, MultiTask, MultiTaskKD
 
+from kdbench import TaskKind
 from kdbench.api.spec import parse_spec
 from kdbench.models.base import resolve_base_model
 from kdbench.plugins import load_registry
@@ -19,7 +20,7 @@ from kdbench.training.multi_task import task_order
 
 PLUGIN = '''
 from kdbench import hookimpl
-from kdbench_plugins.multi_task_kd import MultiTaskKD
+from kdbench_plugins.multi_task import MultiTaskKD
 
 
 class Tried(MultiTaskKD):
@@ -105,8 +106,12 @@ def test_its_control_is_the_same_training_on_labels_alone():
 
 def ask(strategy, student, teacher, labels, progress=0.0):
     student, teacher = (SimpleNamespace(logits=torch.tensor(logits)) for logits in (student, teacher))
-    return strategy.loss(student, {"labels": torch.tensor(labels)}, teacher, progress).item()
+    return strategy.loss(
+        KINDS, student, {"task": "classes", "labels": torch.tensor(labels)}, teacher, progress
+    ).item()
 
+
+KINDS = {"classes": TaskKind.SEQUENCE_CLASSIFICATION, "values": TaskKind.SEQUENCE_REGRESSION}
 
 # The student says 1/2 and 1/2, the teacher 3/4 and 1/4, and the first class is right.
 HARD = log(2)
@@ -134,8 +139,8 @@ def test_a_value_is_drawn_to_the_mix_of_label_and_teacher():
     student = torch.tensor([[2.0]], requires_grad=True)
     outputs = SimpleNamespace(logits=student)
     teacher = SimpleNamespace(logits=torch.tensor([[8.0]]))
-    batch = {"labels": torch.tensor([4.0])}
-    with_params(MultiTaskKD).loss(outputs, batch, teacher, 0.25).backward()
+    batch = {"task": "values", "labels": torch.tensor([4.0])}
+    with_params(MultiTaskKD).loss(KINDS, outputs, batch, teacher, 0.25).backward()
     assert student.grad.item() == pytest.approx(2 * (2.0 - 7.0))
 
 
@@ -148,7 +153,7 @@ def test_the_first_cell_trains_for_all_and_the_second_finds_its_model(make_confi
     spec = parse_spec("tried[balance=norm]")
     strategy = registry.strategy(spec)
     base = resolve_base_model(config.model, config.cache_dir)
-    experiments = {task: open_task(config, registry.task(task), base) for task in tasks}
+    experiments = {task: open_task(config, registry, task, base) for task in tasks}
     keys = {
         task: cell_key(strategy, experiment, 0, list(experiments.values()))
         for task, experiment in experiments.items()

@@ -45,7 +45,7 @@ def test_pruned_it_answers_as_if_the_least_important_heads_were_silent(make_expe
     pruned, bench = transformed(PruneHeads, fitted(experiment), experiment, share=0.5, recovery=0.0)
     blocks = attention_blocks(masked, "test")
     layers = [(block.output, block.heads) for block in blocks]
-    kept = kept_heads(mask_importance(masked, layers, training_batches(bench, 512)), 0.5)
+    kept = kept_heads(mask_importance(masked, layers, training_batches(bench, 512), bench.kind), 0.5)
     for block, heads in zip(blocks, kept, strict=True):
         for head in {0, 1} - set(heads):
             block.output.weight.data[:, 16 * head : 16 * head + 16] = 0

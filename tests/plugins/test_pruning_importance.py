@@ -5,6 +5,7 @@ import torch
 from kdbench_plugins._pruning import attention_blocks, feed_forwards, mask_importance, training_batches
 from torch import nn
 
+from kdbench import TaskKind
 from kdbench.models.build import load_base
 
 KINDS = ["toy-sentiment", "toy-tags", "toy-score"]
@@ -37,13 +38,15 @@ SECOND = ([2, 3], 4.5)  # sums to 0.5 x 1 + 2 x 1 = 2.5; d(2.5 - 4.5)^2 / dxi = 
 @pytest.mark.parametrize("batches", [[batch_of(FIRST, SECOND)], [batch_of(FIRST), batch_of(SECOND)]])
 def test_absolute_values_are_taken_for_each_example_and_then_averaged(batches):
     model = Sum()
-    (importance,) = mask_importance(model, [(model.weigh, 2)], batches)
+    (importance,) = mask_importance(model, [(model.weigh, 2)], batches, TaskKind.SEQUENCE_REGRESSION)
     assert importance.tolist() == [(4 + 2) / 2, (4 + 8) / 2]
 
 
 def test_units_of_one_group_are_masked_together():
     model = Sum()
-    (importance,) = mask_importance(model, [(model.weigh, 1)], [batch_of(FIRST, SECOND)])
+    (importance,) = mask_importance(
+        model, [(model.weigh, 1)], [batch_of(FIRST, SECOND)], TaskKind.SEQUENCE_REGRESSION
+    )
     assert importance.tolist() == [(8 + 10) / 2]
 
 
@@ -54,8 +57,8 @@ def test_how_examples_are_put_into_batches_does_not_matter(make_experiment, tiny
     rows = [experiment.task.train[i] for i in range(12)]
     layers = [(block.output, block.heads) for block in attention_blocks(model, "test")]
     layers += [(block.outer, block.neurons) for block in feed_forwards(model, "test")]
-    together = mask_importance(model, layers, [experiment.collate(rows)])
-    alone = mask_importance(model, layers, [experiment.collate([row]) for row in rows])
+    together = mask_importance(model, layers, [experiment.collate(rows)], experiment.kind)
+    alone = mask_importance(model, layers, [experiment.collate([row]) for row in rows], experiment.kind)
     for first, second in zip(together, alone, strict=True):
         torch.testing.assert_close(first, second, rtol=1e-3, atol=1e-6)
 
@@ -67,7 +70,7 @@ def test_it_is_the_slope_of_the_loss_and_leaves_the_model_as_it_was(make_experim
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids")}
     before = model(**inputs).logits
     outer = feed_forwards(model, "test")[2].outer
-    (importance,) = mask_importance(model, [(outer, outer.in_features)], [batch])
+    (importance,) = mask_importance(model, [(outer, outer.in_features)], [batch], experiment.kind)
     assert torch.equal(model(**inputs).logits, before)
     assert all(weight.grad is None for weight in model.parameters())
 

@@ -9,7 +9,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from kdbench.api.spec import parse_spec
 from kdbench.budgets import BUDGETS
 from kdbench.errors import KdbenchError
-from kdbench.evaluation.metrics import get_metric
+from kdbench.evaluation.metrics import METRICS
 from kdbench.evaluation.predictions import Predictions
 from kdbench.results.paths import CellFiles
 from kdbench.results.records import RecordStore, Status
@@ -151,7 +151,7 @@ def test_typing_errors_are_scored_beside_on_the_same_examples(finish, task):
     assert noisy.ids.tolist() == clean.ids.tolist()
     assert noisy.references.tolist() == clean.references.tolist()
     assert noisy.logits.tolist() != clean.logits.tolist()
-    quality, metric = record.quality, get_metric(record.task.metric)
+    quality, metric = record.quality, METRICS[record.task.metric]
     assert quality.noisy_score == metric.of(noisy, record.task.labels)
     assert quality.noisy_drop == pytest.approx(quality.score - quality.noisy_score)
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from statsmodels.stats.contingency_tables import mcnemar
 
-from kdbench.evaluation.metrics import get_metric
+from kdbench.evaluation.metrics import METRICS
 from kdbench.stats import (
     SeedSpread,
     bootstrap_interval,
@@ -124,7 +124,7 @@ def test_all_pairs_of_many_models_are_what_each_pair_is():
 
 
 def test_a_f1_is_compared_as_well():
-    f1 = get_metric("f1").score
+    f1 = METRICS["f1"].score
     rng = np.random.default_rng(0)
     outcomes = np.array([[2, 2], [0, 1], [0, 0]], dtype=np.float64)
     good, bad = (

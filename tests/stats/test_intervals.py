@@ -3,11 +3,11 @@ import pytest
 import scipy.stats
 from helpers.scored import ACCURACY, crossed, right, simulated
 
-from kdbench.evaluation.metrics import get_metric
+from kdbench.evaluation.metrics import METRICS
 from kdbench.evaluation.predictions import Predictions
 from kdbench.stats import SeedSpread, bootstrap_interval, seed_spreads
 
-F1 = get_metric("f1").score
+F1 = METRICS["f1"].score
 
 
 def test_interval_of_accuracy_equals_scipys():
@@ -33,7 +33,7 @@ def test_interval_of_a_correlation_equals_scipys():
         confidence_level=0.9,
         rng=np.random.default_rng(1),
     ).confidence_interval
-    pearson = get_metric("pearson")
+    pearson = METRICS["pearson"]
     statistics = pearson.statistics(Predictions(np.arange(150), values[:, None], targets), ())
     ours = bootstrap_interval(statistics[None], pearson.score, confidence=0.9)
     assert ours == pytest.approx((theirs.low, theirs.high), abs=0.01)

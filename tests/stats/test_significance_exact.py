@@ -6,7 +6,7 @@ from helpers.scored import ACCURACY, crossed, right, simulated, valued
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdbench.evaluation.metrics import get_metric
+from kdbench.evaluation.metrics import METRICS
 from kdbench.stats import approximate_randomization, mcnemar
 from kdbench.stats import bootstrap as stats_resampling
 
@@ -73,7 +73,7 @@ def test_seeds_of_one_example_are_swapped_together():
 
 
 def test_a_score_that_is_no_mean_is_shuffled_as_well(monkeypatch):
-    f1 = get_metric("f1").score
+    f1 = METRICS["f1"].score
     rng = np.random.default_rng(0)
     outcomes = np.array([[2, 2], [0, 1], [0, 0]], dtype=np.float64)
     good, bad = outcomes[rng.choice(3, 80, p=[0.4, 0.2, 0.4])], outcomes[rng.choice(3, 80, p=[0.3, 0.3, 0.4])]

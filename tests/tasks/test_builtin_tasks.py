@@ -1,8 +1,9 @@
 import pytest
 from kdbench_tasks import kdbench_tasks
 
+from kdbench.api.metric import check_suits
 from kdbench.api.task import PackageSource
-from kdbench.evaluation.metrics import get_metric
+from kdbench.evaluation.metrics import METRICS
 from kdbench.plugins import checked_task
 
 
@@ -10,7 +11,8 @@ from kdbench.plugins import checked_task
 def test_every_task_is_what_the_contract_says_and_its_metrics_suit_it(task):
     assert checked_task(task) is task
     for metric in (task.metric, *task.metrics):
-        get_metric(metric).check(task.kind, task.labels)
+        check_suits(metric, task.kind, METRICS)
+        METRICS[metric].check_labels(task.labels)
     assert task.licence
     assert task.citation
 

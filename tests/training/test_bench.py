@@ -57,7 +57,9 @@ def test_a_distilled_student_sees_the_batches_of_its_control_whatever_its_stages
         strategy, bench = make_bench(spec, seed=5)
         seen, train = [], bench.train
 
-        def noting(model, loss=hard_label_loss, **settings):
+        def noting(model, loss=None, **settings):
+            loss = loss or hard_label_loss(bench.kind)
+
             def noted(student, batch, teacher):
                 seen.append(batch["id"].tolist())
                 return loss(student, batch, teacher)

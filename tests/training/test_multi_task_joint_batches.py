@@ -82,7 +82,9 @@ def test_rows_stand_behind_each_other_and_name_their_task():
 def test_a_batch_is_padded_as_ever_and_names_its_task(make_experiment):
     experiment = make_experiment()
     picked = [experiment.task.train[i] for i in range(4)]
-    batch = JointCollator(experiment.tokenizer)([{**row, "task": "toy-sentiment"} for row in picked])
+    batch = JointCollator(experiment.tokenizer, {"toy-sentiment": experiment.kind})(
+        [{**row, "task": "toy-sentiment"} for row in picked]
+    )
     assert batch.pop("task") == "toy-sentiment"
     plain = experiment.collate(picked)
     assert batch.keys() == plain.keys()

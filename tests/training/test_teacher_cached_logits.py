@@ -26,7 +26,7 @@ def test_texts_find_their_own_logits_in_any_order_and_subset(tmp_path_factory, d
     folder = tmp_path_factory.mktemp("cache") / "logits"
     CachedLogits.write(folder, ids, [np.array([[row, -row]], dtype=np.float32) for row in ids])
     batch = {"id": torch.tensor(batch_ids), "labels": torch.zeros(len(batch_ids), dtype=torch.long)}
-    logits = CachedLogits(folder)(batch).logits
+    logits = CachedLogits(folder, per_word=False)(batch).logits
     assert logits.dtype == torch.float32
     assert logits.tolist() == [[row, -row] for row in batch_ids]
 
@@ -44,7 +44,7 @@ def test_words_find_their_own_logits_in_any_order_subset_and_padding(tmp_path_fa
     for i, row in enumerate(batch_ids):
         places.append(sorted(draw.sample(range(12), words[row])))
         labels[i, places[-1]] = 1
-    logits = CachedLogits(folder)({"id": torch.tensor(batch_ids), "labels": labels}).logits
+    logits = CachedLogits(folder, per_word=True)({"id": torch.tensor(batch_ids), "labels": labels}).logits
 
     assert logits.shape == (len(batch_ids), 12, 3)
     for i, row in enumerate(batch_ids):
@@ -55,7 +55,7 @@ def test_words_find_their_own_logits_in_any_order_subset_and_padding(tmp_path_fa
 @pytest.fixture
 def stored(tmp_path):
     CachedLogits.write(tmp_path / "logits", [3, 8], [np.ones((2, 3)), np.ones((1, 3))])
-    return CachedLogits(tmp_path / "logits")
+    return CachedLogits(tmp_path / "logits", per_word=True)
 
 
 @pytest.mark.parametrize("unknown", [0, 5, 9])

@@ -8,13 +8,13 @@ import torch
 from kdbench.api.bench import model_inputs
 from kdbench.api.losses import task_loss
 from kdbench.api.params import Params
-from kdbench.evaluation.metrics import get_metric
+from kdbench.evaluation.metrics import METRICS
 from kdbench.models.build import load_base
 from kdbench.models.cost import forward_flops
 from kdbench.training import trainer
 from kdbench.training.predict import predict
 from kdbench.training.teacher import RunningTeacher
-from kdbench.training.trainer import CURVE_POINTS, Schedule, hard_label_loss, learning_curve, train
+from kdbench.training.trainer import CURVE_POINTS, Schedule, learning_curve, train
 
 SCHEDULE = Schedule(steps=6, batch_size=8, learning_rate=1e-2, evaluations=1, data_seed=11, dropout_seed=12)
 
@@ -205,7 +205,7 @@ def test_a_loss_that_is_no_number_ends_the_training_and_names_the_step(fit, valu
 
     def loss(student, batch, teacher):
         calls.append(1)
-        return hard_label_loss(student, batch, teacher) * (value if len(calls) == 3 else 1.0)
+        return task_loss(student.logits, batch["labels"]) * (value if len(calls) == 3 else 1.0)
 
     with pytest.raises(FloatingPointError, match="step 3"):
         fit(loss=loss)
@@ -287,7 +287,7 @@ def test_the_teachers_answer_comes_with_each_batch(fit):
 @pytest.mark.parametrize(("task", "least"), [("toy-sentiment", 0.9), ("toy-tags", 0.8), ("toy-score", 0.5)])
 def test_what_can_be_learned_is_learned(make_experiment, tiny_budget, tmp_path, task, least):
     experiment = make_experiment(task, budget=tiny_budget.model_copy(update={"train_examples": 192}))
-    metric, labels = get_metric(experiment.task.task.metric), experiment.task.task.labels
+    metric, labels = METRICS[experiment.task.task.metric], experiment.task.task.labels
     losses = []
     model = fresh(experiment)
     train(

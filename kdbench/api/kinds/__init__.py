@@ -1,0 +1,12 @@
+"""The kinds of task: what an example looks like, what a model answers, how both become tensors and a loss."""
+
+from kdbench.api.kinds.base import IGNORED, UNLABELLED, TaskKind
+from kdbench.api.kinds.sequence_classification import SequenceClassification
+from kdbench.api.kinds.sequence_regression import SequenceRegression
+from kdbench.api.kinds.token_classification import TokenClassification
+
+TaskKind.SEQUENCE_CLASSIFICATION = SequenceClassification()
+TaskKind.SEQUENCE_REGRESSION = SequenceRegression()
+TaskKind.TOKEN_CLASSIFICATION = TokenClassification()
+
+__all__ = ["IGNORED", "UNLABELLED", "TaskKind"]

@@ -1,0 +1,131 @@
+"""Define sequence classification: one class for each text or pair of texts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kdbench.api.kinds.base import UNLABELLED, TaskKind, displayed, is_text, listed
+from kdbench.errors import shown
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class LabelPrediction:
+    """The answer to a text of a classification task."""
+
+    label: str
+    score: float
+    """The probability of `label`: the softmax of the logits."""
+    scores: dict[str, float]
+    """The probability of every label."""
+
+
+class ClassKind(TaskKind):
+    """What kinds of one class a unit share: cross-entropy, and the class of the largest logit."""
+
+    metric = "accuracy"
+
+    def hide_label(self, encoded: Any) -> Any:
+        """Return the class that stands for an unknown one."""
+        return UNLABELLED
+
+    def encode_label(self, label: Any, ids: Mapping[str, int]) -> int:
+        """Return the number of the class `label`."""
+        return ids[label]
+
+    def label_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the cross-entropy, see `kdbench.api.losses.task_loss`."""
+        from kdbench.api.losses import task_loss
+
+        return task_loss(logits, labels)
+
+    def soft_target_loss(
+        self, student: Tensor, teacher: Tensor, labels: Tensor, *, temperature: float
+    ) -> Tensor:
+        """Return the scaled divergence from teacher to student, see `kdbench.api.losses.soft_target_loss`."""
+        from kdbench.api.losses import soft_target_loss
+
+        return soft_target_loss(student, teacher, labels, temperature=temperature)
+
+    def decode(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+        """Return (units,): the class of the largest logit, the first of equals."""
+        classes: npt.NDArray[np.int64] = logits.argmax(axis=1).astype(np.int64)
+        return classes
+
+    def answer(self, logits: npt.NDArray[np.float32], labels: Sequence[str]) -> LabelPrediction:
+        """Return the most probable label and the probability of each."""
+        row = softmax(logits[None])[0]
+        scores = dict(zip(labels, row.tolist(), strict=True))
+        label = labels[int(row.argmax())]
+        return LabelPrediction(label, scores[label], scores)
+
+    def constant_logits(self, counts: Mapping[str, int], labels: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Return 1 for the most frequent label and 0 for the others."""
+        logits = np.zeros(len(labels), dtype=np.float32)
+        logits[list(labels).index(max(counts, key=lambda label: counts[label]))] = 1
+        return logits
+
+
+class SequenceClassification(ClassKind):
+    """One of the task's labels for each text."""
+
+    name = "sequence-classification"
+
+    def label_faults(self, labels: tuple[str, ...]) -> Iterator[str]:
+        """Yield that there are too few classes."""
+        if len(labels) < 2:
+            yield f"labels must name two classes or more, not {shown(labels)}"
+
+    def label_problem(self, label: object, labels: Collection[str]) -> str | None:
+        """Return that `label` is none of the task's."""
+        if not is_text(label):
+            return f"the label is {displayed(label)}, not one of {listed(labels)}; correct or remove the row"
+        if label not in labels:
+            return (
+                f"the label {displayed(label)} is none of the task's ({listed(labels)}); correct it or remove"
+                " the row"
+            )
+        return None
+
+    def names(self, label: Any) -> Iterable[str]:
+        """Return the label."""
+        return (label,)
+
+    def train_problem(self, seen: Collection[str]) -> str | None:
+        """Return that all examples have one label."""
+        if len(seen) != 1:
+            return None
+        return f"has one label only, {listed(sorted(seen))}; a classifier needs two or more"
+
+    def stored_type(self) -> pa.DataType:
+        """Return the type of a name."""
+        import pyarrow as pa
+
+        return pa.string()
+
+    def encoded_type(self) -> pa.DataType:
+        """Return the type of a class."""
+        import pyarrow as pa
+
+        return pa.int64()
+
+    def collate_labels(self, labels: Sequence[Any], length: int) -> Tensor:
+        """Return ``(batch,)``."""
+        import torch
+
+        return torch.tensor(labels)
+
+
+def softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Return the softmax of ``(units, classes)`` in float64."""
+    powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    rows: npt.NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
+    return rows

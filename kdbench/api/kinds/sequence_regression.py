@@ -1,0 +1,108 @@
+"""Define sequence regression: one number for each text or pair of texts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Real
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kdbench.api.kinds.base import TaskKind, displayed
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from torch import Tensor
+
+_BINS = 10
+
+
+@dataclass(frozen=True)
+class ValuePrediction:
+    """The answer to a text of a regression task."""
+
+    value: float
+
+
+class SequenceRegression(TaskKind):
+    """A number for each text."""
+
+    name = "sequence-regression"
+    metric = "pearson"
+    problem_type = "regression"
+
+    def label_faults(self, labels: tuple[str, ...]) -> Iterator[str]:
+        """Yield that there are names where numbers are answered."""
+        if labels:
+            yield "labels must be empty, since the task is a regression"
+
+    def label_problem(self, label: object, labels: Collection[str]) -> str | None:
+        """Return that `label` is no number."""
+        if not isinstance(label, Real) or isinstance(label, bool) or not math.isfinite(label):
+            return f"the label is {displayed(label)}, not a finite number; correct or remove the row"
+        return None
+
+    def names(self, label: Any) -> Iterable[str]:
+        """Return nothing: numbers are not counted."""
+        return ()
+
+    def placeholder(self, labels: Sequence[str]) -> float:
+        """Return zero."""
+        return 0.0
+
+    def strata(self, labels: Iterable[Any]) -> npt.NDArray[np.int64]:
+        """Return each number's decile."""
+        values = np.fromiter(labels, dtype=np.float64)
+        edges = np.quantile(values, np.arange(1, _BINS) / _BINS)
+        return np.searchsorted(edges, values).astype(np.int64)
+
+    def stored_type(self) -> pa.DataType:
+        """Return the type of a number."""
+        import pyarrow as pa
+
+        return pa.float64()
+
+    def encoded_type(self) -> pa.DataType:
+        """Return the type of a number."""
+        import pyarrow as pa
+
+        return pa.float64()
+
+    def encode_label(self, label: Any, ids: Mapping[str, int]) -> Any:
+        """Return the number itself."""
+        return label
+
+    def hide_label(self, encoded: Any) -> float:
+        """Return NaN."""
+        return math.nan
+
+    def collate_labels(self, labels: Sequence[Any], length: int) -> Tensor:
+        """Return ``(batch,)``."""
+        import torch
+
+        return torch.tensor(labels)
+
+    def label_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the mean squared error, see `kdbench.api.losses.task_loss`."""
+        from kdbench.api.losses import task_loss
+
+        return task_loss(logits, labels)
+
+    def soft_target_loss(
+        self, student: Tensor, teacher: Tensor, labels: Tensor, *, temperature: float
+    ) -> Tensor:
+        """Return the mean squared difference, see `kdbench.api.losses.soft_target_loss`."""
+        from kdbench.api.losses import soft_target_loss
+
+        return soft_target_loss(student, teacher, labels, temperature=temperature)
+
+    def decode(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return (units,): the values."""
+        return logits[:, 0]
+
+    def answer(self, logits: npt.NDArray[np.float32], labels: Sequence[str]) -> ValuePrediction:
+        """Return the value."""
+        return ValuePrediction(float(logits[0]))

@@ -1,0 +1,94 @@
+"""Define token classification: one IOB2 tag for each word of a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kdbench.api.kinds.base import IGNORED, displayed, listed
+from kdbench.api.kinds.sequence_classification import ClassKind
+from kdbench.errors import shown
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from torch import Tensor
+
+
+class TokenClassification(ClassKind):
+    """One of the task's IOB2 tags for each word."""
+
+    name = "token-classification"
+    metric = "entity-f1"
+    learning_rate = 2e-4
+    per_word = True
+    auto_class = "AutoModelForTokenClassification"
+    pipeline = "token-classification"
+
+    def label_faults(self, labels: tuple[str, ...]) -> Iterator[str]:
+        """Yield that they are no IOB2 tags."""
+        tags = labels[1:]
+        if labels[:1] != ("O",) or not tags or not all(tag.startswith(("B-", "I-")) for tag in tags):
+            yield f"labels must be IOB2 tags, 'O' first, not {shown(labels)}"
+
+    def label_problem(self, label: object, labels: Collection[str]) -> str | None:
+        """Return that a word's tag is none of the task's."""
+        if not isinstance(label, str) or label not in labels:
+            return f"the tag {displayed(label)} is none of the task's ({listed(labels)}); correct it"
+        return None
+
+    def sentence_problem(self, tags: Sequence[str]) -> str | None:
+        """Return what is wrong where an ``I-`` tag continues no entity of its type."""
+        previous = "O"
+        for index, tag in enumerate(tags, 1):
+            if tag.startswith("I-") and previous[2:] != tag[2:]:
+                return (
+                    f"the tag {tag!r} of word {index} continues no entity; its first word must be tagged "
+                    f"'B-{tag[2:]}'"
+                )
+            previous = tag
+        return None
+
+    def names(self, label: Any) -> Iterable[str]:
+        """Return the tags of a sentence."""
+        return label  # type: ignore[no-any-return]  # a list of tags
+
+    def seen(self, label: Any) -> Iterable[str]:
+        """Return the entity types of a sentence."""
+        return (tag[2:] for tag in label if tag != "O")
+
+    def train_problem(self, seen: Collection[str]) -> str | None:
+        """Return that no word is part of an entity."""
+        return None if seen else "has no entity at all; check the column of the tags"
+
+    def stratum(self, label: Any) -> Hashable:
+        """Return the type of the first entity."""
+        return next((tag[2:] for tag in label if tag != "O"), "")
+
+    def stored_type(self) -> pa.DataType:
+        """Return the type of a list of tags."""
+        import pyarrow as pa
+
+        return pa.list_(pa.string())
+
+    def encoded_type(self) -> pa.DataType:
+        """Return the type of a list of tags' numbers, one a word piece."""
+        import pyarrow as pa
+
+        return pa.list_(pa.int64())
+
+    def hide_label(self, encoded: Any) -> list[int]:
+        """Return unknown tags; what is `IGNORED` stays so."""
+        return [
+            IGNORED if one == IGNORED else super(TokenClassification, self).hide_label(one) for one in encoded
+        ]
+
+    def collate_labels(self, labels: Sequence[Any], length: int) -> Tensor:
+        """Return ``(batch, length)``, padded with `IGNORED`."""
+        import torch
+
+        padded = np.full((len(labels), length), IGNORED, dtype=np.int64)
+        for row, tags in enumerate(labels):
+            padded[row, : len(tags)] = tags
+        return torch.from_numpy(padded)

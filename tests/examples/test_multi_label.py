@@ -1,0 +1,164 @@
+"""A kind of task that one plugin file brings runs through the whole harness."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from helpers.small_run import Nobody
+
+import kdbench
+from kdbench.config import RunConfig
+from kdbench.errors import UsageError
+from kdbench.evaluation.predictions import Predictions
+from kdbench.plugins import load_plugins
+from kdbench.results.records import RecordStore
+from kdbench.run.runner import run
+
+PLUGIN = Path(__file__).parents[2] / "examples" / "multi_label.py"
+LABELS = ("story", "music", "actor")
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory, tiny_model, cache_dir):
+    """The settings of a run of the task with the teacher's row, labels alone and distillation."""
+    folder = tmp_path_factory.mktemp("multi-label")
+    config = RunConfig.model_validate(
+        {
+            "task": ["topics"],
+            "strategy": ["finetune[learning_rate=0.003]", "hard-labels[layers=2]", "vanilla-kd[layers=2]"],
+            "budget": "tiny",
+            "budgets": {
+                "tiny": {
+                    "base": "smoke",
+                    "steps": {"multi-label": 120},
+                    "train_examples": 128,
+                    "max_length": 32,
+                }
+            },
+            "model": str(tiny_model),
+            "results": folder / "results",
+            "board": folder / "board",
+            "cache_dir": cache_dir,
+            "plugins": {"modules": [str(PLUGIN)]},
+        }
+    )
+    outcome = run(config, load_plugins(config.plugins.modules), Nobody())
+    assert outcome.failed == 0
+    return config
+
+
+@pytest.fixture(scope="module")
+def records(ran):
+    records, unreadable = RecordStore(ran.results).load()
+    assert unreadable == []
+    return {record.strategy.label: record for record in records}
+
+
+@pytest.fixture(scope="module")
+def plugin():
+    spec = importlib.util.spec_from_file_location("multi_label_example", PLUGIN)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_its_cells_run_in_processes_of_their_own_and_have_records(records):
+    assert set(records) == {
+        "finetune",
+        "finetune[learning_rate=0.003]",
+        "hard-labels[layers=2]",
+        "vanilla-kd[layers=2]",
+    }
+    assert {(record.task.kind, record.task.metric, record.status.value) for record in records.values()} == {
+        ("multi-label", "micro-f1", "ok")
+    }
+    assert {record.cost.steps for label, record in records.items() if "layers" in label} == {120}
+
+
+def test_the_score_is_micro_f1_of_each_labels_sigmoid(ran, records):
+    record = records["finetune[learning_rate=0.003]"]
+    answers = Predictions.load(ran.results / "predictions" / f"{record.key}.safetensors")
+    found, there = answers.logits > 0, answers.references == 1
+    assert answers.references.shape == (64, 3)
+    expected = 2 * (found & there).sum() / (found.sum() + there.sum())
+    assert record.quality.score == pytest.approx(expected)
+    assert record.quality.low <= record.quality.score <= record.quality.high
+    assert record.quality.score > record.task.majority_score
+
+
+def test_the_board_shows_its_rows_with_intervals(ran):
+    rows = pd.read_csv(ran.board / "board.csv")
+    assert set(rows["metric"]) == {"micro-f1"}
+    assert rows["score"].notna().all()
+    assert (ran.board / "topics.md").is_file()
+
+
+def test_a_second_run_finds_every_cell_done(ran):
+    from kdbench.run.plan import State, make_plan
+
+    plan = make_plan(ran, load_plugins(ran.plugins.modules), fetch=False)
+    assert {planned.state for planned in plan.cells} == {State.DONE}
+
+
+def test_a_board_without_the_plugin_shows_the_stored_scores_and_says_what_is_missing(call, ran, tmp_path):
+    code, _, _ = call(
+        "board", "--results", ran.results, "--budget", "tiny", "--board", tmp_path / "board", "--no-drawings"
+    )
+    assert code == 0
+    assert "no plugin here brings the metric 'micro-f1'" in (tmp_path / "board" / "topics.md").read_text()
+    assert pd.read_csv(tmp_path / "board" / "board.csv")["score"].notna().all()
+
+
+def test_verify_recomputes_its_scores_with_the_plugin_and_says_what_it_leaves_without(call, ran):
+    code, out, _ = call("verify", ran.results, "--plugin", PLUGIN)
+    assert code == 0, out
+    assert "multi-label" not in out
+    code, out, _ = call("verify", ran.results)
+    assert code == 0, out
+    assert "no plugin here brings the metric 'micro-f1'" in out
+    assert "no plugin here brings the kind of task 'multi-label'" in out
+
+
+@pytest.mark.parametrize("form", ["hf", "onnx"])
+def test_an_exported_model_answers_with_labels(call, ran, tmp_path, form):
+    folder = tmp_path / form
+    config = tmp_path / "kdbench.toml"
+    config.write_text(
+        '[budgets.tiny]\nbase = "smoke"\ntrain_examples = 128\nmax_length = 32\n', encoding="utf-8"
+    )
+    code, out, err = call(
+        *("export", "--config", config, "--results", ran.results, "--budget", "tiny", "--task", "topics"),
+        *("--strategy", "finetune[learning_rate=0.003]", "--model", ran.model, "--plugin", PLUGIN),
+        *("--format", form, "--out", folder),
+    )
+    assert code == 0, err
+    with pytest.raises(UsageError, match="kind 'multi-label', which no plugin here brings"):
+        kdbench.load(folder)
+    text = "a film with story and cats"
+    (answer,) = kdbench.load(folder, plugins=[str(PLUGIN)]).predict([text])
+    assert list(answer.scores) == list(LABELS)
+    assert set(answer.labels) == {name for name, score in answer.scores.items() if score > 0.5}
+    code, out, err = call("predict", folder, text, "--plugin", PLUGIN)
+    assert code == 0, err
+    assert "story" in out
+
+
+def test_its_losses_are_the_formulas(plugin):
+    kind = plugin.MultiLabel()
+    logits = torch.tensor([[0.0, 2.0], [1.0, -1.0]])
+    labels = torch.tensor([[1, 0], [plugin.UNKNOWN, plugin.UNKNOWN]])
+    expected = (np.log(2) + np.log1p(np.exp(2.0))) / 2  # the second text has no label
+    assert kind.label_loss(logits, labels).item() == pytest.approx(expected)
+    assert kind.soft_target_loss(logits, logits, labels, temperature=3.0).item() == pytest.approx(0, abs=1e-6)
+    assert kind.soft_target_loss(logits, -logits, labels, temperature=1.0).item() > 0.1
+
+
+def test_examples_that_are_no_list_of_the_tasks_labels_are_refused(plugin):
+    kind = plugin.MultiLabel()
+    assert kind.label_problem(["story"], LABELS) is None
+    assert kind.label_problem([], LABELS) is None
+    assert "none of the task's" in kind.label_problem(["plot"], LABELS)
+    assert "no list" in kind.label_problem("story", LABELS)
