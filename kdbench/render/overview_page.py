@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 
 import pandas as pd
 
 from kdbench.board.diff import Changes
+from kdbench.board.figures import FIGURES, WARNING_SIGN, Figure, marked
 from kdbench.board.frames import Row, rows_of
 from kdbench.board.rows import has_score
-from kdbench.render.columns import WARNING_SIGN, marked
 from kdbench.render.diff import CHANGES_PAGE, headline
 from kdbench.render.html.page import PAGE
 from kdbench.render.markdown import cut, images, page, progress, remarks, section, table
@@ -17,6 +17,7 @@ from kdbench.render.notes import rerun_command, run_notes
 from kdbench.utils import formatting
 from kdbench.utils.formatting import MISSING, escape_markdown, plural
 
+_COSTS = [FIGURES[name] for name in ("total_parameters", "speedup")]
 _FEW = 10
 """Tasks below which a mean over them says little of further tasks."""
 
@@ -98,8 +99,7 @@ def _matrix(rows: pd.DataFrame, across: pd.DataFrame) -> str:
             (f"[{escape_markdown(task)}]({task}.md) {escape_markdown(metrics[task])}", False)
             for task in metrics
         ),
-        ("parameters", False),
-        ("speed-up", False),
+        *((figure.heading, False) for figure in _COSTS),
     ]
     by_strategy: dict[str, list[Row]] = {}
     for row in rows_of(rows):
@@ -128,8 +128,7 @@ def _line(across: Row, rows: list[Row], tasks: list[str]) -> list[str]:
             across["interquartile_mean_high"],
         ),
         *(scores.get(task, MISSING) for task in tasks),
-        _range(_present(rows, "total_parameters"), formatting.count),
-        _range(_present(rows, "speedup"), formatting.ratio),
+        *(_range(figure, rows) for figure in _COSTS),
     ]
 
 
@@ -171,19 +170,16 @@ def _missing(across: pd.DataFrame) -> list[str]:
     ]
 
 
-def _present(rows: list[Row], column: str) -> list[float]:
-    return [row[column] for row in rows if row[column] is not None]
-
-
 def _score(row: Row) -> str:
     return formatting.percent(row["score"]) if has_score(row) else str(row["status"])
 
 
-def _range(values: list[float], write: Callable[[float], str]) -> str:
+def _range(figure: Figure, rows: list[Row]) -> str:
     """Return the least and the greatest value, or one text where they read alike."""
+    values = [value for row in rows if (value := figure.value(row)) is not None]
     if not values:
         return MISSING
-    return " to ".join(dict.fromkeys([write(min(values)), write(max(values))]))
+    return " to ".join(dict.fromkeys([figure.write(min(values)), figure.write(max(values))]))
 
 
 def _task_line(rows: pd.DataFrame, cells: pd.DataFrame) -> str:

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable
+from dataclasses import replace
 from itertools import groupby
 
 import pandas as pd
 
 from kdbench.board.cells import POINT_COLUMNS
+from kdbench.board.columns import ROW_COLUMNS
+from kdbench.board.figures import FIGURES, Figure, Group, best_rows, figures_of, plugin_figure
 from kdbench.board.frames import Row, rows_of
-from kdbench.board.rows import PUBLISHED, has_score
+from kdbench.board.rows import has_score
 from kdbench.board.statistics import TaskStatistics
 from kdbench.budgets import BackEnd
-from kdbench.render.columns import (
-    Column,
-    behaviour_columns,
-    best_rows,
-    cost_columns,
-    leading_columns,
-    quality_columns,
-    size_columns,
-    speed_columns,
-)
 from kdbench.render.markdown import cut, images, page, progress, remarks, section, table
 from kdbench.render.notes import task_notes
-from kdbench.utils import formatting
+from kdbench.results.records import Status
 from kdbench.utils.formatting import MISSING, escape_markdown, milliseconds
 
 _GRID_NOTE = (
@@ -53,9 +46,9 @@ def grid_section(rows: pd.DataFrame, points: pd.DataFrame) -> str:
     sizes = sorted({place[1:] for place, p50_ms in measured.items() if p50_ms is not None})
     if not sizes:
         return ""
-    leading = leading_columns()
+    leading = figures_of(Group.LEADING)
     lines = [
-        [column.cell(row) for column in leading]
+        [figure.text(row) for figure in leading]
         + [milliseconds(measured.get((row["strategy"], *size))) for size in sizes]
         for row in rows_of(timed)
     ]
@@ -64,10 +57,7 @@ def grid_section(rows: pd.DataFrame, points: pd.DataFrame) -> str:
         column = [measured.get((name, *size)) for name in timed["strategy"]]
         least = min(value for value in column if value is not None)
         best |= {(i, len(leading) + j) for i, value in enumerate(column) if value == least}
-    headings = [
-        *((column.heading, column.is_text) for column in leading),
-        *((f"{batch} x {length}", False) for batch, length in sizes),
-    ]
+    headings = [*_headings(leading), *((f"{batch} x {length}", False) for batch, length in sizes)]
     return page(
         "## Latency by batch and length", table(headings, lines, best if len(lines) > 1 else ()), _GRID_NOTE
     ).rstrip()
@@ -90,20 +80,19 @@ def elsewhere_section(rows: pd.DataFrame, points: pd.DataFrame) -> str:
     # The first point of a model is its main one, and the first setting of a row the one that is shown above.
     main = points.drop_duplicates(["strategy", "setting"])
     further = main[main.duplicated("strategy")]
-    columns = [column for column in leading_columns() if column.heading == "strategy"]
-    columns += [column for column in speed_columns() if column.measure in POINT_COLUMNS]
+    figures = [FIGURES["strategy"], *(one for one in figures_of(Group.SPEED) if one.name in POINT_COLUMNS)]
     parts = []
     for setting, of_setting in further.groupby("setting"):
         measured = {one["strategy"]: one for one in rows_of(of_setting)}
         lines = [{**row, **measured[name]} for name, row in timed.items() if name in measured]
         if lines:
-            cells = [[column.cell(line) for column in columns] for line in lines]
-            parts += [f"{escape_markdown(str(setting))}:", table(_headings(columns), cells)]
+            cells = [[figure.text(line) for figure in figures] for line in lines]
+            parts += [f"{escape_markdown(str(setting))}:", table(_headings(figures), cells)]
     return page("## Speed in other settings", *parts, _OTHER_SETTINGS_NOTE).rstrip() if parts else ""
 
 
-def _headings(columns: list[Column]) -> list[tuple[str, bool]]:
-    return [(column.heading, column.is_text) for column in columns]
+def _headings(figures: Iterable[Figure]) -> list[tuple[str, bool]]:
+    return [(escape_markdown(figure.heading), figure.is_text) for figure in figures]
 
 
 def task_page(
@@ -133,18 +122,16 @@ def task_page(
         f"Budget {escape_markdown(cells['budget'].iloc[0])}. [All tasks](README.md), [this task as CSV]({task}.csv),"
         " [every seed](cells.csv). Every table has the rows in the same order; the best of a column stands out.",
         progress(len(cells), pending),
-        _section("Quality", rows, leading_columns(), quality_columns(rows, cells["metric"].iloc[0])),
+        _section(rows, _quality(rows), is_first=True),
         section("Without a score", _reasons(rows)),
         _pictures(task, cells["metric"].iloc[0], drawn),
         section("Warnings", remarks(rows, "warnings")),
-        _section("Fidelity, calibration and typing errors", scored, _first(), behaviour_columns()),
-        _section("Size and compute", scored, _first(), size_columns()),
-        _section("Speed", scored, _first(), speed_columns()),
+        *(_section(scored, figures_of(group)) for group in (Group.BEHAVIOUR, Group.SIZE, Group.SPEED)),
         grid_section(scored, points),
         section("Timed in another setting", remarks(rows, "latency_note")),
         elsewhere_section(scored, points),
-        _section("Cost to obtain", scored, _first(), cost_columns()),
-        _section("From plugins", rows, _first(), _plugin_columns(rows)),
+        _section(scored, figures_of(Group.COST)),
+        _section(rows, _of_plugins(rows)),
         published,
         section("Notes", [*_gap_reasons(rows), *task_notes(cells, statistics)]),
     )
@@ -163,28 +150,57 @@ def _pictures(task: str, metric: str, drawn: Collection[str]) -> str:
     return f"## Pictures\n\n{shown}" if shown else ""
 
 
-def _first() -> list[Column]:
-    """Return the leading columns of a table that is not the page's first: their notes stand there."""
-    return [Column(column.heading, column.cell, is_text=column.is_text) for column in leading_columns()]
+def _section(rows: pd.DataFrame, figures: list[Figure], *, is_first: bool = False) -> str:
+    """Return a table with a note on each figure below; without those that no row has.
 
-
-def _section(heading: str, rows: pd.DataFrame, leading: list[Column], columns: list[Column]) -> str:
-    """Return a table with a note on each column below; without those columns that no row has anything in."""
+    Args:
+        rows: to show.
+        figures: of one group.
+        is_first: whether it is the page's first table, where the notes on the leading figures stand.
+    """
     lines = rows_of(rows)
-    shown = [column for column in columns if any(column.cell(row) not in ("", MISSING) for row in lines)]
+    shown = [
+        figure
+        for figure in figures
+        if figure.is_on_tasks_page and any(figure.text(row) != MISSING for row in lines)
+    ]
     if not shown:
         return ""
-    shown = [*leading, *shown]
-    notes = "\n".join(f"- *{escape_markdown(one.heading)}*: {one.note}" for one in shown if one.note)
-    return page(f"## {heading}", _table(lines, shown), notes).rstrip()
-
-
-def _table(lines: list[Row], columns: Sequence[Column]) -> str:
-    return table(
-        [(escape_markdown(column.heading), column.is_text) for column in columns],
-        [[column.cell(row) for column in columns] for row in lines],
-        {(place, j) for j, column in enumerate(columns) for place in best_rows(column, lines)},
+    leading = figures_of(Group.LEADING)
+    columns = [*leading, *shown]
+    notes = "\n".join(
+        f"- *{escape_markdown(figure.heading)}*: {figure.note}"
+        for figure in (columns if is_first else shown)
+        if figure.note
     )
+    made = table(
+        _headings(columns),
+        [[figure.text(row) for figure in columns] for row in lines],
+        {(place, j) for j, figure in enumerate(columns) for place in best_rows(figure, lines)},
+    )
+    return page(f"## {shown[0].group.value}", made, notes).rstrip()
+
+
+def _quality(rows: pd.DataFrame) -> list[Figure]:
+    """Return the figures of quality as one task's page shows them: the metric by its name, the control by its own."""
+    statuses = dict(zip(rows["strategy"], rows["status"], strict=True))
+    special = {
+        "score": {"heading": rows["metric"].iloc[0]},
+        "control_difference": {"tell": lambda row: _against_control(row, statuses)},
+    }
+    return [replace(figure, **special.get(figure.name, {})) for figure in figures_of(Group.QUALITY)]
+
+
+def _against_control(row: Row, statuses: dict[str, str]) -> str:
+    """Return the difference to the control and its name, or why there is none."""
+    control = row["control"]
+    if not control:
+        return MISSING
+    if row["control_difference"] is not None:
+        return f"{FIGURES['control_difference'].text(row)} ({control})"
+    if control not in statuses:
+        return f"{control}: not run"
+    return MISSING if statuses[control] == Status.OK.value else f"{control}: {statuses[control]}"
 
 
 def _reasons(rows: pd.DataFrame) -> list[str]:
@@ -209,8 +225,7 @@ def _gap_reasons(rows: pd.DataFrame) -> list[str]:
     ]
 
 
-def _plugin_columns(rows: pd.DataFrame) -> list[Column]:
-    def column(name: str) -> Column:
-        return Column(name, lambda row: formatting.plain(row[name]))
-
-    return [column(name) for name in rows.columns if name not in PUBLISHED and rows[name].notna().any()]
+def _of_plugins(rows: pd.DataFrame) -> list[Figure]:
+    return [
+        plugin_figure(name) for name in rows.columns if name not in ROW_COLUMNS and rows[name].notna().any()
+    ]

@@ -127,7 +127,7 @@ def test_columns_and_the_cost_of_the_picture_are_chosen(page):
     page.get_by_label("parameters", exact=True).uncheck()
     with pytest.raises(ValueError, match="not in list"):
         column(page, "parameters")
-    assert page.locator("#picture").get_by_text("median latency, ms").count() == 1
+    assert page.locator("#picture").get_by_text("p50 latency, ms").count() == 1
     page.get_by_role("combobox").select_option("parameters")
     page.wait_for_selector("#picture >> text=parameters")
     assert "parameters 625k" in points(page).nth(1).get_attribute("aria-label")

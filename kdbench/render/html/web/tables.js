@@ -9,7 +9,7 @@ function prepareTables() {
   DataTable.type("measured", { order: { asc: measuredFirst(1), desc: measuredFirst(-1) } });
 }
 
-const LESS_IS_BETTER = /^rank$|_ms$|_s$|_bytes$|parameters$|flops/;
+const isLowerBetter = ([, , , lower]) => lower;
 const letters = (text) => (text === "-" ? null : fold(text));
 const FAMILY = { title: "family", data: null, className: "text", render: (row, type) => (type === "display" ? document.createTextNode(row.family) : fold(row.family)) };
 const fold = (text) => String(text).toLowerCase();
@@ -27,7 +27,7 @@ function taskTable(rows) {
     ...content.columns.map((column, i) => ({
       title: column[1], data: null, visible: isShown(column), searchable: false, type: "measured",
       render: (row, type) => (type === "display" ? document.createTextNode(row.texts[i]) : row.values[i] ?? (i === score ? null : letters(row.texts[i]))),
-      orderSequence: LESS_IS_BETTER.test(column[0]) ? ["asc", "desc"] : ["desc", "asc"],
+      orderSequence: isLowerBetter(column) ? ["asc", "desc"] : ["desc", "asc"],
     })),
     FAMILY,
   ];
