@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from kdbench.board.columns import ROW_COLUMNS
 from kdbench.board.diff import Change, Changes, Kind
 from kdbench.board.frames import Row
 from kdbench.board.rows import has_score
@@ -137,7 +138,7 @@ def _p(p: float) -> str:
 CHANGES_PAGE = "changes.md"
 CHANGES_FILE = "changes.csv"
 
-_OF_BOTH = {"status": "object", "score": "float64", "total_parameters": "Int64", "artifact_bytes": "Int64"}
+_OF_BOTH = {name: ROW_COLUMNS[name] for name in ("status", "score", "total_parameters", "artifact_bytes")}
 CHANGES_COLUMNS: dict[str, str] = {
     "task": "object",
     "strategy": "object",
