@@ -52,7 +52,13 @@ def page_content(
         "model": cells["model"].iloc[0],
         "tasks": [_task(of_task) for _, of_task in cells.groupby("task")],
         "columns": [
-            [figure.name, figure.heading, figure.is_shown_first, bool(figure.is_lower_better)]
+            {
+                "name": figure.name,
+                "heading": figure.heading,
+                "note": figure.note,
+                "isShownFirst": figure.is_shown_first,
+                "isLowerBetter": bool(figure.is_lower_better),
+            }
             for figure in figures
         ],
         "costs": [[figure.name, figure.axis] for figure in _costs(figures)],

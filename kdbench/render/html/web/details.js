@@ -52,7 +52,7 @@ function facts(row, told) {
 }
 
 function measures(row) {
-  const lines = content.columns.map(([, heading], i) => [heading, row.full[i] ?? row.texts[i]]).filter(([, text]) => text !== "-");
+  const lines = content.columns.map((column, i) => [column.heading, row.full[i] ?? row.texts[i]]).filter(([, text]) => text !== "-");
   return element("dl", { className: "measures" }, ...lines.map(([name, text]) =>
     element("div", {}, element("dt", {}, name), element("dd", {}, text))));
 }
