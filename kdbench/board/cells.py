@@ -9,7 +9,9 @@ from typing import Any
 
 import pandas as pd
 
+from kdbench.board.columns import CELL_COLUMNS
 from kdbench.board.diagnostics import Behaviour
+from kdbench.board.figures import FIGURES
 from kdbench.budgets import BackEnd
 from kdbench.results.records import Environment, Record
 from kdbench.results.timings import ModelTiming, Timing, machine_of, runtimes_of
@@ -66,147 +68,6 @@ def shown_timings(timings: Iterable[Timing], keys: Collection[str]) -> dict[str,
     return {key: timed[0] for key, timed in timings_of_cells(timings, keys).items()}
 
 
-CELL_COLUMNS: dict[str, str] = {
-    "task": "object",
-    "strategy": "object",
-    "seed": "int64",
-    "key": "object",
-    "status": "object",
-    "reason": "object",
-    "metric": "object",
-    "labels": "object",
-    "score": "float64",
-    "score_low": "float64",
-    "score_high": "float64",
-    "is_teacher": "bool",
-    "control": "object",
-    "uses_teacher": "bool",
-    "warnings": "object",
-    "total_parameters": "Int64",
-    "trainable_parameters": "Int64",
-    "artifact_bytes": "Int64",
-    "task_bytes": "Int64",
-    "unlabelled_examples": "Int64",
-    "note": "object",
-    "train_s": "float64",
-    "teacher_s": "float64",
-    "p50_ms": "float64",
-    "p95_ms": "float64",
-    "speedup": "float64",
-    "p90_ms": "float64",
-    "speedup_low": "float64",
-    "speedup_high": "float64",
-    "latency_setting": "object",
-    "latency_rounds": "Int64",
-    "latency_warning": "object",
-    "task_title": "object",
-    "source": "object",
-    "scored_split": "object",
-    "fingerprint": "object",
-    "train_examples": "int64",
-    "validation_examples": "int64",
-    "scored_examples": "int64",
-    "majority_score": "float64",
-    "model": "object",
-    "weights_sha256": "object",
-    "given_teacher": "object",
-    "kind": "object",
-    "validation_split": "object",
-    "duplicates": "Int64",
-    "too_long_share": "Float64",
-    "licence": "object",
-    "citation": "object",
-    "budget": "object",
-    "steps": "Int64",
-    "batch_size": "Int64",
-    "teacher_factor": "float64",
-    "max_length": "int64",
-    "hardware": "object",
-    "software": "object",
-    "revision": "object",
-    "non_embedding_parameters": "Int64",
-    "flops_per_example": "Int64",
-    "flops_length": "Int64",
-    "inference_peak_bytes": "Int64",
-    "inference_peak_gpu_bytes": "Int64",
-    "train_flops": "Float64",
-    "noisy_score": "float64",
-    "noisy_drop": "float64",
-    "label_loyalty": "float64",
-    "probability_loyalty": "float64",
-    "calibration_error": "float64",
-    "brier_score": "float64",
-    "throughput_per_s": "float64",
-    "tokenization_p50_ms": "float64",
-    "onnxruntime_p50_ms": "float64",
-    "onnxruntime_int8_p50_ms": "float64",
-    "latency_repeat": "object",
-    "latency_busy_share": "float64",
-    "finished_at": "object",
-    "onnxruntime_int8_lost": "float64",
-    "latency_hardware": "object",
-    "latency_runtimes": "object",
-    "latency_unsteady_after": "Int64",
-}
-"""The columns of the table of cells and their types; units stand in the names, scores are fractions."""
-
-_FIRST_OF_TIMING = (
-    "p50_ms",
-    "p90_ms",
-    "p95_ms",
-    "speedup",
-    "speedup_low",
-    "speedup_high",
-    "throughput_per_s",
-    "tokenization_p50_ms",
-    "onnxruntime_p50_ms",
-    "onnxruntime_int8_p50_ms",
-)
-OF_TIMING = (*_FIRST_OF_TIMING, "onnxruntime_int8_lost")
-"""The columns that a timing measures."""
-
-MEASURED = (
-    "task",
-    "strategy",
-    "seed",
-    "key",
-    "status",
-    "reason",
-    "metric",
-    "score",
-    "score_low",
-    "score_high",
-    "is_teacher",
-    "control",
-    "warnings",
-    "total_parameters",
-    "trainable_parameters",
-    "non_embedding_parameters",
-    "artifact_bytes",
-    "task_bytes",
-    "flops_per_example",
-    "flops_length",
-    "inference_peak_bytes",
-    "inference_peak_gpu_bytes",
-    "train_s",
-    "teacher_s",
-    "train_flops",
-    "unlabelled_examples",
-    "label_loyalty",
-    "probability_loyalty",
-    "calibration_error",
-    "brier_score",
-    "noisy_score",
-    "noisy_drop",
-    *_FIRST_OF_TIMING,
-    "latency_setting",
-    "hardware",
-    "finished_at",
-    "onnxruntime_int8_lost",
-)
-"""The columns of ``cells.csv``: names and order are only ever added to."""
-
-
 def tidy(records: Iterable[Record], timings: Iterable[Timing]) -> pd.DataFrame:
     """Return one row a strategy, task and seed, in the order given, of what was timed with its `shown_timings`."""
     listed = list(records)
@@ -229,13 +90,10 @@ def _cell(record: Record, timing: Timing | None, timed: ModelTiming | None) -> d
         **_fields(record, "seed", "key", "reason", "is_teacher", "warnings", "finished_at"),
         **_fields(record.task, "metric", "labels", "source", "fingerprint", "majority_score"),
         **_fields(record.task, "train_examples", "validation_examples", "scored_examples"),
-        **_fields(record.size, "total_parameters", "trainable_parameters", "artifact_bytes", "task_bytes"),
-        **_fields(record.cost, "train_s", "teacher_s", "unlabelled_examples"),
-        **_fields(record.size, "non_embedding_parameters"),
-        **_fields(record.compute, "flops_per_example", "flops_length"),
-        **_fields(record.compute, "inference_peak_bytes", "inference_peak_gpu_bytes"),
-        **_fields(record.cost, "train_flops"),
-        **_fields(record.quality, "noisy_score", "noisy_drop"),
+        **_fields(record.quality, *_columns_from("quality")),
+        **_fields(record.size, *_columns_from("size")),
+        **_fields(record.compute, *_columns_from("compute")),
+        **_fields(record.cost, *_columns_from("cost")),
         **_latency(timing, timed),
         "scored_split": record.task.eval_split,
         "task": record.task.name,
@@ -272,9 +130,8 @@ def _latency(timing: Timing | None, timed: ModelTiming | None) -> dict[str, Any]
     """Return the columns that a timing fills; without one they stay empty."""
     if timing is None or timed is None:
         return {}
-    main = ("p50_ms", "p90_ms", "p95_ms", "speedup", "speedup_low", "speedup_high", "throughput_per_s")
     return {
-        **_fields(timed.main, *main),
+        **_fields(timed.main, *_columns_from("point")),
         "tokenization_p50_ms": timed.tokenization.p50_ms if timed.tokenization else None,
         "onnxruntime_p50_ms": _p50_in(timed, BackEnd.ONNXRUNTIME),
         "onnxruntime_int8_p50_ms": _p50_in(timed, BackEnd.ONNXRUNTIME_INT8),
@@ -307,6 +164,10 @@ def _repeatability(timing: Timing) -> str | None:
         f" [{ratio(found.low)}, {ratio(found.high)}], and its median moved by {found.split_half:+.1%} from the first"
         " half of the rounds to the second"
     )
+
+
+def _columns_from(source: str) -> list[str]:
+    return [name for figure in FIGURES.values() if figure.source == source for name in figure.columns]
 
 
 def _fields(part: object | None, *names: str) -> dict[str, Any]:

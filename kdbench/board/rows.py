@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kdbench.board.cells import OF_TIMING
+from kdbench.board.columns import ROW_COLUMNS
+from kdbench.board.figures import FIGURES, Figure, Group, Seeds, figures_of
 from kdbench.board.frames import Row, rows_of
 from kdbench.board.statistics import TaskStatistics
 from kdbench.results.records import Status
@@ -18,15 +19,12 @@ from kdbench.stats import pareto_front
 from kdbench.stats.bootstrap import Flags, Floats
 from kdbench.utils.formatting import milliseconds, ratio
 
-FRONTS = {"L": "p50 latency", "P": "parameters", "C": "training cost: training and the teacher's part"}
-"""What each letter holds against quality."""
-
 _TRAINING_NOISE = 0.1
 """The same training takes as much longer on a machine that does something else, too."""
 
 
 def fronts(rows: pd.DataFrame, statistics: TaskStatistics) -> dict[str, str]:
-    """Return the letters of the fronts that each compared row is on, of `FRONTS`.
+    """Return the letters of the fronts that each compared row is on: L (latency), P (parameters), C (training cost).
 
     Quality differs where a pair is shown to differ by itself. A row is faster where the intervals of both speed-ups
     do not overlap, and its training is shorter where it is by more than a tenth; parameters are taken as they are.
@@ -47,7 +45,7 @@ def fronts(rows: pd.DataFrame, statistics: TaskStatistics) -> dict[str, str]:
         "C": pareto_front(quality, cost, better, _less(cost, _TRAINING_NOISE)),
     }
     return {
-        row: "".join(letter for letter in FRONTS if members[letter][place])
+        row: "".join(letter for letter, is_member in members.items() if is_member[place])
         for place, row in enumerate(statistics.rows)
     }
 
@@ -118,95 +116,12 @@ def _gap_interval(row: str, statistics: TaskStatistics) -> dict[str, Any]:
     return {} if gap is None else {"gap_low": gap.low, "gap_high": gap.high, "gap_reason": gap.reason}
 
 
-PUBLISHED: dict[str, str] = {
-    "rank": "Int64",
-    "strategy": "object",
-    "task": "object",
-    "status": "object",
-    "reason": "object",
-    "metric": "object",
-    "score": "float64",
-    "score_low": "float64",
-    "score_high": "float64",
-    "seeds": "int64",
-    "total_parameters": "Int64",
-    "trainable_parameters": "Int64",
-    "artifact_bytes": "Int64",
-    "p50_ms": "float64",
-    "p95_ms": "float64",
-    "speedup": "float64",
-    "train_s": "float64",
-    "teacher_s": "float64",
-    "share_kept": "float64",
-    "is_teacher": "bool",
-    "control": "object",
-    "control_difference": "float64",
-    "warnings": "object",
-    "latency_note": "object",
-    "gap_recovered": "float64",
-    "task_bytes": "Int64",
-    "unlabelled_examples": "Int64",
-    "note": "object",
-    "p90_ms": "float64",
-    "speedup_low": "float64",
-    "speedup_high": "float64",
-    "tied": "boolean",
-    "seed_scores": "object",
-    "control_difference_low": "float64",
-    "control_difference_high": "float64",
-    "control_p": "float64",
-    "control_p_holm": "float64",
-    "gap_low": "float64",
-    "gap_high": "float64",
-    "gap_reason": "object",
-    "front": "object",
-    "label_loyalty": "float64",
-    "probability_loyalty": "float64",
-    "calibration_error": "float64",
-    "brier_score": "float64",
-    "noisy_score": "float64",
-    "noisy_drop": "float64",
-    "non_embedding_parameters": "Int64",
-    "flops_per_example": "Int64",
-    "flops_length": "Int64",
-    "inference_peak_bytes": "Int64",
-    "inference_peak_gpu_bytes": "Int64",
-    "train_flops": "Float64",
-    "throughput_per_s": "float64",
-    "tokenization_p50_ms": "float64",
-    "onnxruntime_p50_ms": "float64",
-    "onnxruntime_int8_p50_ms": "float64",
-    "onnxruntime_int8_lost": "float64",
-}
-"""The columns of the table of rows, which are those of the CSV files: names and order are only ever added to."""
-
 _OF_THE_STRATEGY = ("strategy", "task", "metric", "control", "note", "uses_teacher")
-# The timed artifact's own figures stand together: a row shows one artifact's size and latency, not a mixture.
-_OF_ONE_ARTIFACT = (
-    "total_parameters",
-    "trainable_parameters",
-    "non_embedding_parameters",
-    "artifact_bytes",
-    "task_bytes",
-    "flops_per_example",
-    "flops_length",
-    "inference_peak_bytes",
-    "inference_peak_gpu_bytes",
-    *OF_TIMING,
-    "latency_setting",
+_MEANS, _MEANS_OF_STUDENTS, _TIMED = (
+    [figure for figure in FIGURES.values() if figure.seeds is seeds]
+    for seeds in (Seeds.MEAN, Seeds.MEAN_OF_STUDENTS, Seeds.TIMED)
 )
-_MEANS = (
-    "score",
-    "train_s",
-    "teacher_s",
-    "unlabelled_examples",
-    "train_flops",
-    "noisy_score",
-    "noisy_drop",
-    "calibration_error",
-    "brier_score",
-)
-_AGAINST_THE_TEACHER = ("label_loyalty", "probability_loyalty")
+_OF_TIMING = [column for figure in figures_of(Group.SPEED) for column in figure.columns]
 _ORDER = {status.value: place for place, status in enumerate(Status)}
 
 
@@ -229,13 +144,13 @@ def aggregate(cells: pd.DataFrame, statistics: Mapping[str, TaskStatistics] | No
         _row(list(group), shown.get(task, TaskStatistics()))
         for (task, _), group in groupby(ordered, key=lambda cell: (cell["task"], cell["strategy"]))
     ]
-    table = pd.DataFrame(rows, columns=[*PUBLISHED, "latency_setting", "uses_teacher"]).astype(PUBLISHED)
+    table = pd.DataFrame(rows, columns=[*ROW_COLUMNS, "latency_setting", "uses_teacher"]).astype(ROW_COLUMNS)
     table["share_kept"] = _share_kept(table)
     controls = _control_scores(table)
     table["control_difference"] = (table["score"] - controls).round(12)
     table["gap_recovered"] = _gap_recovered(table, controls)
     table = _without_foreign_latencies(table)
-    table = with_statistics(table, shown).astype(PUBLISHED)
+    table = with_statistics(table, shown).astype(ROW_COLUMNS)
     order = pd.DataFrame(
         {
             "task": table["task"],
@@ -245,7 +160,7 @@ def aggregate(cells: pd.DataFrame, statistics: Mapping[str, TaskStatistics] | No
             "strategy": table["strategy"],
         }
     ).sort_values(["task", "status", "score", "rank", "strategy"])
-    return table.loc[order.index, list(PUBLISHED)].reset_index(drop=True)
+    return table.loc[order.index, list(ROW_COLUMNS)].reset_index(drop=True)
 
 
 def _row(cells: list[Row], statistics: TaskStatistics) -> dict[str, Any]:
@@ -261,11 +176,11 @@ def _row(cells: list[Row], statistics: TaskStatistics) -> dict[str, Any]:
         row |= {"status": ended_badly[0]["status"], "reason": _by_seed(reasons, len(cells))}
     else:
         timed = next((cell for cell in cells if cell["p50_ms"] is not None), cells[0])
-        row |= {name: timed[name] for name in _OF_ONE_ARTIFACT}
-        row |= {name: _mean(cells, name) for name in _MEANS}
-        # The teacher agrees with itself: where one seed is the teacher, the others tell.
-        others = [cell for cell in cells if not cell["is_teacher"]]
-        row |= {name: _mean(others, name) for name in _AGAINST_THE_TEACHER}
+        row |= {name: timed[name] for figure in _TIMED for name in figure.columns}
+        row["latency_setting"] = timed["latency_setting"]
+        row |= {figure.name: _mean(cells, figure) for figure in _MEANS}
+        students = [cell for cell in cells if not cell["is_teacher"]]
+        row |= {figure.name: _mean(students, figure) for figure in _MEANS_OF_STUDENTS}
         low, high = _interval(cells, statistics)
         row |= {"status": Status.OK.value, "score_low": low, "score_high": high}
         problem = statistics.problems.get(row["strategy"])
@@ -289,12 +204,12 @@ def _seed_scores(cells: list[Row]) -> str | None:
     return ";".join(scores) if any(scores) else None
 
 
-def _mean(cells: list[Row], column: str) -> float | None:
-    values = [cell[column] for cell in cells]
+def _mean(cells: list[Row], figure: Figure) -> float | None:
+    values = [cell[figure.name] for cell in cells]
     if None in values or not values:
         return None
     # A count stays one: how many texts without a label there are may differ from seed to seed.
-    return round(fmean(values)) if PUBLISHED[column] == "Int64" else fmean(values)
+    return round(fmean(values)) if figure.dtype == "Int64" else fmean(values)
 
 
 def _by_seed(notes: list[tuple[int, str]], seeds: int) -> str | None:
@@ -342,7 +257,7 @@ def _without_foreign_latencies(table: pd.DataFrame) -> pd.DataFrame:
                 f"timed in another setting, not to be compared: p50 {milliseconds(row['p50_ms'])} ms, p95"
                 f" {milliseconds(row['p95_ms'])} ms, {ratio(row['speedup'])}; {row['latency_setting']}"
             )
-            table.loc[index, list(OF_TIMING)] = float("nan")
+            table.loc[index, _OF_TIMING] = float("nan")
     return table
 
 

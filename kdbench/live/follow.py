@@ -13,9 +13,9 @@ from typing import Any
 
 import pandas as pd
 
+from kdbench.board.columns import ROW_COLUMNS
 from kdbench.board.diagnostics import KnownByClass
 from kdbench.board.load import load_cells
-from kdbench.board.rows import PUBLISHED
 from kdbench.board.tables import across_tasks
 from kdbench.errors import KdbenchError
 from kdbench.live.recorder import LiveState, read_state
@@ -156,7 +156,7 @@ def _read_rows(path: Path) -> pd.DataFrame:
         ValueError: another version of kdbench drew it.
     """
     rows = pd.read_parquet(path)
-    missing = sorted(set(PUBLISHED) - set(rows.columns))
+    missing = sorted(set(ROW_COLUMNS) - set(rows.columns))
     if missing:
         raise ValueError(
             f"{path} was drawn by another version of kdbench: it has no {missing[0]}; draw it again by 'kdbench board'"

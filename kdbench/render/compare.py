@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kdbench.board.compare import ALPHA, Comparison, Contrast, Disagreements, TaskComparison
+from kdbench.board.figures import FIGURES
 from kdbench.board.frames import Row
 from kdbench.board.rows import has_score
 from kdbench.utils import formatting
@@ -75,20 +76,11 @@ def _on_task(comparison: Comparison, task: TaskComparison, contrast: Contrast) -
 Shown = Mapping[str, Disagreements | str | None]
 """By task: the examples answered differently, why they cannot be shown, or None where they were not asked for."""
 
-_FIGURES = (
-    "status",
-    "reason",
-    "seeds",
-    "score",
-    "total_parameters",
-    "trainable_parameters",
-    "artifact_bytes",
-    "p50_ms",
-    "speedup",
-    "train_s",
-    "teacher_s",
-    "warnings",
-)
+_SHOWN = [
+    *(FIGURES[name] for name in ("total_parameters", "trainable_parameters", "artifact_bytes", "p50_ms")),
+    *(FIGURES[name] for name in ("speedup", "train_s", "teacher_s", "seeds")),
+]
+_IN_JSON = ("status", "reason", "seeds", "score", *(figure.name for figure in _SHOWN[:-1]), "warnings")
 _TEXT_LENGTH = 300
 
 
@@ -136,7 +128,7 @@ def _task_data(task: TaskComparison, shown: Disagreements | str | None) -> dict[
 
 def _side_data(row: Row, interval: tuple[float, float] | None) -> dict[str, Any]:
     low, high = interval or (None, None)
-    return {**{name: row[name] for name in _FIGURES}, "score_low": low, "score_high": high}
+    return {**{name: row[name] for name in _IN_JSON}, "score_low": low, "score_high": high}
 
 
 def _contrast_data(contrast: Contrast) -> dict[str, Any]:
@@ -159,7 +151,7 @@ def _table(comparison: Comparison, task: TaskComparison) -> Table:
         title=Text(on_one_line(task.task)), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
     )
     table.add_column(Text("row"), overflow="fold", min_width=12)
-    for heading in (task.metric, "params", "trained", "size", "p50 ms", "speed", "train", "teacher", "seeds"):
+    for heading in (task.metric, *(figure.terminal or figure.heading for figure in _SHOWN)):
         table.add_column(Text(heading), justify="right")
     for label, row, interval in (
         (comparison.a, task.a, task.interval_a),
@@ -183,14 +175,7 @@ def _cells(row: Row, interval: tuple[float, float] | None) -> list[str]:
         formatting.with_interval(row["score"], *(interval or (None, None)))
         if has_score(row)
         else str(row["status"]),
-        formatting.count(row["total_parameters"]),
-        formatting.count(row["trainable_parameters"]),
-        formatting.size(row["artifact_bytes"]),
-        formatting.milliseconds(row["p50_ms"]),
-        formatting.ratio(row["speedup"]),
-        formatting.seconds(row["train_s"]),
-        formatting.seconds(row["teacher_s"]),
-        str(row["seeds"]),
+        *(figure.text(row, is_brief=True) for figure in _SHOWN),
     ]
 
 

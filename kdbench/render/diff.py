@@ -12,13 +12,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from kdbench.board.columns import ROW_COLUMNS
 from kdbench.board.diff import Change, Changes, Kind
 from kdbench.board.frames import Row
 from kdbench.board.rows import has_score
 from kdbench.board.statistics import ALPHA
-from kdbench.render.markdown import csv_text, cut, page, section, table
+from kdbench.render.markdown import csv_text, markdown, table
 from kdbench.utils import formatting
-from kdbench.utils.formatting import MISSING, escape_markdown, on_one_line, plural
+from kdbench.utils.formatting import MISSING, on_one_line, plural
 
 HEADINGS = ("change", "strategy", "before", "now", "difference", "p")
 IS_TEXT = (True, True, False, False, False, False)
@@ -137,7 +138,7 @@ def _p(p: float) -> str:
 CHANGES_PAGE = "changes.md"
 CHANGES_FILE = "changes.csv"
 
-_OF_BOTH = {"status": "object", "score": "float64", "total_parameters": "Int64", "artifact_bytes": "Int64"}
+_OF_BOTH = {name: ROW_COLUMNS[name] for name in ("status", "score", "total_parameters", "artifact_bytes")}
 CHANGES_COLUMNS: dict[str, str] = {
     "task": "object",
     "strategy": "object",
@@ -162,35 +163,28 @@ def changes_files(changes: Changes) -> dict[str, str | bytes]:
 
 
 def _page(changes: Changes) -> str:
-    return page(
-        "# What changed",
-        f"**{escape_markdown(headline(changes))}**",
-        f"- Before: {escape_markdown(side(changes.before))}\n- Now: {escape_markdown(side(changes.after))}",
-        f"[The board](README.md), [these changes as CSV]({CHANGES_FILE}).",
-        *(
-            _section(str(task), list(rows))
+    return markdown(
+        "changes",
+        headline=headline(changes),
+        before=side(changes.before),
+        now=side(changes.after),
+        csv=CHANGES_FILE,
+        tasks=[
+            _task(str(task), list(rows))
             for task, rows in groupby(changes.rows, key=lambda change: change.task)
-        ),
-        section("Size and speed", [cut(line) for line in cost_lines(changes)]),
-        section("Left out of the older records", [escape_markdown(line) for line in changes.left_out]),
-        section("Notes", [escape_markdown(line) for line in how_decided(changes)]),
+        ],
+        costs=cost_lines(changes),
+        left_out=changes.left_out,
+        notes=how_decided(changes),
     )
 
 
-def _section(task: str, rows: list[Change]) -> str:
+def _task(task: str, rows: list[Change]) -> dict[str, Any]:
     listed, others = together(rows)
     lines = [cells_of_change(change) for change in listed]
     lost = {(place, 0) for place, change in enumerate(listed) if change.is_regression}
-    return page(
-        f"## {escape_markdown(task)}",
-        table(list(zip(HEADINGS, IS_TEXT, strict=True)), lines, lost) if lines else "",
-        "\n".join(f"- {escape_markdown(line)}" for line in others),
-        "\n".join(
-            f"- **{escape_markdown(change.strategy)}**: {cut(change.note)}"
-            for change in listed
-            if change.note
-        ),
-    ).rstrip()
+    made = table(list(zip(HEADINGS, IS_TEXT, strict=True)), lines, lost) if lines else ""
+    return {"name": task, "table": made, "others": others, "listed": listed}
 
 
 def _data_table(changes: Changes) -> pd.DataFrame:

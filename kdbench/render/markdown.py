@@ -1,94 +1,88 @@
-"""The parts that a board's pages in Markdown are made of."""
+"""Write a board's pages in Markdown by templates, and tables as Markdown and CSV."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
+from functools import cache
 
+import jinja2
 import pandas as pd
-from tabulate import DataRow, TableFormat, tabulate
+from markupsafe import Markup
 
-from kdbench.board.frames import rows_of
-from kdbench.utils.formatting import defuse_formula, escape_markdown, on_one_line, plural
+from kdbench.board.rows import has_score
+from kdbench.utils.formatting import defuse_formula, escape_markdown, on_one_line, percent, plural
 
 _LENGTH = 300
 """A reason or a warning is cut here; the CSV file has all of it."""
 
 
-def page(*parts: str) -> str:
-    """Return a page of these parts; an empty one leaves no trace."""
-    return "\n\n".join(part for part in parts if part) + "\n"
+def markdown(template: str, **values: object) -> str:
+    """Return the page that `template` makes of `values`, without what its empty parts leave behind.
+
+    All values are shown as they are, whatever markup they hold; only what is `Markup` counts as Markdown.
+    """
+    text = _environment().get_template(f"{template}.md.j2").render(values)
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
-def section(heading: str, lines: Iterable[str]) -> str:
-    """Return `lines` of Markdown as a list under `heading`, or nothing where there are none."""
-    listed = "\n".join(f"- {line}" for line in lines)
-    return f"## {heading}\n\n{listed}" if listed else ""
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("kdbench.render"),
+        autoescape=True,
+        finalize=_escaped,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals |= {"plural": plural, "has_score": has_score}
+    environment.filters |= {"cut": cut, "percent": percent}
+    return environment
 
 
-def progress(done: int, pending: int) -> str:
-    """Return how many cells are done, or nothing where none is pending."""
-    if not pending:
-        return ""
-    return f"**{done:,} of {plural(done + pending, 'cell')} done**; the others are running or waiting."
+def _escaped(value: object) -> object:
+    # What has this method is Markdown already: a table, or what a macro wrote.
+    return value if hasattr(value, "__html__") else Markup(escape_markdown(str(value)))
 
 
-def images(drawn: Collection[str], pictures: Iterable[tuple[str, str]]) -> str:
-    """Return those of `pictures` that are `drawn`, a paragraph each.
+def cut(text: str) -> str:
+    """Return `text` on one line, cut to a length that reads well in a list."""
+    return on_one_line(text, _LENGTH)
+
+
+def images(drawn: Collection[str], pictures: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the path and the alternative text of those of `pictures` that are `drawn`.
 
     Args:
         drawn: the paths of what stands in the board's folder.
         pictures: the name of each, and what it shows for who does not see it.
     """
-    shown = [(f"pictures/{name}.png", alternative) for name, alternative in pictures]
-    return "\n\n".join(
-        f"![{escape_markdown(alternative)}]({path})" for path, alternative in shown if path in drawn
-    )
-
-
-def cut(text: str) -> str:
-    """Return `text` escaped and cut to a length that reads well in a list."""
-    return escape_markdown(on_one_line(text, _LENGTH))
-
-
-def remarks(rows: pd.DataFrame, column: str, place: str = "") -> list[str]:
-    """Return a line for each row that has something in `column`; `place` (Markdown) follows the row's name."""
-    return [
-        f"**{escape_markdown(row['strategy'])}**{place}: {cut(row[column])}"
-        for row in rows_of(rows)
-        if row[column]
-    ]
+    found = [(f"pictures/{name}.png", alternative) for name, alternative in pictures]
+    return [(path, alternative) for path, alternative in found if path in drawn]
 
 
 def table(
     headings: list[tuple[str, bool]],
     rows: list[list[str]],
     bold: Collection[tuple[int, int]] = (),
-) -> str:
+) -> Markup:
     """Return a table of plain texts.
 
+    Cells are not padded: one row's longer name would change every line, and with it a diff of two runs.
+
     Args:
-        headings: each Markdown already, and whether its column is text.
+        headings: of each column, and whether it is text.
         rows: the texts, a heading each.
         bold: row and column of each text that is to stand out, from 0.
     """
-    rule = "|".join("---" if is_text else "---:" for _, is_text in headings)
-    line = DataRow("|", "|", "|")
-    # Cells are not padded: one row's longer name would change every line, and with it a diff of two runs.
-    unpadded = TableFormat(None, lambda widths, aligns: f"|{rule}|", None, None, line, line, 1, None)
-    escaped = [
-        [
-            f"**{escape_markdown(text)}**" if (i, j) in bold else escape_markdown(text)
-            for j, text in enumerate(row)
-        ]
+    lines = [
+        [f"**{_escaped(text)}**" if (i, j) in bold else str(_escaped(text)) for j, text in enumerate(row)]
         for i, row in enumerate(rows)
     ]
-    return tabulate(
-        escaped,
-        headers=[heading for heading, _ in headings],
-        tablefmt=unpadded,
-        disable_numparse=True,
-        stralign=None,
-    )
+    rule = "|".join("---" if is_text else "---:" for _, is_text in headings)
+    first = " | ".join(str(_escaped(heading)) for heading, _ in headings)
+    return Markup("\n".join([f"| {first} |", f"|{rule}|", *(f"| {' | '.join(line)} |" for line in lines)]))
 
 
 def csv_text(rows: pd.DataFrame) -> str:

@@ -15,9 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from kdbench.board.frames import rows_of
-from kdbench.render.markdown import table
+from kdbench.render.markdown import markdown, table
 from kdbench.utils import formatting
-from kdbench.utils.formatting import MISSING, escape_markdown, plural
+from kdbench.utils.formatting import MISSING, plural
 
 
 class _Part(BaseModel):
@@ -192,21 +192,15 @@ def published_section(rows: pd.DataFrame, cells: pd.DataFrame) -> str:
         cells: the task's part of the table of cells.
     """
     found = published_beside(_setting(cells))
-    heading = "## Published results"
-    if not found:
-        return f"{heading}\n\nNone is known for this task."
-    shared = _shared(found)
-    return "\n\n".join(
-        [
-            heading,
-            f"{_remark(cells)} {escape_markdown(_here(rows))}",
-            *([f"All of them: {escape_markdown('; '.join(shared))}."] if shared else []),
-            table(
-                [(name, name not in _NUMBERS) for name in _HEADINGS],
-                [_cells(beside, shared) for beside in found],
-            ),
-        ]
-    )
+    shared = _shared(found) if found else []
+    headings = [(name, name not in _NUMBERS) for name in _HEADINGS]
+    return markdown(
+        "published",
+        remark=_remark(cells),
+        here=_here(rows),
+        shared=shared,
+        table=table(headings, [_cells(beside, shared) for beside in found]) if found else None,
+    ).rstrip()
 
 
 def published_terminal(rows: pd.DataFrame, cells: pd.DataFrame) -> list[Table]:
@@ -231,7 +225,7 @@ def _setting(cells: pd.DataFrame) -> Setting:
 
 
 def _remark(cells: pd.DataFrame) -> str:
-    model = escape_markdown(cells["model"].iloc[0])
+    model = cells["model"].iloc[0]
     return (
         f"They stand beside this board and not on it: the last column says what differs from {model} at this"
         " budget. Those of the same family of models on the same split come first."

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
+from kdbench.board.figures import FIGURES
 from kdbench.board.frames import Row
 from kdbench.board.recommend import ALPHA, Recommendation
 from kdbench.render.compare import points
@@ -151,10 +152,10 @@ def _share(chosen: Row, best: Row) -> str:
 
 def _figures(row: Row, found: Recommendation | None = None) -> str:
     low, high = (found.interval if found else None) or (None, None)
-    latency = "not timed" if row["p50_ms"] is None else f"p50 {formatting.milliseconds(row['p50_ms'])} ms"
+    latency = "not timed" if row["p50_ms"] is None else f"p50 {FIGURES['p50_ms'].text(row)} ms"
     return (
         f"{formatting.with_interval(row['score'], low, high)} {row['metric']},"
-        f" {formatting.count(row['total_parameters'])} parameters, {formatting.size(row['artifact_bytes'])}, {latency}"
+        f" {FIGURES['total_parameters'].text(row)} parameters, {FIGURES['artifact_bytes'].text(row)}, {latency}"
     )
 
 

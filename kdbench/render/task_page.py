@@ -2,40 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import pandas as pd
+from markupsafe import Markup
 
 from kdbench.board.cells import POINT_COLUMNS
-from kdbench.board.frames import Row, rows_of
-from kdbench.board.rows import PUBLISHED, has_score
-from kdbench.board.statistics import TaskStatistics
+from kdbench.board.columns import ROW_COLUMNS
+from kdbench.board.figures import FIGURES, Figure, Group, best_rows, figures_of, plugin_figure
+from kdbench.board.frames import Row, first_row, rows_of
+from kdbench.board.statistics import ALPHA, TaskStatistics
 from kdbench.budgets import BackEnd
-from kdbench.render.columns import (
-    Column,
-    behaviour_columns,
-    best_rows,
-    cost_columns,
-    leading_columns,
-    quality_columns,
-    size_columns,
-    speed_columns,
-)
-from kdbench.render.markdown import cut, images, page, progress, remarks, section, table
-from kdbench.render.notes import task_notes
-from kdbench.utils import formatting
-from kdbench.utils.formatting import MISSING, escape_markdown, milliseconds
-
-_GRID_NOTE = (
-    "p50 in ms of a call in PyTorch's eager mode with batch x length word pieces, all attended to. What would have taken"
-    f" longer than the budget allows is {MISSING}. The percentiles, throughput and other back ends stand in"
-    " [latency.csv](latency.csv)."
-)
+from kdbench.render.markdown import images, markdown, table
+from kdbench.render.notes import run_facts, task_notes
+from kdbench.results.records import Status
+from kdbench.utils.formatting import MISSING, milliseconds
 
 
-def grid_section(rows: pd.DataFrame, points: pd.DataFrame) -> str:
-    """Return the table of p50 by batch size and length, or nothing where none was timed.
+def _grid(rows: pd.DataFrame, points: pd.DataFrame) -> Markup | None:
+    """Return the table of p50 by batch size and length, or None where none was timed.
 
     Args:
         rows: those of one task that have a score, as the page orders them; rows without a p50 are left out.
@@ -52,10 +39,10 @@ def grid_section(rows: pd.DataFrame, points: pd.DataFrame) -> str:
     measured = {(row["strategy"], row["batch_size"], row["length"]): row["p50_ms"] for row in rows_of(eager)}
     sizes = sorted({place[1:] for place, p50_ms in measured.items() if p50_ms is not None})
     if not sizes:
-        return ""
-    leading = leading_columns()
+        return None
+    leading = figures_of(Group.LEADING)
     lines = [
-        [column.cell(row) for column in leading]
+        [figure.text(row) for figure in leading]
         + [milliseconds(measured.get((row["strategy"], *size))) for size in sizes]
         for row in rows_of(timed)
     ]
@@ -64,23 +51,12 @@ def grid_section(rows: pd.DataFrame, points: pd.DataFrame) -> str:
         column = [measured.get((name, *size)) for name in timed["strategy"]]
         least = min(value for value in column if value is not None)
         best |= {(i, len(leading) + j) for i, value in enumerate(column) if value == least}
-    headings = [
-        *((column.heading, column.is_text) for column in leading),
-        *((f"{batch} x {length}", False) for batch, length in sizes),
-    ]
-    return page(
-        "## Latency by batch and length", table(headings, lines, best if len(lines) > 1 else ()), _GRID_NOTE
-    ).rstrip()
+    headings = [*_headings(leading), *((f"{batch} x {length}", False) for batch, length in sizes)]
+    return table(headings, lines, best if len(lines) > 1 else ())
 
 
-_OTHER_SETTINGS_NOTE = (
-    "Rows stand in the order of their scores. Latencies of different settings say nothing of each other; each speed-up"
-    " is over the teacher in the same rounds."
-)
-
-
-def elsewhere_section(rows: pd.DataFrame, points: pd.DataFrame) -> str:
-    """Return a table for each further setting in which rows were timed, or nothing where there is none.
+def _elsewhere(rows: pd.DataFrame, points: pd.DataFrame) -> list[tuple[str, Markup]]:
+    """Return each further setting in which rows were timed, and its table.
 
     Args:
         rows: those of one task that have a score, as the page orders them; of one without a p50 a remark tells.
@@ -90,20 +66,19 @@ def elsewhere_section(rows: pd.DataFrame, points: pd.DataFrame) -> str:
     # The first point of a model is its main one, and the first setting of a row the one that is shown above.
     main = points.drop_duplicates(["strategy", "setting"])
     further = main[main.duplicated("strategy")]
-    columns = [column for column in leading_columns() if column.heading == "strategy"]
-    columns += [column for column in speed_columns() if column.measure in POINT_COLUMNS]
-    parts = []
+    figures = [FIGURES["strategy"], *(one for one in figures_of(Group.SPEED) if one.name in POINT_COLUMNS)]
+    tables = []
     for setting, of_setting in further.groupby("setting"):
         measured = {one["strategy"]: one for one in rows_of(of_setting)}
         lines = [{**row, **measured[name]} for name, row in timed.items() if name in measured]
         if lines:
-            cells = [[column.cell(line) for column in columns] for line in lines]
-            parts += [f"{escape_markdown(str(setting))}:", table(_headings(columns), cells)]
-    return page("## Speed in other settings", *parts, _OTHER_SETTINGS_NOTE).rstrip() if parts else ""
+            cells = [[figure.text(line) for figure in figures] for line in lines]
+            tables.append((str(setting), table(_headings(figures), cells)))
+    return tables
 
 
-def _headings(columns: list[Column]) -> list[tuple[str, bool]]:
-    return [(column.heading, column.is_text) for column in columns]
+def _headings(figures: Iterable[Figure]) -> list[tuple[str, bool]]:
+    return [(figure.heading, figure.is_text) for figure in figures]
 
 
 def task_page(
@@ -126,91 +101,105 @@ def task_page(
         published: the section of published results, where it is asked for.
         drawn: the paths of pictures in the board's folder.
     """
-    task, title = cells["task"].iloc[0], cells["task_title"].iloc[0]
-    scored = rows[[has_score(row) for row in rows_of(rows)]]
-    return page(
-        f"# {escape_markdown(task)}: {escape_markdown(title)}",
-        f"Budget {escape_markdown(cells['budget'].iloc[0])}. [All tasks](README.md), [this task as CSV]({task}.csv),"
-        " [every seed](cells.csv). Every table has the rows in the same order; the best of a column stands out.",
-        progress(len(cells), pending),
-        _section("Quality", rows, leading_columns(), quality_columns(rows, cells["metric"].iloc[0])),
-        section("Without a score", _reasons(rows)),
-        _pictures(task, cells["metric"].iloc[0], drawn),
-        section("Warnings", remarks(rows, "warnings")),
-        _section("Fidelity, calibration and typing errors", scored, _first(), behaviour_columns()),
-        _section("Size and compute", scored, _first(), size_columns()),
-        _section("Speed", scored, _first(), speed_columns()),
-        grid_section(scored, points),
-        section("Timed in another setting", remarks(rows, "latency_note")),
-        elsewhere_section(scored, points),
-        _section("Cost to obtain", scored, _first(), cost_columns()),
-        _section("From plugins", rows, _first(), _plugin_columns(rows)),
-        published,
-        section("Notes", [*_gap_reasons(rows), *task_notes(cells, statistics)]),
-    )
-
-
-def _pictures(task: str, metric: str, drawn: Collection[str]) -> str:
-    shown = images(
-        drawn,
-        [
-            (f"scores-{task}", f"{metric} by strategy: means with 95% intervals, and every seed"),
-            (f"pareto-{task}", f"{metric} against latency, parameters and training, with the Pareto line"),
-            (f"latency-{task}", "latency by length, for each size of batch"),
-            (f"gap-{task}", "the part of the teacher's lead over the control that a row recovers"),
-        ],
-    )
-    return f"## Pictures\n\n{shown}" if shown else ""
-
-
-def _first() -> list[Column]:
-    """Return the leading columns of a table that is not the page's first: their notes stand there."""
-    return [Column(column.heading, column.cell, is_text=column.is_text) for column in leading_columns()]
-
-
-def _section(heading: str, rows: pd.DataFrame, leading: list[Column], columns: list[Column]) -> str:
-    """Return a table with a note on each column below; without those columns that no row has anything in."""
-    lines = rows_of(rows)
-    shown = [column for column in columns if any(column.cell(row) not in ("", MISSING) for row in lines)]
-    if not shown:
-        return ""
-    shown = [*leading, *shown]
-    notes = "\n".join(f"- *{escape_markdown(one.heading)}*: {one.note}" for one in shown if one.note)
-    return page(f"## {heading}", _table(lines, shown), notes).rstrip()
-
-
-def _table(lines: list[Row], columns: Sequence[Column]) -> str:
-    return table(
-        [(escape_markdown(column.heading), column.is_text) for column in columns],
-        [[column.cell(row) for column in columns] for row in lines],
-        {(place, j) for j, column in enumerate(columns) for place in best_rows(column, lines)},
-    )
-
-
-def _reasons(rows: pd.DataFrame) -> list[str]:
-    return [
-        f"**{escape_markdown(row['strategy'])}** {row['status']}: {cut(row['reason'])}"
-        for row in rows_of(rows)
-        if not has_score(row)
+    cell = first_row(cells)
+    task, metric = cell["task"], cell["metric"]
+    scored = rows[rows["status"] == Status.OK.value]
+    pictures = [
+        (f"scores-{task}", f"{metric} by strategy: means with 95% intervals, and every seed"),
+        (f"pareto-{task}", f"{metric} against latency, parameters and training, with the Pareto line"),
+        (f"latency-{task}", "latency by length, for each size of batch"),
+        (f"gap-{task}", "the part of the teacher's lead over the control that a row recovers"),
     ]
+    return markdown(
+        "task",
+        cell=cell,
+        rows=rows_of(rows),
+        done=len(cells),
+        pending=pending,
+        quality=_part(rows, _quality(rows), is_first=True),
+        pictures=images(drawn, pictures),
+        behaviour=_part(scored, figures_of(Group.BEHAVIOUR)),
+        size=_part(scored, figures_of(Group.SIZE)),
+        speed=_part(scored, figures_of(Group.SPEED)),
+        grid=_grid(scored, points),
+        elsewhere=_elsewhere(scored, points),
+        cost=_part(scored, figures_of(Group.COST)),
+        plugins=_part(rows, _of_plugins(rows)),
+        published=published,
+        gap_reasons=_gap_reasons(rows),
+        facts=run_facts(cells),
+        notes=task_notes(cells, statistics),
+        statistics=statistics,
+        alpha=ALPHA,
+    )
 
 
-def _gap_reasons(rows: pd.DataFrame) -> list[str]:
-    """Tell why rows have no interval of the gap recovered, those of one control together."""
+@dataclass(frozen=True)
+class _Part:
+    group: Group
+    table: Markup
+    explained: list[Figure]
+
+
+def _part(rows: pd.DataFrame, figures: list[Figure], *, is_first: bool = False) -> _Part | None:
+    """Return a table of `figures` without those that no row has, or None where that leaves none.
+
+    Args:
+        rows: to show.
+        figures: of one group.
+        is_first: whether it is the page's first table, where the notes on the leading figures stand.
+    """
+    lines = rows_of(rows)
+    shown = [
+        figure
+        for figure in figures
+        if figure.is_on_tasks_page and any(figure.text(row) != MISSING for row in lines)
+    ]
+    if not shown:
+        return None
+    columns = [*figures_of(Group.LEADING), *shown]
+    made = table(
+        _headings(columns),
+        [[figure.text(row) for figure in columns] for row in lines],
+        {(place, j) for j, figure in enumerate(columns) for place in best_rows(figure, lines)},
+    )
+    return _Part(shown[0].group, made, columns if is_first else shown)
+
+
+def _quality(rows: pd.DataFrame) -> list[Figure]:
+    """Return the figures of quality as one task's page shows them: the metric by its name, the control by its own."""
+    statuses = dict(zip(rows["strategy"], rows["status"], strict=True))
+    special = {
+        "score": {"heading": rows["metric"].iloc[0]},
+        "control_difference": {"tell": lambda row: _against_control(row, statuses)},
+    }
+    return [replace(figure, **special.get(figure.name, {})) for figure in figures_of(Group.QUALITY)]
+
+
+def _against_control(row: Row, statuses: dict[str, str]) -> str:
+    """Return the difference to the control and its name, or why there is none."""
+    control = row["control"]
+    if not control:
+        return MISSING
+    if row["control_difference"] is not None:
+        return f"{FIGURES['control_difference'].text(row)} ({control})"
+    if control not in statuses:
+        return f"{control}: not run"
+    return MISSING if statuses[control] == Status.OK.value else f"{control}: {statuses[control]}"
+
+
+def _gap_reasons(rows: pd.DataFrame) -> list[tuple[tuple[str, str], list[str]]]:
+    """Return why rows have no interval of the gap recovered, with their control and the names of the rows."""
     without = sorted(
         (str(row["gap_reason"]), str(row["control"]), str(row["strategy"]))
         for row in rows_of(rows)
         if row["gap_reason"] is not None
     )
+    groups = groupby(without, key=lambda line: line[:2])
+    return [((reason, control), [name for *_, name in group]) for (reason, control), group in groups]
+
+
+def _of_plugins(rows: pd.DataFrame) -> list[Figure]:
     return [
-        f"**Gap recovered.** None of {escape_markdown(', '.join(name for *_, name in group))}:"
-        f" {reason} {escape_markdown(control)}."
-        for (reason, control), group in groupby(without, key=lambda line: line[:2])
+        plugin_figure(name) for name in rows.columns if name not in ROW_COLUMNS and rows[name].notna().any()
     ]
-
-
-def _plugin_columns(rows: pd.DataFrame) -> list[Column]:
-    def column(name: str) -> Column:
-        return Column(name, lambda row: formatting.plain(row[name]))
-
-    return [column(name) for name in rows.columns if name not in PUBLISHED and rows[name].notna().any()]

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from kdbench.api.metric import Metric
-from kdbench.board.cells import MEASURED
+from kdbench.board.columns import CSV_CELL_COLUMNS, ROW_COLUMNS
 from kdbench.board.diff import Against, Changes, changes
 from kdbench.board.load import Loaded, cells_of
 from kdbench.board.parallel import SecondProcess, Shared
-from kdbench.board.rows import PUBLISHED
 from kdbench.board.sources import Source, read_results
 from kdbench.board.statistics import Known
 from kdbench.board.tables import Tables, board_tables
@@ -52,7 +51,7 @@ def data_files(rows: pd.DataFrame, tables: Tables, records: Iterable[Record]) ->
         records: those of the board.
     """
     cells = tables.cells
-    measured = _as_text(cells[list(MEASURED)])
+    measured = _as_text(cells[list(CSV_CELL_COLUMNS)])
     # As they are, Parquet would store a column for every library that any machine names, and fails where none does.
     runtimes = cells["latency_runtimes"].map(listing, na_action="ignore")
     in_columns = _as_text(cells.assign(latency_runtimes=runtimes), ("labels", "warnings"))
@@ -62,7 +61,7 @@ def data_files(rows: pd.DataFrame, tables: Tables, records: Iterable[Record]) ->
         "cells.csv": csv_text(measured),
         "latency.csv": csv_text(tables.points),
         "overview.csv": csv_text(tables.across),
-        "rows.parquet": _parquet(_as_text(rows, (name for name in rows.columns if name not in PUBLISHED))),
+        "rows.parquet": _parquet(_as_text(rows, (name for name in rows.columns if name not in ROW_COLUMNS))),
         "cells.parquet": _parquet(in_columns),
         RECORDS_FILE: "".join(f"{record.model_dump_json()}\n" for record in in_order),
     }

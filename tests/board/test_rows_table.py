@@ -7,9 +7,10 @@ from helpers.comparisons import put_row, right
 from helpers.support import make_environment, make_record, make_timing, save_predictions
 
 from kdbench.board.cells import tidy
+from kdbench.board.columns import ROW_COLUMNS
 from kdbench.board.load import load_cells
 from kdbench.board.predictions import TaskAnswers
-from kdbench.board.rows import PUBLISHED, aggregate
+from kdbench.board.rows import aggregate
 from kdbench.board.statistics import Known
 from kdbench.results.records import Status
 
@@ -351,8 +352,8 @@ def test_latencies_of_other_hardware_leave_the_list_and_are_told_in_a_note():
 def test_a_table_of_failures_alone_has_the_same_columns_and_types():
     full = rows_of([make_record(warnings=("w",), control="x")], [make_timing({make_record().key: 1.0})])
     failed = rows_of([make_record(status=Status.FAILED, reason="x")])
-    assert list(full.columns) == list(failed.columns) == list(PUBLISHED)
-    numbers = [name for name, kind in PUBLISHED.items() if kind != "object"]
+    assert list(full.columns) == list(failed.columns) == list(ROW_COLUMNS)
+    numbers = [name for name, kind in ROW_COLUMNS.items() if kind != "object"]
     assert full[numbers].dtypes.equals(failed[numbers].dtypes)
 
 

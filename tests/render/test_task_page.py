@@ -40,21 +40,21 @@ def test_a_row_in_readable_units():
     text = page([record], [make_timing({record.key: 5.464}, teacher_ms=10.0)])
     first = {"rank": "", "strategy": "lora (teacher)", "front": ""}
     assert {heading: dict(zip(*rows, strict=True)) for heading, rows in tables_on(text).items()} == {
-        "Quality": {**first, "accuracy": "78.5 [76.0, 80.9]", "kept": "100.0%", "seeds": "1"},
+        "Quality": {**first, "accuracy": "78.5 [76.0, 80.9]", "retained": "100.0%", "seeds": "1"},
         "Fidelity, calibration and typing errors": {
             **first,
-            "with typing errors": "75.0",
-            "lost by them": "+3.1",
+            "score with typos": "75.0",
+            "lost to typos": "+3.1",
         },
         "Size and compute": {
             **first,
             "parameters": "22.7M",
-            "without embeddings": "11.4M",
+            "non-embedding": "11.4M",
             "trainable": "295k",
             "size": "90.9 MB",
-            "one more task": "90.9 MB",
-            "one example": "1.2 GFLOPs",
-            "memory": "120 MB",
+            "size per further task": "90.9 MB",
+            "FLOPs per example": "1.2 GFLOPs",
+            "peak memory": "120 MB",
         },
         "Speed": {**first, "p50 ms": "5.46", "p95 ms": "6.01", "speed-up": "1.83x"},
         "Cost to obtain": {
@@ -62,7 +62,7 @@ def test_a_row_in_readable_units():
             "training": "12.3 s",
             "teacher's part": "0.0 s",
             "training FLOPs": "4.5 TFLOPs",
-            "unlabelled": "0",
+            "unlabelled examples": "0",
         },
     }
 
@@ -111,7 +111,7 @@ def test_two_names_of_one_model_share_a_rank_and_differ_by_nothing(tmp_path):
     tables = tables_in(tmp_path)
     text = page_of(tables)
     assert column(text, "rank") == ["1", "2=", "2="]
-    assert column(text, "against its control") == ["-", "-", "+0.0 [+0.0, +0.0] (hard-labels)"]
+    assert column(text, "vs. control") == ["-", "-", "+0.0 [+0.0, +0.0] (hard-labels)"]
     twin = tables.rows.set_index("strategy").loc["kd"]
     assert (twin["control_p"], twin["control_p_holm"]) == (1, 1)
     assert twin["seed_scores"] == "0.7;0.71;0.72"
@@ -212,7 +212,7 @@ def test_the_control_stands_beside_its_row():
             make_record("int8", status=Status.FAILED, reason="x"),
         ]
     )
-    assert column(text, "against its control") == [
+    assert column(text, "vs. control") == [
         "+1.8 (hard-labels)",
         "int8: failed",
         "-",

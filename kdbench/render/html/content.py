@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from kdbench.board.columns import ROW_COLUMNS
 from kdbench.board.diagnostics import KnownByClass
+from kdbench.board.figures import FIGURES, Figure, Group, plugin_figure
 from kdbench.board.frames import Row, first_row, rows_of
 from kdbench.board.load import Loaded
-from kdbench.board.rows import FRONTS, has_score
-from kdbench.render.columns import COSTS, Shown, marked, shown_columns, shown_gap
-from kdbench.render.html.details import Sources, rounded, row_details
+from kdbench.board.rows import has_score
+from kdbench.render.html.details import POINT_HEADINGS, Sources, rounded, row_details
 from kdbench.render.notes import rerun_command, run_facts, unsteady
 from kdbench.render.palette import family_looks
 from kdbench.utils import formatting
-from kdbench.utils.formatting import on_one_line
+from kdbench.utils.formatting import MISSING, on_one_line
 
 
 def page_content(
@@ -39,26 +39,33 @@ def page_content(
     """
     cells = loaded.cells
     sources = Sources(loaded, results, known)
-    rows = rows.assign(
-        training_cost_s=rows["train_s"] + rows["teacher_s"],
-        gap_recovered=pd.Series([shown_gap(row) for row in rows_of(rows)], rows.index, dtype="float64"),
-    )
     by_row = _cells_by_row(cells)
-    columns = [column for column in shown_columns(rows.columns) if rows[column.name].notna().any()]
+    lines = rows_of(rows)
+    figures = _figures(lines)
     shown = [
-        _row(number, row, columns, by_row[row["task"], row["strategy"]], sources)
-        for number, row in enumerate(rows_of(rows))
+        _row(number, row, figures, by_row[row["task"], row["strategy"]], sources)
+        for number, row in enumerate(lines)
     ]
     families = family_looks(row["family"] for row in shown)
     return {
         "title": f"Leaderboard: budget {cells['budget'].iloc[0]}",
         "model": cells["model"].iloc[0],
         "tasks": [_task(of_task) for _, of_task in cells.groupby("task")],
-        "columns": [[column.name, column.heading, column.at_first] for column in columns],
-        "costs": [[name, title] for name, title in COSTS.items() if any(c.name == name for c in columns)],
+        "columns": [
+            {
+                "name": figure.name,
+                "heading": figure.heading,
+                "note": figure.note,
+                "isShownFirst": figure.is_shown_first,
+                "isLowerBetter": bool(figure.is_lower_better),
+            }
+            for figure in figures
+        ],
+        "costs": [[figure.name, figure.axis] for figure in _costs(figures)],
         "families": [[name, look.colour, look.shape] for name, look in families.items()],
         "rows": shown,
-        "notes": _notes(rows.columns),
+        "points": POINT_HEADINGS,
+        "notes": _notes(figures),
         "facts": [list(fact) for fact in run_facts(cells)],
         "command": "\n".join(rerun_command(cells)),
         "overview": _overview(rows_of(across), shown),
@@ -67,8 +74,23 @@ def page_content(
 
 def no_content(title: str) -> dict[str, Any]:
     """Return what a page shows before there is any row."""
-    lists = ("tasks", "columns", "costs", "families", "rows", "overview", "facts")
+    lists = ("tasks", "columns", "costs", "families", "rows", "overview", "facts", "points")
     return {"title": title, "model": "a model", "notes": "", "command": "", **{name: [] for name in lists}}
+
+
+def _figures(rows: list[Row]) -> list[Figure]:
+    """Return the figures that some of `rows` has; the name of a row is no column of them."""
+    plugins = [plugin_figure(name) for name in rows[0] if name not in ROW_COLUMNS]
+    return [
+        figure
+        for figure in [*FIGURES.values(), *plugins]
+        if figure.name != "strategy" and any(figure.value(row) is not None for row in rows)
+    ]
+
+
+def _costs(figures: list[Figure]) -> list[Figure]:
+    """Return those that quality may be drawn against, latency first."""
+    return sorted((one for one in figures if one.axis), key=lambda one: one.group is not Group.SPEED)
 
 
 def _cells_by_row(cells: pd.DataFrame) -> dict[tuple[str, str], list[Row]]:
@@ -77,28 +99,24 @@ def _cells_by_row(cells: pd.DataFrame) -> dict[tuple[str, str], list[Row]]:
     return {place: list(group) for place, group in groups}
 
 
-def _row(number: int, row: Row, columns: list[Shown], cells: list[Row], sources: Sources) -> dict[str, Any]:
-    texts = {column.name: column.text(row) for column in columns}
-    if row.get("tied"):
-        texts["rank"] += "="
-    if not has_score(row):
-        texts["score"] = row["status"]
+def _row(number: int, row: Row, figures: list[Figure], cells: list[Row], sources: Sources) -> dict[str, Any]:
+    texts = [figure.text(row, is_brief=True) or MISSING for figure in figures]
     return {
         "id": number,
         "task": row["task"],
         "strategy": row["strategy"],
-        "name": marked(row["strategy"], is_teacher=row["is_teacher"], is_warned=bool(row["warnings"])),
+        "name": FIGURES["strategy"].text(row),
         "family": sources.record(cells[0]["key"]).strategy.family,
         "ok": has_score(row),
         "low": rounded(row["score_low"]),
         "high": rounded(row["score_high"]),
         # What a column is sorted by; where it is no number, the page takes the text.
-        "values": [rounded(row[column.name]) for column in columns],
-        "texts": list(texts.values()),
+        "values": [rounded(figure.value(row)) for figure in figures],
+        "texts": texts,
         "full": {
             str(place): full
-            for place, column in enumerate(columns)
-            if (full := column.full_text(row)) != column.text(row)
+            for place, (figure, text) in enumerate(zip(figures, texts, strict=True))
+            if (full := figure.text(row) or MISSING) != text
         },
         "details": row_details(row, cells, sources),
     }
@@ -130,15 +148,12 @@ def _task(cells: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _notes(names: Collection[str]) -> str:
+def _notes(figures: list[Figure]) -> str:
     """Return what the headings alone do not tell."""
-    letters = "; ".join(f"{letter}: {cost}" for letter, cost in FRONTS.items())
-    notes = [
-        "Rank: rows that are not shown to differ share one (=).",
-        f"Front: no other row is better at no more cost ({letters}); what differs by noise alone pushes nobody off.",
-        "README.md and the pages beside this one explain every column.",
+    told = [
+        f"{figure.heading.capitalize()}: {figure.note}" for figure in figures if figure.group is Group.LEADING
     ]
-    return " ".join(notes if "front" in names else notes[-1:])
+    return " ".join([*told, "README.md and the pages beside this one explain every column."])
 
 
 def _overview(across: list[Row], shown: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from kdbench.board.cells import shown_timings
 from kdbench.board.diagnostics import ByClass, KnownByClass, by_class
+from kdbench.board.figures import FIGURES
 from kdbench.board.frames import Row
 from kdbench.board.load import Loaded
 from kdbench.board.predictions import made_from
@@ -23,6 +24,13 @@ from kdbench.utils import formatting
 from kdbench.utils.formatting import on_one_line
 
 TASK_LENGTH = "the task's own"
+_TIMES = [FIGURES[name] for name in ("p50_ms", "p90_ms", "p95_ms")]
+_RATES = [FIGURES[name] for name in ("throughput_per_s", "speedup")]
+POINT_HEADINGS = [
+    *("batch", "length", *(figure.heading for figure in _TIMES), "p99 ms"),
+    *(*(figure.heading for figure in _RATES), "calls"),
+]
+"""What the texts of a point of latency are, in their order."""
 
 
 def latency_grid(timing: ModelTiming | None) -> list[dict[str, Any]] | None:
@@ -45,12 +53,13 @@ def _unsteady(timed: BackEndTiming) -> str:
 
 
 def _point(point: Point) -> list[str]:
+    row = point.model_dump()
     return [
         str(point.batch_size),
         TASK_LENGTH if point.length is None else str(point.length),
-        *(formatting.milliseconds(ms) for ms in (point.p50_ms, point.p90_ms, point.p95_ms, point.p99_ms)),
-        formatting.count(point.throughput_per_s),
-        formatting.ratio(point.speedup),
+        *(figure.text(row) for figure in _TIMES),
+        formatting.milliseconds(point.p99_ms),
+        *(figure.text(row, is_brief=True) for figure in _RATES),
         str(point.calls),
     ]
 

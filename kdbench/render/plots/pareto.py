@@ -8,6 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
+from kdbench.board.figures import FIGURES
+from kdbench.board.figures import Figure as BoardFigure
 from kdbench.render.plots.style import (
     QUIET,
     DrawnRow,
@@ -28,17 +30,12 @@ class _Point:
     cost: float
 
 
-_COSTS = {
-    "p50 latency, ms": ("p50_ms",),
-    "parameters": ("total_parameters",),
-    "training with the teacher's part, s": ("train_s", "teacher_s"),
-}
-"""The axis and the columns that add up to it."""
+_COSTS = [FIGURES[name] for name in ("p50_ms", "total_parameters", "training_cost_s")]
 
 
 def pareto_figure(task: str, metric: str, rows: list[DrawnRow]) -> Figure | None:
     """Return a panel for each cost that two or more of `rows` have; None where there is none."""
-    panels = {title: points for title in _COSTS if len(points := _points(rows, _COSTS[title])) > 1}
+    panels = {cost.axis: points for cost in _COSTS if len(points := _points(rows, cost)) > 1}
     if not panels:
         return None
     figure = blank(3.4 * len(panels) + 0.6, 4.4)
@@ -77,13 +74,9 @@ def front(points: list[tuple[float, float]]) -> list[int]:
     return members
 
 
-def _points(rows: list[DrawnRow], columns: tuple[str, ...]) -> list[_Point]:
-    costs = [[row.row[column] for column in columns] for row in rows]
-    return [
-        _Point(row, total)
-        for row, parts in zip(rows, costs, strict=True)
-        if None not in parts and (total := float(sum(parts))) > 0
-    ]
+def _points(rows: list[DrawnRow], figure: BoardFigure) -> list[_Point]:
+    costs = [figure.value(row.row) for row in rows]
+    return [_Point(row, float(cost)) for row, cost in zip(rows, costs, strict=True) if cost and cost > 0]
 
 
 def _draw(axes: Axes, points: list[_Point], limits: tuple[float, float]) -> list[Annotation]:

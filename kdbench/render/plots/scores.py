@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from kdbench.render.columns import shown_gap
+from kdbench.board.figures import FIGURES
 from kdbench.render.plots.style import (
     QUIET,
     DrawnRow,
@@ -82,7 +82,7 @@ def gap_figure(task: str, rows: list[DrawnRow]) -> Figure | None:
         task: its name.
         rows: of this task.
     """
-    known = [row for row in rows if shown_gap(row.row) is not None]
+    known = [row for row in rows if FIGURES["gap_recovered"].value(row.row) is not None]
     if not known:
         return None
     known.sort(key=lambda row: (-row.row["gap_recovered"], row.name))

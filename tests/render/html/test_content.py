@@ -1,11 +1,9 @@
 import json
 
-import pandas as pd
 import pytest
 from helpers.drawn_board import COST, EVIL, drawn_content, load, make_results
 from helpers.support import make_record, make_timing, warmed_up
 
-from kdbench.render.columns import shown_columns
 from kdbench.render.html.details import LOG_LINES
 from kdbench.results.records import LearningCurve, RecordStore
 from kdbench.results.timings import put_timing
@@ -29,7 +27,7 @@ def row_of(content, strategy, task="reviews"):
 
 
 def value_of(content, row, column):
-    place = [name for name, _, _ in content["columns"]].index(column)
+    place = [one["name"] for one in content["columns"]].index(column)
     return row["values"][place], row["texts"][place]
 
 
@@ -121,7 +119,7 @@ def test_without_predictions_timings_and_logs_a_row_says_what_is_left(results, t
     assert not {"classes", "confusion", "latency", "logs"} & set(details)
     assert details["strategy"]["paper"] == "Nobody 2026"
     assert "p50_ms" not in [name for name, _ in content["costs"]]
-    assert "p50_ms" not in [name for name, _, _ in content["columns"]]
+    assert "p50_ms" not in [one["name"] for one in content["columns"]]
 
 
 def test_strategies_stand_in_the_order_of_their_average_rank_those_without_last(content):
@@ -137,21 +135,25 @@ def test_a_gap_is_told_only_where_the_teacher_is_shown_to_lead(results):
     content = drawn_content(
         results, lambda rows: rows.assign(gap_reason="the teacher is not shown to lead the control")
     )
-    assert "gap_recovered" not in [name for name, _, _ in content["columns"]]
+    assert "gap_recovered" not in [one["name"] for one in content["columns"]]
     assert row_of(content, "lora")["details"]["gap_reason"] == "the teacher is not shown to lead the control"
 
 
-def test_columns_of_plugins_keep_their_names_and_any_value():
-    columns = shown_columns(["score", "score_low", "score_high", "energy_j", "wait_ms"])
-    table = pd.DataFrame(
-        {"score": [0.5], "score_low": [0.4], "score_high": [0.6], "energy_j": ["a lot"], "wait_ms": ["none"]}
-    )
-    (row,) = table.to_dict("records")
-    assert [(column.heading, column.text(row)) for column in columns] == [
-        ("score", "50.0 [40.0, 60.0]"),
-        ("energy j", "a lot"),
-        ("wait ms", "none"),
-    ]
+def test_columns_of_plugins_keep_their_names_and_any_value_after_all_others(results):
+    content = drawn_content(results, lambda rows: rows.assign(energy_j="a lot", wait_ms=0.123456))
+    assert [one["heading"] for one in content["columns"]][-2:] == ["energy_j", "wait_ms"]
+    row = content["rows"][0]
+    assert value_of(content, row, "energy_j") == (None, "a lot")
+    assert value_of(content, row, "wait_ms") == (0.123456, "0.1235")
+
+
+def test_a_column_is_sorted_from_its_best_end(content):
+    lower = {one["name"]: one["isLowerBetter"] for one in content["columns"]}
+    assert lower["rank"]
+    assert lower["p50_ms"]
+    assert lower["calibration_error"]
+    assert not lower["score"]
+    assert not lower["speedup"]
 
 
 def test_numbers_that_json_does_not_know_are_told_as_text(results):

@@ -124,10 +124,11 @@ def test_columns_and_the_cost_of_the_picture_are_chosen(page):
     page.get_by_text("Columns", exact=True).click()
     page.get_by_label("trainable", exact=True).check()
     assert column(page, "trainable")[0] == "750k"
+    assert page.get_by_title("parameters that training updated.").count() == 1
     page.get_by_label("parameters", exact=True).uncheck()
     with pytest.raises(ValueError, match="not in list"):
         column(page, "parameters")
-    assert page.locator("#picture").get_by_text("median latency, ms").count() == 1
+    assert page.locator("#picture").get_by_text("p50 latency, ms").count() == 1
     page.get_by_role("combobox").select_option("parameters")
     page.wait_for_selector("#picture >> text=parameters")
     assert "parameters 625k" in points(page).nth(1).get_attribute("aria-label")
@@ -136,7 +137,7 @@ def test_columns_and_the_cost_of_the_picture_are_chosen(page):
 def test_names_on_a_crowded_front_stand_apart_and_within_the_picture(window, tmp_path):
     make_results(tmp_path)
     content = drawn_content(tmp_path)
-    columns = [name for name, *_ in content["columns"]]
+    columns = [one["name"] for one in content["columns"]]
     rows = [row for row in content["rows"] if row["ok"] and row["task"] == "reviews"]
     scores, costs = (0.6, 0.8, 0.801, 0.802), (1.0, 10.0, 10.01, 10.02)
     for row, score, cost in zip(rows, scores, costs, strict=True):

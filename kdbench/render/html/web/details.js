@@ -33,7 +33,7 @@ function sections(row, told, task) {
   }
   for (const grid of told.latency ?? []) {
     add(`Latency: ${grid.back_end}`, grid.reason ? element("p", {}, grid.reason) : "",
-      grid.points.length ? plainTable(["batch", "length", "p50 ms", "p90 ms", "p95 ms", "p99 ms", "a second", "speed-up", "calls"], grid.points) : "");
+      grid.points.length ? plainTable(content.points, grid.points) : "");
   }
   const params = told.strategy?.params ?? [];
   if (params.length) add("Parameters", plainTable(["parameter", "value"], params, { texts: [0, 1] }));
@@ -52,7 +52,7 @@ function facts(row, told) {
 }
 
 function measures(row) {
-  const lines = content.columns.map(([, heading], i) => [heading, row.full[i] ?? row.texts[i]]).filter(([, text]) => text !== "-");
+  const lines = content.columns.map((column, i) => [column.heading, row.full[i] ?? row.texts[i]]).filter(([, text]) => text !== "-");
   return element("dl", { className: "measures" }, ...lines.map(([name, text]) =>
     element("div", {}, element("dt", {}, name), element("dd", {}, text))));
 }

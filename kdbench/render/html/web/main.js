@@ -1,6 +1,6 @@
 // What the reader chose, and the page drawn accordingly.
 const chosen = { task: null, columns: new Map(), familiesOff: new Set() };
-const isShown = ([name, , atFirst]) => chosen.columns.get(name) ?? atFirst;
+const isShown = (column) => chosen.columns.get(column.name) ?? column.isShownFirst;
 const tabs = document.getElementById("tabs");
 const search = document.getElementById("search");
 
@@ -79,7 +79,7 @@ function makeChoices() {
     checkbox(name, !chosen.familiesOff.has(name), (on) => { toggle(chosen.familiesOff, name, !on); filter(); },
       drawn("svg", { viewBox: "0 0 10 10", "aria-hidden": "true" }, drawn("path", { d: SHAPES[shape], fill: colour })), " ")));
   document.querySelector("#columns div").replaceChildren(...content.columns.map((column, i) =>
-    checkbox(column[1], isShown(column), (on) => { chosen.columns.set(column[0], on); table.column(i + 1).visible(on); })));
+    checkbox(column.heading, isShown(column), (on) => { chosen.columns.set(column.name, on); table.column(i + 1).visible(on); })));
   costChoice.replaceChildren(...content.costs.map(([, title]) => element("option", {}, title)));
 }
 

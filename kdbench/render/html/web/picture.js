@@ -43,13 +43,13 @@ async function drawPicture(task, rows) {
 }
 
 function point(row, cost) {
-  const at = content.columns.findIndex(([name]) => name === cost);
-  const score = content.columns.findIndex(([name]) => name === "score");
+  const at = placeOf(cost);
+  const score = placeOf("score");
   return {
     id: row.id, name: row.strategy, family: row.family, score: 100 * row.values[score],
     low: 100 * (row.low ?? row.values[score]), high: 100 * (row.high ?? row.values[score]),
     cost: row.values[at], score_text: row.texts[score], cost_text: row.texts[at],
-    told: `${row.strategy}, ${row.family}: score ${row.texts[score]}, ${content.columns[at][1]} ${row.texts[at]}`,
+    told: `${row.strategy}, ${row.family}: score ${row.texts[score]}, ${content.columns[at].heading} ${row.texts[at]}`,
   };
 }
 

@@ -9,7 +9,7 @@ function prepareTables() {
   DataTable.type("measured", { order: { asc: measuredFirst(1), desc: measuredFirst(-1) } });
 }
 
-const LESS_IS_BETTER = /^rank$|_ms$|_s$|_bytes$|parameters$|flops/;
+const placeOf = (name) => content.columns.findIndex((column) => column.name === name);
 const letters = (text) => (text === "-" ? null : fold(text));
 const FAMILY = { title: "family", data: null, className: "text", render: (row, type) => (type === "display" ? document.createTextNode(row.family) : fold(row.family)) };
 const fold = (text) => String(text).toLowerCase();
@@ -21,21 +21,22 @@ function button(text, action) {
 }
 
 function taskTable(rows) {
-  const score = content.columns.findIndex(([name]) => name === "score");
+  const score = placeOf("score");
   const columns = [
     { title: "strategy", data: null, render: (row, type) => (type === "display" ? button(row.name, () => openDetails(row)) : fold(row.name)) },
     ...content.columns.map((column, i) => ({
-      title: column[1], data: null, visible: isShown(column), searchable: false, type: "measured",
+      title: column.heading, data: null, visible: isShown(column), searchable: false, type: "measured",
       render: (row, type) => (type === "display" ? document.createTextNode(row.texts[i]) : row.values[i] ?? (i === score ? null : letters(row.texts[i]))),
-      orderSequence: LESS_IS_BETTER.test(column[0]) ? ["asc", "desc"] : ["desc", "asc"],
+      orderSequence: column.isLowerBetter ? ["asc", "desc"] : ["desc", "asc"],
     })),
     FAMILY,
   ];
-  return build(columns, rows, []);
+  build(columns, rows, []);
+  content.columns.forEach((column, i) => { table.column(i + 1).header().title = column.note; });
 }
 
 function overviewTable(strategies, tasks) {
-  const score = content.columns.findIndex(([name]) => name === "score");
+  const score = placeOf("score");
   const columns = [
     { title: "strategy", data: null, render: (one, type) => (type === "display" ? element("span", { title: one.strategy }, one.strategy) : fold(one.strategy)) },
     { title: "average rank", data: null, searchable: false, type: "measured", render: (one, type) => (type === "display" ? document.createTextNode(one.average_rank_text) : one.average_rank) },
@@ -52,7 +53,7 @@ function overviewTable(strategies, tasks) {
     })),
     FAMILY,
   ];
-  return build(columns, strategies, [[1, "asc"]]);
+  build(columns, strategies, [[1, "asc"]]);
 }
 
 function build(columns, rows, order) {

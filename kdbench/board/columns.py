@@ -1,0 +1,71 @@
+"""Give the columns of the tables their order and types.
+
+Files that are written keep their columns in this order; figures declared later come after them by themselves.
+"""
+
+from __future__ import annotations
+
+from kdbench.board.figures import FIGURES
+
+_ROWS = """
+rank strategy task status reason metric score score_low score_high seeds total_parameters trainable_parameters
+artifact_bytes p50_ms p95_ms speedup train_s teacher_s share_kept is_teacher control control_difference warnings
+latency_note gap_recovered task_bytes unlabelled_examples note p90_ms speedup_low speedup_high tied seed_scores
+control_difference_low control_difference_high control_p control_p_holm gap_low gap_high gap_reason front label_loyalty
+probability_loyalty calibration_error brier_score noisy_score noisy_drop non_embedding_parameters flops_per_example
+flops_length inference_peak_bytes inference_peak_gpu_bytes train_flops throughput_per_s tokenization_p50_ms
+onnxruntime_p50_ms onnxruntime_int8_p50_ms onnxruntime_int8_lost
+"""
+_CELLS = """
+task strategy seed key status reason metric labels score score_low score_high is_teacher control uses_teacher warnings
+total_parameters trainable_parameters artifact_bytes task_bytes unlabelled_examples note train_s teacher_s p50_ms p95_ms
+speedup p90_ms speedup_low speedup_high latency_setting latency_rounds latency_warning task_title source scored_split
+fingerprint train_examples validation_examples scored_examples majority_score model weights_sha256 given_teacher kind
+validation_split duplicates too_long_share licence citation budget steps batch_size teacher_factor max_length hardware
+software revision non_embedding_parameters flops_per_example flops_length inference_peak_bytes inference_peak_gpu_bytes
+train_flops noisy_score noisy_drop label_loyalty probability_loyalty calibration_error brier_score throughput_per_s
+tokenization_p50_ms onnxruntime_p50_ms onnxruntime_int8_p50_ms latency_repeat latency_busy_share finished_at
+onnxruntime_int8_lost latency_hardware latency_runtimes latency_unsteady_after
+"""
+_CELLS_IN_CSV = """
+task strategy seed key status reason metric score score_low score_high is_teacher control warnings total_parameters
+trainable_parameters non_embedding_parameters artifact_bytes task_bytes flops_per_example flops_length
+inference_peak_bytes inference_peak_gpu_bytes train_s teacher_s train_flops unlabelled_examples label_loyalty
+probability_loyalty calibration_error brier_score noisy_score noisy_drop p50_ms p90_ms p95_ms speedup speedup_low
+speedup_high throughput_per_s tokenization_p50_ms onnxruntime_p50_ms onnxruntime_int8_p50_ms latency_setting hardware
+finished_at onnxruntime_int8_lost
+"""
+_TYPES = {
+    "seed": "int64",
+    "is_teacher": "bool",
+    "uses_teacher": "bool",
+    "tied": "boolean",
+    "train_examples": "int64",
+    "validation_examples": "int64",
+    "scored_examples": "int64",
+    "majority_score": "float64",
+    "duplicates": "Int64",
+    "too_long_share": "Float64",
+    "steps": "Int64",
+    "batch_size": "Int64",
+    "teacher_factor": "float64",
+    "max_length": "int64",
+    "latency_rounds": "Int64",
+    "latency_busy_share": "float64",
+    "latency_unsteady_after": "Int64",
+} | {column: figure.dtype for figure in FIGURES.values() for column in figure.columns}
+
+
+def _typed(order: str, *, of_cells: bool) -> dict[str, str]:
+    """Return the type of each column in `order`, then of each figure that is not named there."""
+    figures = [figure for figure in FIGURES.values() if figure.seeds is not None or not of_cells]
+    names = [*order.split(), *(column for figure in figures for column in figure.columns)]
+    return {name: _TYPES.get(name, "object") for name in names}
+
+
+ROW_COLUMNS = _typed(_ROWS, of_cells=False)
+"""Of the table of rows, which are those of ``<task>.csv``."""
+CELL_COLUMNS = _typed(_CELLS, of_cells=True)
+"""Of the table of cells: units stand in the names, scores are fractions."""
+CSV_CELL_COLUMNS = tuple(_typed(_CELLS_IN_CSV, of_cells=True))
+"""Of ``cells.csv``."""

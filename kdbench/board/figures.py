@@ -1,0 +1,486 @@
+"""Declare the figures of a board: each once, with all that its tables, pages and the documentation say of it.
+
+A new figure is declared here and computed where it is measured; whatever shows figures finds it by its group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+from typing import Any
+
+from kdbench.board.frames import Row
+from kdbench.utils import formatting
+from kdbench.utils.formatting import MISSING
+
+WARNING_SIGN = "\N{WARNING SIGN}"
+
+
+class Group(str, Enum):
+    """The table of a task's page that a figure stands in, by its heading."""
+
+    LEADING = "Row"
+    QUALITY = "Quality"
+    BEHAVIOUR = "Fidelity, calibration and typing errors"
+    SIZE = "Size and compute"
+    SPEED = "Speed"
+    COST = "Cost to obtain"
+    PLUGINS = "From plugins"
+
+
+class Seeds(Enum):
+    """How the figure of a row comes from the cells of its seeds."""
+
+    MEAN = "the mean over all seeds"
+    MEAN_OF_STUDENTS = "the mean over the seeds that are not the teacher, which agrees with itself"
+    TIMED = "that of the one artifact that was timed, so that size and latency are of the same"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure of a row."""
+
+    name: str
+    """Its column in the tables, the unit in the name."""
+    heading: str
+    write: Callable[[Any], str]
+    """Write a value that is not missing."""
+    note: str
+    """What it means, to follow the heading and a colon."""
+    group: Group
+    dtype: str = "float64"
+    is_lower_better: bool | None = None
+    """None where no row is the best of a column."""
+    interval: tuple[str, str] | None = None
+    """The columns with the ends of its 95% interval."""
+    terminal: str = ""
+    """The heading in the terminal; a figure without one is left out there."""
+    axis: str = ""
+    """The name of the axis where quality is drawn against it; a figure without one is no cost."""
+    is_shown_first: bool = False
+    """Whether the page shows it before the reader chooses columns."""
+    is_on_tasks_page: bool = True
+    """Whether the task's page in Markdown has it."""
+    is_text: bool = False
+    source: str = ""
+    """The part of a record, or the ``point`` of a timing, that has it by the same name."""
+    seeds: Seeds | None = None
+    """None where it is no figure of single cells."""
+    is_column: bool = True
+    """Whether the tables have it; else it is computed where it is shown."""
+    read: Callable[[Row], Any] | None = None
+    """Its value in a row, where that is not the column's."""
+    tell: Callable[[Row], str] | None = None
+    """Its text in a row, where that is not the value as `write` writes it."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Its columns in the tables: the value and the ends of the interval."""
+        return (self.name, *(self.interval or ())) if self.is_column else ()
+
+    def value(self, row: Row) -> Any:
+        """Return the value in `row`; None where it is missing."""
+        return self.read(row) if self.read else row.get(self.name)
+
+    def text(self, row: Row, *, is_brief: bool = False) -> str:
+        """Return the text in `row`, with its interval where there is one, unless it `is_brief`."""
+        if self.tell is not None:
+            return self.tell(row)
+        value = self.value(row)
+        if value is None or isinstance(value, str):  # a plugin's column may hold anything
+            return value or MISSING
+        low, high = (row.get(end) for end in self.interval or ("", ""))
+        if is_brief or low is None or high is None:
+            return self.write(value)
+        return f"{self.write(value)} [{self.write(low)}, {self.write(high)}]"
+
+
+def marked(strategy: str, *, is_teacher: bool, is_warned: bool) -> str:
+    """Return a row's name with the marks of the teacher and of a warning."""
+    return f"{strategy}{' (teacher)' if is_teacher else ''}{f' {WARNING_SIGN}' if is_warned else ''}"
+
+
+def _rank(row: Row) -> str:
+    return "" if row["rank"] is None else f"{row['rank']}{'=' if row['tied'] else ''}"
+
+
+def _strategy(row: Row) -> str:
+    return marked(row["strategy"], is_teacher=row["is_teacher"], is_warned=bool(row["warnings"]))
+
+
+def _score(row: Row) -> str:
+    if row["score"] is None:
+        return str(row["status"])
+    return formatting.with_interval(row["score"], row["score_low"], row["score_high"])
+
+
+def _gap_recovered(row: Row) -> float | None:
+    # A share of a lead that may be none, or even the control's, would say nothing.
+    return None if row["gap_reason"] else row["gap_recovered"]
+
+
+def _training_cost(row: Row) -> float | None:
+    parts = (row["train_s"], row["teacher_s"])
+    return None if None in parts else sum(parts)
+
+
+def _whole_percent(share: float) -> str:
+    return f"{round(100 * share)}%"
+
+
+_leading = partial(Figure, group=Group.LEADING, is_shown_first=True)
+_quality = partial(Figure, group=Group.QUALITY)
+_behaviour = partial(Figure, group=Group.BEHAVIOUR, seeds=Seeds.MEAN)
+_size = partial(Figure, group=Group.SIZE, dtype="Int64", is_lower_better=True, seeds=Seeds.TIMED)
+_speed = partial(Figure, group=Group.SPEED, is_lower_better=True, seeds=Seeds.TIMED)
+_cost = partial(Figure, group=Group.COST, source="cost", seeds=Seeds.MEAN)
+
+_DECLARED = (
+    _leading(
+        "rank",
+        "rank",
+        str,
+        "rows that are not shown to differ from the best of their group share a rank, as in 2=.",
+        dtype="Int64",
+        terminal="#",
+        is_lower_better=True,
+        tell=_rank,
+    ),
+    _leading(
+        "strategy",
+        "strategy",
+        str,
+        f"the recipe and the parameters that differ from its defaults; {WARNING_SIGN} marks a warning below.",
+        dtype="object",
+        terminal="strategy",
+        is_text=True,
+        tell=_strategy,
+    ),
+    _leading(
+        "front",
+        "front",
+        str,
+        "no other row is better at no more cost: of p50 latency (L), of parameters (P), of training with the teacher's"
+        " part (C); what differs by noise alone pushes nobody off.",
+        dtype="object",
+        terminal="LPC",
+        tell=lambda row: row["front"] or "",
+    ),
+    _quality(
+        "score",
+        "score",
+        formatting.percent,
+        "the score in percent, a mean over seeds, with its 95% interval for other examples and seeds alike.",
+        interval=("score_low", "score_high"),
+        is_lower_better=False,
+        terminal="score",
+        is_shown_first=True,
+        seeds=Seeds.MEAN,
+        tell=_score,
+    ),
+    _quality(
+        "share_kept",
+        "retained",
+        formatting.share,
+        "the score as a share of the teacher's.",
+        is_lower_better=False,
+        terminal="kept",
+    ),
+    _quality(
+        "control_difference",
+        "vs. control",
+        formatting.difference,
+        "points above the same student trained without the idea under test, with the 95% interval.",
+        interval=("control_difference_low", "control_difference_high"),
+        is_text=True,
+    ),
+    _quality(
+        "control_p",
+        "p vs. control",
+        formatting.plain,
+        "of the difference to the control by itself.",
+        is_on_tasks_page=False,
+    ),
+    _quality(
+        "control_p_holm",
+        "p vs. control (Holm)",
+        formatting.plain,
+        "the same, corrected over all pairs of the task's rows.",
+        is_on_tasks_page=False,
+    ),
+    _quality(
+        "gap_recovered",
+        "gap recovered",
+        _whole_percent,
+        "(score - control) / (teacher - control) with its 95% interval, where the teacher is shown to lead the control.",
+        interval=("gap_low", "gap_high"),
+        terminal="gap",
+        is_shown_first=True,
+        read=_gap_recovered,
+    ),
+    _quality("seeds", "seeds", str, "how many times it was trained and scored.", dtype="int64"),
+    _behaviour(
+        "label_loyalty",
+        "label loyalty",
+        formatting.share,
+        "how often it answers as the teacher does, right or wrong (Xu et al. 2021).",
+        is_lower_better=False,
+        seeds=Seeds.MEAN_OF_STUDENTS,
+    ),
+    _behaviour(
+        "probability_loyalty",
+        "probability loyalty",
+        formatting.share,
+        "how near its probabilities are to the teacher's: 100% are the same (Xu et al. 2021).",
+        is_lower_better=False,
+        seeds=Seeds.MEAN_OF_STUDENTS,
+    ),
+    _behaviour(
+        "calibration_error",
+        "calibration error",
+        formatting.share,
+        "how far confidence and accuracy are apart on average (ECE of 15 bins, Guo et al. 2017); 0% is best.",
+        is_lower_better=True,
+    ),
+    _behaviour(
+        "brier_score",
+        "Brier score",
+        formatting.three_digits,
+        "squared distance between probabilities and right answer, summed over classes: 0 is best, 2 worst.",
+        is_lower_better=True,
+    ),
+    _behaviour(
+        "noisy_score",
+        "score with typos",
+        formatting.percent,
+        "the score on the same texts with a tenth of the longer words mistyped; may be of fewer examples.",
+        is_lower_better=False,
+        source="quality",
+    ),
+    _behaviour(
+        "noisy_drop",
+        "lost to typos",
+        formatting.difference,
+        "points by which the same examples score higher without the typing errors.",
+        is_lower_better=True,
+        source="quality",
+    ),
+    _size(
+        "total_parameters",
+        "parameters",
+        formatting.count,
+        "of the deployed model.",
+        terminal="params",
+        axis="parameters",
+        is_shown_first=True,
+        source="size",
+    ),
+    _size(
+        "non_embedding_parameters",
+        "non-embedding",
+        formatting.count,
+        "parameters that are no word or position embedding.",
+        source="size",
+    ),
+    _size(
+        "trainable_parameters",
+        "trainable",
+        formatting.count,
+        "parameters that training updated.",
+        axis="trained parameters",
+        source="size",
+    ),
+    _size(
+        "artifact_bytes",
+        "size",
+        formatting.size,
+        "what the saved model takes on the disk.",
+        terminal="size",
+        axis="size on disk, bytes",
+        is_shown_first=True,
+        source="size",
+    ),
+    _size(
+        "task_bytes",
+        "size per further task",
+        formatting.size,
+        "what a further task on the same base model adds to the disk: adapter and head where the base's weights stay as"
+        " they are, else all.",
+        source="size",
+    ),
+    _size(
+        "flops_per_example",
+        "FLOPs per example",
+        formatting.operations,
+        "operations of the matrix products to answer one example of mean length; a multiply-add counts as two.",
+        axis="FLOPs per example",
+        source="compute",
+    ),
+    _size(
+        "flops_length",
+        "length for FLOPs",
+        str,
+        "the word pieces of that example.",
+        is_lower_better=None,
+        is_on_tasks_page=False,
+        source="compute",
+    ),
+    _size(
+        "inference_peak_bytes",
+        "peak memory",
+        formatting.size,
+        "what loading the model and answering one by one adds to the process at most.",
+        source="compute",
+    ),
+    _size(
+        "inference_peak_gpu_bytes",
+        "peak GPU memory",
+        formatting.size,
+        "the same of the GPU's memory.",
+        source="compute",
+    ),
+    _speed(
+        "p50_ms",
+        "p50 ms",
+        formatting.milliseconds,
+        "the median time to answer one of the task's own sentences.",
+        terminal="p50 ms",
+        axis="p50 latency, ms",
+        is_shown_first=True,
+        source="point",
+    ),
+    _speed(
+        "p90_ms",
+        "p90 ms",
+        formatting.milliseconds,
+        "nine of ten answers take no longer.",
+        source="point",
+    ),
+    _speed(
+        "p95_ms",
+        "p95 ms",
+        formatting.milliseconds,
+        "95% of the answers take no longer.",
+        axis="p95 latency, ms",
+        source="point",
+    ),
+    _speed(
+        "throughput_per_s",
+        "examples per second",
+        formatting.three_digits,
+        "sentences answered in a second, one by one.",
+        is_lower_better=False,
+        source="point",
+    ),
+    _speed(
+        "speedup",
+        "speed-up",
+        formatting.ratio,
+        "the teacher's time divided by the row's: the median over rounds, with its 95% interval.",
+        interval=("speedup_low", "speedup_high"),
+        is_lower_better=False,
+        terminal="speed",
+        is_shown_first=True,
+        source="point",
+    ),
+    _speed(
+        "tokenization_p50_ms",
+        "tokenization ms",
+        formatting.milliseconds,
+        "the median time to turn a sentence into word pieces, which p50 leaves out.",
+    ),
+    _speed(
+        "onnxruntime_p50_ms",
+        "ONNX Runtime ms",
+        formatting.milliseconds,
+        "the p50 of the same model in ONNX Runtime, float32.",
+        axis="p50 latency in ONNX Runtime, ms",
+    ),
+    _speed(
+        "onnxruntime_int8_p50_ms",
+        "ONNX int8 ms",
+        formatting.milliseconds,
+        "the p50 of the same model in ONNX Runtime with weights in 8-bit integers; what that loses stands beside it.",
+    ),
+    _speed(
+        "onnxruntime_int8_lost",
+        "lost in int8",
+        formatting.difference,
+        "points by which the model itself scores higher than in 8-bit integers, on the same examples (at most 1,000).",
+    ),
+    _cost(
+        "train_s",
+        "training",
+        formatting.seconds,
+        "time in the training loop, a mean over seeds.",
+        is_lower_better=True,
+        terminal="train",
+        axis="training, s",
+    ),
+    _cost(
+        "teacher_s",
+        "teacher's part",
+        formatting.seconds,
+        "time for the teacher's training and outputs, where the row used them; rows share that work, and each shows all"
+        " of it.",
+    ),
+    _cost(
+        "training_cost_s",
+        "training with teacher",
+        formatting.seconds,
+        "the two together.",
+        is_lower_better=True,
+        axis="training with the teacher's part, s",
+        is_shown_first=True,
+        is_on_tasks_page=False,
+        is_column=False,
+        source="",
+        seeds=None,
+        read=_training_cost,
+    ),
+    _cost(
+        "train_flops",
+        "training FLOPs",
+        formatting.operations,
+        "operations of the training steps, the teacher's not among them.",
+        dtype="Float64",
+        is_lower_better=True,
+    ),
+    _cost(
+        "unlabelled_examples",
+        "unlabelled examples",
+        formatting.count,
+        "distinct training examples without a label: a transfer set, or made by augmentation.",
+        dtype="Int64",
+    ),
+)
+
+FIGURES = {figure.name: figure for figure in _DECLARED}
+"""By name, in the order in which every output shows them."""
+
+
+def figures_of(*groups: Group) -> list[Figure]:
+    """Return the figures of `groups`, in the order in which they are shown."""
+    return [figure for figure in FIGURES.values() if figure.group in groups]
+
+
+def best_rows(figure: Figure, rows: list[Row]) -> set[int]:
+    """Return the places of the best of `rows` by `figure`, and of those that read alike.
+
+    There is none where the figure has no order, or all rows read alike.
+    """
+    if figure.is_lower_better is None or figure.group is Group.LEADING:
+        return set()
+    values = {place: value for place, row in enumerate(rows) if (value := figure.value(row)) is not None}
+    texts = {place: figure.write(value) for place, value in values.items()}
+    if len(set(texts.values())) < 2:
+        return set()
+    best = (min if figure.is_lower_better else max)(values, key=lambda place: values[place])
+    return {place for place, text in texts.items() if text == texts[best]}
+
+
+def plugin_figure(name: str) -> Figure:
+    """Return the figure of a plugin's column, of which nothing is known but its name."""
+    return Figure(name, name, formatting.plain, "", Group.PLUGINS)
