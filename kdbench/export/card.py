@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
@@ -33,19 +34,14 @@ _PIPELINES = {
 }
 _LIBRARIES = {Format.HF: "transformers", Format.ADAPTER: "peft"}
 _TEMPLATE = Path(__file__).with_name("card.md.jinja")
-_FUNCTIONS = (
-    count,
-    difference,
-    fmean,
-    milliseconds,
-    percent,
-    plural,
-    ratio,
-    seconds,
-    size,
-    stdev,
-    with_interval,
-)
+_FUNCTIONS: dict[str, Any] = {
+    "text": escape_markdown,
+    **{
+        written.__name__: written
+        for written in (count, difference, fmean, milliseconds, percent, plural, ratio, seconds, size, stdev)
+    },
+    "with_interval": with_interval,
+}
 """What the template writes numbers with."""
 _FORMS = {
     Format.HF: "Weights in safetensors, loaded by transformers alone: no code of the benchmark's, no pickle.",
@@ -91,9 +87,8 @@ def model_card(facts: Facts) -> str:
         form=_FORMS[facts.manifest.format],
         params={name: value for name, value in record.strategy.params.items() if value is not None},
         seed_scores=[seed.quality.score for seed in facts.choice.seeds if seed.quality],
-        text=escape_markdown,
         **vars(facts),
-        **{function.__name__: function for function in _FUNCTIONS},
+        **_FUNCTIONS,
     )
     return f"{card}\n"
 
