@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import shutil
+import tempfile
 import warnings
 from collections.abc import Callable
+from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kdbench.errors import KdbenchError, UsageError
 from kdbench.share.privacy import redact
@@ -19,8 +22,15 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _HOW_TO_LOG_IN = "log in by 'hf auth login', or set HF_TOKEN to a token with write permission"
-_OF_THE_HUB = {".gitattributes"}
-"""What the hub keeps in a repository for itself."""
+KINDS = {"dataset": "data set", "space": "static Space"}
+"""The repositories of a site, by the hub's names for them."""
+_LEFT_OUT: dict[str, list[str]] = {"dataset": [], "space": ["predictions/*"]}
+"""What a reader of the board does not open."""
+_FRONT_MATTER = {
+    "dataset": "configs:\n- config_name: records\n  data_files: records.jsonl\ntags:\n- kdbench\n- benchmark\n",
+    "space": "title: kdbench\nsdk: static\napp_file: index.html\n",
+}
+"""What the card of each begins with, before the board's overview."""
 
 
 def parse_hub_name(text: str) -> str:
@@ -53,24 +63,13 @@ def hub_api(endpoint: str | None = None) -> HfApi:
     return HfApi(endpoint=endpoint, token=token, library_name="kdbench")
 
 
-def data_set_files(site: Site) -> dict[str, Path | bytes]:
-    """Return the contents of the data set: the whole site, the board's overview as its card."""
-    return _with_card(
-        {name: site.folder / name for name in site.files},
-        "configs:\n- config_name: records\n  data_files: records.jsonl\ntags:\n- kdbench\n- benchmark\n",
-    )
-
-
-def space_files(site: Site) -> dict[str, Path | bytes]:
-    """Return the contents of the Space: all that a reader of the board opens."""
-    return _with_card(
-        {name: site.folder / name for name in site.files if not name.startswith("predictions/")},
-        "title: kdbench\nsdk: static\napp_file: index.html\n",
-    )
+def hub_files(site: Site, kind: str) -> list[str]:
+    """List the files of `site` that a repository of this kind gets."""
+    return [name for name in site.files if not any(fnmatch(name, pattern) for pattern in _LEFT_OUT[kind])]
 
 
 def publish_to_hub(site: Site, name: str, api: HfApi) -> list[str]:
-    """Upload `site` as the data set and the Space `name`, each in one commit, and return their addresses.
+    """Upload `site` as the data set and the Space `name`, and return their addresses.
 
     Either then holds the site and nothing else; earlier ones stay in its history.
 
@@ -78,32 +77,28 @@ def publish_to_hub(site: Site, name: str, api: HfApi) -> list[str]:
         KdbenchError: the hub refuses, or cannot be reached.
     """
     addresses = []
-    for kind, files, sdk in (
-        ("dataset", data_set_files(site), None),
-        ("space", space_files(site), "static"),
-    ):
-        what = f"the {'data set' if kind == 'dataset' else 'Space'} {name}"
-        _asked(what, api, partial(api.create_repo, name, repo_type=kind, exist_ok=True, space_sdk=sdk))
-        _asked(what, api, partial(_commit, api, name, kind, files))
+    for kind, title in KINDS.items():
+        _asked(f"the {title} {name}", api, partial(_upload, api, name, kind, site))
         addresses.append(f"{api.endpoint}/{kind}s/{name}")
     return addresses
 
 
-def _commit(api: HfApi, name: str, kind: str, files: dict[str, Path | bytes]) -> None:
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
-
-    there = set(api.list_repo_files(name, repo_type=kind)) - _OF_THE_HUB
-    operations: list[Any] = [
-        *(
-            CommitOperationAdd(path, content if isinstance(content, bytes) else str(content))
-            for path, content in files.items()
-        ),
-        *(CommitOperationDelete(path) for path in sorted(there - set(files))),
-    ]
-    with warnings.catch_warnings():
+def _upload(api: HfApi, name: str, kind: str, site: Site) -> None:
+    api.create_repo(name, repo_type=kind, exist_ok=True, space_sdk="static" if kind == "space" else None)
+    with tempfile.TemporaryDirectory(prefix="kdbench-") as scratch, warnings.catch_warnings():
         # A Space with Parquet files, which its pages link to, looks to the client like a mistake.
         warnings.simplefilter("ignore", UserWarning)
-        api.create_commit(name, operations, commit_message="Publish the board", repo_type=kind)
+        folder = Path(shutil.copytree(site.folder, scratch, dirs_exist_ok=True))
+        card = folder / "README.md"
+        card.write_bytes(f"---\n{_FRONT_MATTER[kind]}---\n\n".encode() + card.read_bytes())
+        api.upload_folder(
+            repo_id=name,
+            folder_path=folder,
+            repo_type=kind,
+            commit_message="Publish the board",
+            ignore_patterns=list(_LEFT_OUT[kind]),
+            delete_patterns="*",
+        )
 
 
 def _asked(what: str, api: HfApi, ask: Callable[[], object]) -> None:
@@ -140,9 +135,3 @@ def _told(status: int) -> str:
         case _ if status >= 500:
             return f"it has trouble of its own ({status}); run the same command again later"
     return f"it answered {status}; run the same command again, or look at its status page"
-
-
-def _with_card(files: dict[str, Path | bytes], front_matter: str) -> dict[str, Path | bytes]:
-    card = files["README.md"]
-    assert isinstance(card, Path)  # every board has one
-    return {**files, "README.md": f"---\n{front_matter}---\n\n".encode() + card.read_bytes()}

@@ -14,7 +14,7 @@ from kdbench.evaluation.metrics import METRICS
 from kdbench.models.base import model_name
 from kdbench.render.write import PluginColumns
 from kdbench.share.git import parse_remote, push_site
-from kdbench.share.hub import data_set_files, hub_api, parse_hub_name, publish_to_hub, space_files
+from kdbench.share.hub import KINDS, hub_api, hub_files, parse_hub_name, publish_to_hub
 from kdbench.share.privacy import of_this_machine
 from kdbench.share.site import Site, build_site, check_place, write_site
 from kdbench.utils.formatting import plural
@@ -110,8 +110,8 @@ def _tell_all(site: Site, to: Destinations, remote: str, name: str | None, tell:
     if to.git is not None:
         tell(f"would push {_size(site)} to {to.branch} of {remote}")
     if name is not None:
-        for kind, files in (("data set", data_set_files(site)), ("static Space", space_files(site))):
-            tell(f"would upload {plural(len(files), 'file')} to the {kind} {name}")
+        for kind, title in KINDS.items():
+            tell(f"would upload {plural(len(hub_files(site, kind)), 'file')} to the {title} {name}")
 
 
 def _size(site: Site) -> str:

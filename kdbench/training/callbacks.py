@@ -1,22 +1,22 @@
-"""The weights that validated best, kept in memory while training goes on."""
+"""Callbacks of the Trainer: keep the weights that validated best, and write TensorBoard files."""
 
 from __future__ import annotations
 
 import math
 import re
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from tensorboardX.event_file_writer import EventsWriter
-from tensorboardX.proto.event_pb2 import Event
-from tensorboardX.proto.summary_pb2 import Summary
+from tensorboardX import SummaryWriter
 from torch import Tensor, nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.integrations.integration_utils import get_available_reporting_integrations
+from transformers.integrations.integration_utils import (
+    TensorBoardCallback,
+    get_available_reporting_integrations,
+)
 
 from kdbench.errors import UsageError, nearest
 
@@ -76,8 +76,6 @@ class BestWeights(TrainerCallback):
             model.load_state_dict(self._weights, strict=False)
 
 
-_TOLD = ("loss", "grad_norm", "learning_rate", "eval_score")
-"""What is told of a training loop, by the Trainer's names."""
 _UNFIT_FOR_FOLDERS = re.compile(r"[^\w.,+=\[\]-]")
 
 
@@ -98,45 +96,9 @@ class Trackers:
         return "/".join(self.run)
 
     def tensorboard(self) -> TrainerCallback:
-        """Return what writes the loop's TensorBoard file."""
+        """Return what writes the loop's TensorBoard file, each log at once: a full disk ends the cell."""
         folder = self.folder.joinpath(*(_UNFIT_FOR_FOLDERS.sub("_", part) for part in self.run))
-        return _EventFile(folder)
-
-
-class _EventFile(TrainerCallback):
-    """Writes what the Trainer logs, each number at once: a disk that is full ends the cell, and no thread of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._file = EventsWriter(str(folder / "events"))
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        values = [
-            Summary.Value(tag=_tag(name), simple_value=value)
-            for name, value in (logs or {}).items()
-            if name in _TOLD
-        ]
-        if values:
-            self._file.write_event(
-                Event(step=state.global_step, wall_time=time.time(), summary=Summary(value=values))
-            )
-            self._file.flush()
-
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        self._file.close()
-
-
-def _tag(name: str) -> str:
-    return f"validation/{name.removeprefix('eval_')}" if name.startswith("eval_") else f"train/{name}"
+        return TensorBoardCallback(SummaryWriter(str(folder)))  # type: ignore[no-untyped-call]
 
 
 def check_trackers(names: Sequence[str]) -> None:

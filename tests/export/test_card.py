@@ -1,6 +1,7 @@
 """What a card says of a timing, of a change of form and of odd names."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from helpers.support import make_record, make_timing
@@ -84,3 +85,41 @@ def test_names_are_text_and_nothing_else(tmp_path, title):
     for line in card.text.splitlines():
         if line.startswith("| base model"):
             assert len(re.split(r"(?<!\\)\|", line)) == 4
+
+
+def test_no_text_of_a_record_is_markup(tmp_path):
+    strange = "<b>x</b> | [y](http://z) `w`"
+    made = facts(tmp_path, model=strange, title=strange, warnings=(strange,))
+    record, said = (
+        made.choice.record,
+        dict.fromkeys(("title", "citation", "label", "version", "note"), strange),
+    )
+    of_task = dict.fromkeys(("source", "licence", "citation", "eval_split"), strange)
+    record = record.model_copy(
+        update={
+            "strategy": record.strategy.model_copy(update={**said, "params": {strange: strange}}),
+            "task": record.task.model_copy(update={**of_task, "labels": (strange,)}),
+            "model": record.model.model_copy(update={"teacher": strange}),
+            "environment": record.environment.model_copy(
+                update={"hardware": {"cpu": strange}, "libraries": {"torch": strange}}
+            ),
+        }
+    )
+    text = ModelCard(model_card(replace(made, choice=replace(made.choice, record=record)))).text
+    shown = r"&lt;b&gt;x&lt;/b&gt; \| [y]\(http://z) \`w\`"
+    assert text.count(shown) == 23
+    assert re.findall(r"<b>|(?<!\\)\| \[y|\]\(http|(?<!\\)`w", text) == []
+
+
+def test_a_card_tells_what_was_trained_how_and_of_how_many_seeds(tmp_path):
+    made = facts(tmp_path)
+    choice = replace(made.choice, seeds=(made.choice.record, make_record("lora", seed=1, score=0.745)))
+    text = model_card(replace(made, choice=choice))
+    assert "Of 2 seeds (78.5, 74.5; mean 76.5, standard deviation 2.8) this is seed 0." in text
+    assert "\n| what | value |\n| --- | --- |\n| strategy | lora of kdbench 0.1.0 |\n" in text
+    assert (
+        "\n| learning rate | 0.002 |\n| base model | all-MiniLM-L6-v2 (SHA-256 53aa511700000000) |\n" in text
+    )
+    assert "\n|  | accuracy |\n| --- | --- |\n| this folder's files, at export | 75.0 " in text
+    assert "## Limits\n\n- Texts are cut at 48 word pieces" in text
+    assert "\n\n\n" not in text

@@ -73,7 +73,7 @@ def test_what_the_hub_refuses_is_told_in_one_line_without_the_token(hub, site, p
     assert "\n" not in message
     assert TOKEN not in message
     assert message.startswith(
-        f"the hub refused the {'Space' if 'spaces' in place else 'data set'} lab/board: "
+        f"the hub refused the {'static Space' if 'spaces' in place else 'data set'} lab/board: "
     )
 
 

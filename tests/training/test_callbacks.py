@@ -1,3 +1,4 @@
+import resource
 import struct
 
 import pytest
@@ -33,7 +34,7 @@ def test_losses_and_validations_go_to_tensorboard_files(trained):
     assert scalars["train/loss"] == pytest.approx(
         dict(zip(run.curve.steps, run.curve.losses, strict=True)), rel=1e-4
     )
-    assert scalars["validation/score"] == pytest.approx(
+    assert scalars["eval/score"] == pytest.approx(
         dict(zip(run.curve.validated, run.curve.scores, strict=True))
     )
 
@@ -42,6 +43,19 @@ def test_a_cell_without_a_name_writes_none(make_bench):
     _, bench = make_bench("finetune")
     bench.train(bench.base())
     assert not (bench.experiment.results / "tensorboard").exists()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_full_disk_ends_the_training(make_bench):
+    _, bench = make_bench("finetune")
+    bench.row = "finetune"
+    no_limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, no_limit[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            bench.train(bench.base())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, no_limit)
 
 
 def test_trackers_asked_for_are_told_by_the_trainer(make_bench, monkeypatch, tmp_path):
