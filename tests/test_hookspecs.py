@@ -3,13 +3,16 @@
 import inspect
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
 from helpers.guide import GUIDE, code_blocks
 from helpers.support import make_record
 
-from kdbench import KdbenchError, hookspecs
+from kdbench import KdbenchError, TaskKind, hookspecs
 from kdbench.api.model_classes import find_model_class
+from kdbench.errors import UsageError
+from kdbench.evaluation.predictions import Predictions
 from kdbench.plugins import load_plugins
 from kdbench.results.records import Status
 
@@ -85,6 +88,58 @@ def test_hook_kdbench_model_classes_registers_the_classes_of_saved_models(load):
         find_model_class("word-average")  # looked for where the plugin says
     with pytest.raises(KdbenchError, match="no plugin here registers the model class 'word-mean'"):
         find_model_class("word-mean")
+
+
+def test_hook_kdbench_kinds_brings_the_kinds_that_it_returns(load):
+    source = """
+from kdbench import TaskKind, hookimpl
+class Ranking(type(TaskKind.SEQUENCE_REGRESSION)):
+    name = "ranking"
+@hookimpl
+def kdbench_kinds(): return [Ranking()]
+"""
+    registry = load(source)
+    assert list(registry.kinds) == [*TaskKind, "ranking"]
+    assert registry.kind("ranking") == "ranking"
+    with pytest.raises(UsageError, match="unknown kind of task 'rankin'"):
+        registry.kind("rankin")
+
+
+def test_hook_kdbench_metrics_brings_the_metrics_that_it_returns(load):
+    registry = load(example_of("kdbench_metrics"))
+    values = np.array([1.0, 2.0, 3.0], dtype=np.float32)
+    answers = Predictions(np.arange(3), values[:, None], values + np.float32([0.05, 0.5, -0.05]))
+    assert registry.metrics["within-a-tenth"].of(answers, ()) == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "error"),
+    [
+        ("metric = 'within-a-tent'", r"unknown metric 'within-a-tent' \(did you mean 'within-a-tenth'"),
+        ("metric = 'accuracy'", "metric 'accuracy' does not suit a sequence-regression task"),
+        ("metric = 'pearson'; kind = Ranking()", "no plugin registers its kind 'ranking'"),
+    ],
+)
+def test_a_task_whose_kind_or_metric_no_plugin_brings_is_told_and_left_out(tmp_path, attributes, error):
+    path = tmp_path / "plugin.py"
+    task = f"""
+from kdbench import LocalSource, Task
+class Ranking(type(TaskKind.SEQUENCE_REGRESSION)):
+    name = "ranking"
+class Corpus(Task):
+    name = title = "corpus"
+    kind = TaskKind.SEQUENCE_REGRESSION
+    sources = {{"local": LocalSource({{"train": "train.tsv"}})}}
+    {attributes}
+    def load(self, opened): return {{}}
+@hookimpl
+def kdbench_tasks(): return [Corpus()]
+"""
+    path.write_text(example_of("kdbench_metrics") + task, encoding="utf-8")
+    registry = load_plugins([str(path)])
+    assert re.search(f"task 'corpus': {error}", registry.plugins[-1].error)
+    assert "corpus" not in registry.tasks
+    assert "within-a-tenth" in registry.metrics
 
 
 def test_hook_kdbench_cell_finished_is_shown_every_record(load, tmp_path, monkeypatch):
