@@ -1,1 +1,1 @@
-"""All that a plugin may touch: contracts, parameters, losses, readers and ready-made models."""
+"""Define the plugin API: contracts of strategies, tasks, kinds and metrics; parameters, losses, ready-made models."""

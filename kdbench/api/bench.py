@@ -1,4 +1,4 @@
-"""Describe the bench: what a strategy works with, and what it trains by."""
+"""Define the Bench protocol: the data, models and training loop that the harness hands to a strategy."""
 
 from __future__ import annotations
 
@@ -24,76 +24,76 @@ Batch = dict[str, Any]
 Loss = Callable[..., "Tensor"]
 """``loss(student, batch, teacher) -> scalar``, or with a fourth parameter called ``progress``.
 
-`student` and `teacher` are outputs of models, with ``.logits`` and what was asked for beside them; `progress` is the
-share of the training's steps that are done, from 0 to 1.
+`student` and `teacher` are model outputs, with ``.logits`` and the requested hidden states and attentions; `progress`
+is the fraction of the training steps done so far, from 0 to 1.
 """
 
 Collate = Callable[[Sequence[Mapping[str, Any]]], Batch]
-"""Puts encoded rows into one batch, padded to the longest."""
+"""Collates encoded rows into one batch, padded to the longest."""
 
 TeacherOutput = Literal["logits", "hidden_states", "attentions"]
-"""What a loss reads of the teacher; each holds those before it."""
+"""Which teacher outputs a loss reads; each value includes those before it."""
 
 Keep = Literal["best", "last"]
-"""Which weights a training ends with: those of the best validation, or of the last step."""
+"""Which weights training returns: those with the best validation score, or those of the last step."""
 
 
 class TeacherOutputs(Protocol):
-    """What a loss reads of the teacher, batch by batch."""
+    """The teacher's outputs that a loss reads, batch by batch."""
 
     @property
-    def wanted(self) -> Mapping[str, bool]:
-        """What both models are asked for beyond logits, by the names of transformers (``output_hidden_states``)."""
+    def requested(self) -> Mapping[str, bool]:
+        """Flags that both models' ``forward`` gets to return more than logits, such as ``output_hidden_states``."""
 
     def __call__(self, batch: Batch) -> Any:
-        """Return the teacher's outputs on `batch`, in its order and padding."""
+        """Return the teacher's outputs for `batch`, in the same order and padding."""
 
 
 class EncodedTask(Protocol):
-    """A task whose texts are word pieces, cut to the budget.
+    """A tokenized task, limited to the budget's number of examples and word pieces per row.
 
     Its splits are `datasets.Dataset` with the columns ``input_ids``, ``labels``, ``length`` (in word pieces), ``id``
-    (the row's number) and ``example`` (the example's number: a long sentence of tokens makes several rows).
+    (row index) and ``example`` (example index: in token classification, a long sentence is split into several rows).
     """
 
     @property
     def task(self) -> Task:
-        """The task itself, with its kind, labels and metric."""
+        """The task, with its kind, labels and metric."""
 
     @property
     def train(self) -> datasets.Dataset:
-        """The labelled rows that are trained on."""
+        """The labelled training rows."""
 
     @property
     def validation(self) -> datasets.Dataset:
-        """The rows that weights and settings are chosen by."""
+        """The rows for early stopping and for choosing settings."""
 
     @property
     def scored(self) -> datasets.Dataset:
-        """The rows that the board's score is of; no strategy reads them."""
+        """The evaluation rows that the board's score is computed on; no strategy reads them."""
 
     @property
     def unlabelled(self) -> datasets.Dataset:
-        """The rows of train that the budget leaves out, their labels hidden."""
+        """The rows of train that exceed the budget, with hidden labels."""
 
     @property
     def paired(self) -> bool:
-        """Whether an example is two texts."""
+        """Whether each example is a pair of texts."""
 
 
 class Bench(Protocol):
-    """All that a strategy needs to turn a base model and a task into a model."""
+    """Everything that a strategy needs to turn a base model and a task into a deployable model."""
 
     seed: int
-    """The cell's seed; initialization, data order and dropout already follow from it."""
+    """The cell's seed; the harness already derives initialization, data order and dropout from it."""
 
     @property
     def task(self) -> EncodedTask:
-        """The task with its encoded splits ``train``, ``validation``, ``scored`` and ``unlabelled``."""
+        """The task with its tokenized splits ``train``, ``validation``, ``scored`` and ``unlabelled``."""
 
     @property
     def kind(self) -> TaskKind:
-        """The task's kind, which brings the losses against labels and against a teacher's logits."""
+        """The task's kind, which defines the losses against labels and against a teacher's logits."""
 
     @property
     def params(self) -> Params:
@@ -105,7 +105,7 @@ class Bench(Protocol):
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
-        """The tokenizer that the task's texts were split by."""
+        """The tokenizer that the task's texts were encoded with."""
 
     @property
     def device(self) -> torch.device:
@@ -113,23 +113,23 @@ class Bench(Protocol):
 
     @property
     def teacher(self) -> PreTrainedModel:
-        """The fine-tuned teacher, frozen and in evaluation mode; trained at the first use by anyone.
+        """The fine-tuned teacher, frozen and in evaluation mode; trained on first use and shared by all cells.
 
         Raises:
-            TypeError: the strategy does not name its `teacher_outputs`.
+            TypeError: the strategy does not set `teacher_outputs`.
         """
 
     def base(self) -> PreTrainedModel:
-        """Return the base model with a fresh head for the task."""
+        """Return the base model with a newly initialized head for the task."""
 
     def student(self, params: StudentParams) -> PreTrainedModel:
         """Return the untrained student that `params` describes."""
 
     def fitted(self) -> nn.Module:
-        """Return the model that the stages before a transform made, loaded from its files."""
+        """Return the model that the stages before a transform produced, loaded from its artifact."""
 
     def finetuned(self) -> PreTrainedModel:
-        """Return the base model fine-tuned for as long as the teacher, with this cell's parameters and seed."""
+        """Return the base model fine-tuned for as many steps as the teacher, with this cell's parameters and seed."""
 
     def train(
         self,
@@ -144,77 +144,78 @@ class Bench(Protocol):
         extra: nn.Module | None = None,
         after_step: Callable[[int], None] | None = None,
     ) -> nn.Module:
-        """Train `model` in place within the budget, and return it with the weights that validated best.
+        """Train `model` in place within the budget, and return it with the weights of the best validation score.
 
         Args:
-            model: its parameters that require gradients are trained.
+            model: those of its parameters that require gradients are trained.
             loss: by default the loss against the labels.
-            teacher_outputs: ``"logits"`` (computed once, then nearly free), ``"hidden_states"`` or ``"attentions"``
-                (the teacher runs in every step; both models answer with these, too) or None; where `loss` is given, by
-                default the strategy's own `teacher_outputs`.
+            teacher_outputs: ``"logits"`` (computed once and cached), ``"hidden_states"`` or ``"attentions"`` (the
+                teacher runs in every step, and both models return these, too) or None; where `loss` is given, the
+                default is the strategy's `teacher_outputs`.
             rows: the rows to train on, by default ``task.train``; some may be `UNLABELLED`. The number of steps
-                stays the budget's, and a second stage on the same rows goes on where the first ended.
-            share: of the budget's steps, for a strategy that trains in stages.
+                stays the budget's, and a second stage on the same rows continues where the first ended.
+            share: the fraction of the budget's steps to train for, for a strategy that trains in stages.
             learning_rate: the peak rate of this stage; by default the strategy's.
-            keep: ``"best"`` validates on the way, ``"last"`` does not.
-            extra: a module that the loss uses, trained along and not kept: a projection between widths.
+            keep: ``"best"`` validates during training, ``"last"`` does not.
+            extra: a module that only the loss uses, trained jointly and then discarded, such as a projection between
+                widths.
             after_step: called with the number of each step, from 1, after the optimizer's update.
         """
 
     def teacher_logits(self, rows: datasets.Dataset) -> TeacherOutputs:
-        """Return the teacher's logits over `rows`, computed once for all strategies."""
+        """Return the teacher's logits on `rows`, computed once for all strategies."""
 
     def collate(self, rows: Sequence[Mapping[str, Any]]) -> Batch:
-        """Return encoded rows as one batch, padded to the longest."""
+        """Collate encoded rows into one batch, padded to the longest."""
 
     def axis_seed(self, axis: Literal["data", "init", "dropout", "strategy"]) -> int:
-        """Return the seed of one axis of randomness; ``strategy`` is for what a strategy draws itself."""
+        """Return the seed of one source of randomness; ``strategy`` is for the strategy's own random draws."""
 
     def outputs(
         self, model: nn.Module, rows: datasets.Dataset, *, phase: str
     ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Return for each row the logits of `model`, ``(units, classes)``, and its labels, ``(units,)``.
+        """Return, for each row, the model's logits, ``(units, classes)``, and the row's labels, ``(units,)``.
 
-        A unit is a text or, for tokens, a word, whose logits are those of its first word piece. `phase` is shown while
-        it runs.
+        A unit is a text or, in token classification, a word, whose logits are those of its first word piece. `phase`
+        names this step in the progress display.
         """
 
     def score(
         self, rows: datasets.Dataset, logits: Sequence[np.ndarray], labels: Sequence[np.ndarray]
     ) -> float:
-        """Return the task's headline metric of what `outputs` gave, or of logits made of it; higher is better."""
+        """Return the task's headline metric on the result of `outputs`, or on transformed logits; higher is better."""
 
     def count_fit(self, seconds: float, rows: datasets.Dataset, score: float) -> None:
-        """Count a fit on `rows` that took no optimizer steps, for the record's cost.
+        """Add a fit without optimizer steps (a closed-form solution, say) to the record's training cost.
 
         Args:
-            seconds: that it took.
-            rows: that it read.
-            score: the headline metric on the validation part.
+            seconds: how long the fit took.
+            rows: the rows that it read.
+            score: the headline metric on the validation split.
         """
 
     def sample(self, rows: datasets.Dataset, limit: int) -> datasets.Dataset:
-        """Return the rows of at most `limit` examples of `rows`, in their order; the same ones for every seed."""
+        """Sample at most `limit` examples and return their rows in the order of `rows`; the same for every seed."""
 
     def read_texts(self, path: Path, limit: int) -> datasets.Dataset:
-        """Return at most `limit` texts of a UTF-8 file, a text a line, as rows whose labels are hidden.
+        """Return at most `limit` texts of a UTF-8 file, one text per line, as rows with hidden labels.
 
-        Where the task's examples are pairs, a tab stands between the two texts; where they are sentences, white space
-        between the words.
+        If the task's examples are pairs, a tab separates the two texts; if they are tagged sentences, white space
+        separates the words.
 
         Raises:
-            UsageError: the file is missing, holds no text, or a line is no example of the task; names the line.
+            UsageError: the file is missing or empty, or a line does not fit the task; names the line.
         """
 
     def hide_labels(self, rows: datasets.Dataset) -> datasets.Dataset:
         """Return `rows` with `UNLABELLED` in place of every label."""
 
     def replace_tokenizer(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        """Deploy the model with `tokenizer`: from here on `task` is encoded by it."""
+        """Deploy the model with `tokenizer`; from here on, `task` is encoded with it."""
 
 
 def model_inputs(batch: Mapping[str, Any]) -> Batch:
-    """Return what a model's ``forward`` takes of `batch`; ``task`` tells a model of several heads which to use."""
+    """Return those entries of `batch` that a model's ``forward`` takes; ``task`` selects the head in a multi-task model."""
     return {
         name: batch[name]
         for name in ("input_ids", "attention_mask", "token_type_ids", "task")

@@ -1,9 +1,9 @@
-"""Losses that strategies put together; padding and masked positions never count.
+"""Compute distillation losses, the building blocks of strategies; padding and masked positions never count.
 
-Every function returns a scalar: the mean over the counted positions. Losses of logits, ``(batch, classes)`` or
-``(batch, sequence, classes)``, count a position unless its label is `IGNORED` (-100); one that is `UNLABELLED`
-(-101, or NaN in regression) counts for the teacher's losses and not for the labels'. Losses of hidden states,
-``(batch, sequence, hidden)``, count the positions that they are told.
+Every function returns a scalar: the mean over the counted positions. Losses on logits, ``(batch, classes)`` or
+``(batch, sequence, classes)``, count a position unless its label is `IGNORED` (-100); an `UNLABELLED` position
+(-101, or NaN in regression) counts in losses against the teacher but not in losses against labels. Losses on hidden
+states, ``(batch, sequence, hidden)``, count the positions that an explicit mask selects.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from kdbench.api.task import IGNORED
 def task_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Return the loss against hard labels: cross-entropy for class indices, mean squared error for floats.
 
-    Where nothing is labelled it is zero.
+    It is zero where no position is labelled.
 
     Args:
         logits: ``(batch, classes)``, ``(batch, sequence, classes)``, or ``(batch, 1)`` for regression.
@@ -38,10 +38,10 @@ def task_loss(logits: Tensor, labels: Tensor) -> Tensor:
 def soft_target_loss(student: Tensor, teacher: Tensor, labels: Tensor, *, temperature: float) -> Tensor:
     """Return the distillation loss against the teacher's logits.
 
-    For classes it is the Kullback-Leibler divergence from teacher to student in nats, both softened by
-    `temperature` T and scaled by T², so that its gradient keeps its size when T changes (Hinton et al. 2015,
-    arXiv:1503.02531, section 2). Its gradient is that of the paper's cross-entropy; unlike it, it is zero where the
-    student equals the teacher. For regression, where `labels` are floats, it is the mean squared difference.
+    In classification it is the Kullback-Leibler divergence from teacher to student in nats, both softened by
+    `temperature` T, scaled by T² so that the gradient's magnitude does not depend on T (Hinton et al. 2015,
+    arXiv:1503.02531, section 2). It has the same gradient as the paper's cross-entropy, but is zero where the student
+    equals the teacher. In regression, where `labels` are floats, it is the mean squared difference.
     """
     if labels.is_floating_point():
         return functional.mse_loss(student.float(), teacher.float())
@@ -64,33 +64,33 @@ def distillation_loss(
 
 
 def cosine_loss(student: Tensor, teacher: Tensor, counted: Tensor) -> Tensor:
-    """Return how far the directions of hidden states lie apart: 1 - cosine, from 0 to 2.
+    """Return the mean cosine distance between hidden states: 1 - cosine similarity, from 0 to 2.
 
     Sanh et al. 2019, arXiv:1910.01108, section 2, where it is called the cosine embedding loss.
 
     Args:
         student: hidden states of one layer, ``(batch, sequence, hidden)``.
-        teacher: likewise, and of the same width.
-        counted: ``(batch, sequence)``, not zero where a position counts: an attention mask.
+        teacher: hidden states of the same shape.
+        counted: ``(batch, sequence)``, nonzero where a position counts, such as an attention mask.
     """
-    here = counted.bool()
-    return (1 - functional.cosine_similarity(student[here].float(), teacher[here].float(), dim=-1)).mean()
+    mask = counted.bool()
+    return (1 - functional.cosine_similarity(student[mask].float(), teacher[mask].float(), dim=-1)).mean()
 
 
 def patient_loss(student: Sequence[Tensor], teacher: Sequence[Tensor], counted: Tensor) -> Tensor:
-    """Return the mean squared difference of hidden states that were scaled to length one.
+    """Return the mean squared difference between hidden states normalized to unit length.
 
-    Sun et al. 2019, arXiv:1908.09355, section 3.2, where the squares are summed; the mean, over layers, counted
-    positions and width, is what the authors' code takes and their weights of it are meant for.
+    Sun et al. 2019, arXiv:1908.09355, section 3.2, where the squares are summed; the authors' code takes the mean over
+    layers, counted positions and width, and the loss weights in the paper refer to that.
 
     Args:
         student: hidden states of some layers, each ``(batch, sequence, hidden)``.
-        teacher: as many, each to be matched by the student's in the same place, and of the same width.
-        counted: ``(batch, sequence)``, not zero where a position counts.
+        teacher: the hidden states to match, one for each of `student`, of the same width.
+        counted: ``(batch, sequence)``, nonzero where a position counts.
     """
-    here = counted.bool()
-    mine, wanted = (
-        functional.normalize(torch.stack([states[here] for states in layers]).float(), dim=-1)
+    mask = counted.bool()
+    student_states, teacher_states = (
+        functional.normalize(torch.stack([states[mask] for states in layers]).float(), dim=-1)
         for layers in (student, teacher)
     )
-    return functional.mse_loss(mine, wanted)
+    return functional.mse_loss(student_states, teacher_states)

@@ -1,4 +1,4 @@
-"""Define the Metric contract: a score of predictions that can be taken again on resampled examples."""
+"""Define the Metric contract: a score of predictions that is cheap to recompute on bootstrap resamples."""
 
 from __future__ import annotations
 
@@ -21,45 +21,46 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """What a model answered, unit by unit, without its logits."""
+    """Predicted and gold answers, unit by unit, without logits."""
 
     predicted: npt.NDArray[Any]
-    """(units, ...): class indices, in regression values, else what the kind of task decodes logits to."""
+    """(units, ...): class indices; values in regression; otherwise whatever the task's kind decodes logits to."""
     references: npt.NDArray[Any]
-    """(units, ...): the right ones, likewise."""
+    """(units, ...): the gold answers, in the same form."""
     labels: tuple[str, ...]
-    """The classes' names; empty in regression."""
+    """The class names; empty in regression."""
     offsets: npt.NDArray[np.int64] | None = None
-    """(examples + 1,): where each example's units begin, as in `Predictions`."""
+    """(examples + 1,): the index of each example's first unit, as in `Predictions`."""
 
 
 class Metric(ABC):
-    """A score of predictions of which more is better, made to be summed over examples.
+    """A score of predictions, higher is better, computed by a formula from sums over examples.
 
-    What each example adds to some sums, and a formula on the sums: then a resample of the examples costs one product
-    of matrices. A score is a fraction and never NaN. What is no formula on sums is a `WholeMetric`.
+    `statistics` returns each example's contribution to the sums and `score` applies the formula, so that scoring all
+    bootstrap resamples takes one matrix product. A score is a fraction and never NaN. A score that is not a formula of
+    sums is a `WholeMetric`.
     """
 
     name: str
-    """What the user types."""
+    """The name that users type."""
     title: str = ""
-    """What it is in a few words; by default its name."""
+    """A short description; by default the name."""
     kinds: frozenset[TaskKind]
-    """The task kinds that it suits."""
+    """The task kinds that the metric is defined for."""
     score_range: tuple[float, float] = (0.0, 1.0)
-    """The least and the greatest value that `score` can return."""
+    """The smallest and the largest value that `score` can return."""
     higher_is_better: ClassVar[bool] = True
-    """Always: boards rank by it, and the best validated weights are kept by it; turn an error round (1 - error)."""
+    """Always True: boards rank by the score, and training keeps the weights with the best; return 1 - error for an error."""
 
     def check_labels(self, labels: tuple[str, ...]) -> None:
-        """Raise a UsageError where the metric is not defined on `labels`."""
+        """Raise a UsageError if the metric is not defined for `labels`."""
         return
 
     def statistics(self, predictions: Predictions, labels: tuple[str, ...]) -> Floats:
-        """Return (examples, k): what each example adds to the sums that `score` reads.
+        """Return (examples, k): each example's contribution to the sums that `score` reads.
 
         Raises:
-            UsageError: the metric is not defined on `labels`.
+            UsageError: the metric is not defined for `labels`.
         """
         offsets = predictions.offsets
         units = self.checked_statistics(
@@ -67,12 +68,12 @@ class Metric(ABC):
         )
         if offsets is None:
             return units
-        # Differences of running sums: `np.add.reduceat` would give an empty sentence its neighbour's value.
+        # Differences of running sums, since `np.add.reduceat` would give an empty sentence its neighbour's value.
         running = np.vstack([np.zeros((1, units.shape[1])), units.cumsum(axis=0)])
         return np.diff(running[offsets], axis=0)
 
     def score(self, totals: Floats) -> Floats:
-        """Return (...): the scores of samples whose statistics sum to `totals` (..., k); here column 0 by column 1."""
+        """Return (...): the scores of samples whose statistics sum to `totals` (..., k); by default column 0 / column 1."""
         return quotient(totals[..., 0], totals[..., 1])
 
     def of(self, predictions: Predictions, labels: tuple[str, ...]) -> float:
@@ -80,49 +81,49 @@ class Metric(ABC):
         return float(self.score(self.statistics(predictions, labels).sum(axis=0)))
 
     def checked_statistics(self, answers: Answers) -> Floats:
-        """Return (units, k): what each unit adds to the sums that `score` reads.
+        """Return (units, k): each unit's contribution to the sums, after checking the labels.
 
         Raises:
-            UsageError: the metric is not defined on the answers' labels.
+            UsageError: the metric is not defined for the answers' labels.
         """
         self.check_labels(answers.labels)
         return self.unit_statistics(answers)
 
     @abstractmethod
     def unit_statistics(self, answers: Answers) -> Floats:
-        """Return (units, k): what each unit adds to the sums that `score` reads, where the labels suit."""
+        """Return (units, k): each unit's contribution to the sums that `score` reads; the labels are already checked."""
 
 
 class WholeMetric(Metric):
-    """A score that is no formula on sums: it is computed from the answers themselves, anew on every resample.
+    """A score that is not a formula of sums: it is recomputed from the answers on every resample.
 
-    That is right and slow: an interval calls `compute` 2,000 times a model. The sums that a resample's answers are
-    read back from are, where answers are one of few classes, how often each pair of predicted and right class is
-    drawn; else, for every example, how often it is drawn and its answers times that, which takes memory by the square
-    of the number of examples, hence `most_examples`. Answers are to whole texts: no kind `per_word` is suited.
+    This is exact but slow: an interval calls `compute` 2,000 times per model. The answers of a resample are restored
+    from sums. With few classes, these are the counts of each pair of predicted and gold class; otherwise they are, for
+    every example, how often it was drawn and its answers times that count, which takes memory quadratic in the number
+    of examples, hence `most_examples`. Answers are per text: kinds that are `per_word` are not supported.
     """
 
     most_examples: int = 1000
-    """Scored examples at most, where answers are not one of few classes."""
+    """The maximum number of scored examples, unless answers are one of few classes."""
 
     @abstractmethod
     def compute(self, predicted: npt.NDArray[Any], references: npt.NDArray[Any]) -> float:
-        """Return the score of some examples, of which one may occur several times, in no order that means anything.
+        """Return the score of a sample of examples, in arbitrary order; an example may occur several times.
 
         Args:
             predicted: (examples,) or (examples, ...), as in `Answers`.
-            references: likewise.
+            references: the gold answers, in the same form.
         """
 
     def statistics(self, predictions: Predictions, labels: tuple[str, ...]) -> Floats:
-        """Return (examples, k): what each example adds to the sums that `score` reads.
+        """Return (examples, k): each example's contribution to the sums that `score` reads.
 
         Raises:
-            UsageError: the answers are to words, or to more examples than `most_examples`.
+            UsageError: the answers are per word, or there are more examples than `most_examples`.
         """
         if predictions.offsets is not None:
             raise UsageError(f"metric {self.name!r} is computed on whole texts, not on words; choose another")
-        # By their numbers, so that every model's examples stand in the same columns.
+        # Sorted by id, so that an example has the same column for every model.
         order = np.argsort(predictions.ids, kind="stable")
         predicted, references = predictions.predicted[order], predictions.references[order]
         sorted_rows = self.checked_statistics(Answers(predicted, references, labels))
@@ -131,7 +132,7 @@ class WholeMetric(Metric):
         return rows
 
     def unit_statistics(self, answers: Answers) -> Floats:
-        """Return (examples, k): where each example's answers stand, then 1 and the numbers that an answer has.
+        """Return (examples, k): a one-hot encoding of each example's answers, then 1 and the width of an answer.
 
         Raises:
             UsageError: there are more examples than `most_examples`.
@@ -143,7 +144,7 @@ class WholeMetric(Metric):
             return np.column_stack([pairs, np.ones(count), np.zeros(count)])
         if count > self.most_examples:
             raise UsageError(
-                f"metric {self.name!r} is computed anew on each resample, which takes memory by the square of the "
+                f"metric {self.name!r} is recomputed on each resample, which takes memory quadratic in the number of "
                 f"examples: {count:,} are scored, {self.most_examples:,} at most; lower the budget's scored_examples"
             )
         predicted, references = (
@@ -163,7 +164,7 @@ class WholeMetric(Metric):
 
 
 def _answers_of(total: Floats) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Return the predicted and the right answers that `WholeMetric.unit_statistics` sums up to `total` (k,)."""
+    """Return the predicted and the gold answers whose `WholeMetric.unit_statistics` sum to `total` (k,)."""
     rows, draws, width = total[:-2], total[-2], round(total[-1] / total[-2])
     if width == 0:
         classes = round(len(rows) ** 0.5)
@@ -178,10 +179,10 @@ def _answers_of(total: Floats) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
 
 
 def get_metric(name: str, metrics: Mapping[str, Metric]) -> Metric:
-    """Return the metric called `name` of the registered `metrics`.
+    """Return the metric called `name` from the registered `metrics`.
 
     Raises:
-        UsageError: there is none; hints at the nearest.
+        UsageError: there is none; suggests the nearest name.
     """
     if name not in metrics:
         raise UsageError(f"unknown metric {name!r}{nearest(name, list(metrics))}")
@@ -189,10 +190,10 @@ def get_metric(name: str, metrics: Mapping[str, Metric]) -> Metric:
 
 
 def check_suits(name: str, kind: TaskKind, metrics: Mapping[str, Metric]) -> None:
-    """Make sure that the metric called `name` is registered and suits tasks of `kind`.
+    """Check that the metric called `name` is registered and defined for tasks of `kind`.
 
     Raises:
-        UsageError: it is not or does not; names those that do.
+        UsageError: it is not; names the metrics that are.
     """
     if kind not in get_metric(name, metrics).kinds:
         suiting = [other for other, metric in metrics.items() if kind in metric.kinds]
@@ -203,5 +204,5 @@ def check_suits(name: str, kind: TaskKind, metrics: Mapping[str, Metric]) -> Non
 def quotient(numerator: npt.NDArray[Any], denominator: npt.NDArray[Any]) -> Floats:
     """Return the quotient, 0 where the denominator is 0."""
     zeros = np.zeros(np.shape(numerator))
-    found: Floats = np.divide(numerator, denominator, out=zeros, where=denominator > 0)
-    return found
+    ratios: Floats = np.divide(numerator, denominator, out=zeros, where=denominator > 0)
+    return ratios

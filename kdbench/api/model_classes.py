@@ -1,4 +1,4 @@
-"""Name model classes by registered keys, so that a saved model finds its class wherever that has moved."""
+"""Map registered keys to model classes, so that a saved model still loads after its class has moved."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from typing import Any
 from kdbench.errors import KdbenchError, UsageError
 
 _TRANSFORMERS = "transformers:"
-"""Begins the key of a class of transformers, which is registered by its name there."""
+"""Prefix of the keys of transformers' classes; the class name follows."""
 _FORMER_TRANSFORMERS = "transformers.models."
-"""Began what version 0.1 wrote for these: a module and a class."""
+"""Prefix of the same in version 0.1, which wrote module and class."""
 
 _places: dict[str, str] = {
     "onnx": "kdbench.models.onnx:OnnxModel",
     "kdbench.onnx_model:OnnxModel": "kdbench.models.onnx:OnnxModel",
 }
-"""By key where the class stands, ``module:Class``.
+"""Import path of the class, ``module:Class``, by key.
 
-Of the process, as imported modules are: a model is loaded where no registry is at hand. `load_plugins` fills it, and
-the same plugins fill it alike.
+It is global because models are also loaded without a registry. `load_plugins` fills it, with the same entries for the
+same plugins.
 """
 
 
 def register_model_classes(places: Mapping[str, str]) -> None:
-    """Let models of these classes be saved and loaded.
+    """Register model classes, so that models of these classes can be saved and loaded.
 
     Args:
-        places: by key the class, ``module:Class``; it is imported when a model of it is. Of several keys of one class the
-            first is written, all are read.
+        places: the class of each key, ``module:Class``; it is imported when a model of the class is loaded. If a class
+            has several keys, the first is written to saved models and all of them can be read.
 
     Raises:
-        UsageError: a place is not written so, or a key stands for another class already.
+        UsageError: a class is not given as ``module:Class``, or a key is already taken by another class.
     """
     for key, place in places.items():
         module, _, name = str(place).partition(":")
@@ -47,10 +47,10 @@ def register_model_classes(places: Mapping[str, str]) -> None:
 
 
 def model_class_key(model_class: type) -> str:
-    """Return the key that `model_class` is registered by.
+    """Return the key that `model_class` is registered under.
 
     Raises:
-        KdbenchError: it is not registered.
+        KdbenchError: the class is not registered.
     """
     import transformers
 
@@ -63,7 +63,7 @@ def model_class_key(model_class: type) -> str:
             return key
     if "<locals>" in name:
         raise KdbenchError(
-            f"{model_class.__name__} cannot be loaded elsewhere: its class stands inside a function; "
+            f"{model_class.__name__} cannot be loaded elsewhere: its class is defined inside a function; "
             "move it to the top of a module"
         )
     raise KdbenchError(
@@ -73,10 +73,10 @@ def model_class_key(model_class: type) -> str:
 
 
 def find_model_class(key: str) -> Any:
-    """Return the class that is registered by `key`.
+    """Return the class that is registered under `key`.
 
     Raises:
-        KdbenchError: no class is, or it is no longer where it was registered.
+        KdbenchError: no class is registered under it.
     """
     import transformers
 

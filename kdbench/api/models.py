@@ -1,4 +1,4 @@
-"""Models that transformers has no class for, kept as plain settings and safetensors."""
+"""Save and load models that transformers has no class for, as JSON settings and safetensors."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _T = TypeVar("_T", bound="FolderModel")
 
 
 class FolderModel(nn.Module):
-    """A model that is built from plain settings: ``cls(**settings)`` gives the same shapes again.
+    """A model defined by plain settings: ``cls(**settings)`` rebuilds the same architecture.
 
     Args:
-        settings: all that the constructor was called with; plain JSON.
+        settings: all arguments of the subclass's constructor; plain JSON values.
     """
 
     def __init__(self, settings: dict[str, Any]) -> None:
@@ -29,7 +29,7 @@ class FolderModel(nn.Module):
         self.settings = settings
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write settings and weights into `folder`."""
+        """Write settings and weights to `folder`."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _SETTINGS).write_text(json.dumps(self.settings, indent=1, sort_keys=True) + "\n")
@@ -37,16 +37,16 @@ class FolderModel(nn.Module):
 
     @classmethod
     def from_pretrained(cls: type[_T], folder: str | Path) -> _T:
-        """Return the model that `save_pretrained` wrote, its weights in the types that they were saved in."""
+        """Load a model that `save_pretrained` wrote, with weights in their saved dtypes."""
         model = cls(**json.loads((Path(folder) / _SETTINGS).read_text()))
         weights = Path(folder) / _WEIGHTS
-        _take_types(model, weights)
+        _cast_to_saved_dtypes(model, weights)
         load_model(model, str(weights))
         return model
 
 
-def _take_types(model: nn.Module, weights: Path) -> None:
-    """Give the weights of `model` the types of those in the file: loading alone would cast what is loaded."""
+def _cast_to_saved_dtypes(model: nn.Module, weights: Path) -> None:
+    """Cast the weights of `model` to the dtypes in the file; loading would otherwise cast the file's to the model's."""
     saved = load_file(weights)
     for name, weight in model.state_dict(keep_vars=True).items():
         if name in saved:
@@ -54,12 +54,12 @@ def _take_types(model: nn.Module, weights: Path) -> None:
 
 
 def architecture_of(model: PreTrainedModel) -> dict[str, Any]:
-    """Return class and configuration of `model` as plain JSON, for the settings of a `FolderModel` around it."""
+    """Return the class and configuration of `model` as JSON values, for the settings of a `FolderModel` that wraps it."""
     return {"class": type(model).__name__, "config": json.loads(model.config.to_json_string(use_diff=False))}
 
 
 def build_architecture(architecture: dict[str, Any]) -> PreTrainedModel:
-    """Return a model of that class and configuration in float32, its weights drawn at random."""
+    """Return a randomly initialized float32 model of the class and configuration in `architecture`."""
     model_class: Any = getattr(transformers, architecture["class"])
     model: PreTrainedModel = model_class._from_config(
         model_class.config_class.from_dict(architecture["config"]), dtype=torch.float32

@@ -1,4 +1,4 @@
-"""The parameters that strategies let their users set, and the default learning rates."""
+"""Define the parameters that users may set on strategies, and the default learning rates."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from kdbench.api.task import TaskKind
 
 FINE_TUNING_RATES: Mapping[str, float] = {kind: kind.learning_rate for kind in TaskKind}
-"""Peak learning rates for training all weights of a small encoder, chosen on a validation part."""
+"""Peak learning rates for fine-tuning all weights of a small encoder, chosen on a validation split."""
 
 
 def default_rate(rates: Mapping[str, float], kind: TaskKind) -> float:
-    """Return the learning rate of a strategy whose own by kind of task are `rates`.
+    """Return a strategy's default learning rate for tasks of `kind`, given its `rates` by kind.
 
-    A plugin's kind that `rates` does not name has its own fine-tuning rate, times what the strategy takes in sequence
-    classification over what fine-tuning takes there.
+    For a kind that `rates` does not name, it is the kind's own fine-tuning rate times the ratio of the strategy's rate
+    to the fine-tuning rate in sequence classification.
     """
     if kind in rates:
         return rates[kind]
@@ -26,12 +26,12 @@ def default_rate(rates: Mapping[str, float], kind: TaskKind) -> float:
 
 
 class Params(BaseModel):
-    """What every strategy lets its user set; a strategy adds fields of its own."""
+    """Parameters of every strategy; a strategy adds its own by subclassing."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     without_effect: ClassVar[frozenset[str]] = frozenset()
-    """Fields that do nothing here, and may not be set: another row of the same model would show nothing."""
+    """Fields that have no effect on this strategy and may not be set, since rows that differ in them would be equal."""
 
     learning_rate: float | None = Field(
         None, gt=0, description="peak learning rate; by default the strategy's own for the task's kind"
@@ -61,13 +61,13 @@ class Params(BaseModel):
 
 
 class UntrainedParams(Params):
-    """What a strategy that takes no gradient step lets its user set: fields of its own, and nothing of `Params`."""
+    """Parameters of a strategy that takes no gradient steps: its own fields; those of `Params` may not be set."""
 
     without_effect = frozenset(Params.model_fields)
 
 
 class StudentParams(Params):
-    """What every strategy that trains a smaller student lets its user set."""
+    """Parameters of every strategy that trains a smaller student."""
 
     layers: int | tuple[int, ...] = Field(
         3, description="transformer layers kept: how many (evenly spaced), or which ones, counted from 0"
@@ -88,7 +88,7 @@ class StudentParams(Params):
 
 
 def params_of(params: Params, kind: type[Params]) -> dict[str, object]:
-    """Return those fields of `params` that `kind` has, too, and that were set away from the defaults of `kind`."""
+    """Return the fields of `params` that also exist in `kind` and differ from the defaults of `kind`."""
     return {
         name: value
         for name, field in kind.model_fields.items()

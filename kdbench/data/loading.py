@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kdbench.api.kinds.base import displayed, is_text, listed
+from kdbench.api.kinds.base import is_text, quote_names, short_repr
 from kdbench.api.task import Example, Opened, Task, TaskKind
 from kdbench.config import DataSettings
 from kdbench.data.encoding import batches, code_of, read_table, write_table
@@ -62,9 +62,9 @@ class ExampleCheck:
         if self._count == 1:
             self._columns = frozenset(row)
         elif row.keys() != self._columns:
-            return f"it has the columns {listed(list(row))}, those before it {listed(sorted(self._columns))}"
+            return f"it has the columns {quote_names(list(row))}, those before it {quote_names(sorted(self._columns))}"
         if "group" in row and not is_text(row["group"]):
-            return f"the group is {displayed(row['group'])}, not a string; correct or remove the row"
+            return f"the group is {short_repr(row['group'])}, not a string; correct or remove the row"
         problem = (
             self._token_problem(row.get("words"), row.get("tags"))
             if self._kind.per_word
@@ -83,7 +83,7 @@ class ExampleCheck:
             unknown = sorted(self.seen - train_seen)
             if unknown:
                 raise UsageError(
-                    f"{where} has {listed(unknown)}, which train never has; add examples to train or remove them"
+                    f"{where} has {quote_names(unknown)}, which train never has; add examples to train or remove them"
                 )
         elif problem := self._kind.train_problem(self.seen):
             raise UsageError(f"{where} {problem}")
@@ -92,7 +92,7 @@ class ExampleCheck:
         texts = [row.get("text"), *([row["text_pair"]] if "text_pair" in row else [])]
         for text in texts:
             if not is_text(text):
-                return f"the text is {displayed(text)}, not a string of whole characters; correct or remove the row"
+                return f"the text is {short_repr(text)}, not a string of whole characters; correct or remove the row"
             if len(text) > MAX_CHARACTERS:
                 return f"the text has {len(text):,} characters, more than {MAX_CHARACTERS:,}; shorten it"
         if not any(text.strip() for text in texts):
@@ -108,7 +108,7 @@ class ExampleCheck:
             return f"the sentence has {len(words)} words but {len(tags)} tags; give one tag a word"
         for word, tag in zip(words, tags, strict=True):
             if not is_text(word) or not word or len(word) > MAX_CHARACTERS:
-                return f"the word {displayed(word)} is empty, too long or no string of whole characters; correct it"
+                return f"the word {short_repr(word)} is empty, too long or no string of whole characters; correct it"
             problem = self._kind.label_problem(tag, self._known)
             if problem is not None:
                 return problem

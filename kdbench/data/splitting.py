@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from kdbench.api.kinds.base import numbered
+from kdbench.api.kinds.base import factorize
 from kdbench.budgets import Budget
 from kdbench.errors import UsageError
 
@@ -107,7 +107,7 @@ def _validation_part(data: TaskData, order: Indices, wanted: int) -> Mask:
     """Return which training examples stay out of training for validation's sake."""
     rows = data.splits["train"]
     most = len(rows) // _LARGEST_VALIDATION_SHARE
-    groups = numbered(_column(rows, "group")) if "group" in rows.column_names else None
+    groups = factorize(_column(rows, "group")) if "group" in rows.column_names else None
     held = hold_out(order, groups, min(wanted, most), most)
     if not held.any():
         raise UsageError(

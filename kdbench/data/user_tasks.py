@@ -10,7 +10,7 @@ from itertools import compress
 from pathlib import Path
 from typing import Any
 
-from kdbench.api.kinds.base import numbered
+from kdbench.api.kinds.base import factorize
 from kdbench.api.task import Example, HubSource, LocalSource, Opened, Source, Splits, Task, TaskKind
 from kdbench.config import TaskTable
 from kdbench.data.hub import read_hub
@@ -211,7 +211,7 @@ class UserTask(Task):
         order = stratified_order(self.kind.strata(example[self.kind.label_column] for example in examples))
         groups = None
         if self._table.group:
-            groups = numbered(example["group"] for example in self._examples("train"))
+            groups = factorize(example["group"] for example in self._examples("train"))
         wanted = len(order) // _HELD_OUT_SHARE
         held = hold_out(order, groups, wanted, wanted)
         if not held.any():

@@ -34,7 +34,7 @@ class CachedLogits:
     ``ids.npy`` ``(rows,)`` sorted; ``offsets.npy`` ``(rows + 1,)``; ``logits.npy`` ``(units, classes)`` float32.
     """
 
-    wanted: Mapping[str, bool] = {}
+    requested: Mapping[str, bool] = {}
 
     def __init__(self, folder: Path, *, per_word: bool) -> None:
         self._per_word = per_word
@@ -149,9 +149,9 @@ class RunningTeacher:
     """A frozen teacher that runs in every step and answers with hidden states, and with attentions where asked."""
 
     def __init__(self, model: PreTrainedModel, *, attentions: bool) -> None:
-        self.wanted = {"output_hidden_states": True}
+        self.requested = {"output_hidden_states": True}
         if attentions:
-            self.wanted["output_attentions"] = True
+            self.requested["output_attentions"] = True
             model.set_attn_implementation("eager")  # the fused kernels give no attentions
         self._model = model
 
@@ -159,7 +159,7 @@ class RunningTeacher:
     def __call__(self, batch: Batch) -> ModelOutput:
         """Return the teacher's outputs on `batch`, in training's precision, as the cached logits are."""
         with training_precision(self._model.device):
-            outputs: ModelOutput = self._model(**model_inputs(batch), **self.wanted)
+            outputs: ModelOutput = self._model(**model_inputs(batch), **self.requested)
         return outputs
 
 

@@ -233,7 +233,7 @@ class _StrategyTrainer(Trainer):
         self._report = report
         self._teacher_outputs = teacher_outputs
         self._batches = batches
-        self._wanted = teacher_outputs.wanted if teacher_outputs is not None else {}
+        self._requested = teacher_outputs.requested if teacher_outputs is not None else {}
         self.losses: list[float] = []
         self.examples = 0
         self.tokens = 0
@@ -275,7 +275,7 @@ class _StrategyTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
-        student = model(**model_inputs(inputs), **self._wanted)
+        student = model(**model_inputs(inputs), **self._requested)
         teacher = self._teacher_outputs(inputs) if self._teacher_outputs is not None else None
         progress = self.state.global_step / self.state.max_steps
         loss: Tensor = self._loss(student, inputs, teacher, progress=progress)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from kdbench.api.task import TaskKind
 from kdbench.budgets import BUDGETS
 from kdbench.data import load_task
-from kdbench.data.splitting import choose, hold_out, numbered, stratified_order
+from kdbench.data.splitting import choose, factorize, hold_out, stratified_order
 from kdbench.errors import UsageError
 
 
@@ -111,7 +111,7 @@ def test_too_few_groups_or_examples_for_a_validation_part_are_an_error(load):
 
 
 def test_held_out_groups_pass_over_one_that_is_too_large():
-    groups = numbered(["large"] * 80 + [f"small {i}" for i in range(20)])
+    groups = factorize(["large"] * 80 + [f"small {i}" for i in range(20)])
     held = hold_out(np.arange(100), groups, 15, 20)
     assert held[:80].sum() == 0
     assert held.sum() == 15

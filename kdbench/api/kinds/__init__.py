@@ -1,4 +1,4 @@
-"""The kinds of task: what an example looks like, what a model answers, how both become tensors and a loss."""
+"""Define the kinds of task: their labels, model heads, losses and decoding of logits."""
 
 from kdbench.api.kinds.base import IGNORED, UNLABELLED, TaskKind
 from kdbench.api.kinds.sequence_classification import SequenceClassification

@@ -1,4 +1,4 @@
-"""Define the TaskKind contract: everything that differs between kinds of task stands in one object."""
+"""Define the TaskKind contract: one object holds everything that differs between kinds of task."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 IGNORED = -100
-"""The label of padding and of every word piece but a word's first; losses and metrics skip it."""
+"""The label of padding and of every word piece except a word's first; losses and metrics skip it."""
 
 UNLABELLED = -101
-"""The class of a text or word whose label is not known: a teacher answers for it. In regression it is NaN."""
+"""The class of a text or word without a label, for which only the teacher's answer counts; NaN in regression."""
 
 
 class _Kinds(ABCMeta):
-    """Lets ``for kind in TaskKind`` give kdbench's own kinds, whose rates and budgets are spelled out."""
+    """Makes ``for kind in TaskKind`` yield kdbench's own kinds, for which budgets and learning rates are specified."""
 
     def __iter__(cls) -> Iterator[TaskKind]:
         return iter(
@@ -33,15 +33,15 @@ class _Kinds(ABCMeta):
 
 
 class TaskKind(str, metaclass=_Kinds):
-    """What a model is asked for: the labels of examples, the head that answers them, and how answers are read.
+    """A kind of task: the format of its labels, the model's head, the losses, and the decoding of logits.
 
-    A kind is a string, its `name`: records, settings and budgets hold the name alone. A plugin subclasses it and
-    returns an instance from ``kdbench_kinds``. Whatever needs torch, pyarrow or transformers imports it inside a
-    method, since listing tasks loads none of them.
+    A kind is a string equal to its `name`; records, settings and budgets store the name only. A plugin subclasses
+    this class and returns an instance from ``kdbench_kinds``. Methods that need torch, pyarrow or transformers import
+    them locally, so that listing tasks loads none of them.
 
-    Budgets and strategies spell out steps, batch sizes and learning rates for kdbench's own kinds. A kind that they do
-    not name gets the steps and the batch size of sequence classification, and its own `learning_rate` scaled as
-    `kdbench.api.params.default_rate` says.
+    Budgets and strategies specify steps, batch sizes and learning rates for kdbench's own kinds. Any other kind gets
+    the steps and the batch size of sequence classification, and its own `learning_rate` scaled by
+    `kdbench.api.params.default_rate`.
     """
 
     SEQUENCE_CLASSIFICATION: ClassVar[TaskKind]
@@ -51,110 +51,110 @@ class TaskKind(str, metaclass=_Kinds):
     name: ClassVar[str]
     """Lower case, digits and dashes."""
     metric: ClassVar[str]
-    """The headline metric of a task that names none."""
+    """The headline metric of tasks that do not name one."""
     learning_rate: ClassVar[float] = 1e-4
-    """The peak rate at which all weights of a small encoder are trained."""
+    """The default peak learning rate for fine-tuning all weights of a small encoder."""
     per_word: ClassVar[bool] = False
-    """Whether words are answered: examples are then ``words`` and ``tags``, not ``text`` and ``label``."""
+    """Whether every word gets a label: examples then have ``words`` and ``tags`` instead of ``text`` and ``label``."""
     auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
-    """The class of transformers that puts a head on an encoder."""
+    """The transformers class that adds the task's head to an encoder."""
     problem_type: ClassVar[str | None] = None
-    """What the model's configuration calls the head's loss, where transformers would else guess wrong."""
+    """The `problem_type` of the model's configuration, where transformers would otherwise infer a wrong one."""
     pipeline: ClassVar[str] = "text-classification"
-    """The hub's name of what the model does, for model cards."""
+    """The hub's pipeline tag, for model cards."""
 
     def __new__(cls) -> TaskKind:
-        """Return the kind, which equals the string of its name."""
+        """Return the kind as a string equal to its name."""
         return super().__new__(cls, cls.name)
 
     def __reduce__(self) -> tuple[type[TaskKind], tuple[()]]:
-        """Pickle the class alone: a kind has no state."""
+        """Pickle only the class, since a kind has no state."""
         return type(self), ()
 
     @property
     def label_column(self) -> str:
-        """The column of an example's label."""
+        """The name of the column that holds an example's label."""
         return "tags" if self.per_word else "label"
 
-    # A task's labels, and one example's.
+    # Labels: of a task, and of an example.
 
     def label_faults(self, labels: tuple[str, ...]) -> Iterator[str]:
-        """Yield what is wrong with the distinct names `labels` of a task."""
+        """Yield what is wrong with a task's `labels`, which are distinct names."""
         yield from ()
 
     @abstractmethod
     def label_problem(self, label: object, labels: Collection[str]) -> str | None:
-        """Return what is wrong with an example's label (of a word: its tag), in one line with the remedy, or None.
+        """Return what is wrong with an example's label (or a word's tag), in one line with the remedy, or None.
 
         Args:
-            label: as `Task.load` gave it.
-            labels: the task's, in order; asking whether one is among them is fast.
+            label: the label as `Task.load` returned it.
+            labels: the task's labels, in order; membership tests are fast.
         """
 
     def sentence_problem(self, tags: Sequence[str]) -> str | None:
-        """Return what is wrong with the tags of a sentence, each of which is sound by itself."""
+        """Return what is wrong with a sentence's tags, each of them valid on its own, or None."""
         return None
 
     @abstractmethod
     def names(self, label: Any) -> Iterable[str]:
-        """Return which of the task's labels an example's label holds, for counting; none where labels are numbers."""
+        """Return which of the task's labels an example's label contains, for counting; none for numeric labels."""
 
     def seen(self, label: Any) -> Iterable[str]:
-        """Return what of an example's label must occur in train before another split may have it."""
+        """Return the parts of an example's label that must occur in train if they occur in another split."""
         return self.names(label)
 
     def train_problem(self, seen: Collection[str]) -> str | None:
-        """Return what is wrong where the examples of train show `seen` in all, without naming the split."""
+        """Return what is wrong if `seen` is all that occurs in train, without naming the split, or None."""
         return None
 
     def placeholder(self, labels: Sequence[str]) -> Any:
-        """Return a label (of a word: a tag) that fits where none is known and none will be read."""
+        """Return a valid dummy label (for a word, a tag) for examples whose label is unknown and never read."""
         return labels[0]
 
     def stratum(self, label: Any) -> Hashable:
-        """Return which stratum of the splits an example's label belongs to."""
+        """Return the stratum of an example's label, for stratified splits."""
         return label  # type: ignore[no-any-return]  # whatever the kind's labels are
 
     def strata(self, labels: Iterable[Any]) -> npt.NDArray[np.int64]:
-        """Return the number of each example's stratum."""
-        return numbered(self.stratum(label) for label in labels)
+        """Return the index of each example's stratum."""
+        return factorize(self.stratum(label) for label in labels)
 
-    # Labels on disk and in batches.
+    # Encoding of labels, on disk and in batches.
 
     @abstractmethod
     def stored_type(self) -> pa.DataType:
-        """Return the Arrow type of the labels as `Task.load` gives them."""
+        """Return the Arrow type of labels as `Task.load` returns them."""
 
     @abstractmethod
     def encoded_type(self) -> pa.DataType:
-        """Return the Arrow type of the labels that `encode_label` gives; of words a list of those."""
+        """Return the Arrow type of a row's encoded label; for kinds `per_word`, of the list of a row's labels."""
 
     @abstractmethod
     def encode_label(self, label: Any, ids: Mapping[str, int]) -> Any:
-        """Return an example's label (of a word: its tag) as a number or a list of numbers.
+        """Encode an example's label (or a word's tag) as a number or a list of numbers.
 
         Args:
-            label: a sound one.
-            ids: the number of each of the task's labels.
+            label: a valid label.
+            ids: the index of each of the task's labels.
         """
 
     @abstractmethod
     def hide_label(self, encoded: Any) -> Any:
-        """Return what stands in the place of a row's `encoded` label where it may not be seen."""
+        """Return the value that replaces a row's `encoded` label where labels are hidden."""
 
     @abstractmethod
     def collate_labels(self, labels: Sequence[Any], length: int) -> Tensor:
-        """Return a batch's encoded `labels`, ``(batch, ...)``; `length` is its longest row in word pieces."""
+        """Collate encoded `labels` into a tensor, ``(batch, ...)``; `length` is the longest row in word pieces."""
 
     # Model and losses.
 
     def outputs(self, labels: Sequence[str]) -> int:
-        """Return how many logits a text or a word gets."""
+        """Return the number of logits per text or word."""
         return max(1, len(labels))
 
     @abstractmethod
     def label_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the scalar loss against the labels: the mean over what is labelled, zero where nothing is."""
+        """Return the scalar loss against the labels: the mean over labelled units, zero if there are none."""
 
     @abstractmethod
     def soft_target_loss(
@@ -172,43 +172,43 @@ class TaskKind(str, metaclass=_Kinds):
         soft = self.soft_target_loss(student, teacher, labels, temperature=temperature)
         return alpha * soft + (1 - alpha) * self.label_loss(student, labels)
 
-    # Answers.
+    # Predictions.
 
     @abstractmethod
     def decode(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
-        """Return the answers (units, ...) of logits (units, outputs), in the form of the encoded labels."""
+        """Return the predictions (units, ...) for logits (units, outputs), in the form of encoded labels."""
 
     @abstractmethod
     def answer(self, logits: npt.NDArray[np.float32], labels: Sequence[str]) -> Any:
-        """Return a dataclass that says the answer of a text's logits (outputs,) to a user of `kdbench.load`."""
+        """Return the prediction for a text's logits (outputs,) as a dataclass, for users of `kdbench.load`."""
 
     def constant_logits(
         self, counts: Mapping[str, int], labels: Sequence[str]
     ) -> npt.NDArray[np.float32] | None:
-        """Return the logits (outputs,) of always giving the most frequent answer; None where there is no such answer.
+        """Return the logits (outputs,) of a majority-class baseline; None if the kind has no such baseline.
 
         Args:
             counts: how often each of `labels` occurs in train.
-            labels: the task's.
+            labels: the task's labels.
         """
         return None
 
 
 class EveryKind(frozenset[TaskKind]):
-    """Holds every kind of task, those of plugins included; going through it gives kdbench's own."""
+    """A set that contains every kind of task, including those of plugins; iteration yields kdbench's own."""
 
     def __contains__(self, kind: object) -> bool:
         return isinstance(kind, TaskKind)
 
 
-def numbered(values: Iterable[Hashable]) -> npt.NDArray[np.int64]:
-    """Return a number for each value, equal values having equal numbers."""
-    numbers: dict[Hashable, int] = {}
-    return np.fromiter((numbers.setdefault(value, len(numbers)) for value in values), dtype=np.int64)
+def factorize(values: Iterable[Hashable]) -> npt.NDArray[np.int64]:
+    """Return an integer code for each value; equal values have equal codes."""
+    codes: dict[Hashable, int] = {}
+    return np.fromiter((codes.setdefault(value, len(codes)) for value in values), dtype=np.int64)
 
 
 def is_text(value: object) -> TypeGuard[str]:
-    """Return whether `value` is a string that can be written; half of a surrogate pair, as JSON may hold, cannot."""
+    """Return whether `value` is a string that can be encoded; JSON may contain lone surrogates, which cannot."""
     if not isinstance(value, str):
         return False
     try:
@@ -218,13 +218,13 @@ def is_text(value: object) -> TypeGuard[str]:
     return True
 
 
-def listed(names: Collection[str]) -> str:
-    """Return `names` in quotes, the first twenty of many, for a message."""
-    shown = [repr(name) for name in names]
-    return ", ".join(shown[:20]) + (f" … ({len(shown)} in all)" if len(shown) > 20 else "")
+def quote_names(names: Collection[str]) -> str:
+    """Return `names` in quotes for a message, at most the first twenty."""
+    quoted = [repr(name) for name in names]
+    return ", ".join(quoted[:20]) + (f" … ({len(quoted)} in all)" if len(quoted) > 20 else "")
 
 
-def displayed(value: object) -> str:
-    """Return `value` for a message, cut where it is long."""
+def short_repr(value: object) -> str:
+    """Return the representation of `value` for a message, truncated to 60 characters."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}…"

@@ -1,4 +1,4 @@
-"""Define sequence classification: one class for each text or pair of texts."""
+"""Define sequence classification: one class per text or pair of texts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from kdbench.api.kinds.base import UNLABELLED, TaskKind, displayed, is_text, listed
+from kdbench.api.kinds.base import UNLABELLED, TaskKind, is_text, quote_names, short_repr
 from kdbench.errors import shown
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LabelPrediction:
-    """The answer to a text of a classification task."""
+    """The predicted label of a text, with probabilities."""
 
     label: str
     score: float
@@ -29,16 +29,16 @@ class LabelPrediction:
 
 
 class ClassKind(TaskKind):
-    """What kinds of one class a unit share: cross-entropy, and the class of the largest logit."""
+    """Base of kinds with one class per unit: cross-entropy, and argmax decoding."""
 
     metric = "accuracy"
 
     def hide_label(self, encoded: Any) -> Any:
-        """Return the class that stands for an unknown one."""
+        """Return `UNLABELLED`."""
         return UNLABELLED
 
     def encode_label(self, label: Any, ids: Mapping[str, int]) -> int:
-        """Return the number of the class `label`."""
+        """Return the index of the class `label`."""
         return ids[label]
 
     def label_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -50,18 +50,18 @@ class ClassKind(TaskKind):
     def soft_target_loss(
         self, student: Tensor, teacher: Tensor, labels: Tensor, *, temperature: float
     ) -> Tensor:
-        """Return the scaled divergence from teacher to student, see `kdbench.api.losses.soft_target_loss`."""
+        """Return the scaled KL divergence from teacher to student, see `kdbench.api.losses.soft_target_loss`."""
         from kdbench.api.losses import soft_target_loss
 
         return soft_target_loss(student, teacher, labels, temperature=temperature)
 
     def decode(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
-        """Return (units,): the class of the largest logit, the first of equals."""
+        """Return (units,): the class of the largest logit, the first if several are equal."""
         classes: npt.NDArray[np.int64] = logits.argmax(axis=1).astype(np.int64)
         return classes
 
     def answer(self, logits: npt.NDArray[np.float32], labels: Sequence[str]) -> LabelPrediction:
-        """Return the most probable label and the probability of each."""
+        """Return the most probable label and the probability of every label."""
         row = softmax(logits[None])[0]
         scores = dict(zip(labels, row.tolist(), strict=True))
         label = labels[int(row.argmax())]
@@ -75,23 +75,23 @@ class ClassKind(TaskKind):
 
 
 class SequenceClassification(ClassKind):
-    """One of the task's labels for each text."""
+    """Assign one of the task's labels to each text."""
 
     name = "sequence-classification"
 
     def label_faults(self, labels: tuple[str, ...]) -> Iterator[str]:
-        """Yield that there are too few classes."""
+        """Yield a message if there are fewer than two classes."""
         if len(labels) < 2:
             yield f"labels must name two classes or more, not {shown(labels)}"
 
     def label_problem(self, label: object, labels: Collection[str]) -> str | None:
-        """Return that `label` is none of the task's."""
+        """Return a message if `label` is not one of the task's."""
         if not is_text(label):
-            return f"the label is {displayed(label)}, not one of {listed(labels)}; correct or remove the row"
+            return f"the label is {short_repr(label)}, not one of {quote_names(labels)}; correct or remove the row"
         if label not in labels:
             return (
-                f"the label {displayed(label)} is none of the task's ({listed(labels)}); correct it or remove"
-                " the row"
+                f"the label {short_repr(label)} is none of the task's ({quote_names(labels)}); correct it or "
+                "remove the row"
             )
         return None
 
@@ -100,32 +100,32 @@ class SequenceClassification(ClassKind):
         return (label,)
 
     def train_problem(self, seen: Collection[str]) -> str | None:
-        """Return that all examples have one label."""
+        """Return a message if all examples have the same label."""
         if len(seen) != 1:
             return None
-        return f"has one label only, {listed(sorted(seen))}; a classifier needs two or more"
+        return f"has one label only, {quote_names(sorted(seen))}; a classifier needs two or more"
 
     def stored_type(self) -> pa.DataType:
-        """Return the type of a name."""
+        """Return the type of a label's name."""
         import pyarrow as pa
 
         return pa.string()
 
     def encoded_type(self) -> pa.DataType:
-        """Return the type of a class."""
+        """Return the type of a class index."""
         import pyarrow as pa
 
         return pa.int64()
 
     def collate_labels(self, labels: Sequence[Any], length: int) -> Tensor:
-        """Return ``(batch,)``."""
+        """Return the class indices, ``(batch,)``."""
         import torch
 
         return torch.tensor(labels)
 
 
 def softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Return the softmax of ``(units, classes)`` in float64."""
+    """Return the softmax of logits ``(units, classes)`` over classes, in float64."""
     powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     rows: npt.NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
     return rows

@@ -1,4 +1,4 @@
-"""Define sequence regression: one number for each text or pair of texts."""
+"""Define sequence regression: one number per text or pair of texts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from kdbench.api.kinds.base import TaskKind, displayed
+from kdbench.api.kinds.base import TaskKind, short_repr
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,31 +22,31 @@ _BINS = 10
 
 @dataclass(frozen=True)
 class ValuePrediction:
-    """The answer to a text of a regression task."""
+    """The predicted value of a text."""
 
     value: float
 
 
 class SequenceRegression(TaskKind):
-    """A number for each text."""
+    """Predict one number for each text."""
 
     name = "sequence-regression"
     metric = "pearson"
     problem_type = "regression"
 
     def label_faults(self, labels: tuple[str, ...]) -> Iterator[str]:
-        """Yield that there are names where numbers are answered."""
+        """Yield a message if the task names labels."""
         if labels:
             yield "labels must be empty, since the task is a regression"
 
     def label_problem(self, label: object, labels: Collection[str]) -> str | None:
-        """Return that `label` is no number."""
+        """Return a message if `label` is not a finite number."""
         if not isinstance(label, Real) or isinstance(label, bool) or not math.isfinite(label):
-            return f"the label is {displayed(label)}, not a finite number; correct or remove the row"
+            return f"the label is {short_repr(label)}, not a finite number; correct or remove the row"
         return None
 
     def names(self, label: Any) -> Iterable[str]:
-        """Return nothing: numbers are not counted."""
+        """Return nothing, since numeric labels are not counted."""
         return ()
 
     def placeholder(self, labels: Sequence[str]) -> float:
@@ -54,19 +54,19 @@ class SequenceRegression(TaskKind):
         return 0.0
 
     def strata(self, labels: Iterable[Any]) -> npt.NDArray[np.int64]:
-        """Return each number's decile."""
+        """Return the decile of each number."""
         values = np.fromiter(labels, dtype=np.float64)
         edges = np.quantile(values, np.arange(1, _BINS) / _BINS)
         return np.searchsorted(edges, values).astype(np.int64)
 
     def stored_type(self) -> pa.DataType:
-        """Return the type of a number."""
+        """Return the type of a value."""
         import pyarrow as pa
 
         return pa.float64()
 
     def encoded_type(self) -> pa.DataType:
-        """Return the type of a number."""
+        """Return the type of a value."""
         import pyarrow as pa
 
         return pa.float64()
@@ -80,7 +80,7 @@ class SequenceRegression(TaskKind):
         return math.nan
 
     def collate_labels(self, labels: Sequence[Any], length: int) -> Tensor:
-        """Return ``(batch,)``."""
+        """Return the values, ``(batch,)``."""
         import torch
 
         return torch.tensor(labels)

@@ -1,4 +1,4 @@
-"""Define token classification: one IOB2 tag for each word of a sentence."""
+"""Define token classification: one IOB2 tag per word of a sentence."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kdbench.api.kinds.base import IGNORED, displayed, listed
+from kdbench.api.kinds.base import IGNORED, quote_names, short_repr
 from kdbench.api.kinds.sequence_classification import ClassKind
 from kdbench.errors import shown
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class TokenClassification(ClassKind):
-    """One of the task's IOB2 tags for each word."""
+    """Assign one of the task's IOB2 tags to each word."""
 
     name = "token-classification"
     metric = "entity-f1"
@@ -27,19 +27,19 @@ class TokenClassification(ClassKind):
     pipeline = "token-classification"
 
     def label_faults(self, labels: tuple[str, ...]) -> Iterator[str]:
-        """Yield that they are no IOB2 tags."""
+        """Yield a message if the labels are not IOB2 tags."""
         tags = labels[1:]
         if labels[:1] != ("O",) or not tags or not all(tag.startswith(("B-", "I-")) for tag in tags):
             yield f"labels must be IOB2 tags, 'O' first, not {shown(labels)}"
 
     def label_problem(self, label: object, labels: Collection[str]) -> str | None:
-        """Return that a word's tag is none of the task's."""
+        """Return a message if a word's tag is not one of the task's."""
         if not isinstance(label, str) or label not in labels:
-            return f"the tag {displayed(label)} is none of the task's ({listed(labels)}); correct it"
+            return f"the tag {short_repr(label)} is none of the task's ({quote_names(labels)}); correct it"
         return None
 
     def sentence_problem(self, tags: Sequence[str]) -> str | None:
-        """Return what is wrong where an ``I-`` tag continues no entity of its type."""
+        """Return a message if an ``I-`` tag does not continue an entity of its type."""
         previous = "O"
         for index, tag in enumerate(tags, 1):
             if tag.startswith("I-") and previous[2:] != tag[2:]:
@@ -59,11 +59,11 @@ class TokenClassification(ClassKind):
         return (tag[2:] for tag in label if tag != "O")
 
     def train_problem(self, seen: Collection[str]) -> str | None:
-        """Return that no word is part of an entity."""
+        """Return a message if train contains no entity."""
         return None if seen else "has no entity at all; check the column of the tags"
 
     def stratum(self, label: Any) -> Hashable:
-        """Return the type of the first entity."""
+        """Return the type of the sentence's first entity, empty if there is none."""
         return next((tag[2:] for tag in label if tag != "O"), "")
 
     def stored_type(self) -> pa.DataType:
@@ -73,19 +73,19 @@ class TokenClassification(ClassKind):
         return pa.list_(pa.string())
 
     def encoded_type(self) -> pa.DataType:
-        """Return the type of a list of tags' numbers, one a word piece."""
+        """Return the type of a list of tag indices, one per word piece."""
         import pyarrow as pa
 
         return pa.list_(pa.int64())
 
     def hide_label(self, encoded: Any) -> list[int]:
-        """Return unknown tags; what is `IGNORED` stays so."""
+        """Return the tags replaced by `UNLABELLED`, except those that are `IGNORED`."""
         return [
-            IGNORED if one == IGNORED else super(TokenClassification, self).hide_label(one) for one in encoded
+            IGNORED if tag == IGNORED else super(TokenClassification, self).hide_label(tag) for tag in encoded
         ]
 
     def collate_labels(self, labels: Sequence[Any], length: int) -> Tensor:
-        """Return ``(batch, length)``, padded with `IGNORED`."""
+        """Return the tag indices, ``(batch, length)``, padded with `IGNORED`."""
         import torch
 
         padded = np.full((len(labels), length), IGNORED, dtype=np.int64)
