@@ -1,1 +1,1 @@
-"""Turning a base model and a task into a trained model: students, batches, the Trainer, the teacher."""
+"""Train models: the bench of a cell, the training loop, the teacher, joint training, prediction."""

@@ -1,4 +1,4 @@
-"""Give a strategy what it works with: data, base model, students, the teacher and the training loop."""
+"""Implement the bench of a cell: a strategy's data, base model, students, teacher and training loop."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Report = Callable[[str, int, int, float | None], None]
 
 
 class TrainingBench:
-    """The bench of one cell: what `kdbench.Bench` promises to strategies, and what the cell reads when they are done."""
+    """The bench of one cell: implements `kdbench.Bench` for strategies, and holds what the cell's record needs later."""
 
     def __init__(
         self,
@@ -49,41 +49,41 @@ class TrainingBench:
         self.experiment = experiment
         self.seed = seed
         self.own_tokenizer = False
-        """Whether the model is deployed with another tokenizer than the base model's."""
+        """Whether the model is deployed with a tokenizer other than the base model's."""
         self.row: str | None = None
-        """The row that this cell is one of; trackers are told of its training under this name."""
+        """The name of the board row that this cell belongs to; trackers report its training under this name."""
         self.runs: list[TrainingRun] = []
-        """The training loops that this cell ran; the teacher's is not among them."""
+        """The training loops that this cell ran, without the teacher's."""
         self.teacher_s = 0.0
-        """Seconds that the teacher and its outputs took, once this cell has used them."""
+        """Seconds spent on the teacher and its outputs, if this cell has used them."""
         self.is_teacher = False
-        """Whether `finetuned` gave out the teacher itself."""
+        """Whether `finetuned` returned the teacher itself."""
         self.unlabelled_examples = 0
-        """Examples without a label that this cell trained on, each counted once."""
+        """The number of distinct unlabelled examples that this cell trained on."""
         self._unlabelled: set[int] = set()
         self.task_bytes: int | None = None
-        """What one more task adds, where a joint strategy shares one encoder; else it follows from the model."""
+        """Bytes that one more task adds, set where a joint strategy shares one encoder; otherwise the model tells."""
         self._fitted = fitted
         self._strategy = strategy
         self._report = report
         self._teachers = TeacherStore(experiment)
         self._drawn_from: datasets.Dataset | None = None
         self._drawn = 0
-        """What the latest training loop drew from, and how many batches; the next stage goes on there."""
+        """The rows that the latest training loop drew from, and how many batches; the next stage continues there."""
 
     @property
     def task(self) -> PreparedTask:
-        """The task with its encoded splits ``train``, ``validation`` and ``scored``."""
+        """The task with its tokenized splits ``train``, ``validation`` and ``scored``."""
         return self.experiment.task
 
     @property
     def kind(self) -> TaskKind:
-        """The task's kind, which brings the losses against labels and against a teacher's logits."""
+        """The task's kind, which defines the losses against labels and against a teacher's logits."""
         return self.experiment.kind
 
     @property
     def budget(self) -> Budget:
-        """What every strategy gets alike."""
+        """The budget, the same for every strategy."""
         return self.experiment.budget
 
     @property
@@ -98,7 +98,7 @@ class TrainingBench:
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
-        """The tokenizer that the task's texts were split by."""
+        """The tokenizer that the task's texts were encoded with."""
         return self.experiment.tokenizer
 
     @property
@@ -107,25 +107,25 @@ class TrainingBench:
         return self.experiment.device
 
     def collate(self, rows: Sequence[Mapping[str, Any]]) -> Batch:
-        """Return encoded rows as one batch, padded to the longest."""
+        """Collate encoded rows into one batch, padded to the longest."""
         return self.experiment.collate(rows)
 
     def axis_seed(self, axis: str) -> int:
-        """Return the seed of one axis of randomness within this cell's repetition."""
+        """Return the seed of one source of randomness, derived from the cell's seed."""
         return axis_seed(self.seed, axis)
 
     def base(self) -> PreTrainedModel:
-        """Return the base model with a fresh head for the task."""
+        """Return the base model with a newly initialized head for the task."""
         return self._load(self.experiment.base.path, self.params, self.seed)
 
     def fitted(self) -> nn.Module:
-        """Return the model that the stages before a transform made, loaded from its files."""
+        """Return the model that the stages before a transform produced, loaded from its artifact."""
         if self._fitted is None:
             raise TypeError("only a transform has a model before it")
         return self._fitted
 
     def replace_tokenizer(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        """Deploy the model with `tokenizer`: from here on `task` is encoded by it."""
+        """Deploy the model with `tokenizer`; from here on, `task` is encoded with it."""
         self.experiment = self.experiment.with_tokenizer(tokenizer)
         self.own_tokenizer = True
 
@@ -143,7 +143,7 @@ class TrainingBench:
 
     @cached_property
     def teacher(self) -> PreTrainedModel:
-        """The fine-tuned teacher, frozen and in evaluation mode; trained at the first use by anyone."""
+        """The fine-tuned teacher, frozen and in evaluation mode; trained on first use and shared by all cells."""
         self._check_teacher_is_declared()
         self._ensure_teacher()
         self.teacher_s = self._teachers.train_s()
@@ -154,9 +154,9 @@ class TrainingBench:
         return model
 
     def finetuned(self) -> PreTrainedModel:
-        """Return the base model fine-tuned for as long as the teacher, with this cell's parameters and seed.
+        """Return the base model fine-tuned for as many steps as the teacher, with this cell's parameters and seed.
 
-        Where they are the teacher's own, it is the teacher.
+        If both are the teacher's, it is the teacher itself.
         """
         if not params_of(self.params, Params) and self.seed == TEACHER_SEED:
             self._ensure_teacher()
@@ -181,26 +181,26 @@ class TrainingBench:
         extra: nn.Module | None = None,
         after_step: Callable[[int], None] | None = None,
     ) -> nn.Module:
-        """Train `model` in place within the budget, as `kdbench.Bench.train` says."""
+        """Train `model` in place within the budget, as specified by `kdbench.Bench.train`."""
         if keep not in ("best", "last"):
             raise ValueError(f"keep={keep!r}: expected 'best' or 'last'")
         if teacher_outputs is None and loss is not None:
             teacher_outputs = self._strategy.teacher_outputs
         rows = self.task.train if rows is None else rows
         schedule = self.schedule(share, learning_rate)
-        batches = self._draw(rows, schedule)
-        answered = rows  # all strategies share the teacher's answers on the training rows
+        batches = self._draw_batches(rows, schedule)
+        used_rows = rows  # all of train, so that all strategies share the teacher's cached logits
         if rows is not self.task.train:
-            answered = rows.select(sorted({row for batch in batches for row in batch}))
-            self._count_unlabelled(answered)
+            used_rows = rows.select(sorted({row for batch in batches for row in batch}))
+            self._count_unlabelled(used_rows)
         outputs: TeacherOutputs | None = None
         if teacher_outputs == "logits":
-            outputs = self.teacher_logits(answered)
+            outputs = self.teacher_logits(used_rows)
         elif teacher_outputs in ("hidden_states", "attentions"):
             attentions = teacher_outputs == "attentions"
             outputs = RunningTeacher(self.teacher, attentions=attentions)
             if attentions and isinstance(model, PreTrainedModel):
-                model.set_attn_implementation("eager")  # the fused kernels give no attentions
+                model.set_attn_implementation("eager")  # fused kernels return no attentions
         elif teacher_outputs not in ("none", None):
             raise ValueError(
                 f"teacher_outputs={teacher_outputs!r}: expected 'logits', 'hidden_states', 'attentions' or 'none'"
@@ -222,34 +222,34 @@ class TrainingBench:
         )
         return model
 
-    def _draw(self, rows: datasets.Dataset, schedule: Schedule) -> list[list[int]]:
-        """Return the batches of a training loop; a second stage on the same rows goes on where the first ended."""
+    def _draw_batches(self, rows: datasets.Dataset, schedule: Schedule) -> list[list[int]]:
+        """Return the batches of a training loop; a second stage on the same rows continues where the first ended."""
         taken = self._drawn if self._drawn_from is rows else 0
         self._drawn_from, self._drawn = rows, taken + schedule.steps
         return schedule.batches(rows["length"], taken=taken)
 
     def schedule(self, share: float = 1.0, learning_rate: float | None = None) -> Schedule:
-        """Return how `train` trains on this task."""
+        """Return the schedule by which `train` trains on this task."""
         return self._schedule(self.params, self._strategy.learning_rates, self.seed, share, learning_rate)
 
     def validation_score(self, model: nn.Module) -> float:
-        """Return the headline metric of `model` on the validation part, in training's precision; higher is better."""
+        """Return the headline metric of `model` on the validation split, in training precision; higher is better."""
         experiment = self.experiment
-        answers = predict(
+        predictions = predict(
             model,
             self.task.validation,
             experiment.collate,
             device=experiment.device,
             precision=experiment.precision,
         )
-        return experiment.metric.of(answers, self.task.task.labels)
+        return experiment.metric.of(predictions, self.task.task.labels)
 
     def report(self, phase: str, done: int, total: int, loss: float | None) -> None:
-        """Tell how far a phase of this cell is."""
+        """Report the progress of a phase of this cell."""
         self._report(phase, done, total, loss)
 
     def teacher_logits(self, rows: datasets.Dataset) -> TeacherOutputs:
-        """Return the teacher's logits over `rows`, as ``train(teacher_outputs="logits")`` gives them to a loss."""
+        """Return the teacher's logits on `rows`, as ``train(teacher_outputs="logits")`` passes them to a loss."""
         self._check_teacher_is_declared()
         self._ensure_teacher()
         outputs, seconds = self._teachers.logits(rows)
@@ -259,7 +259,7 @@ class TrainingBench:
     def outputs(
         self, model: nn.Module, rows: datasets.Dataset, *, phase: str
     ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Return for each row the logits of `model`, ``(units, classes)``, and its labels, ``(units,)``."""
+        """Return, for each row, the model's logits, ``(units, classes)``, and the row's labels, ``(units,)``."""
         return row_logits(
             nn.Module.to(model, self.device),
             rows,
@@ -271,23 +271,23 @@ class TrainingBench:
     def score(
         self, rows: datasets.Dataset, logits: Sequence[np.ndarray], labels: Sequence[np.ndarray]
     ) -> float:
-        """Return the task's headline metric of what `outputs` gave; higher is better."""
-        answers = join_rows(rows, logits, labels, self.kind)
-        return self.experiment.metric.of(answers, self.task.task.labels)
+        """Return the task's headline metric on the result of `outputs`; higher is better."""
+        predictions = join_rows(rows, logits, labels, self.kind)
+        return self.experiment.metric.of(predictions, self.task.task.labels)
 
     def count_fit(self, seconds: float, rows: datasets.Dataset, score: float) -> None:
-        """Count a fit on `rows` that took `seconds` and no optimizer steps, and validated at `score`."""
+        """Add a fit on `rows` without optimizer steps, its `seconds` and validation `score`, to the training cost."""
         tokens = sum(rows["length"])
         self.runs.append(
             TrainingRun(train_s=seconds, steps=0, examples=len(rows), tokens=tokens, best_score=score)
         )
 
     def sample(self, rows: datasets.Dataset, limit: int) -> datasets.Dataset:
-        """Return the rows of at most `limit` examples of `rows`, in their order; the same ones for every seed."""
+        """Sample at most `limit` examples and return their rows in the order of `rows`; the same for every seed."""
         return sample_examples(rows, limit)
 
     def read_texts(self, path: Path, limit: int) -> datasets.Dataset:
-        """Return at most `limit` texts of a file, a text a line, as rows whose labels are hidden."""
+        """Return at most `limit` texts of a file, one text per line, as rows with hidden labels."""
         return read_transfer_set(
             path, self.task, self.tokenizer, max_length=self.budget.max_length, limit=limit
         )
@@ -300,12 +300,12 @@ class TrainingBench:
         if not any(stage.uses_teacher() for stage in self._strategy.stages):
             raise TypeError(
                 f"strategy {self._strategy.name!r} reads the teacher; set teacher_outputs on its class, to 'logits' say, so "
-                "that its cells wait for the teacher and the board knows of it"
+                "that its cells wait for the teacher and boards say that it uses one"
             )
 
-    def _count_unlabelled(self, seen: datasets.Dataset) -> None:
-        known = set(self.task.train["example"][:])
-        self._unlabelled |= set(seen["example"][:]) - known
+    def _count_unlabelled(self, rows: datasets.Dataset) -> None:
+        labelled = set(self.task.train["example"][:])
+        self._unlabelled |= set(rows["example"][:]) - labelled
         self.unlabelled_examples = len(self._unlabelled)
 
     def _ensure_teacher(self) -> None:
@@ -314,10 +314,10 @@ class TrainingBench:
                 f"strategy {self._strategy.name!r} needs the teacher, which cannot read the trimmed vocabulary of the "
                 "stages before it; put it before them"
             )
-        with self._teachers.lock(), torch.enable_grad():  # a strategy may first ask where gradients are off
-            given = self.experiment.external_teacher
-            if given is not None and not self._teachers.exists():
-                self._teachers.save(load_external_teacher(given.path, self.task.task), None)
+        with self._teachers.lock(), torch.enable_grad():  # a strategy's first use may be inside no_grad
+            external = self.experiment.external_teacher
+            if external is not None and not self._teachers.exists():
+                self._teachers.save(load_external_teacher(external.path, self.task.task), None)
             elif not self._teachers.exists():
                 model = self._load(self.experiment.base.path, TEACHER_PARAMS, TEACHER_SEED)
                 schedule = self._schedule(
@@ -332,7 +332,7 @@ class TrainingBench:
                     validate=self.validation_score,
                 )
                 self._teachers.save(model, run)
-        # Whether it was trained just now or long ago, what the strategy draws next is the same.
+        # The strategy's next random draws must not depend on whether the teacher was trained just now.
         set_seed(axis_seed(self.seed, "strategy"))
 
     def _load(self, folder: Path, params: Params, seed: int) -> PreTrainedModel:
@@ -378,7 +378,7 @@ class TrainingBench:
             )
 
     def trackers(self, phase: str) -> Trackers | None:
-        """Return who is told of the next training loop; None where the cell's row has no name."""
+        """Return the experiment trackers for the next training loop; None if the cell's row has no name."""
         if self.row is None:
             return None
         loop = (self.row, f"seed {self.seed}", f"{phase} {len(self.runs) + 1}")

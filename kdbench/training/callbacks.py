@@ -1,4 +1,4 @@
-"""Callbacks of the Trainer: keep the weights that validated best, and write TensorBoard files."""
+"""Define callbacks of the Trainer: keep the weights with the best validation score, and report to trackers."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from kdbench.errors import UsageError, nearest
 
 
 class BestWeights(TrainerCallback):
-    """Validate a few times on the way and keep the best weights in memory.
+    """Validates during training and keeps the best weights in memory.
 
     Args:
-        validate: the score of the model, higher is better.
-        steps: of the training.
-        evaluations: how often to validate, evenly spaced; the last step is one.
-        patience: training stops after as many validations without a better score; None trains on.
+        validate: returns the model's score, higher is better.
+        steps: the number of training steps.
+        evaluations: how often to validate, evenly spaced; the last time after the last step.
+        patience: stop after this many validations without a better score; None never stops early.
     """
 
     def __init__(
@@ -41,13 +41,13 @@ class BestWeights(TrainerCallback):
         self._waited = 0
         self.best_score = -math.inf
         self.scores: dict[int, float] = {}
-        """By the step after which the model was validated."""
+        """Validation score by the step after which it was taken."""
         self.log: Callable[[dict[str, float]], None] = lambda scores: None
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Validate where it is due, keep what is better than before, and stop where that no longer comes."""
+        """Validate if it is due, keep the weights if they are better, and stop if patience has run out."""
         if state.global_step not in self._due:
             return
         model: nn.Module = kwargs["model"]
@@ -55,7 +55,7 @@ class BestWeights(TrainerCallback):
         self.scores[state.global_step] = score
         log_loss = control.should_log
         self.log({"eval_score": score})
-        control.should_log = log_loss  # which telling the score took back
+        control.should_log = log_loss  # logging the score has reset it
         if score > self.best_score:
             self.best_score, self._waited = score, 0
             trained = {name for name, weight in model.named_parameters() if weight.requires_grad}
@@ -71,41 +71,41 @@ class BestWeights(TrainerCallback):
             control.should_training_stop = True
 
     def restore(self, model: nn.Module) -> None:
-        """Put the best weights back."""
+        """Load the best weights into `model`."""
         with torch.no_grad():
             model.load_state_dict(self._weights, strict=False)
 
 
-_UNFIT_FOR_FOLDERS = re.compile(r"[^\w.,+=\[\]-]")
+_NOT_IN_FOLDER_NAMES = re.compile(r"[^\w.,+=\[\]-]")
 
 
 @dataclass(frozen=True)
 class Trackers:
-    """Who is told of one training loop."""
+    """The experiment trackers of one training loop, and the loop's name there."""
 
     folder: Path
-    """Of all TensorBoard files."""
+    """The folder of all TensorBoard files."""
     run: tuple[str, ...]
-    """What the loop is called, part by part: task, strategy, seed, number of the loop."""
+    """The parts of the loop's name: task, strategy, seed, number of the loop."""
     report_to: tuple[str, ...] = ()
-    """The trackers that `transformers.Trainer` tells, by its names."""
+    """Further trackers, by their names in `transformers.Trainer`."""
 
     @property
     def name(self) -> str:
-        """The loop's name at the trackers."""
+        """The loop's name in the trackers."""
         return "/".join(self.run)
 
     def tensorboard(self) -> TrainerCallback:
-        """Return what writes the loop's TensorBoard file, each log at once: a full disk ends the cell."""
-        folder = self.folder.joinpath(*(_UNFIT_FOR_FOLDERS.sub("_", part) for part in self.run))
+        """Return the callback that writes the loop's TensorBoard file without buffering: a full disk ends the cell."""
+        folder = self.folder.joinpath(*(_NOT_IN_FOLDER_NAMES.sub("_", part) for part in self.run))
         return TensorBoardCallback(SummaryWriter(str(folder)))  # type: ignore[no-untyped-call]
 
 
 def check_trackers(names: Sequence[str]) -> None:
-    """Check that the Trainer knows these trackers and that their packages are installed.
+    """Check that the Trainer supports these trackers and that their packages are installed.
 
     Raises:
-        UsageError: it does not, or one is not installed.
+        UsageError: a tracker is unknown or not installed.
     """
     installed = get_available_reporting_integrations()  # type: ignore[no-untyped-call]
     for name in names:

@@ -1,4 +1,4 @@
-"""The device that a process computes on, and the precision that pays there."""
+"""Choose the device that a process computes on, and the precision of training there."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 
 def pick_device() -> torch.device:
-    """Return CUDA or MPS where the machine has it, else the CPU."""
+    """Return CUDA or MPS if available, else the CPU."""
     if torch.cuda.is_available():
         return torch.device("cuda")
     if torch.backends.mps.is_available():
@@ -17,7 +17,7 @@ def pick_device() -> torch.device:
 
 
 def has_fast_bf16(device: torch.device) -> bool:
-    """Return whether bfloat16 products run in hardware, faster than float32."""
+    """Return whether the hardware multiplies bfloat16 matrices faster than float32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
     if device.type == "cpu":

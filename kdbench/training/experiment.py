@@ -1,4 +1,4 @@
-"""What all cells of one task share: data, base model, budget, results folder."""
+"""Set up what all cells of one task share: data, base model, budget, results folder."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from kdbench.training.device import pick_device, training_precision
 
 @dataclass(frozen=True)
 class Experiment:
-    """What all cells of one task share."""
+    """The data, models and settings that all cells of one task share."""
 
     task: PreparedTask
     base: BaseModel
@@ -39,16 +39,16 @@ class Experiment:
     results: Path
     tokenizer: PreTrainedTokenizerBase
     encode: Callable[[PreTrainedTokenizerBase], PreparedTask]
-    """Encodes the task's data by another tokenizer."""
+    """Encodes the task's data with another tokenizer."""
     external_teacher: BaseModel | None = None
-    """A fine-tuned model that the user gives in the teacher's place."""
+    """A fine-tuned model that the user provides as the teacher."""
     report_to: tuple[str, ...] = ()
-    """The trackers that are told of training."""
+    """The experiment trackers that training reports to."""
     metrics: Mapping[str, Metric] = field(default_factory=lambda: METRICS)
-    """The registered metrics; by default kdbench's own alone."""
+    """The registered metrics; by default only kdbench's own."""
 
     def with_tokenizer(self, tokenizer: PreTrainedTokenizerBase) -> Experiment:
-        """Return this experiment with its data encoded by `tokenizer`."""
+        """Return this experiment with its data encoded with `tokenizer`."""
         return replace(self, task=self.encode(tokenizer), tokenizer=tokenizer)
 
     @property
@@ -68,17 +68,17 @@ class Experiment:
 
     @property
     def precision(self) -> AbstractContextManager[object]:
-        """The precision of training and of what only training reads."""
+        """The autocast context of training, also used for validation and the teacher's logits."""
         return training_precision(self.device)
 
     @cached_property
     def collate(self) -> Collator:
-        """What puts encoded rows into batches."""
+        """The collator of encoded rows."""
         return Collator(self.tokenizer, self.kind)
 
 
 def with_own_tokenizer(experiment: Experiment, files: CellFiles) -> Experiment:
-    """Return `experiment` with its data encoded by the artifact's tokenizer, where that is not the base model's."""
+    """Return `experiment` with its data encoded with the artifact's tokenizer, if that is not the base model's."""
     if not read_fit(files).own_tokenizer:
         return experiment
     return experiment.with_tokenizer(load_tokenizer(files.artifact))
@@ -86,21 +86,21 @@ def with_own_tokenizer(experiment: Experiment, files: CellFiles) -> Experiment:
 
 @dataclass(frozen=True)
 class Opened:
-    """The plugins and one task's experiment."""
+    """The registered plugins and one task's experiment."""
 
     registry: Registry
     experiment: Experiment
 
 
 def open_experiment(config: RunConfig, task: str) -> Opened:
-    """Return the experiment of `task`, its data read and encoded; what is in the cache is not done again."""
+    """Load the plugins and set up the experiment of `task`, with its data read and encoded (or taken from the cache)."""
     registry = load_registry(config)
     base = resolve_base_model(config.model, config.cache_dir)
     return Opened(registry, make_experiment(config, registry, task, base))
 
 
 def make_experiment(config: RunConfig, registry: Registry, name: str, base: BaseModel) -> Experiment:
-    """Return the experiment of the task `name` on `base`."""
+    """Set up the experiment of the task `name` on `base`."""
     quiet_libraries()
     task = registry.task(name)
     tokenizer = load_tokenizer(base.path)
@@ -127,7 +127,7 @@ def make_experiment(config: RunConfig, registry: Registry, name: str, base: Base
 
 
 def quiet_libraries() -> None:
-    """Silence progress bars and remarks on fresh heads or old names; what goes wrong is raised, not logged."""
+    """Silence the libraries' progress bars, and warnings such as those on new heads; errors are raised, not logged."""
     transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     datasets.disable_progress_bars()

@@ -1,4 +1,4 @@
-"""Several tasks trained together: one encoder, a head a task."""
+"""Train several tasks jointly: one shared encoder, one head per task."""
 
 from __future__ import annotations
 
@@ -34,32 +34,32 @@ from kdbench.utils.files import scratch_folder
 
 
 def task_order(sizes: Sequence[int], steps: int, exponents: tuple[float, float]) -> list[int]:
-    """Return which task each step trains, by number.
+    """Return the index of the task that each step trains.
 
-    A step's shares are in proportion to ``size ** exponent``, where the exponent goes linearly from the first of
-    `exponents` at the first step to the second at the last. Nothing is drawn by lot: the task that is furthest behind
-    the sum of its shares comes next, so that few steps already hold the shares. A task too small for any step takes
-    the last one of the most frequent task.
+    A task's share of each step is proportional to ``size ** exponent``, where the exponent changes linearly from the
+    first of `exponents` at the first step to the second at the last. The order is deterministic: the task that is
+    furthest behind the sum of its shares comes next, so that the shares hold even within few steps. A task too small
+    for any step replaces the last step of the most frequent task.
 
     Args:
-        sizes: of each task, in batches a pass or in any other unit.
+        sizes: of each task, in batches per epoch or in any other unit.
     """
     order: list[int] = []
-    due = np.zeros(len(sizes))
+    deficits = np.zeros(len(sizes))
     for exponent in np.linspace(*exponents, num=steps):
         weights = np.asarray(sizes, dtype=np.float64) ** exponent
-        due += weights / weights.sum()
-        order.append(int(due.argmax()))
-        due[order[-1]] -= 1
+        deficits += weights / weights.sum()
+        order.append(int(deficits.argmax()))
+        deficits[order[-1]] -= 1
     for left_out in set(range(len(sizes))) - set(order):
-        most_frequent, steps_of_it = Counter(order).most_common(1)[0]
-        if steps_of_it > 1:
+        most_frequent, count = Counter(order).most_common(1)[0]
+        if count > 1:
             order[max(step for step, task in enumerate(order) if task == most_frequent)] = left_out
     return order
 
 
 class JointRows(Dataset[dict[str, Any]]):
-    """The training rows of several tasks behind each other; each row tells its ``task``."""
+    """The concatenated training rows of several tasks; each row names its ``task``."""
 
     def __init__(self, rows: Mapping[str, datasets.Dataset]) -> None:
         self._parts = list(rows.items())
@@ -78,30 +78,30 @@ class JointRows(Dataset[dict[str, Any]]):
 def joint_batches(
     lengths: Sequence[Sequence[int]], batch_sizes: Sequence[int], order: Sequence[int], seed: int
 ) -> list[list[int]]:
-    """Return the batches of a whole training, as indices into `JointRows`.
+    """Return the batches of a joint training, as indices into `JointRows`.
 
-    Each task's own batches come in the order in which training on it alone would take them: of similar lengths, pass
-    after pass.
+    Each task's batches are those of training on that task alone, in the same order: of similar lengths, epoch after
+    epoch.
 
     Args:
         lengths: each task's row lengths.
-        batch_sizes: each task's rows a batch.
-        order: the task of each step, by number.
-        seed: of the order of rows.
+        batch_sizes: each task's batch size.
+        order: the task of each step, by index.
+        seed: the seed of the order of rows.
     """
     streams = [
-        length_grouped_batches(of_task, size, seed)
-        for of_task, size in zip(lengths, batch_sizes, strict=True)
+        length_grouped_batches(task_lengths, size, seed)
+        for task_lengths, size in zip(lengths, batch_sizes, strict=True)
     ]
-    starts = list(itertools.accumulate((len(of_task) for of_task in lengths), initial=0))
+    starts = list(itertools.accumulate(map(len, lengths), initial=0))
     return [[starts[task] + index for index in next(streams[task])] for task in order]
 
 
 class JointCollator(Collator):
-    """Pad the rows of one task to the longest of the batch, and name the task under ``task``.
+    """Pads the rows of one task to the longest of the batch, and adds the task's name under ``task``.
 
     Args:
-        kinds: each task's.
+        kinds: the kind of each task.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, kinds: Mapping[str, TaskKind]) -> None:
@@ -109,30 +109,30 @@ class JointCollator(Collator):
         self._kinds = kinds
 
     def kind_of(self, examples: Sequence[Mapping[str, Any]]) -> TaskKind:
-        """Return the kind of the task that `examples` are of."""
+        """Return the kind of the task that `examples` belong to."""
         return self._kinds[examples[0]["task"]]
 
     def __call__(self, examples: Sequence[Mapping[str, Any]]) -> Batch:
-        """Return the examples as one batch."""
+        """Return `examples` as one batch."""
         name: Any = examples[0]["task"]
         return {**super().__call__(examples), "task": name}
 
 
-_KEPT = 0.9
-"""What a running norm keeps of itself at each new gradient."""
+_DECAY = 0.9
+"""The decay of the running mean of gradient norms."""
 
 
 class GradientBalance:
-    """Weighs each task's loss by the mean of all tasks' gradient norms over its own.
+    """Weights each task's loss by the ratio of the mean of all tasks' gradient norms to the task's own.
 
-    A task's norm is the running mean of the Euclidean norm of its unweighted loss's gradient in the shared weights,
-    before clipping; until its first batch is done its weight is 1. This is the aim of GradNorm (Chen et al. 2018,
-    arXiv:1711.02257, equation 1) with alpha = 0, where every task's norm is pulled to the mean, reached directly:
-    GradNorm learns its weights by gradient descent, needs all tasks in every step and, with alpha > 0, also favours
-    tasks that learn slowly.
+    A task's norm is the running mean of the Euclidean norm of the gradient of its unweighted loss in the shared weights,
+    before clipping; until its first batch is done, its weight is 1. This directly reaches the aim of GradNorm (Chen et
+    al. 2018, arXiv:1711.02257, equation 1) with alpha = 0, which pulls every task's norm to the mean: GradNorm learns
+    its weights by gradient descent, needs all tasks in every step and, with alpha > 0, also favours tasks that learn
+    slowly.
 
     Args:
-        shared: the weights that every task has part in.
+        shared: the weights that all tasks share.
     """
 
     def __init__(self, shared: Iterable[nn.Parameter]) -> None:
@@ -140,43 +140,43 @@ class GradientBalance:
         self._squares: list[Tensor] = []
         self._pending = ("", 1.0)
         self._hooks = [
-            weight.register_post_accumulate_grad_hook(self._note)  # type: ignore[no-untyped-call]
+            weight.register_post_accumulate_grad_hook(self._add_gradient)  # type: ignore[no-untyped-call]
             for weight in shared
         ]
 
     def weigh(self, task: str, loss: Tensor) -> Tensor:
-        """Return `loss` times the weight of `task`; the loss of one step, whose gradients are noted."""
-        self._settle()
+        """Return the loss of one step times the weight of `task`; the step's gradients update the task's norm."""
+        self._update_norm()
         self._pending = (task, self.weight(task))
         return loss * self._pending[1]
 
     def weight(self, task: str) -> float:
-        """Return the weight of `task` by the gradients up to the step before."""
+        """Return the weight of `task`, from the gradients up to the previous step."""
         own = self._norms.get(task)
         return fmean(self._norms.values()) / own if own else 1.0
 
     def stop(self) -> None:
-        """Note no more gradients."""
+        """Remove the gradient hooks."""
         for hook in self._hooks:
             hook.remove()
 
-    def _note(self, weight: Tensor) -> None:
+    def _add_gradient(self, weight: Tensor) -> None:
         assert weight.grad is not None
         self._squares.append(weight.grad.square().sum())
 
-    def _settle(self) -> None:
-        """Take the gradient of the last step, without its weight, into its task's norm."""
+    def _update_norm(self) -> None:
+        """Update the running norm of the last step's task with that step's gradient, divided by its loss weight."""
         if not self._squares:
             return
         task, weight = self._pending
         norm = float(torch.stack(self._squares).sum().sqrt()) / weight
         self._squares.clear()
-        if norm > 0:  # a batch without a label says nothing of the task's gradients
-            self._norms[task] = _KEPT * self._norms.get(task, norm) + (1 - _KEPT) * norm
+        if norm > 0:  # a batch without labels has no gradient
+            self._norms[task] = _DECAY * self._norms.get(task, norm) + (1 - _DECAY) * norm
 
 
 def hard_label_joint_loss(kinds: Mapping[str, TaskKind]) -> Loss:
-    """Return the loss against the labels alone, of tasks of `kinds`."""
+    """Return the loss against hard labels for tasks of `kinds`."""
 
     def loss(student: Any, batch: Batch, teacher: Any) -> Tensor:
         return kinds[str(batch["task"])].label_loss(student.logits, batch["labels"])
@@ -192,29 +192,29 @@ def train_jointly(
     loss: Loss | None = None,
     teacher_outputs: Mapping[str, TeacherOutputs] | None = None,
 ) -> dict[str, PreTrainedModel]:
-    """Train one encoder with a head a task, and return an ordinary model of transformers for each task.
+    """Train one encoder with one head per task, and return an ordinary transformers model for each task.
 
-    The models' encoders are the same modules: who changes one changes all. There are as many steps as training on
-    each task alone would take together, each on a batch of one task in that task's batch size. The learning rate is
-    the lowest of the tasks' own: above it some head may not settle. The weights that are kept are those whose mean
-    of the tasks' headline scores on their validation parts is best. Every bench gets the run's share that its task
-    took: its steps, examples and tokens, and of the seconds (all tasks' validations included) as many as of the
-    tokens. Its learning curve has its own losses, before they are balanced, at the steps of the joint training.
+    The models share their encoder's modules: a change to one changes all. The number of steps is the sum of the tasks'
+    own, each step on a batch of one task in that task's batch size. The learning rate is the lowest of the tasks' own,
+    since some head may not converge above it. The weights kept are those with the best mean of the tasks' headline
+    metrics on their validation splits. Every bench is charged its task's part of the run: its steps, examples and
+    tokens, and a share of the seconds (all tasks' validations included) proportional to its tokens. Its learning curve
+    has the task's losses, before balancing, at the steps of the joint training.
 
     Args:
-        benches: by task; two or more of one seed, whose order does not matter.
-        exponents: a task's share of the steps is in proportion to its batches a pass raised to this; at the first and
-            at the last step, as in `task_order`.
-        balance: whether gradients are brought to one size by `GradientBalance`.
-        loss: by default that against the labels; `batch` is of the one task that ``batch["task"]`` names.
-        teacher_outputs: of each task, as `Bench.teacher_logits` returns them.
+        benches: two or more benches of the same seed, by task; their order does not matter.
+        exponents: a task's share of the steps is proportional to its batches per epoch raised to this power, at the
+            first and at the last step, as in `task_order`.
+        balance: whether `GradientBalance` equalizes the tasks' gradient norms.
+        loss: by default the loss against the labels; a batch belongs to the one task that ``batch["task"]`` names.
+        teacher_outputs: the teacher's outputs of each task, as returned by `Bench.teacher_logits`.
     """
     benches = {task: benches[task] for task in sorted(benches)}
     schedules = {task: bench.schedule() for task, bench in benches.items()}
     model = MultiTaskModel({task: bench.base() for task, bench in benches.items()})
     first = next(iter(benches.values()))
     whole = replace(
-        first.schedule(),  # evaluations and seeds are the same for all
+        first.schedule(),  # evaluations and seeds are the same for all tasks
         steps=sum(schedule.steps for schedule in schedules.values()),
         batch_size=max(schedule.batch_size for schedule in schedules.values()),
         learning_rate=min(schedule.learning_rate for schedule in schedules.values()),
@@ -222,7 +222,7 @@ def train_jointly(
     shared = model.shared_weights if balance else None
     kinds = {task: bench.kind for task, bench in benches.items()}
     loss = with_progress(loss or hard_label_joint_loss(kinds))
-    counting = _CountingLoss(loss, whole.steps, shared, {task: _Done() for task in benches})
+    counting = _CountingLoss(loss, whole.steps, shared, {task: _TaskShare() for task in benches})
     validation = _Validation(benches)
     with scratch_folder(first.experiment.results) as scratch:
         run = train(
@@ -234,7 +234,7 @@ def train_jointly(
             validate=validation,
             scratch=scratch,
             loss=counting,
-            teacher_outputs=_TeacherOfEach(teacher_outputs) if teacher_outputs else None,
+            teacher_outputs=_TeacherByTask(teacher_outputs) if teacher_outputs else None,
             report=lambda step, steps, value: first.report("training", step, steps, value),
             batches=_batches(benches, schedules, whole, exponents),
             trackers=first.trackers("joint training"),
@@ -242,19 +242,18 @@ def train_jointly(
     if counting.balance is not None:
         counting.balance.stop()
     for task, bench in benches.items():
-        bench.runs.append(_share(run, counting.done[task], validation.of(task), validation.best[task]))
+        bench.runs.append(_task_run(run, counting.done[task], validation.of(task), validation.best[task]))
         bench.task_bytes = model.head_bytes(task)
     return dict(model.by_task)
 
 
 class MultiTaskModel(nn.Module):
-    """Models of one architecture, a task each, that share every part of the encoder which they have in common.
+    """Models of one architecture, one per task, that share all parts of the encoder which they have in common.
 
-    Where one architecture's encoder ends with a pooler for texts and has none for tokens, as BERT's does, the tasks on
-    texts share the pooler.
+    If the architecture has a pooler for texts but none for tokens, as BERT does, the tasks on texts share the pooler.
 
     Args:
-        by_task: the models, all from the same base model; their encoders' parts are replaced by the first one's.
+        by_task: the models, all from the same base model; the parts of their encoders are replaced by the first model's.
     """
 
     def __init__(self, by_task: Mapping[str, PreTrainedModel]) -> None:
@@ -264,7 +263,7 @@ class MultiTaskModel(nn.Module):
         _share_encoder(list(by_task.values()))
 
     def forward(self, *, task: str, **inputs: Any) -> ModelOutput:
-        """Return the outputs of the model of `task`, ``.logits`` among them, on a batch of `task`."""
+        """Return the outputs, including ``.logits``, of the model of `task` on a batch of `task`."""
         outputs: ModelOutput = self.by_task[task](**inputs)
         return outputs
 
@@ -273,23 +272,23 @@ class MultiTaskModel(nn.Module):
         return next(iter(self.by_task.values())).get_input_embeddings()
 
     def set_input_embeddings(self, table: nn.Module) -> None:
-        """Put `table` into every task's model."""
+        """Set `table` as the embedding table of every task's model."""
         for model in self.by_task.values():
             model.set_input_embeddings(table)
 
     def shared_weights(self) -> list[nn.Parameter]:
-        """Return the weights that all tasks have part in."""
-        held = Counter(id(weight) for model in self.by_task.values() for weight in model.parameters())
-        return [weight for weight in self.parameters() if held[id(weight)] == len(self.by_task)]
+        """Return the weights that all tasks share."""
+        owners = Counter(id(weight) for model in self.by_task.values() for weight in model.parameters())
+        return [weight for weight in self.parameters() if owners[id(weight)] == len(self.by_task)]
 
     def head_bytes(self, task: str) -> int:
-        """Return the bytes of what the model of `task` has beyond its encoder."""
+        """Return the bytes of the trainable weights that the model of `task` has beyond its encoder."""
         model = self.by_task[task]
         return trainable_bytes(model) - trainable_bytes(model.base_model)
 
 
 def _share_encoder(models: Sequence[PreTrainedModel]) -> None:
-    """Put the parts of the first encoder that has them in the place of all others of the same name."""
+    """Replace each part of the encoders by the part of the same name in the first encoder that has it."""
     shared: dict[str, Any] = {}
     for model in models:
         encoder = model.base_model
@@ -299,24 +298,24 @@ def _share_encoder(models: Sequence[PreTrainedModel]) -> None:
 
 
 @dataclass
-class _Done:
-    """What one task has had of the joint training."""
+class _TaskShare:
+    """One task's examples, tokens and losses in the joint training."""
 
     examples: int = 0
     tokens: int = 0
     losses: dict[int, float] = field(default_factory=dict)
-    """By the joint training's steps, from 1."""
+    """Loss by step of the joint training, from 1."""
 
 
 @dataclass
 class _CountingLoss:
-    """The loss of a step, weighed by the balance; counts what each task has had."""
+    """The loss of a step, weighted by the balance; counts each task's examples, tokens and losses."""
 
     loss: Loss
     steps: int
     shared: Callable[[], list[nn.Parameter]] | None
-    """The weights whose gradients are balanced, asked for at the first step; None where they are not."""
-    done: dict[str, _Done]
+    """Returns the weights whose gradients are balanced, called at the first step; None without balancing."""
+    done: dict[str, _TaskShare]
     balance: GradientBalance | None = None
 
     def __call__(self, student: Any, batch: Batch, teacher: Any) -> Tensor:
@@ -333,7 +332,7 @@ class _CountingLoss:
 
 
 class _Validation:
-    """The mean of the tasks' headline scores on their validation parts."""
+    """Scores a joint model by the mean of the tasks' headline metrics on their validation splits."""
 
     def __init__(self, benches: Mapping[str, TrainingBench]) -> None:
         self._benches = benches
@@ -341,7 +340,8 @@ class _Validation:
 
     def __call__(self, model: nn.Module) -> float:
         scores = {
-            task: bench.validation_score(_OneTask(model, task)) for task, bench in self._benches.items()
+            task: bench.validation_score(_SingleTaskView(model, task))
+            for task, bench in self._benches.items()
         }
         self._scores.append(scores)
         return fmean(scores.values())
@@ -352,12 +352,12 @@ class _Validation:
 
     @property
     def best(self) -> dict[str, float]:
-        """Each task's score where the mean was best first."""
+        """Each task's score at the first validation with the best mean."""
         return max(self._scores, key=lambda scores: fmean(scores.values()))
 
 
-class _OneTask(nn.Module):
-    """A model of several tasks, asked for one; in training precision, as any other validation on the way."""
+class _SingleTaskView(nn.Module):
+    """A joint model restricted to one task, in training precision like every validation during training."""
 
     def __init__(self, model: nn.Module, task: str) -> None:
         super().__init__()
@@ -368,12 +368,14 @@ class _OneTask(nn.Module):
         return self._model(task=self._task, **inputs)
 
 
-class _TeacherOfEach:
-    """Each task's teacher for that task's batches."""
+class _TeacherByTask:
+    """Gives each batch the outputs of its own task's teacher."""
 
     def __init__(self, by_task: Mapping[str, TeacherOutputs]) -> None:
         self._by_task = by_task
-        self.wanted = {name: value for outputs in by_task.values() for name, value in outputs.wanted.items()}
+        self.requested = {
+            name: value for outputs in by_task.values() for name, value in outputs.requested.items()
+        }
 
     def __call__(self, batch: Batch) -> Any:
         return self._by_task[str(batch["task"])](batch)
@@ -391,7 +393,8 @@ def _batches(
     return joint_batches(lengths, sizes, task_order(passes, whole.steps, exponents), whole.data_seed)
 
 
-def _share(run: TrainingRun, done: _Done, scores: Sequence[float], best: float) -> TrainingRun:
+def _task_run(run: TrainingRun, done: _TaskShare, scores: Sequence[float], best: float) -> TrainingRun:
+    """Return one task's part of the joint training `run`."""
     assert run.curve is not None
     part = done.tokens / run.tokens
     return TrainingRun(

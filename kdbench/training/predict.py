@@ -1,4 +1,4 @@
-"""A model's answers on an encoded split."""
+"""Compute a model's predictions on an encoded split."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def predict(
     precision: AbstractContextManager[object] | None = None,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> Predictions:
-    """Return the answers of `model` on `rows`, example by example in the order of the rows.
+    """Return the predictions of `model` on `rows`, one per example, in the order of the rows.
 
-    The rows that one long sentence was split into are joined again; they follow each other.
+    Consecutive rows that one long sentence was split into are joined.
 
     Args:
-        precision: the autocast context; by default the weights' own precision.
-        report: told the rows done and their number after each batch.
+        precision: the autocast context; by default the precision of the weights.
+        report: called after each batch with the number of rows done and the total.
     """
     logits, labels = row_logits(model, rows, collate, device=device, precision=precision, report=report)
     return join_rows(rows, logits, labels, collate.kind)
@@ -42,7 +42,7 @@ def predict(
 def join_rows(
     rows: datasets.Dataset, logits: Sequence[np.ndarray], labels: Sequence[np.ndarray], kind: TaskKind
 ) -> Predictions:
-    """Return what `row_logits` gave for each of `rows`, of a task of `kind`, example by example in their order."""
+    """Join the result of `row_logits` on `rows` into predictions, one per example, for a task of `kind`."""
     examples = np.asarray(rows["example"], dtype=np.int64)
     starts = np.flatnonzero(np.diff(examples, prepend=-1))
     offsets = None
@@ -66,7 +66,7 @@ def predictions_of(
     references: np.ndarray,
     offsets: np.ndarray | None = None,
 ) -> Predictions:
-    """Return predictions of a task of `kind`; those of a plugin's kind carry its answers beside the logits."""
+    """Return predictions for a task of `kind`; for a plugin's kind they contain the decoded answers besides logits."""
     decoded = None if kind in list(TaskKind) else kind.decode(logits)
     return Predictions(ids=ids, logits=logits, references=references, offsets=offsets, decoded=decoded)
 
@@ -83,8 +83,8 @@ def row_logits(
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Return for each row its float32 logits ``(units, classes)`` and its labels ``(units,)``.
 
-    A unit is a text or, for tokens, a word, whose logits are those of its first word piece. Rows are taken by length,
-    so that little is padded.
+    A unit is a text or, in token classification, a word, whose logits are those of its first word piece. Batches are
+    made of rows sorted by length, to minimize padding.
     """
     model.eval()
     order = np.argsort(np.asarray(rows["length"]), kind="stable")
@@ -96,8 +96,8 @@ def row_logits(
             batch = collate([rows[int(i)] for i in chosen])
             inputs = {name: value.to(device) for name, value in model_inputs(batch).items()}
             output = model(**inputs).logits.float().cpu()
-            for row, one_logits, one_labels in zip(chosen, output, batch["labels"], strict=True):
-                logits[row], labels[row] = _units(one_logits, one_labels, per_word=collate.kind.per_word)
+            for row, row_output, row_labels in zip(chosen, output, batch["labels"], strict=True):
+                logits[row], labels[row] = _units(row_output, row_labels, per_word=collate.kind.per_word)
             report(min(start + BATCH_SIZE, len(order)), len(order))
     return logits, labels
 

@@ -1,7 +1,7 @@
-"""The rows of an embedding table that a training loop reads, trained apart from all others.
+"""Train only those rows of an embedding table that a training loop reads, to save time.
 
-A small encoder's table holds half of its weights, and a task's texts read a part of it. The rest has no gradient; to
-fill it with zeros, clip them and update moments that stay zero takes longer than the forward pass of a small batch.
+The embeddings of a small encoder are half of its weights, and a task's texts use a part of them. The other rows have no
+gradient; filling it with zeros, clipping it and updating zero moments takes longer than a small batch's forward pass.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from torch.nn.functional import embedding
 
 @contextmanager
 def only_used_rows(model: nn.Module, pieces: Iterable[int]) -> Iterator[None]:
-    """Let the optimizer see those rows alone of the input embeddings of `model` that `pieces` names.
+    """Limit the optimizer to the rows of the input embeddings of `model` that `pieces` names, inside the context.
 
-    The rows train as they would within the whole table. The others, and that of the padding, keep their values, where
-    weight decay would shrink them. Nothing is changed where the table is frozen, tied to another layer, of a class of
-    its own, or where the model does not tell which it is.
+    These rows train as they would in the whole table. All others, and the padding's row, keep their values, whereas
+    weight decay would shrink them. The context has no effect if the table is frozen, tied to another layer, not a plain
+    `nn.Embedding`, or not returned by ``get_input_embeddings``.
     """
     table = _trained_table(model)
     if table is None:
@@ -33,12 +33,12 @@ def only_used_rows(model: nn.Module, pieces: Iterable[int]) -> Iterator[None]:
     try:
         yield
     finally:
-        used.give_back(table)
+        used.copy_back(table)
         owner.set_input_embeddings(table)
 
 
 class UsedRows(nn.Module):
-    """Answers as `table` does, from a table of the `used` rows and, for other word pieces, from the first."""
+    """An embedding equal to `table` in which only the `used` rows are trainable; other word pieces read the original."""
 
     def __init__(self, table: nn.Embedding, used: list[int]) -> None:
         super().__init__()
@@ -61,23 +61,23 @@ class UsedRows(nn.Module):
         return vectors
 
     @torch.no_grad()
-    def give_back(self, table: nn.Embedding) -> None:
-        """Give `table` the rows as they are now, and the others, on the device that they are on now."""
+    def copy_back(self, table: nn.Embedding) -> None:
+        """Set the weights of `table` to the trained rows and the unchanged others, on their current device."""
         self._whole[self._rows] = self.weight  # type: ignore[index,operator]
         table.weight.data = self._whole  # type: ignore[assignment]
 
 
 def _trained_table(model: nn.Module) -> nn.Embedding | None:
-    """Return the input embeddings of `model` if all of their rows are trained, and by them alone."""
+    """Return the input embeddings of `model` if they are a plain trainable table that no other module shares."""
     find = getattr(model, "get_input_embeddings", None)
     try:
         table = find() if find is not None else None
-    except NotImplementedError:  # a plugin's own class of model; transformers cannot guess
+    except NotImplementedError:  # transformers cannot find the embeddings of a plugin's model class
         return None
     if type(table) is not nn.Embedding or not table.weight.requires_grad:
         return None
     if table.max_norm is not None or table.scale_grad_by_freq or table.sparse:
         return None
-    each_once = (weight for module in model.modules() for weight in module.parameters(recurse=False))
-    held = sum(weight is table.weight for weight in each_once)
-    return table if held == 1 else None
+    weights = (weight for module in model.modules() for weight in module.parameters(recurse=False))
+    owners = sum(weight is table.weight for weight in weights)
+    return table if owners == 1 else None

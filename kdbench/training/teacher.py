@@ -1,4 +1,4 @@
-"""The teacher: the base model fine-tuned on the task, trained once and kept by content hash."""
+"""Store the teacher and its logits: the base model fine-tuned on the task, trained once per content hash."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from kdbench.utils.files import content_hash, folder_atomically, write_atomicall
 
 
 class CachedLogits:
-    """Logits by row id, memory-mapped from the folder that `write` made.
+    """Logits by row id, memory-mapped from a folder that `write` created.
 
     ``ids.npy`` ``(rows,)`` sorted; ``offsets.npy`` ``(rows + 1,)``; ``logits.npy`` ``(units, classes)`` float32.
     """
@@ -44,7 +44,7 @@ class CachedLogits:
 
     @staticmethod
     def write(folder: Path, ids: Sequence[int], logits: Sequence[np.ndarray]) -> None:
-        """Keep the logits ``(units, classes)`` of each row under its id."""
+        """Write the logits ``(units, classes)`` of each row, with the rows' ids, to `folder`."""
         order = np.argsort(ids)
         rows = [logits[i] for i in order]
         with folder_atomically(folder) as partial:
@@ -55,24 +55,24 @@ class CachedLogits:
     def __call__(self, batch: Batch) -> SimpleNamespace:
         """Return ``.logits`` for `batch`: ``(batch, classes)``, or ``(batch, sequence, classes)`` for tokens.
 
-        Positions that do not count hold zeros.
+        Positions that do not count are zero.
 
         Raises:
-            KeyError: a row of the batch was never given to `write`, or had another number of units then.
+            KeyError: a row of the batch was not passed to `write`, or had a different number of units.
         """
         ids = batch["id"].cpu().numpy()
         places = np.searchsorted(self._ids, ids)
-        found = places < len(self._ids)
-        found[found] = self._ids[places[found]] == ids[found]
-        if not found.all():
-            raise KeyError(f"the teacher has no logits for the rows {ids[~found].tolist()}")
+        known = places < len(self._ids)
+        known[known] = self._ids[places[known]] == ids[known]
+        if not known.all():
+            raise KeyError(f"the teacher has no logits for the rows {ids[~known].tolist()}")
         flat = np.concatenate([self._logits[self._offsets[p] : self._offsets[p + 1]] for p in places])
         labels = batch["labels"]
         if not self._per_word:
             return SimpleNamespace(logits=torch.from_numpy(flat).to(labels.device))
         counted = labels != IGNORED
         if int(counted.sum()) != len(flat):
-            raise KeyError("the teacher's logits were computed over other words than the batch has")
+            raise KeyError("the teacher's logits were computed on other words than the batch has")
         logits = torch.zeros(*labels.shape, flat.shape[-1], device=labels.device)
         logits[counted] = torch.from_numpy(flat).to(labels.device)
         return SimpleNamespace(logits=logits)
@@ -82,47 +82,47 @@ _RUN: TypeAdapter[TrainingRun | None] = TypeAdapter(TrainingRun | None)
 
 TEACHER_SEED = 0
 TEACHER_PARAMS = Params()
-"""The teacher is fine-tuned with every parameter at its default."""
+"""The teacher is fine-tuned with default parameters."""
 
 
 class TeacherStore:
-    """The teachers of a results folder: ``teachers/<key>/`` with weights, ``training.json`` and ``logits/``."""
+    """The teacher's folder in the results, ``teachers/<key>/``: weights, ``training.json`` and ``logits-<hash>/``."""
 
     def __init__(self, experiment: Experiment) -> None:
         self._experiment = experiment
         self.folder = experiment.results / "teachers" / teacher_key(experiment)
 
     def lock(self) -> FileLock:
-        """Return the lock under which the teacher is trained; two processes never train it twice."""
+        """Return the lock to train the teacher under, so that two processes never train the same one."""
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         return FileLock(f"{self.folder}.lock")
 
     def exists(self) -> bool:
-        """Return whether the teacher was trained."""
+        """Return whether the teacher is stored."""
         return (self.folder / "training.json").exists()
 
     def save(self, model: PreTrainedModel, run: TrainingRun | None) -> None:
-        """Keep the teacher; `run` is None for one that the user gave."""
+        """Store the teacher; `run` is None for a teacher provided by the user."""
         with folder_atomically(self.folder) as partial:
             model.save_pretrained(partial)
             (partial / "training.json").write_bytes(_RUN.dump_json(run) + b"\n")
 
     def load(self) -> PreTrainedModel:
-        """Return the teacher as it was trained."""
+        """Load the stored teacher."""
         model: PreTrainedModel = auto_class(self._experiment.kind).from_pretrained(self.folder)
         return model
 
     def run(self) -> TrainingRun | None:
-        """Return what training the teacher took; None for one that the user gave."""
+        """Return the teacher's training run; None for a teacher provided by the user."""
         return _RUN.validate_json((self.folder / "training.json").read_bytes())
 
     def train_s(self) -> float:
-        """Return the seconds that training the teacher took here; 0 for one that the user gave."""
+        """Return the seconds that training the teacher took; 0 for a teacher provided by the user."""
         run = self.run()
         return run.train_s if run else 0.0
 
     def logits(self, rows: datasets.Dataset) -> tuple[CachedLogits, float]:
-        """Return the teacher's logits over `rows`, computed at the first call, and the seconds that took."""
+        """Return the teacher's logits on `rows`, computed at the first call, and the seconds that this took."""
         pieces = content_hash([rows["id"][:], rows["input_ids"][:]])
         folder = self.folder / f"logits-{pieces}"
         timing = self.folder / f"logits-{pieces}.json"
@@ -146,29 +146,29 @@ class TeacherStore:
 
 
 class RunningTeacher:
-    """A frozen teacher that runs in every step and answers with hidden states, and with attentions where asked."""
+    """A frozen teacher that runs in every step and returns hidden states, and attentions if requested."""
 
     def __init__(self, model: PreTrainedModel, *, attentions: bool) -> None:
         self.requested = {"output_hidden_states": True}
         if attentions:
             self.requested["output_attentions"] = True
-            model.set_attn_implementation("eager")  # the fused kernels give no attentions
+            model.set_attn_implementation("eager")  # fused kernels return no attentions
         self._model = model
 
     @torch.no_grad()
     def __call__(self, batch: Batch) -> ModelOutput:
-        """Return the teacher's outputs on `batch`, in training's precision, as the cached logits are."""
+        """Return the teacher's outputs for `batch`, in training precision like the cached logits."""
         with training_precision(self._model.device):
             outputs: ModelOutput = self._model(**model_inputs(batch), **self.requested)
         return outputs
 
 
 def teacher_key(experiment: Experiment) -> str:
-    """Return the hash of all that the teacher's weights, and its logits over the training rows, follow from."""
-    given = experiment.external_teacher
+    """Return a hash of everything that determines the teacher's weights and its logits on the training rows."""
+    external = experiment.external_teacher
     origin: dict[str, object]
-    if given is not None:
-        origin = {"teacher": given.sha256}
+    if external is not None:
+        origin = {"teacher": external.sha256}
     else:
         rate = default_rate(FINE_TUNING_RATES, experiment.kind)
         origin = {

@@ -1,4 +1,4 @@
-"""One training loop for every strategy, on `transformers.Trainer`."""
+"""Run the training loop that all strategies share, on `transformers.Trainer`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from kdbench.training.sparse_embeddings import only_used_rows
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long to train, on what, from which seeds."""
+    """Steps, batch size, peak learning rate, number of validations and seeds of a training loop."""
 
     steps: int
     batch_size: int
@@ -47,7 +47,7 @@ class Schedule:
     dropout_seed: int
 
     def batches(self, lengths: Sequence[int], *, taken: int = 0) -> list[list[int]]:
-        """Return the rows of each step's batch, as numbers, after the first `taken` batches of their order.
+        """Return the row indices of each step's batch, skipping the first `taken` batches of the order.
 
         Args:
             lengths: the rows' lengths.
@@ -57,31 +57,31 @@ class Schedule:
 
 
 CURVE_POINTS = 50
-"""How many points a curve of losses has at most."""
+"""Maximum number of points of a loss curve."""
 
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """What one training loop did."""
+    """The cost, the best score and the learning curve of one training loop."""
 
     train_s: float
     steps: int
     examples: int
     tokens: int
-    """Padding not counted."""
+    """Word pieces trained on, without padding."""
     best_score: float | None
-    """The headline metric on the validation part, of the weights that were kept; None where nothing was validated."""
+    """The headline metric on the validation split of the weights that were kept; None without validation."""
     train_flops: int | None = None
-    """Operations of all steps, a running teacher's included: those of the first step, forward and backward, counted as
-    they ran, times the positions (padding included) of all steps over those of the first: right to a few percent,
-    since attention takes more in longer texts. What is frozen is not counted as trained; validations and the optimizer
-    are left out. None where they were not counted: on several GPUs at once, and on devices but CPU and CUDA."""
+    """Operations of all steps, including a teacher that runs in each step: those of the first step, forward and backward,
+    as counted at run time, times the ratio of all steps' positions (with padding) to the first step's. Exact to a few
+    percent, since attention takes more in longer texts. No backward pass is counted for frozen weights; validations and
+    the optimizer are left out. None if not counted: on several GPUs, and on devices other than CPU and CUDA."""
     curve: LearningCurve | None = None
-    """Its losses and validations; None where there was no loop of steps."""
+    """Losses and validation scores; None for a fit without steps."""
 
 
 def hard_label_loss(kind: TaskKind) -> Loss:
-    """Return the loss against the labels alone, of tasks of `kind`."""
+    """Return the loss against hard labels for tasks of `kind`."""
 
     def loss(student: Any, batch: Batch, teacher: Any) -> Tensor:
         return kind.label_loss(student.logits, batch["labels"])
@@ -90,7 +90,7 @@ def hard_label_loss(kind: TaskKind) -> Loss:
 
 
 def with_progress(loss: Loss) -> Loss:
-    """Return `loss` as one that may be told of the progress, whether it has a parameter of that name or not."""
+    """Return `loss` as a function that accepts ``progress``, whether or not `loss` has that parameter."""
     if "progress" in inspect.signature(loss).parameters:
         return loss
     return lambda student, batch, teacher, progress: loss(student, batch, teacher)
@@ -113,21 +113,21 @@ def train(
     batches: Sequence[Sequence[int]] | None = None,
     trackers: Trackers | None = None,
 ) -> TrainingRun:
-    """Train those parameters of `model` that require gradients, and leave it with the best validated ones.
+    """Train the parameters of `model` that require gradients, in place, and restore those of the best validation.
 
     Args:
-        rows: encoded examples; anything that is indexed by number where `batches` are given.
-        loss: by default that against the labels.
-        validate: the score of the model on the validation part, higher is better; None keeps the last weights.
+        rows: encoded examples; if `batches` are given, any sequence indexed by number.
+        loss: by default the loss against the labels.
+        validate: returns the model's score on the validation split, higher is better; None keeps the last weights.
         scratch: a folder that the Trainer may write to.
-        report: told each step, their number, and the step's loss.
-        extra: what is trained along and thrown away afterwards, such as a projection that only the loss uses.
-        after_step: told the number of each optimizer step, from 1, while its gradients are still there.
-        batches: the numbers of the rows of each step's batch; by default the schedule's first ones.
-        trackers: told the losses of `CURVE_POINTS` stretches and the validations, as they come.
+        report: called in each step with its number, the number of steps, and its loss.
+        extra: a module that only the loss uses, trained jointly and then discarded, such as a projection.
+        after_step: called with the number of each optimizer step, from 1, before its gradients are cleared.
+        batches: the row indices of each step's batch; by default the schedule's first batches.
+        trackers: get the mean losses over at most `CURVE_POINTS` intervals and the validation scores, as they come.
 
     Raises:
-        FloatingPointError: the loss is no longer finite.
+        FloatingPointError: the loss is not finite.
     """
     batches = schedule.batches(rows["length"]) if batches is None else batches
     arguments = TrainingArguments(
@@ -157,7 +157,7 @@ def train(
         validate, steps=schedule.steps, evaluations=schedule.evaluations, patience=params.patience
     )
     callbacks = [callback for callback in (keeper, after_step and _AfterStep(after_step)) if callback]
-    with only_used_rows(model, _pieces(rows, batches)):
+    with only_used_rows(model, _word_pieces(rows, batches)):
         trained = model if extra is None else _WithExtra(model, extra)
         trainer = _StrategyTrainer(
             model=trained,
@@ -170,7 +170,7 @@ def train(
             teacher_outputs=teacher_outputs,
             batches=batches,
         )
-        trainer.remove_callback(PrinterCallback)  # `report` tells what there is to tell
+        trainer.remove_callback(PrinterCallback)  # progress goes to `report`
         if trackers is not None:
             trainer.add_callback(trackers.tensorboard())
             if keeper is not None:
@@ -193,31 +193,31 @@ def train(
     )
 
 
-def _pieces(rows: Any, batches: Sequence[Sequence[int]]) -> Iterable[int]:
-    """Return the word pieces of all rows that `batches` name."""
+def _word_pieces(rows: Any, batches: Sequence[Sequence[int]]) -> Iterable[int]:
+    """Return the word pieces of all rows in `batches`."""
     return chain.from_iterable(rows[row]["input_ids"] for row in set(chain.from_iterable(batches)))
 
 
 def learning_curve(losses: Mapping[int, float], scores: Mapping[int, float]) -> LearningCurve:
-    """Return the mean losses over stretches of as many steps each, `CURVE_POINTS` stretches at most, and the validations.
+    """Return the mean losses over at most `CURVE_POINTS` intervals of equally many steps, and the validation scores.
 
     Args:
-        losses: by step, in the order of the steps, which may lack some.
-        scores: by the step after which they were validated.
+        losses: loss by step, in ascending order; steps may be missing.
+        scores: validation score by the step after which it was taken.
     """
     steps, values = list(losses), list(losses.values())
-    stretch = max(1, math.ceil(len(steps) / CURVE_POINTS))
-    starts = range(0, len(steps), stretch)
+    interval = max(1, math.ceil(len(steps) / CURVE_POINTS))
+    starts = range(0, len(steps), interval)
     return LearningCurve(
-        steps=tuple(steps[start : start + stretch][-1] for start in starts),
-        losses=tuple(fmean(values[start : start + stretch]) for start in starts),
+        steps=tuple(steps[start : start + interval][-1] for start in starts),
+        losses=tuple(fmean(values[start : start + interval]) for start in starts),
         validated=tuple(scores),
         scores=tuple(scores.values()),
     )
 
 
 class _StrategyTrainer(Trainer):
-    """The Trainer with a strategy's loss, the teacher's outputs and a data order of its own seed."""
+    """A Trainer with a strategy's loss, the teacher's outputs and given batches; counts tokens, losses and FLOPs."""
 
     def __init__(
         self,
@@ -238,15 +238,15 @@ class _StrategyTrainer(Trainer):
         self.examples = 0
         self.tokens = 0
         self._positions = 0
-        self._counted: tuple[int, int] | None = None
+        self._first_step: tuple[int, int] | None = None
         """Operations and positions of the first step."""
 
     @property
     def train_flops(self) -> int | None:
-        """The operations of all steps so far, as `TrainingRun` says."""
-        if self._counted is None:
+        """The operations of all steps so far, as defined in `TrainingRun`."""
+        if self._first_step is None:
             return None
-        flops, positions = self._counted
+        flops, positions = self._first_step
         return round(flops * self._positions / positions)
 
     def get_train_dataloader(self) -> DataLoader[Any]:
@@ -259,13 +259,13 @@ class _StrategyTrainer(Trainer):
         return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
 
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
-        # Several GPUs split a batch among threads, which the counter does not see.
+        # On several GPUs, threads share a batch; the counter does not see their operations.
         if self._positions or self.args.n_gpu > 1 or self.args.device.type not in COUNTED_DEVICES:
             return super().training_step(*args, **kwargs)
         with flop_counter() as counter:
             loss = super().training_step(*args, **kwargs)
         flops = counter.get_total_flops()
-        self._counted = (flops, self._positions) if flops else None
+        self._first_step = (flops, self._positions) if flops else None
         return loss
 
     def compute_loss(
@@ -291,7 +291,7 @@ class _StrategyTrainer(Trainer):
 
 
 class _WithExtra(nn.Module):
-    """A model beside modules that only the loss uses, so that one optimizer trains both."""
+    """Wraps a model and the modules that only the loss uses, so that one optimizer trains both."""
 
     def __init__(self, model: nn.Module, extra: nn.Module) -> None:
         super().__init__()
@@ -303,12 +303,12 @@ class _WithExtra(nn.Module):
 
 
 class _AfterStep(TrainerCallback):
-    """Tell a strategy of each optimizer step."""
+    """Calls a strategy's `after_step` with the number of each optimizer step."""
 
-    def __init__(self, tell: Callable[[int], None]) -> None:
-        self._tell = tell
+    def __init__(self, after_step: Callable[[int], None]) -> None:
+        self._after_step = after_step
 
     def on_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        self._tell(state.global_step + 1)
+        self._after_step(state.global_step + 1)

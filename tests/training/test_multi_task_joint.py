@@ -106,7 +106,7 @@ def test_there_are_as_many_steps_as_alone_each_on_one_task_in_its_batch_size(mak
     seen, progresses = [], []
 
     class Names:
-        wanted = {}
+        requested = {}
 
         def __init__(self, name):
             self.name = name

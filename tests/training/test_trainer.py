@@ -272,7 +272,7 @@ def test_training_prints_nothing(fit, capsys):
 
 def test_the_teachers_answer_comes_with_each_batch(fit):
     class Echo:
-        wanted = {}
+        requested = {}
 
         def __call__(self, batch):
             return batch["id"] * 2
