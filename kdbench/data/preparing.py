@@ -1,4 +1,4 @@
-"""A task made ready to train on: split, encoded, cut to a budget."""
+"""Prepare a task for training: split, encode and limit it to a budget."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
 
 
 _LAYOUT = 1
-"""Raised when what `prepare` keeps on disk changes."""
+"""Incremented when the cached format of `prepare` changes."""
 _META = "meta.json"
 
 
 @dataclass(frozen=True)
 class PreparedTask:
-    """A task's splits as rows of word pieces, cut to a budget.
+    """A task's splits as rows of word pieces, limited to a budget.
 
-    Columns: ``id`` (the row's number in the complete encoded split), ``example`` (the example's number in the split;
-    a long sentence of tokens makes several rows), ``input_ids``, ``token_type_ids`` where the tokenizer has them,
-    ``labels`` (class number; number; or for tokens a list with -100 on all but each word's first piece) and
-    ``length`` in word pieces. Nothing is padded.
+    Columns: ``id`` (the row's index in the complete encoded split), ``example`` (the example's index in the split; in
+    token classification, a long sentence is split into several rows), ``input_ids``, ``token_type_ids`` if the
+    tokenizer has them, ``labels`` (class index; value; or for tokens a list with -100 on all but each word's first
+    piece) and ``length`` in word pieces. Rows are not padded.
     """
 
     task: Task
@@ -46,33 +46,33 @@ class PreparedTask:
     validation: Dataset
     scored: Dataset
     noisy: Dataset
-    """Scored examples with typing errors (see `kdbench.data.typos`): all of them, or 1,000 where there are more."""
+    """Scored examples with typing errors (see `kdbench.data.typos`), at most the budget's `noisy_examples`."""
     unlabelled: Dataset
-    """The rows of train that the budget leaves out; in place of a label `UNLABELLED`, or NaN in regression."""
+    """The rows of train that exceed the budget, with label `UNLABELLED`, or NaN in regression."""
     train_examples: int
     validation_examples: int
     scored_examples: int
     validation_split: str
-    """The split that ``validation`` is a part of: ``train``, or ``validation`` where the data brings one."""
+    """The split that ``validation`` is taken from: ``train``, or ``validation`` if the data has one."""
     duplicates: int
-    """Examples of the whole scored split whose text stands in the whole of train, too."""
+    """The number of examples of the whole evaluation split whose text also occurs in the whole of train."""
     label_counts: Mapping[str, int]
-    """How often each label (for tokens: each tag) occurs in ``train``; empty for regression."""
+    """How often each label (for tokens, each tag) occurs in ``train``; empty for regression."""
     too_long_share: float
-    """Share of all examples that do not fit into the maximum length: texts truncated, or sentences split."""
+    """Fraction of all examples that exceed the maximum length: truncated texts, or split sentences."""
     unknown_share: float
-    """Share of all word pieces that the tokenizer does not know."""
+    """Fraction of all word pieces that are the tokenizer's unknown token."""
     paired: bool
-    """Whether an example is two texts."""
+    """Whether each example is a pair of texts."""
 
 
 def prepare(
     data: TaskData, budget: Budget, tokenizer: PreTrainedTokenizerBase, cache_dir: Path
 ) -> PreparedTask:
-    """Return the splits of `data` encoded by `tokenizer` and cut to `budget`; encoded once, then read from the cache.
+    """Return the splits of `data` encoded with `tokenizer` and limited to `budget`; the encoding is cached.
 
     Raises:
-        UsageError: no validation part can be split off, or the cache cannot be written.
+        UsageError: no validation split can be held out, or the cache cannot be written.
     """
     task = data.task
     encoder = Encoder(task, tokenizer, budget.max_length)
@@ -110,7 +110,7 @@ def prepare(
 
 
 def without_labels(rows: Dataset, kind: TaskKind) -> Dataset:
-    """Return `rows`, of a task of `kind`, with every label hidden; what is `IGNORED` stays so."""
+    """Return `rows`, of a task of `kind`, with every label hidden; `IGNORED` labels stay `IGNORED`."""
     labels = [kind.hide_label(label) for label in rows["labels"][:]]
     feature = rows.features["labels"]
     return rows.remove_columns("labels").add_column("labels", labels, feature=feature)
@@ -118,23 +118,23 @@ def without_labels(rows: Dataset, kind: TaskKind) -> Dataset:
 
 def _rows_of(encoded: Dataset, examples: Indices) -> Dataset:
     """Return the rows of `examples`, in order."""
-    owners = encoded.data.column("example").to_numpy()
-    return encoded.select(np.flatnonzero(np.isin(owners, examples)))
+    row_examples = encoded.data.column("example").to_numpy()
+    return encoded.select(np.flatnonzero(np.isin(row_examples, examples)))
 
 
 def _label_counts(data: TaskData, examples: Indices) -> Mapping[str, int]:
     kind = data.task.kind
     labels = data.splits["train"].data.column(kind.label_column).take(examples).to_pylist()
-    found = Counter(name for label in labels for name in kind.names(label))
-    return {label: found[label] for label in data.task.labels}
+    counts = Counter(name for label in labels for name in kind.names(label))
+    return {label: counts[label] for label in data.task.labels}
 
 
 def overlaps(prepared: PreparedTask, partners: Iterable[PreparedTask]) -> Iterator[str]:
-    """Yield a line for each of `partners` that is trained on texts which `prepared` scores.
+    """Yield a message for each of `partners` whose training data contains scored texts of `prepared`.
 
     Args:
         prepared: a task that a joint strategy trains on.
-        partners: all tasks that it trains on together, encoded by one tokenizer.
+        partners: all tasks that it trains on jointly, encoded with the same tokenizer.
     """
     for partner in partners:
         if partner.task.name == prepared.task.name:
@@ -142,13 +142,13 @@ def overlaps(prepared: PreparedTask, partners: Iterable[PreparedTask]) -> Iterat
         repeated = texts_in_common(prepared.scored, partner.train)
         if repeated:
             yield (
-                f"{repeated:,} of {prepared.scored_examples:,} scored examples stand in the training data of "
+                f"{repeated:,} of {prepared.scored_examples:,} scored examples are in the training data of "
                 f"{partner.task.name}"
             )
 
 
 def texts_in_common(scored: Dataset, train: Dataset) -> int:
-    """Return how many examples of `scored` read, word piece by word piece, like some row of `train`."""
+    """Return how many examples of `scored` have a row with the same word pieces as some row of `train`."""
     known = {tuple(pieces) for pieces in train["input_ids"][:]}
     rows = zip(scored["example"][:], scored["input_ids"][:], strict=True)
     return len({example for example, pieces in rows if tuple(pieces) in known})

@@ -1,4 +1,4 @@
-"""The readers that tasks are built from; each error names the place and the remedy."""
+"""Read examples from files: delimited text, JSON Lines, Parquet and CoNLL; each error names the line and the remedy."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _MAGIC_BYTES = 4
 
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Turn the system's errors about reading `path` into the user's.
+    """Convert operating-system errors on reading `path` into a `UsageError`.
 
     Raises:
-        UsageError: the file is missing, a folder, not permitted, or damaged.
+        UsageError: the file is missing, a folder, not readable, or damaged.
     """
     try:
         yield
@@ -37,7 +37,7 @@ def readable(path: Path) -> Iterator[None]:
     except IsADirectoryError as error:
         raise UsageError(f"{path} is a folder; name a file in it") from error
     except PermissionError as error:
-        raise UsageError(f"{path} may not be read by this user; change its permissions") from error
+        raise UsageError(f"{path} is not readable by this user; change its permissions") from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise UsageError(f"{path} is a damaged archive ({error}); fetch or pack it again") from error
     except OSError as error:
@@ -45,12 +45,10 @@ def readable(path: Path) -> Iterator[None]:
 
 
 def read_lines(path: Path) -> Iterator[str]:
-    """Yield the lines of a UTF-8 file with their line ends; gzip and bzip2 are unpacked on the way.
-
-    A byte-order mark is dropped.
+    """Yield the lines of a UTF-8 file with their line ends; gzip and bzip2 are decompressed, a byte-order mark is dropped.
 
     Raises:
-        UsageError: the file is empty, cannot be read, is an archive of files, or holds bytes that are no text.
+        UsageError: the file is empty, cannot be read, is an archive of files, or contains bytes that are not text.
     """
     with readable(path), _open(path) as file:
         number = 0
@@ -95,20 +93,20 @@ def read_delimited(
     names: Sequence[str] | None = None,
     skip_short: bool = False,
 ) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield the place (``train.csv, line 2``) and the values by column of each row; blank lines are passed over.
+    """Yield each row's location (``train.csv, line 2``) and its values by column; blank lines are skipped.
 
     Args:
-        path: the file; UTF-8, either kind of line end.
-        columns: the columns that must be there.
-        delimiter: what stands between values.
-        quoted: whether ``"`` quotes values, as in CSV; in the GLUE corpora it is a character like any other.
-        names: the columns' names where the file has no header.
-        skip_short: pass over rows with too few values, as a corpus with known broken lines asks for.
+        path: the file; UTF-8, with either kind of line end.
+        columns: the columns that must exist.
+        delimiter: the separator of values.
+        quoted: whether ``"`` quotes values, as in CSV; in the GLUE corpora it is an ordinary character.
+        names: the column names, if the file has no header.
+        skip_short: skip rows with too few values, for corpora with known broken lines.
 
     Raises:
-        UsageError: names the file, the line, what is wrong there and the remedy.
+        UsageError: the file is malformed; names the file, the line, the fault and the remedy.
     """
-    records = _quoted(path, delimiter) if quoted else _plain(path, delimiter)
+    records = _quoted_rows(path, delimiter) if quoted else _plain_rows(path, delimiter)
     header = list(names) if names is not None else next(records, (1, []))[1]
     _check_header(path, header, columns, delimiter)
     line = 0
@@ -116,20 +114,20 @@ def read_delimited(
         if len(values) != len(header):
             if skip_short and len(values) < len(header):
                 continue
-            raise UsageError(_ragged(path, line, len(values), len(header), delimiter, quoted))
+            raise UsageError(_wrong_width(path, line, len(values), len(header), delimiter, quoted))
         yield f"{path}, line {line}", dict(zip(header, values, strict=True))
     if line == 0:
         raise UsageError(f"{path} has a header but no rows; add some")
 
 
-def _plain(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def _plain_rows(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     for number, line in enumerate(read_lines(path), 1):
         text = line.rstrip("\r\n")
         if text:
             yield number, text.split(delimiter)
 
 
-def _quoted(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def _quoted_rows(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     rows = csv.reader(read_lines(path), delimiter=delimiter, strict=True)
     while True:
         start = rows.line_num + 1
@@ -155,20 +153,20 @@ def _check_header(path: Path, header: list[str], columns: Collection[str], delim
             raise UsageError(f"{path} has more than one column {name!r}; rename all but one")
 
 
-def _ragged(path: Path, line: int, found: int, expected: int, delimiter: str, quoted: bool) -> str:
-    remedy = f"quote values that hold {delimiter!r}" if quoted else f"remove {delimiter!r} from the values"
-    return f"{path}, line {line}: {found} values where {expected} columns are; {remedy}, or complete the row"
+def _wrong_width(path: Path, line: int, values: int, columns: int, delimiter: str, quoted: bool) -> str:
+    remedy = f"quote values that contain {delimiter!r}" if quoted else f"remove {delimiter!r} from the values"
+    return f"{path}, line {line}: {values} values for {columns} columns; {remedy}, or complete the row"
 
 
 def read_jsonl(path: Path, columns: Collection[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the place (``train.jsonl, line 2``) and the values by name of each object; blank lines are passed over.
+    """Yield each object's location (``train.jsonl, line 2``) and its values by name; blank lines are skipped.
 
     Args:
-        path: the file; UTF-8, one object a line.
+        path: the file; UTF-8, one object per line.
         columns: the names that every object must have.
 
     Raises:
-        UsageError: names the file, the line, what is wrong there and the remedy.
+        UsageError: the file is malformed; names the file, the line, the fault and the remedy.
     """
     empty = True
     for number, line in enumerate(read_lines(path), 1):
@@ -176,17 +174,17 @@ def read_jsonl(path: Path, columns: Collection[str]) -> Iterator[tuple[str, dict
             yield f"{path}, line {number}", _row(f"{path}, line {number}", line, columns)
             empty = False
     if empty:
-        raise UsageError(f"{path} holds blank lines only; write one JSON object a line")
+        raise UsageError(f"{path} has only blank lines; write one JSON object per line")
 
 
 def _row(where: str, line: str, columns: Collection[str]) -> dict[str, Any]:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{where}: not JSON ({error}); write one object a line") from error
+        raise UsageError(f"{where}: not JSON ({error}); write one object per line") from error
     if not isinstance(row, dict):
         raise UsageError(
-            f"{where}: not an object but {type(row).__name__}; write one object a line, without a list around"
+            f"{where}: not an object but {type(row).__name__}; write one object per line, not inside a list"
         )
     for name in columns:
         if name not in row:
@@ -195,7 +193,7 @@ def _row(where: str, line: str, columns: Collection[str]) -> dict[str, Any]:
 
 
 def read_parquet(path: Path, columns: Collection[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the place (``train.parquet, row 2``) and the values of `columns` of each row.
+    """Yield each row's location (``train.parquet, row 2``) and its values of `columns`.
 
     Raises:
         UsageError: the file cannot be read, lacks a column or has no rows; names the remedy.
@@ -206,25 +204,25 @@ def read_parquet(path: Path, columns: Collection[str]) -> Iterator[tuple[str, di
     try:
         with readable(path), path.open("rb") as file:
             table = pq.ParquetFile(file)
-            there = table.schema_arrow.names
+            existing = table.schema_arrow.names
             for name in columns:
-                if name not in there:
-                    raise UsageError(f"{path} has no column {name!r}, only {', '.join(map(repr, there))}")
+                if name not in existing:
+                    raise UsageError(f"{path} has no column {name!r}, only {', '.join(map(repr, existing))}")
             number = 0
             for batch in table.iter_batches(BATCH, columns=list(columns)):
                 for row in batch.to_pylist():
                     number += 1
                     yield f"{path}, row {number}", row
     except pa.ArrowException as error:
-        told = str(error).splitlines()[0].rstrip(".")
-        raise UsageError(f"{path} is no Parquet file, or a damaged one: {told}; write it again") from error
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise UsageError(f"{path} is not a Parquet file, or is damaged: {reason}; write it again") from error
     if number == 0:
         raise UsageError(f"{path} has no rows; add some")
 
 
 _DOCUMENT = "-DOCSTART-"
 _BLANKS = " \t\r\n"
-"""What stands between values; other white space, such as a no-break space, can be a word."""
+"""Separators of values and lines; other white space, such as a no-break space, can be a word."""
 _SPACES = re.compile(" +")
 
 
@@ -236,18 +234,18 @@ class _Sentence:
 
 
 def read_conll(path: Path, *, word: int = 0, tag: int = -1) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Yield the place (``train.conll, line 7``), the words and the IOB2 tags of each sentence.
+    """Yield each sentence's location (``train.conll, line 7``), its words and its IOB2 tags.
 
-    Values stand apart by tabs or, in a line without any, by spaces; lines that open a document are passed over. The
-    file's own scheme is recognized: IOB1, IOB2, BIOES or BILOU.
+    Values are separated by tabs or, in a line without tabs, by spaces; ``-DOCSTART-`` lines are skipped. The file's
+    tagging scheme is detected: IOB1, IOB2, BIOES or BILOU.
 
     Args:
-        path: the file; UTF-8, either kind of line end.
+        path: the file; UTF-8, with either kind of line end.
         word: the column of the words, counted from 0.
-        tag: the column of the tags, counted from 0, or from the last as -1.
+        tag: the column of the tags, counted from 0, or from the end, where -1 is the last.
 
     Raises:
-        UsageError: names the file, the line, what is wrong there and the remedy.
+        UsageError: the file is malformed; names the file, the line, the fault and the remedy.
     """
     scheme = detect_scheme(sentence.tags for sentence in _sentences(path, word, tag))
     empty = True
@@ -259,7 +257,7 @@ def read_conll(path: Path, *, word: int = 0, tag: int = -1) -> Iterator[tuple[st
         yield f"{path}, line {sentence.lines[0]}", sentence.words, tags
         empty = False
     if empty:
-        raise UsageError(f"{path} holds no sentence; write a word and its tag a line")
+        raise UsageError(f"{path} has no sentences; write one word and its tag per line")
 
 
 def _sentences(path: Path, word: int, tag: int) -> Iterator[_Sentence]:
@@ -275,7 +273,7 @@ def _sentences(path: Path, word: int, tag: int) -> Iterator[_Sentence]:
             continue
         if len(values) <= max(word, tag, 1):
             raise UsageError(
-                f"{path}, line {number}: {len(values)} columns; write a word and its tag on each line"
+                f"{path}, line {number}: {len(values)} columns; write one word and its tag per line"
             )
         if not values[word].strip(_BLANKS) or not values[tag].strip(_BLANKS):
             raise UsageError(f"{path}, line {number}: the word or its tag is empty; write both on each line")

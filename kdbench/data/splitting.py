@@ -1,4 +1,4 @@
-"""Which examples train, validate and score: stratified, seeded, the same for every strategy and seed."""
+"""Choose the examples for training, validation and scoring: stratified, and the same for every strategy and seed."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ Indices = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
 _SEED = 20
-"""Which examples are drawn belongs to a task, not to a run: the seeds of a run vary the training alone."""
+"""A fixed seed: the chosen examples belong to the task, and the seeds of a run vary only the training."""
 _LARGEST_VALIDATION_SHARE = 5
 """Validation takes at most one in this many training examples."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Examples of the splits, by index in ascending order."""
+    """The chosen examples of each split, as indices in ascending order."""
 
     train: Indices
     unlabelled: Indices
-    """Training examples that the budget leaves out and that validate nothing."""
+    """Training examples that exceed the budget and are not used for validation."""
     validation: Indices
     validation_split: str
-    """The split that `validation` counts in: ``train``, or ``validation`` where the data brings one."""
+    """The split that `validation` indexes: ``train``, or ``validation`` if the data has one."""
     scored: Indices
 
 
 def choose(data: TaskData, budget: Budget) -> Choice:
-    """Return the examples that `budget` allows.
+    """Choose the examples that `budget` allows.
 
     Raises:
-        UsageError: the training examples or their groups are too few to split a validation part off.
+        UsageError: there are too few training examples or groups to hold out a validation split.
     """
     scored = _order(data, data.task.eval_split)[: budget.scored_examples]
     order = _order(data, "train")
@@ -52,11 +52,11 @@ def choose(data: TaskData, budget: Budget) -> Choice:
         split, pool = "validation", order
         validation = _order(data, "validation")[: budget.validation_examples]
     else:
-        split, held = "train", _validation_part(data, order, budget.validation_examples)
+        split, held = "train", _held_out_validation(data, order, budget.validation_examples)
         validation = order[held[order]][: budget.validation_examples]
         pool = order[~held[order]]
-    # Validation comes from the order's front, training from its back: then a smaller budget's examples are
-    # among a larger one's, on either side.
+    # Validation is taken from the front of the order and training from the back, so that a smaller budget's
+    # examples are a subset of a larger one's in both.
     left_out = 0 if budget.train_examples is None else max(0, len(pool) - budget.train_examples)
     return Choice(
         train=np.sort(pool[left_out:]),
@@ -67,20 +67,20 @@ def choose(data: TaskData, budget: Budget) -> Choice:
     )
 
 
-def hold_out(order: Indices, groups: Indices | None, wanted: int, most: int) -> Mask:
-    """Return which examples to keep apart: about `wanted`, never more than `most`.
+def hold_out(order: Indices, groups: Indices | None, target: int, limit: int) -> Mask:
+    """Return a mask of the examples to hold out: about `target`, never more than `limit`.
 
-    Without `groups` they are the first of `order`; otherwise whole groups in random order, those that fit.
+    Without `groups` these are the first of `order`; otherwise whole groups in random order, as far as they fit.
     """
     held = np.zeros(len(order), dtype=bool)
     if groups is None:
-        held[order[: min(wanted, most)]] = True
+        held[order[: min(target, limit)]] = True
         return held
     sizes = np.bincount(groups)
     chosen = []
     total = 0
     for group in np.random.default_rng(_SEED).permutation(len(sizes)):
-        if total < wanted and total + sizes[group] <= most:
+        if total < target and total + sizes[group] <= limit:
             chosen.append(group)
             total += sizes[group]
     held[np.isin(groups, chosen)] = True
@@ -88,14 +88,14 @@ def hold_out(order: Indices, groups: Indices | None, wanted: int, most: int) -> 
 
 
 def stratified_order(strata: Indices) -> Indices:
-    """Return a seeded random order in which every prefix and every suffix holds the strata in their overall shares.
+    """Return a seeded random order in which every prefix and every suffix has the strata in their overall proportions.
 
-    The members of a stratum of n take the places 1/2n, 3/2n, … of the unit interval in random order.
+    The members of a stratum of size n get the positions 1/2n, 3/2n, … of the unit interval in random order.
     """
     shuffled = np.random.default_rng(_SEED).permutation(len(strata))
     by_stratum = shuffled[np.argsort(strata[shuffled], kind="stable")]
-    places = [(np.arange(size) + 0.5) / size for size in np.unique(strata, return_counts=True)[1]]
-    return by_stratum[np.argsort(np.concatenate(places), kind="stable")]
+    positions = [(np.arange(size) + 0.5) / size for size in np.unique(strata, return_counts=True)[1]]
+    return by_stratum[np.argsort(np.concatenate(positions), kind="stable")]
 
 
 def _order(data: TaskData, split: str) -> Indices:
@@ -103,21 +103,21 @@ def _order(data: TaskData, split: str) -> Indices:
     return stratified_order(kind.strata(_column(data.splits[split], kind.label_column)))
 
 
-def _validation_part(data: TaskData, order: Indices, wanted: int) -> Mask:
-    """Return which training examples stay out of training for validation's sake."""
+def _held_out_validation(data: TaskData, order: Indices, target: int) -> Mask:
+    """Return a mask of the training examples to hold out for validation, about `target` of them."""
     rows = data.splits["train"]
-    most = len(rows) // _LARGEST_VALIDATION_SHARE
+    limit = len(rows) // _LARGEST_VALIDATION_SHARE
     groups = factorize(_column(rows, "group")) if "group" in rows.column_names else None
-    held = hold_out(order, groups, min(wanted, most), most)
+    held = hold_out(order, groups, min(target, limit), limit)
     if not held.any():
         raise UsageError(
-            f"task {data.task.name!r}: no validation part can be split off its {len(rows)} training examples "
+            f"task {data.task.name!r}: no validation split can be held out of its {len(rows)} training examples "
             "(at most a fifth, in whole groups); add examples or a validation file"
         )
     return held
 
 
 def _column(rows: Dataset, name: str) -> Iterator[Any]:
-    """Yield the values of a column a chunk at a time."""
+    """Yield the values of a column, loading one chunk at a time."""
     for chunk in rows.data.column(name).chunks:
         yield from chunk.to_pylist()

@@ -1,4 +1,4 @@
-"""The ways of tagging entities: recognized, checked and turned into IOB2."""
+"""Detect and check tagging schemes of entities, and convert tags to IOB2."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ _TAG = re.compile(r"O|[BIESLU]-.+")
 
 
 class Scheme(str, Enum):
-    """How the words of an entity are tagged."""
+    """A tagging scheme: how the words of an entity are tagged."""
 
     IOB1 = "IOB1"
-    """``I-`` everywhere, ``B-`` only where an entity follows one of its own type at once."""
+    """``I-`` everywhere, ``B-`` only where an entity directly follows one of the same type."""
     IOB2 = "IOB2"
     """``B-`` on the first word, ``I-`` on the others."""
     BIOES = "BIOES"
-    """As IOB2, with ``E-`` on the last word and ``S-`` on a single one."""
+    """As IOB2, with ``E-`` on the last word and ``S-`` on an entity of a single word."""
     BILOU = "BILOU"
-    """As IOB2, with ``L-`` on the last word and ``U-`` on a single one."""
+    """As IOB2, with ``L-`` on the last word and ``U-`` on an entity of a single word."""
 
 
 _ENDINGS = {Scheme.BIOES: ("E", "S"), Scheme.BILOU: ("L", "U")}
-"""What marks an entity's last word, and its only one."""
+"""The prefixes of an entity's last word and of its only word."""
 
 
 class TagError(ValueError):
-    """A tag that its scheme does not allow; `index` is its place in the sentence, counted from 0."""
+    """A tag that its scheme does not allow; `index` is its position in the sentence, counted from 0."""
 
     def __init__(self, index: int, problem: str) -> None:
         super().__init__(problem)
@@ -35,10 +35,10 @@ class TagError(ValueError):
 
 
 def detect_scheme(sentences: Iterable[Sequence[str]]) -> Scheme:
-    """Return the scheme that the tags of `sentences` follow; where several would do, IOB2.
+    """Return the scheme that the tags of `sentences` follow; if several are possible, IOB2.
 
-    A file in which entities begin with ``I-`` is IOB1 only if no ``B-`` contradicts it; else it is a faulty IOB2,
-    which `to_iob2` refuses.
+    Tags in which entities start with ``I-`` are IOB1 only if no ``B-`` contradicts it; otherwise they are invalid IOB2,
+    which `to_iob2` rejects.
     """
     prefixes: set[str] = set()
     starts_with_inside = begins_after_other = False
@@ -58,10 +58,10 @@ def detect_scheme(sentences: Iterable[Sequence[str]]) -> Scheme:
 
 
 def to_iob2(tags: Sequence[str], scheme: Scheme) -> list[str]:
-    """Return the same entities in IOB2.
+    """Convert the tags of a sentence from `scheme` to IOB2.
 
     Raises:
-        TagError: a tag is malformed or stands where `scheme` does not allow it.
+        TagError: a tag is malformed or in a position that `scheme` does not allow.
     """
     last, single = _ENDINGS.get(scheme, (" ", " "))
     converted: list[str] = []
@@ -69,7 +69,7 @@ def to_iob2(tags: Sequence[str], scheme: Scheme) -> list[str]:
     for index, tag in enumerate(tags):
         if not _TAG.fullmatch(tag) or tag[0] not in {"O", "B", "I", last, single}:
             raise TagError(
-                index, f"{tag!r} is no tag of the scheme {scheme.value}; write 'O', 'B-TYPE' or 'I-TYPE'"
+                index, f"{tag!r} is not a tag of the scheme {scheme.value}; write 'O', 'B-TYPE' or 'I-TYPE'"
             )
         inside = tag[0] in {"I", last}
         is_open = previous != "O" and (last == " " or previous[0] in "BI")
@@ -92,5 +92,5 @@ def to_iob2(tags: Sequence[str], scheme: Scheme) -> list[str]:
 
 
 def iob2_labels(*types: str) -> tuple[str, ...]:
-    """Return the IOB2 tags over entity `types`: ``O``, then ``B-`` and ``I-`` of each."""
+    """Return the IOB2 tags of entity `types`: ``O``, then ``B-`` and ``I-`` of each type."""
     return ("O", *(f"{prefix}-{kind}" for kind in types for prefix in "BI"))

@@ -1,4 +1,4 @@
-"""Transfer sets: examples without labels, for which a teacher answers."""
+"""Read and sample transfer sets: unlabelled examples that a student learns from the teacher's answers to."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _SEED = 21
-"""Which examples are drawn does not follow the seeds of a run: these vary the training alone."""
+"""A fixed seed for sampling, since the seeds of a run vary only the training."""
 
 
 def sample_examples(rows: Dataset, limit: int) -> Dataset:
-    """Return the rows of at most `limit` examples of `rows`, in their order; the same ones each time."""
-    owners = np.asarray(rows["example"][:], dtype=np.int64)
-    examples = np.unique(owners)
-    chosen = examples[_drawn(len(examples), limit)]
-    return rows.select(np.flatnonzero(np.isin(owners, chosen)))
+    """Sample at most `limit` examples and return their rows in the order of `rows`; the same sample each time."""
+    row_examples = np.asarray(rows["example"][:], dtype=np.int64)
+    examples = np.unique(row_examples)
+    chosen = examples[_draw_indices(len(examples), limit)]
+    return rows.select(np.flatnonzero(np.isin(row_examples, chosen)))
 
 
 def read_transfer_set(
@@ -42,25 +42,29 @@ def read_transfer_set(
     max_length: int,
     limit: int,
 ) -> Dataset:
-    """Return at most `limit` of the texts in a UTF-8 file as rows like those of ``prepared.train``, without labels.
+    """Return at most `limit` of the texts in a UTF-8 file as unlabelled rows with the columns of ``prepared.train``.
 
-    A line is a text; where the task's examples are pairs, two with a tab between them; where they are sentences, words
-    apart by white space. Blank lines are passed over. The numbers in ``id`` and ``example`` are below zero, where the
-    task's own rows have none.
+    A line is one text; if the task's examples are pairs, two texts separated by a tab; if they are tagged sentences,
+    words separated by white space. Blank lines are skipped. The values of ``id`` and ``example`` are negative, so that
+    they differ from those of the task's own rows.
 
     Raises:
-        UsageError: the file is missing, holds no text, or a line is no example of the task; names the line.
+        UsageError: the file is missing or empty, or a line does not fit the task; names the line.
     """
     from datasets import Dataset
 
-    count = sum(1 for _ in _examples(path, prepared))  # a pass of its own: the file may be larger than memory
+    count = sum(
+        1 for _ in _examples(path, prepared)
+    )  # a separate pass, since the file may be larger than memory
     if count == 0:
-        raise UsageError(f"{path} holds blank lines only; write one text a line")
-    drawn = np.zeros(count, dtype=bool)
-    drawn[_drawn(count, limit)] = True
-    checked = ExampleCheck(prepared.task, "transfer").watch(_examples(path, prepared))
-    chosen = list(compress(checked, drawn.tolist()))
-    texts = Dataset.from_dict({name: [one[name] for one in chosen] for name in chosen[0] if name != "where"})
+        raise UsageError(f"{path} has only blank lines; write one text per line")
+    is_drawn = np.zeros(count, dtype=bool)
+    is_drawn[_draw_indices(count, limit)] = True
+    checked = ExampleCheck(prepared.task, "transfer").check(_examples(path, prepared))
+    chosen = list(compress(checked, is_drawn.tolist()))
+    texts = Dataset.from_dict(
+        {name: [example[name] for example in chosen] for name in chosen[0] if name != "where"}
+    )
     with TemporaryDirectory() as folder:
         file = Path(folder) / "transfer.arrow"
         Encoder(prepared.task, tokenizer, max_length).write(texts, file)
@@ -73,7 +77,7 @@ def read_transfer_set(
 
 
 def _examples(path: Path, prepared: PreparedTask) -> Iterator[Example]:
-    """Yield the lines as examples of the task; what stands in place of their labels is hidden later."""
+    """Yield the lines as examples of the task with placeholder labels, which are hidden later."""
     task = prepared.task
     for number, line in enumerate(read_lines(path), 1):
         text = line.strip()
@@ -91,11 +95,11 @@ def _examples(path: Path, prepared: PreparedTask) -> Iterator[Example]:
         first, tab, second = line.rstrip("\r\n").partition("\t")
         if not tab:
             raise UsageError(
-                f"{where}: one text, but task {task.name!r} compares two; write both, a tab between them"
+                f"{where}: one text, but task {task.name!r} compares two; write both, separated by a tab"
             )
         yield {"text": first, "text_pair": second, "label": label, "where": where}
 
 
-def _drawn(count: int, limit: int) -> Indices:
-    """Return which of `count` things to take, at most `limit`, in ascending order."""
+def _draw_indices(count: int, limit: int) -> Indices:
+    """Return at most `limit` random indices below `count`, in ascending order."""
     return np.sort(np.random.default_rng(_SEED).permutation(count)[:limit])

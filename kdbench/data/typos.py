@@ -1,4 +1,4 @@
-"""Typing errors in text: how far a model's answers hang on correct spelling."""
+"""Add typing errors to scored examples, to measure how much a model depends on correct spelling."""
 
 from __future__ import annotations
 
@@ -20,71 +20,71 @@ if TYPE_CHECKING:
 
 
 SHARE = 0.1
-"""Of the words that may be mistyped, each with this probability; one at least."""
+"""The probability that an eligible word gets a typing error; at least one does."""
 
 _WORD = re.compile(r"[^\W\d_]{4,}")
-"""Four letters or more: a shorter word's inner letters decide which word it is."""
+"""Eligible words have four letters or more: a change inside a shorter word often makes another word."""
 _KEYBOARD = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 
 
 def add_typos(texts: Sequence[str], seed: int) -> list[str]:
     """Return `texts`, which belong to one example, with typing errors in about a tenth of their longer words.
 
-    A chosen word (four letters or more, of any alphabet) gets one error of three kinds alike likely: two neighbouring
-    letters change places, a letter becomes its neighbour on a QWERTY keyboard, or a letter is lost. First and last
-    letters stay, by which readers know words. These are kinds of Pruthi et al. 2019, arXiv:1905.11268, drawn at random
-    and not against the model; the first two are also in Belinkov and Bisk 2018, arXiv:1711.02173. Where chance chose
-    no word, one is mistyped all the same; texts without a longer word stay as they are.
+    A chosen word (four letters or more, of any alphabet) gets one error of three equally likely kinds: two adjacent
+    letters are swapped, a letter is replaced by its neighbour on a QWERTY keyboard, or a letter is dropped. The first
+    and last letters, by which readers recognize words, stay. These are kinds of errors of Pruthi et al. 2019,
+    arXiv:1905.11268, drawn at random rather than adversarially; the first two are also in Belinkov and Bisk 2018,
+    arXiv:1711.02173. If no word is drawn, one gets an error anyway; texts without a longer word stay unchanged.
 
     Args:
-        texts: a text, a pair of texts or the words of a sentence; each stays apart, and none becomes empty.
-        seed: fixes the errors.
+        texts: a text, a pair of texts or the words of a sentence; each is changed separately, and none becomes empty.
+        seed: determines the errors.
     """
-    draw = random.Random(f"typos/{seed}")
-    words = [(index, *found.span()) for index, text in enumerate(texts) for found in _WORD.finditer(text)]
+    rng = random.Random(f"typos/{seed}")
+    words = [(index, *match.span()) for index, text in enumerate(texts) for match in _WORD.finditer(text)]
     if not words:
         return list(texts)
-    chosen = [word for word in words if draw.random() < SHARE] or [draw.choice(words)]
+    chosen = [word for word in words if rng.random() < SHARE] or [rng.choice(words)]
     mistyped = list(texts)
-    for index, start, end in reversed(chosen):  # from the end, so that earlier places hold
+    for index, start, end in reversed(chosen):  # from the end, so that earlier positions stay valid
         text = mistyped[index]
-        mistyped[index] = text[:start] + _typo(text[start:end], draw) + text[end:]
+        mistyped[index] = text[:start] + _add_typo(text[start:end], rng) + text[end:]
     return mistyped
 
 
-def _typo(word: str, draw: random.Random) -> str:
+def _add_typo(word: str, rng: random.Random) -> str:
     """Return `word` with one error inside, of the first kind in random order that changes it."""
-    kinds = draw.sample(_KINDS, len(_KINDS))
-    return next(changed for kind in kinds for changed in [kind(word, draw)] if changed != word)
+    kinds = rng.sample(_KINDS, len(_KINDS))
+    return next(changed for kind in kinds for changed in [kind(word, rng)] if changed != word)
 
 
-def _swapped(word: str, draw: random.Random) -> str:
+def _swap_letters(word: str, rng: random.Random) -> str:
     places = [place for place in range(1, len(word) - 2) if word[place] != word[place + 1]]
     if not places:
         return word
-    place = draw.choice(places)
+    place = rng.choice(places)
     return word[:place] + word[place + 1] + word[place] + word[place + 2 :]
 
 
-def _mishit(word: str, draw: random.Random) -> str:
+def _hit_neighbour(word: str, rng: random.Random) -> str:
     places = [place for place in range(1, len(word) - 1) if word[place].lower() in _NEIGHBOURS]
     if not places:
         return word
-    place = draw.choice(places)
-    hit = draw.choice(_NEIGHBOURS[word[place].lower()])
-    return word[:place] + (hit.upper() if word[place].isupper() else hit) + word[place + 1 :]
+    place = rng.choice(places)
+    key = rng.choice(_NEIGHBOURS[word[place].lower()])
+    return word[:place] + (key.upper() if word[place].isupper() else key) + word[place + 1 :]
 
 
-def _dropped(word: str, draw: random.Random) -> str:
-    place = draw.randrange(1, len(word) - 1)
+def _drop_letter(word: str, rng: random.Random) -> str:
+    place = rng.randrange(1, len(word) - 1)
     return word[:place] + word[place + 1 :]
 
 
-_KINDS: tuple[Callable[[str, random.Random], str], ...] = (_swapped, _mishit, _dropped)
+_KINDS: tuple[Callable[[str, random.Random], str], ...] = (_swap_letters, _hit_neighbour, _drop_letter)
 
 
 def _neighbours() -> dict[str, str]:
-    """Return the keys around each key; a row stands half a key to the right of the row above."""
+    """Return the keys adjacent to each key; each row is offset by half a key to the right of the row above."""
     places = {
         key: (column + row / 2, row) for row, keys in enumerate(_KEYBOARD) for column, key in enumerate(keys)
     }
@@ -99,28 +99,28 @@ _NEIGHBOURS = _neighbours()
 
 
 _LAYOUT = 1
-"""Raised when the errors change."""
+"""Incremented when the errors change."""
 _SEED = 22
 _TEXTS = ("text", "text_pair")
 
 
-def encode_mistyped(split: Dataset, scored: Indices, most: int, encoder: Encoder, encoded: Path) -> Dataset:
-    """Return `most` of the examples `scored` with typing errors, or all if these are fewer; encoded once and kept.
+def encode_mistyped(split: Dataset, scored: Indices, limit: int, encoder: Encoder, encoded: Path) -> Dataset:
+    """Return at most `limit` of the examples `scored` with typing errors; encoded once and cached.
 
-    Which ones, and their errors, follow from the task's data alone, so that every strategy and seed reads the same.
+    The sample and its errors depend only on the task's data, so that they are the same for every strategy and seed.
 
     Args:
-        split: the examples of the whole scored split, as `load_task` returns them.
-        scored: the examples that the budget scores, by index; the rows' ``example`` is that index.
-        most: a bound on what robustness costs.
-        encoded: the folder of the encoded splits; this one goes beside it.
+        split: the examples of the whole evaluation split, as returned by `load_task`.
+        scored: the indices of the examples that the budget scores; the rows' ``example`` is that index.
+        limit: the maximum number of examples, which bounds the cost of measuring robustness.
+        encoded: the folder of the encoded splits; the result is cached beside it.
     """
-    drawn = np.random.default_rng(_SEED).permutation(len(scored))[:most]
+    drawn = np.random.default_rng(_SEED).permutation(len(scored))[:limit]
     chosen = scored[np.sort(drawn)]
-    what = content_hash([_LAYOUT, SHARE, chosen.tolist()])
+    key = content_hash([_LAYOUT, SHARE, chosen.tolist()])
     folder = build_once(
-        encoded.with_name(f"{encoded.name}-typos-{what}"),
-        lambda partial: encoder.write(_mistyped(split.select(chosen), chosen), partial / "scored.arrow"),
+        encoded.with_name(f"{encoded.name}-typos-{key}"),
+        lambda partial: encoder.write(_mistype_rows(split.select(chosen), chosen), partial / "scored.arrow"),
     )
     rows = read_table(folder / "scored.arrow")
     examples = chosen[np.asarray(rows["example"][:], dtype=np.int64)].tolist()
@@ -130,8 +130,8 @@ def encode_mistyped(split: Dataset, scored: Indices, most: int, encoder: Encoder
     return numbered.select_columns(columns)
 
 
-def _mistyped(rows: Dataset, examples: Indices) -> Dataset:
-    """Return `rows` with errors in their texts or words, each drawn for its number in `examples`."""
+def _mistype_rows(rows: Dataset, examples: Indices) -> Dataset:
+    """Return `rows` with errors in their texts or words, each row seeded by its index in `examples`."""
     columns: dict[str, list[Any]] = rows.to_dict()
     seeds = examples.tolist()
     if "words" in columns:
@@ -140,7 +140,7 @@ def _mistyped(rows: Dataset, examples: Indices) -> Dataset:
         ]
         return type(rows).from_dict(columns)
     names = [name for name in _TEXTS if name in columns]
-    together = zip(*(columns[name] for name in names), strict=True)
-    mistyped = [add_typos(texts, seed) for texts, seed in zip(together, seeds, strict=True)]
+    text_groups = zip(*(columns[name] for name in names), strict=True)
+    mistyped = [add_typos(texts, seed) for texts, seed in zip(text_groups, seeds, strict=True)]
     columns |= {name: list(texts) for name, texts in zip(names, zip(*mistyped, strict=True), strict=True)}
     return type(rows).from_dict(columns)

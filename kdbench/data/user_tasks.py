@@ -1,4 +1,4 @@
-"""A task made of the user's own files or of any data set of the hub, without code."""
+"""Build a task from the user's own files or from a data set of the hub, without code."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from kdbench.errors import UsageError
 from kdbench.utils.files import build_once, content_hash, sha256
 
 Rows = Iterator[tuple[str, dict[str, Any]]]
-"""Places, as error messages name them, and values by column."""
+"""Each row's location, as named in error messages, and its values by column."""
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 _JSON_LINES = {".jsonl", ".ndjson", ".json"}
 _COLUMN_FILES = {".conll", ".bio", ".iob", ".iob2", ".txt", ".train", ".dev", ".test"}
-_PACKED = {".gz", ".bz2"}
+_COMPRESSED = {".gz", ".bz2"}
 
 
 def file_rows(path: Path, table: TaskTable) -> Rows:
-    """Return the rows of a file, read as its ending says.
+    """Return the rows of a file, whose format is determined by its suffix.
 
     Raises:
-        UsageError: the ending is not known, or the file is not what it says; names the remedy.
+        UsageError: the suffix is unknown, or the file does not have its format; names the remedy.
     """
-    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in _PACKED]
+    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in _COMPRESSED]
     suffix = suffixes[-1] if suffixes else ""
-    columns = wanted_columns(table)
+    columns = columns_of(table)
     tokens = table.kind.per_word
     if suffix in _JSON_LINES:
         return read_jsonl(path, columns)
@@ -58,10 +58,10 @@ def file_rows(path: Path, table: TaskTable) -> Rows:
 
 def hub_rows(opened: Opened, split: str, table: TaskTable) -> Rows:
     """Return the rows of one split of a hub data set."""
-    return read_hub(opened, split, wanted_columns(table))
+    return read_hub(opened, split, columns_of(table))
 
 
-def wanted_columns(table: TaskTable) -> tuple[str, ...]:
+def columns_of(table: TaskTable) -> tuple[str, ...]:
     """Return the columns that `table` reads."""
     group = (table.group,) if table.group else ()
     return (*table.text_columns, table.label_column, *group)
@@ -70,7 +70,7 @@ def wanted_columns(table: TaskTable) -> tuple[str, ...]:
 def _column_rows(path: Path, table: TaskTable) -> Rows:
     word, tag = table.text or 0, table.label if table.label != "" else -1
     if not isinstance(word, int) or not isinstance(tag, int):
-        raise UsageError(f"{path} has no names of columns; give text and label as numbers, counted from 0")
+        raise UsageError(f"{path} has no column names; give text and label as numbers, counted from 0")
     if table.group:
         raise UsageError(f"{path} has no column for a group; use JSON Lines, or leave group out")
     for where, words, tags in read_conll(path, word=word, tag=tag):
@@ -81,10 +81,10 @@ _FRACTION = re.compile(r"[+-]?(\d+\.\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 
 
 def examples_of(table: TaskTable, rows: Callable[[], Rows]) -> Iterator[Example]:
-    """Yield an example for each row of what `rows` begins to read, in the columns that `Task` lays down.
+    """Yield an example, in the columns defined by `Task`, for each row; each call of `rows` reads them from the start.
 
     Raises:
-        UsageError: a label is no class, or a tag stands where its scheme does not allow it; names the place.
+        UsageError: a label is not a class, or a tag violates its tagging scheme; names the location.
     """
     return _tagged(table, rows) if table.kind.per_word else _labelled(table, rows())
 
@@ -95,7 +95,7 @@ def _labelled(table: TaskTable, rows: Rows) -> Iterator[Example]:
     label = table.label_column
     for where, row in rows:
         texts = {name: row[column] for name, column in columns.items()}
-        yield {**texts, "label": read(where, row[label], table), **_place(where, row, table)}
+        yield {**texts, "label": read(where, row[label], table), **_location(where, row, table)}
 
 
 def _tagged(table: TaskTable, rows: Callable[[], Rows]) -> Iterator[Example]:
@@ -103,7 +103,7 @@ def _tagged(table: TaskTable, rows: Callable[[], Rows]) -> Iterator[Example]:
     for where, row in rows():
         words, tags = row[table.text_columns[0]], _tags(where, row, table)
         try:
-            yield {"words": words, "tags": to_iob2(tags, scheme), **_place(where, row, table)}
+            yield {"words": words, "tags": to_iob2(tags, scheme), **_location(where, row, table)}
         except TagError as error:
             raise UsageError(f"{where}: word {error.index + 1}: {error}") from error
 
@@ -112,59 +112,59 @@ def _tags(where: str, row: dict[str, Any], table: TaskTable) -> list[str]:
     tags = row[table.label_column]
     if not isinstance(tags, list) or not all(isinstance(tag, str) and tag for tag in tags):
         raise UsageError(
-            f"{where}: {table.label_column!r} is no list of tags; write a list of strings, one a word"
+            f"{where}: {table.label_column!r} is not a list of tags; write a list of strings, one per word"
         )
     return tags
 
 
-def _place(where: str, row: dict[str, Any], table: TaskTable) -> Example:
+def _location(where: str, row: dict[str, Any], table: TaskTable) -> Example:
     return {"group": str(row[table.group]), "where": where} if table.group else {"where": where}
 
 
 def _number(where: str, value: object, table: TaskTable) -> float:
     try:
-        return float(value)  # type: ignore[arg-type]  # whatever has no number raises
+        return float(value)  # type: ignore[arg-type]  # anything that is not a number raises
     except (TypeError, ValueError):
         raise UsageError(
-            f"{where}: the label {value!r} in column {table.label_column!r} is no number; correct or remove the row"
+            f"{where}: the label {value!r} in column {table.label_column!r} is not a number; correct or remove the row"
         ) from None
 
 
 def _class_name(where: str, value: object, table: TaskTable) -> str:
-    """Return the name of the class that `value` is, whether the file wrote it as a string or as a whole number."""
+    """Return the class name of `value`, which the file may give as a string, a whole number or a truth value."""
     name = str(value).lower() if isinstance(value, bool) else str(value).strip()
     if value is None or not name:
         raise UsageError(
             f"{where}: the label in column {table.label_column!r} is empty; fill it or remove the row"
         )
     if not isinstance(value, str | int | float):
-        raise UsageError(f"{where}: the label {value!r} is no class; write a string or a whole number")
+        raise UsageError(f"{where}: the label {value!r} is not a class; write a string or a whole number")
     if name not in table.labels and (isinstance(value, float) or _FRACTION.fullmatch(name)):
         raise UsageError(
-            f"{where}: the label {name} is a decimal number where a class is meant; set kind = "
+            f"{where}: the label {name} is a decimal number where a class is expected; set kind = "
             '"sequence-regression", or list the classes as labels'
         )
     return name
 
 
 HELD_OUT = "held-out"
-"""The scored split where the user names none."""
+"""The name of the evaluation split if the user gives none."""
 _HELD_OUT_SHARE = 5
-_MOST_CLASSES = 1_000
+_MAX_CLASSES = 1_000
 _NAMES = "names.json"
 
 
 class UserTask(Task):
-    """A task that a ``[tasks.NAME]`` table describes; its classes are those of train unless the table lists them."""
+    """A task described by a ``[tasks.NAME]`` table; its classes are those in train unless the table lists them."""
 
     def __init__(self, name: str, table: TaskTable, folder: Path, cache_dir: Path) -> None:
-        """Describe the task.
+        """Set the task's attributes and sources.
 
         Args:
-            name: what the user calls it.
-            table: what the user says of it.
-            folder: what relative paths of files count from.
-            cache_dir: where the classes found in train are kept.
+            name: the task's name.
+            table: its description in the settings.
+            folder: the folder that relative file paths refer to.
+            cache_dir: where the classes found in train are cached.
         """
         self.name = name
         self.title = table.title or name
@@ -174,22 +174,22 @@ class UserTask(Task):
         self.eval_split = "test" if table.test else HELD_OUT
         self._table = table
         self._cache_dir = cache_dir
-        named = {"train": table.train or "train", "validation": table.validation, "test": table.test}
-        self._splits = {split: place for split, place in named.items() if place}
+        splits = {"train": table.train or "train", "validation": table.validation, "test": table.test}
+        self._splits = {split: location for split, location in splits.items() if location}
         self.sources: Mapping[str, Source]
         if table.dataset:
             hub = HubSource(table.dataset, table.config or None, table.revision or None, self._splits)
             self.sources = {"hub": hub}
         else:
-            files = {split: str((folder / place).resolve()) for split, place in self._splits.items()}
+            files = {split: str((folder / path).resolve()) for split, path in self._splits.items()}
             self.sources = {"local": LocalSource(files)}
 
     @cached_property
-    def labels(self) -> tuple[str, ...]:  # type: ignore[override]  # found when first asked for
+    def labels(self) -> tuple[str, ...]:  # type: ignore[override]  # read from train on first use
         """The classes, in alphabetical order unless the table lists them; for tokens the IOB2 tags.
 
         Raises:
-            UsageError: train cannot be read, or holds what are no classes.
+            UsageError: train cannot be read, or its labels are not classes.
         """
         if self.kind is TaskKind.SEQUENCE_REGRESSION:
             return ()
@@ -197,7 +197,7 @@ class UserTask(Task):
         return iob2_labels(*names) if self.kind.per_word else names
 
     def load(self, opened: Opened) -> Splits:
-        """Return the user's splits; without one to score, a fifth of train is held out, stratified or by group."""
+        """Return the user's splits; without a test split, a fifth of train is held out, stratified or by group."""
         splits = {split: self._examples(split) for split in self._splits}
         if self.eval_split == HELD_OUT:
             held = self._held_out()
@@ -206,23 +206,23 @@ class UserTask(Task):
         return splits
 
     def _held_out(self) -> Mask:
-        """Return which examples of train are scored and not trained on."""
-        examples = ExampleCheck(self, "train").watch(self._examples("train"))
+        """Return a mask of the examples of train that are held out for scoring."""
+        examples = ExampleCheck(self, "train").check(self._examples("train"))
         order = stratified_order(self.kind.strata(example[self.kind.label_column] for example in examples))
         groups = None
         if self._table.group:
             groups = factorize(example["group"] for example in self._examples("train"))
-        wanted = len(order) // _HELD_OUT_SHARE
-        held = hold_out(order, groups, wanted, wanted)
+        size = len(order) // _HELD_OUT_SHARE
+        held = hold_out(order, groups, size, size)
         if not held.any():
             raise UsageError(
-                f"task {self.name!r}: of its {len(order)} examples no fifth (in whole groups) can be held out to "
-                "score; add examples, or name a file as test"
+                f"task {self.name!r}: a fifth of its {len(order)} examples (in whole groups) cannot be held out for "
+                "scoring; add examples, or name a file as test"
             )
         return held
 
     def _names_in_train(self) -> tuple[str, ...]:
-        """Return the classes or entity types of train; looked for once, then kept in the cache."""
+        """Return the classes or entity types of train; found once, then cached."""
         parts = [self._table.model_dump_json(), *self._file_hashes()]
         folder = build_once(
             self._cache_dir / "labels" / f"{self.name}-{content_hash(parts)}",
@@ -231,25 +231,25 @@ class UserTask(Task):
         return tuple(json.loads((folder / _NAMES).read_text(encoding="utf-8")))
 
     def _find_names(self) -> list[str]:
-        found: set[str] = set()
+        names: set[str] = set()
         for example in self._examples("train"):
             if self.kind.per_word:
-                found.update(tag[2:] for tag in example["tags"] if tag != "O")
+                names.update(tag[2:] for tag in example["tags"] if tag != "O")
             else:
-                found.add(example["label"])
-            if len(found) > _MOST_CLASSES:
+                names.add(example["label"])
+            if len(names) > _MAX_CLASSES:
                 raise UsageError(
-                    f"task {self.name!r}: {example['where']}: by here column {self._table.label_column!r} holds "
-                    f"more than {_MOST_CLASSES:,} different values, so it is no class; name another as label"
+                    f"task {self.name!r}: {example['where']}: column {self._table.label_column!r} has more than "
+                    f"{_MAX_CLASSES:,} different values up to here, so they are not classes; name another column as label"
                 )
-        if self.kind is TaskKind.SEQUENCE_CLASSIFICATION and len(found) == 1:
+        if self.kind is TaskKind.SEQUENCE_CLASSIFICATION and len(names) == 1:
             raise UsageError(
-                f"task {self.name!r}: column {self._table.label_column!r} of train holds one class only, "
-                f"{found.pop()!r}; a classifier needs two or more"
+                f"task {self.name!r}: column {self._table.label_column!r} of train has one class only, "
+                f"{names.pop()!r}; a classifier needs two or more"
             )
-        if not found:
+        if not names:
             raise UsageError(f"task {self.name!r}: train has no entity at all; check the column of the tags")
-        return sorted(found)
+        return sorted(names)
 
     def _file_hashes(self) -> list[str]:
         local = self.sources.get("local")

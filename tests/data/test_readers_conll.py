@@ -48,12 +48,12 @@ def test_a_no_break_space_is_part_of_a_word(write):
     ("text", "message"),
     [
         ("", "is empty"),
-        ("\n\n", "holds no sentence"),
-        ("a O\nb\n", "line 2: 1 columns; write a word and its tag"),
+        ("\n\n", "has no sentences"),
+        ("a O\nb\n", "line 2: 1 columns; write one word and its tag per line"),
         ("a\tO\nb\t\n", "line 2: the word or its tag is empty"),
         ("a O\n\nb B-PER\nc I-LOC\n", "line 4: 'I-LOC' continues no entity"),
         ("a B-PER\n\nb I-PER\n", "line 3: 'I-PER' continues no entity; tag its first word 'B-PER'"),
-        ("a PER\n", "line 1: 'PER' is no tag of the scheme IOB2"),
+        ("a PER\n", "line 1: 'PER' is not a tag of the scheme IOB2"),
         ("a B-PER\nb S-LOC\n", "line 2: 'S-LOC' comes before the entity of 'B-PER' has ended"),
     ],
 )

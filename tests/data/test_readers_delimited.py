@@ -50,8 +50,8 @@ def test_columns_may_be_named_where_a_file_does_not(write):
         ("text,queue\na,b\n", "has no column 'label', only 'text', 'queue'"),
         ("text;label\na;b\n", r"only 'text;label' \(is ',' the right delimiter\?\)"),
         ("text,label,label\na,b,c\n", "more than one column 'label'"),
-        ("text,label\na,b\nc\n", "line 3: 1 values where 2 columns are; quote values that hold ','"),
-        ("text,label\na,b\nc,d,e\n", "line 3: 3 values where 2 columns are"),
+        ("text,label\na,b\nc\n", "line 3: 1 values for 2 columns; quote values that contain ','"),
+        ("text,label\na,b\nc,d,e\n", "line 3: 3 values for 2 columns"),
         ('text,label\na,b\n"c" d,e\n', "line 3: .* check the quotes"),
         ('text,label\na,b\n"c,d\ne,f\n', "line 3: .* check the quotes"),
         ("text,label\ra,b\r", "line 1: new-line character"),
@@ -70,5 +70,5 @@ def test_known_broken_lines_are_passed_over_only_where_asked(write):
     path = write("id\ttext\tlabel\n1\ta\tx\n2\tb\n3\tc\ty\n", "train.tsv")
     options = {"delimiter": "\t", "quoted": False}
     assert values(path, skip_short=True, **options) == [("a", "x"), ("c", "y")]
-    with pytest.raises(UsageError, match="line 3: 2 values where 3 columns are"):
+    with pytest.raises(UsageError, match="line 3: 2 values for 3 columns"):
         values(path, **options)

@@ -31,7 +31,7 @@ def test_rows_keep_their_types_and_places(write):
         ('{"text": "a", "label": 1}\n{"text": "b"\n', "line 2: not JSON"),
         ('[{"text": "a", "label": 1}]\n', "line 1: not an object but list"),
         ("[" * 100_000 + "\n", "line 1: not JSON"),
-        ("\n\n", "holds blank lines only"),
+        ("\n\n", "has only blank lines"),
     ],
 )
 def test_what_is_wrong_is_told_with_file_line_and_remedy(write, text, message):

@@ -88,7 +88,7 @@ def test_a_file_without_permission_is_refused(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("text\n")
     path.chmod(0)
-    with pytest.raises(UsageError, match="may not be read by this user"):
+    with pytest.raises(UsageError, match="is not readable by this user"):
         lines_of(path)
 
 

@@ -25,7 +25,7 @@ def test_a_missing_column_no_rows_and_another_format_are_refused(tmp_path):
     with pytest.raises(UsageError, match="has no rows"):
         list(read_parquet(path, ["text"]))
     path.write_text("text,label\na,b\n")
-    with pytest.raises(UsageError, match=r"train\.parquet is no Parquet file, or a damaged one"):
+    with pytest.raises(UsageError, match=r"train\.parquet is not a Parquet file, or is damaged"):
         list(read_parquet(path, ["text"]))
     with pytest.raises(UsageError, match="does not exist"):
         list(read_parquet(tmp_path / "none.parquet", ["text"]))

@@ -104,7 +104,7 @@ def test_groups_never_stand_on_both_sides(load):
 
 def test_too_few_groups_or_examples_for_a_validation_part_are_an_error(load):
     rows = [{**row, "group": f"half {i // 20}"} for i, row in enumerate(labelled(40))]
-    with pytest.raises(UsageError, match="no validation part can be split off its 40 training examples"):
+    with pytest.raises(UsageError, match="no validation split can be held out of its 40 training examples"):
         choose(load(train=rows, test=labelled(2, group="x")), budget())
     with pytest.raises(UsageError, match="its 4 training examples"):
         choose(load(train=labelled(4), test=labelled(2)), budget())

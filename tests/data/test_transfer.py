@@ -100,7 +100,7 @@ def test_a_long_sentence_of_tokens_is_one_example_of_several_rows(read):
 def test_pairs_stand_apart_by_a_tab(read, tokenizer):
     rows, _ = read("a good film\twas it bad\n", PAIRS)
     assert rows["input_ids"][0] == tokenizer("a good film", "was it bad")["input_ids"]
-    with pytest.raises(UsageError, match=r"texts.txt, line 2: one text, .* a tab between them"):
+    with pytest.raises(UsageError, match=r"texts.txt, line 2: one text, .* separated by a tab"):
         read("good\tbad\ngood bad\n", PAIRS)
 
 
@@ -116,7 +116,7 @@ def test_of_more_texts_than_wanted_the_same_ones_are_drawn_each_time(read):
     ("content", "problem"),
     [
         (b"", r"texts.txt is empty"),
-        (b" \n\n", r"texts.txt holds blank lines only; write one text a line"),
+        (b" \n\n", r"texts.txt has only blank lines; write one text per line"),
         (b"good\n\xff\n", r"texts.txt, line 2: byte 1 \(0xff\) is not UTF-8"),
         (b"good\n" + b"x" * 131_073, r"texts.txt, line 2: the text has 131,073 characters.*shorten it"),
     ],

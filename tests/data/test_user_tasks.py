@@ -146,13 +146,13 @@ def test_a_hub_data_set_by_the_same_table(load, tmp_path, monkeypatch):
         ("body,queue\na,x\n  ,y\n", r"a\.csv, line 3: the text is empty"),
         (
             "body,queue\na,0.5\nb,1.5\n",
-            r"a\.csv, line 2: the label 0\.5 is a decimal number where a class is meant",
+            r"a\.csv, line 2: the label 0\.5 is a decimal number where a class is expected",
         ),
         (
             "body,queue\n" + "a,x\n" * 20,
-            "column 'queue' of train holds one class only, 'x'; a classifier needs two",
+            "column 'queue' of train has one class only, 'x'; a classifier needs two",
         ),
-        ("body,queue\na,x\nb,y\n", "of its 2 examples no fifth .* can be held out"),
+        ("body,queue\na,x\nb,y\n", "a fifth of its 2 examples .* cannot be held out"),
         ("text,queue\na,x\n", "has no column 'body', only 'text', 'queue'"),
         (
             "body,queue\n" + "".join(f"a,{i}\n" for i in range(2000)),
@@ -174,8 +174,11 @@ def test_a_bad_csv_is_told_with_its_line_and_leaves_nothing_half_built(load, tmp
         ({"tokens": ["a", "b"], "tags": ["O"]}, "line 3: the sentence has 2 words but 1 tags"),
         ({"tokens": ["a", "b"], "tags": ["O", "I-PER"]}, "line 3: word 2: 'I-PER' continues no entity"),
         ({"tokens": [], "tags": []}, "line 3: the sentence has no words"),
-        ({"tokens": ["a"], "tags": [1]}, "line 3: 'tags' is no list of tags"),
-        ({"tokens": ["a", 5], "tags": ["O", "O"]}, "line 3: the word 5 is empty, too long or no string"),
+        ({"tokens": ["a"], "tags": [1]}, "line 3: 'tags' is not a list of tags"),
+        (
+            {"tokens": ["a", 5], "tags": ["O", "O"]},
+            "line 3: the word 5 is empty, too long or not a valid Unicode string",
+        ),
     ],
 )
 def test_a_bad_sentence_is_told_with_its_line(load, tmp_path, row, message):
@@ -200,7 +203,9 @@ def test_a_label_of_the_test_file_that_train_never_has_is_told_with_its_line(loa
 
 def test_a_regression_label_that_is_no_number_is_told_with_its_line(load, tmp_path):
     write_csv(tmp_path / "a.csv", TICKETS)
-    with pytest.raises(UsageError, match=r"a\.csv, line 2: the label 'sales' in column 'queue' is no number"):
+    with pytest.raises(
+        UsageError, match=r"a\.csv, line 2: the label 'sales' in column 'queue' is not a number"
+    ):
         load(kind="sequence-regression", train="a.csv", text="body", label="queue")
 
 
@@ -217,7 +222,7 @@ def test_a_regression_label_that_is_no_number_is_told_with_its_line(load, tmp_pa
             {"train": "a.csv", "kind": "token-classification"},
             r"is read from \.jsonl, \.parquet, \.conll files",
         ),
-        ({"train": "a.conll", "kind": "token-classification", "text": "word"}, "has no names of columns"),
+        ({"train": "a.conll", "kind": "token-classification", "text": "word"}, "has no column names"),
     ],
 )
 def test_a_file_that_cannot_be_read_so_is_named_with_a_remedy(task, tmp_path, table, message):
