@@ -1,1 +1,1 @@
-"""Find, build, save, load and count models."""
+"""Find, build, save, load, export and count models."""

@@ -1,4 +1,4 @@
-"""The artifact: a model and its tokenizer in a folder, as it would be deployed."""
+"""Save and load artifacts: a folder with a model and its tokenizer, as it would be deployed."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _MANIFEST = "kdbench.json"
 
 
 def save_artifact(model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write `model` by its own ``save_pretrained``, the tokenizer, and the key that the model's class is registered by.
+    """Write `model` by its ``save_pretrained``, the tokenizer, and the registered key of the model's class.
 
     Raises:
-        KdbenchError: the model has no ``save_pretrained``, wrote a pickle, or is of a class that is not registered.
+        KdbenchError: the model has no ``save_pretrained``, wrote a pickle, or its class is not registered.
     """
-    saver: Any = model
+    saveable: Any = model
     if not (
-        callable(getattr(saver, "save_pretrained", None))
+        callable(getattr(saveable, "save_pretrained", None))
         and callable(getattr(type(model), "from_pretrained", None))
     ):
         raise KdbenchError(
@@ -34,7 +34,7 @@ def save_artifact(model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder: 
         )
     key = model_class_key(type(model))
     folder.mkdir(parents=True)
-    saver.save_pretrained(folder)
+    saveable.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     pickles = [
         path.name for path in folder.rglob("*") if path.suffix in (".bin", ".pt", ".pth", ".pkl", ".pickle")
@@ -45,10 +45,10 @@ def save_artifact(model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder: 
 
 
 def load_artifact(folder: Path) -> nn.Module:
-    """Return the model that `save_artifact` wrote, in evaluation mode.
+    """Load a model that `save_artifact` wrote, in evaluation mode.
 
     Raises:
-        KdbenchError: no plugin that is loaded registers its class.
+        KdbenchError: no loaded plugin registers its class.
     """
     manifest = json.loads((folder / _MANIFEST).read_text())
     key = manifest.get("model") or manifest["class"]  # version 0.1 wrote module and class
@@ -57,12 +57,12 @@ def load_artifact(folder: Path) -> nn.Module:
 
 
 _WEIGHTS = "adapter_model.safetensors"
-_ONLY = "default"
+_ADAPTER_NAME = "default"
 
 
 @dataclass(frozen=True)
 class Adapter:
-    """What ``PeftModel.from_pretrained`` reads: settings, and the weights of adapter and head."""
+    """A PEFT adapter as read by ``PeftModel.from_pretrained``: its configuration, and the adapter's and head's weights."""
 
     config: Any
     """A `peft.PeftConfig`."""
@@ -70,20 +70,20 @@ class Adapter:
 
     @classmethod
     def of(cls, model: nn.Module) -> Adapter | None:
-        """Return a copy of what peft trains in `model`; None for a model that peft has nothing in."""
+        """Return a copy of the adapter in `model`; None for a model without one."""
         configs: Any = getattr(model, "peft_config", None)
         if configs is None:
             return None
         from peft import get_peft_model_state_dict
 
-        weights = get_peft_model_state_dict(model, adapter_name=_ONLY, save_embedding_layers=False)
-        config = copy.deepcopy(configs[_ONLY])
+        weights = get_peft_model_state_dict(model, adapter_name=_ADAPTER_NAME, save_embedding_layers=False)
+        config = copy.deepcopy(configs[_ADAPTER_NAME])
         config.inference_mode = True
-        config.base_model_name_or_path = None  # a path of this machine, which is nobody else's
+        config.base_model_name_or_path = None  # a path on this machine, meaningless elsewhere
         return cls(config, {name: weight.detach().cpu().clone() for name, weight in weights.items()})
 
     def save(self, folder: Path) -> None:
-        """Write ``adapter_config.json`` and ``adapter_model.safetensors`` into `folder`."""
+        """Write ``adapter_config.json`` and ``adapter_model.safetensors`` to `folder`."""
         folder.mkdir(parents=True, exist_ok=True)
         save_file(
             {name: weight.contiguous() for name, weight in self.weights.items()},
@@ -94,5 +94,5 @@ class Adapter:
 
 
 def stored_parameters(folder: Path) -> int:
-    """Return the number of weights in the adapter, head included, that was saved into `folder`."""
+    """Return the number of weights of the adapter saved in `folder`, including the head's."""
     return sum(weight.numel() for weight in load_file(folder / _WEIGHTS).values())

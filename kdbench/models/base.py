@@ -1,4 +1,4 @@
-"""The base model that every strategy starts from: the embedded one, a folder, or one of the hub."""
+"""Find and check the base model that every strategy starts from: the embedded one, a folder, or one of the hub."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BASE_MODEL = PackageSource(
     },
     wheel_bytes=83_506_384,
 )
-"""A BERT of 6 layers x 384 (Wang et al. 2020, tuned for sentence similarity); the official release's bytes."""
+"""A BERT with 6 layers of width 384 (Wang et al. 2020, fine-tuned for sentence similarity); the official weights."""
 
 
 def fetch_base_model(cache_dir: Path) -> Path:
@@ -42,16 +42,16 @@ def fetch_base_model(cache_dir: Path) -> Path:
         UsageError: it cannot be fetched, or its weights in the cache are damaged.
     """
     weights = fetch_package(BASE_MODEL, cache_dir)[_WEIGHTS]
-    found = sha256(weights)
-    if found != _WEIGHTS_SHA256:
+    actual = sha256(weights)
+    if actual != _WEIGHTS_SHA256:
         raise UsageError(
-            f"{weights} is damaged: its SHA-256 is {found}, expected {_WEIGHTS_SHA256}; delete the file and run again"
+            f"{weights} is damaged: its SHA-256 is {actual}, expected {_WEIGHTS_SHA256}; delete the file and run again"
         )
     return weights.parent
 
 
 _VOCABULARIES = ("tokenizer.json", "vocab.txt")
-_READ = ("config.json", "tokenizer_config.json", *_VOCABULARIES, "*.safetensors")
+_MODEL_FILES = ("config.json", "tokenizer_config.json", *_VOCABULARIES, "*.safetensors")
 
 
 @dataclass(frozen=True)
@@ -61,17 +61,17 @@ class BaseModel:
     name: str
     path: Path
     sha256: str
-    """Over every file that the model or its tokenizer is read from."""
+    """A hash over all files that the model and its tokenizer are read from."""
 
 
 def resolve_base_model(model: str | None, cache_dir: Path) -> BaseModel:
-    """Return the model that the user named, fetched if need be.
+    """Return the model that the user named, fetched if necessary.
 
     Args:
-        model: a folder, a hub id, or None for the embedded one.
+        model: a folder, a hub id, or None for the embedded model.
 
     Raises:
-        UsageError: there is no such model, or its folder is incomplete or damaged.
+        UsageError: the model does not exist, or its folder is incomplete or damaged.
     """
     if model is None:
         return _from_folder(EMBEDDED_NAME, fetch_base_model(cache_dir))
@@ -86,16 +86,16 @@ def resolve_base_model(model: str | None, cache_dir: Path) -> BaseModel:
 
 
 def model_name(model: str) -> str:
-    """Return what records call the model that the user named: a folder by its own name, a hub id as it stands."""
+    """Return the model's name in records: a folder's own name without its path, or the hub id."""
     folder = Path(model).expanduser()
     return folder.resolve().name if folder.is_dir() else model
 
 
 def missing_model_downloads(model: str | None, cache_dir: Path) -> list[Download]:
-    """Return what `resolve_base_model` would fetch; nothing is written."""
+    """Return the downloads that `resolve_base_model` would make; writes nothing."""
     if model is None:
-        there = all(path.is_file() for path in package_files(BASE_MODEL, cache_dir).values())
-        return [] if there else [Download(BASE_MODEL.requirement, BASE_MODEL.wheel_bytes)]
+        is_cached = all(path.is_file() for path in package_files(BASE_MODEL, cache_dir).values())
+        return [] if is_cached else [Download(BASE_MODEL.requirement, BASE_MODEL.wheel_bytes)]
     if Path(model).expanduser().exists() or model.startswith((".", "/", "~")) or _in_hub_cache(model):
         return []
     return [Download(f"hub {model}", None)]
@@ -103,12 +103,12 @@ def missing_model_downloads(model: str | None, cache_dir: Path) -> list[Download
 
 def _from_folder(name: str, folder: Path) -> BaseModel:
     _check(name, folder)
-    files = sorted(path for pattern in _READ for path in folder.glob(pattern))
+    files = sorted(path for pattern in _MODEL_FILES for path in folder.glob(pattern))
     return BaseModel(name, folder, content_hash([(path.name, sha256(path)) for path in files]))
 
 
 def _check(name: str, folder: Path) -> None:
-    """Refuse a folder that no encoder for the known kinds of task can be loaded from."""
+    """Raise a UsageError unless `folder` contains an encoder that transformers can load with a task head."""
     from safetensors import SafetensorError, safe_open
     from transformers import AutoConfig, AutoTokenizer
     from transformers.models.auto.modeling_auto import (
@@ -143,14 +143,14 @@ def _check(name: str, folder: Path) -> None:
             raise UsageError(
                 f"model {name}: {path} is damaged ({_first_line(error)}); fetch it again"
             ) from None
-    # Without either, transformers makes up a tokenizer that knows no word.
+    # Without these files, transformers silently creates a tokenizer with an empty vocabulary.
     if not any((folder / name).is_file() for name in _VOCABULARIES):
         raise UsageError(
             f"model {name}: {folder} has no tokenizer ({' or '.join(_VOCABULARIES)}); save the tokenizer there, too"
         )
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
-    except Exception as error:  # a damaged tokenizer raises whatever its parser does
+    except Exception as error:  # a damaged file raises whatever its parser raises
         raise UsageError(f"model {name}: its tokenizer cannot be read: {_first_line(error)}") from None
     if not tokenizer.is_fast:
         raise UsageError(f"model {name} has no fast tokenizer (tokenizer.json), which kdbench needs")
@@ -160,11 +160,11 @@ def _from_hub(model: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(model, allow_patterns=list(_READ)))
+        return Path(snapshot_download(model, allow_patterns=list(_MODEL_FILES)))
     except Exception as error:  # the hub's client raises its own, its transport's and ValueError
         raise UsageError(
-            f"model {model} is neither a folder here nor can it be fetched from the hub: {_first_line(error)}; "
-            "correct --model, or look after the network"
+            f"model {model} is not a local folder and cannot be fetched from the hub: {_first_line(error)}; "
+            "correct --model, or check the network"
         ) from None
 
 
@@ -172,8 +172,8 @@ def _in_hub_cache(model: str) -> bool:
     from huggingface_hub import snapshot_download
 
     try:
-        snapshot_download(model, allow_patterns=list(_READ), local_files_only=True)
-    except Exception:  # not in the cache, whatever else is wrong with the name
+        snapshot_download(model, allow_patterns=list(_MODEL_FILES), local_files_only=True)
+    except Exception:  # not in the cache, or not a valid name
         return False
     return True
 

@@ -1,4 +1,4 @@
-"""The base model with a head for the task, and students cut out of it."""
+"""Build models: the base model with a head for the task, students made of its layers, and external teachers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from kdbench.errors import UsageError
 
 
 def auto_class(kind: TaskKind) -> Any:
-    """Return the class of transformers that puts the head of `kind` on an encoder."""
+    """Return the transformers class that adds the head of `kind` to an encoder."""
     return getattr(transformers, kind.auto_class)
 
 
@@ -38,7 +38,7 @@ _DROPOUTS = (
     "seq_classif_dropout",
 )
 _WIDTHS = ("intermediate_size", "hidden_dim", "pooler_hidden_size")
-"""What architectures call the widths that grow with the hidden size."""
+"""Names, in various architectures, of the widths that scale with the hidden size."""
 
 
 def load_base(
@@ -50,11 +50,11 @@ def load_base(
     dropout: float | None = None,
     new_layers: str = "normal",
 ) -> PreTrainedModel:
-    """Return the encoder in `folder` with a fresh head for `labels`, drawn from `seed`.
+    """Return the encoder in `folder` with a newly initialized head for `labels`, seeded by `seed`.
 
     Args:
-        new_layers: ``normal``, as the model's own layers are drawn, or ``xavier``: what `folder` has no weights for is
-            drawn by Glorot and Bengio 2010, equation 16.
+        new_layers: the initialization of weights that `folder` lacks: ``normal``, the model's own, or ``xavier``, the
+            uniform distribution of Glorot and Bengio 2010, equation 16.
     """
     torch.manual_seed(seed)
     model: PreTrainedModel
@@ -66,20 +66,20 @@ def load_base(
     )
     if new_layers == "xavier":
         for name in sorted(loaded["missing_keys"]):
-            _draw_xavier(model.get_parameter(name))
+            _init_xavier(model.get_parameter(name))
     return model
 
 
 def build_student(
     params: StudentParams, *, start: PreTrainedModel, kind: TaskKind, seed: int
 ) -> PreTrainedModel:
-    """Return the student that `params` describes: chosen layers of `start`, or a fresh network shaped after it.
+    """Return the student that `params` describes: selected layers of `start`, or a randomly initialized network like it.
 
     Args:
-        start: the teacher, or the base model with a fresh head; it is changed.
+        start: the teacher, or the base model with a new head; it is modified.
 
     Raises:
-        UsageError: `start` has no such layers, or the width does not fit its attention heads.
+        UsageError: `start` does not have these layers, or the width does not fit its attention heads.
     """
     kept = kept_layers(params.layers, start.config.num_hidden_layers)
     if starts_fresh(params, start.config):
@@ -88,7 +88,7 @@ def build_student(
 
 
 def starts_fresh(params: StudentParams, base: PretrainedConfig) -> bool:
-    """Return whether the student that `params` describes copies no weights, from the teacher or the base."""
+    """Return whether the student that `params` describes is randomly initialized, without weights of another model."""
     return (
         params.init == "random"
         or params.hidden_size not in (None, base.hidden_size)
@@ -97,9 +97,9 @@ def starts_fresh(params: StudentParams, base: PretrainedConfig) -> bool:
 
 
 def kept_layers(layers: int | tuple[int, ...], depth: int) -> tuple[int, ...]:
-    """Return which of `depth` layers a student keeps; a number means evenly spaced from the first.
+    """Return the indices of the layers, of `depth`, that a student keeps; a number of layers is spaced evenly from the first.
 
-    Three of six are 0, 2, 4: every second layer, as DistilBERT starts (Sanh et al. 2019, arXiv:1910.01108).
+    Three of six are 0, 2, 4: every second layer, as in DistilBERT's initialization (Sanh et al. 2019, arXiv:1910.01108).
     """
     if isinstance(layers, int):
         if not 1 <= layers <= depth:
@@ -115,7 +115,7 @@ def kept_layers(layers: int | tuple[int, ...], depth: int) -> tuple[int, ...]:
 
 
 def keep_layers(model: PreTrainedModel, kept: Sequence[int]) -> PreTrainedModel:
-    """Return `model` with none but the transformer layers `kept`, by index."""
+    """Remove all transformer layers of `model` except those with the indices `kept`, and return it."""
     stack = _layer_stack(model)
     layers = list(stack)
     del stack[:]
@@ -126,12 +126,12 @@ def keep_layers(model: PreTrainedModel, kept: Sequence[int]) -> PreTrainedModel:
 
 def _keep_in_config(config: PretrainedConfig, kept: Sequence[int]) -> None:
     config.num_hidden_layers = len(kept)
-    if getattr(config, "layer_types", None):  # local or global attention, layer by layer
+    if getattr(config, "layer_types", None):  # local or global attention, per layer
         config.layer_types = [config.layer_types[i] for i in kept]
 
 
 def _layer_stack(model: PreTrainedModel) -> nn.ModuleList:
-    """Return the list that holds the encoder's layers, whatever the architecture calls it."""
+    """Return the list of the encoder's layers, whatever its name in the architecture."""
     depth = model.config.num_hidden_layers
     for module in model.base_model.modules():
         if isinstance(module, nn.ModuleList) and len(module) == depth:
@@ -165,17 +165,17 @@ def _random_student(
     if params.new_layers == "xavier":
         for module in model.modules():
             if isinstance(module, nn.Linear):
-                _draw_xavier(module.weight)
+                _init_xavier(module.weight)
     return model
 
 
 def _inner_width(config: PretrainedConfig) -> str:
-    """Return what the architecture calls the width within a layer's feed-forward part."""
+    """Return the architecture's name for the width inside a layer's feed-forward network."""
     return "hidden_dim" if hasattr(config, "hidden_dim") else "intermediate_size"
 
 
-def _draw_xavier(weight: Tensor) -> None:
-    """Draw a matrix anew; biases and the factors of normalizations start as ever."""
+def _init_xavier(weight: Tensor) -> None:
+    """Reinitialize `weight` if it is a matrix; biases and normalization weights keep their usual initialization."""
     if weight.dim() > 1:
         nn.init.xavier_uniform_(weight)
 
@@ -205,21 +205,21 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
 
 def check_external_teacher(folder: Path, task: Task, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Refuse a model that cannot be the teacher of `task` beside a base model with `tokenizer`.
+    """Check that the model in `folder` can be the teacher of `task` for a base model with `tokenizer`.
 
     Raises:
-        UsageError: its labels are not the task's, or it reads other word pieces than the base model.
+        UsageError: its labels are not the task's, or its vocabulary is not the base model's.
     """
     _outputs_in_task_order(folder, task)
     if load_tokenizer(folder).get_vocab() != tokenizer.get_vocab():
         raise UsageError(
-            f"teacher {folder.name} reads other word pieces than the base model; name by --model a model with the "
+            f"teacher {folder.name} has another vocabulary than the base model; set --model to a model with the "
             "teacher's vocabulary, such as the one that it was fine-tuned from"
         )
 
 
 def load_external_teacher(folder: Path, task: Task) -> PreTrainedModel:
-    """Return the model in `folder` with its outputs in the order of the task's labels."""
+    """Load the model in `folder`, with its outputs reordered to the task's labels."""
     order = _outputs_in_task_order(folder, task)
     model: PreTrainedModel = auto_class(task.kind).from_pretrained(folder, dtype=torch.float32)
     if order is None:
@@ -235,14 +235,14 @@ def load_external_teacher(folder: Path, task: Task) -> PreTrainedModel:
 
 
 def _outputs_in_task_order(folder: Path, task: Task) -> list[int] | None:
-    """Return which output of the model stands for each label of `task`; None where it has none."""
+    """Return the index of the model's output for each label of `task`; None if the task has no labels."""
     config = AutoConfig.from_pretrained(folder)
     if not task.labels:
-        wanted = task.kind.outputs(task.labels)
-        if config.num_labels != wanted:
+        expected = task.kind.outputs(task.labels)
+        if config.num_labels != expected:
             raise UsageError(
                 f"teacher {folder.name} has {config.num_labels} outputs, but task {task.name!r} is a {task.kind} "
-                f"with {wanted}"
+                f"with {expected}"
             )
         return None
     names = [str(config.id2label[index]) for index in range(config.num_labels)]
@@ -255,14 +255,14 @@ def _outputs_in_task_order(folder: Path, task: Task) -> list[int] | None:
 
 
 def _head(model: PreTrainedModel) -> nn.Linear:
-    """Return the layer that makes the logits: the last linear one with as many outputs as there are labels."""
-    fitting = [
+    """Return the layer that computes the logits: the last linear layer with as many outputs as there are labels."""
+    candidates = [
         module
         for module in model.modules()
         if isinstance(module, nn.Linear) and module.out_features == model.config.num_labels
     ]
-    if not fitting:
+    if not candidates:
         raise UsageError(
-            f"{type(model).__name__} has no linear layer that makes its logits; give another teacher"
+            f"{type(model).__name__} has no linear layer that computes its logits; choose another teacher"
         )
-    return fitting[-1]
+    return candidates[-1]

@@ -1,7 +1,7 @@
-"""Floating-point operations, counted from the matrix products that really run.
+"""Count a model's floating-point operations, from the matrix products executed, and its parameters and bytes.
 
-A multiply-add counts as two. Counted are linear layers, attention's two products, LSTMs and convolutions; what works
-value by value (activations, normalizations, softmax, look-ups) is left out, as it is by convention: some percent.
+A multiply-add counts as two operations. Linear layers, attention's two products, LSTMs and convolutions are counted;
+element-wise operations (activations, normalizations, softmax, look-ups) are left out by convention: a few percent.
 """
 
 from __future__ import annotations
@@ -19,60 +19,61 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, 
 
 _PRODUCTS = ("MatMul", "MatMulInteger", "Gemm")
 _GATES = {"LSTM": 4, "DynamicQuantizeLSTM": 4, "GRU": 3}
-_UNKNOWN = ("Conv", "ConvInteger", "ConvTranspose", "Einsum", "QLinearConv", "QLinearMatMul", "RNN")
-"""Operators that multiply matrices and have no formula here."""
+_UNCOUNTED = ("Conv", "ConvInteger", "ConvTranspose", "Einsum", "QLinearConv", "QLinearMatMul", "RNN")
+"""Operators that multiply matrices but have no formula here."""
 
 
 def graph_flops(graph: bytes, inputs: Mapping[str, Tensor]) -> int | None:
-    """Return the operations of the matrix products of `graph` on `inputs`; None where it has products of other kinds.
+    """Return the operations of the matrix products of `graph` on `inputs`; None if it has products without a formula.
 
-    A multiply-add counts as two; those of integers count as those of floats do. The graph is run once, as it was
-    saved, without the fusions by which ONNX Runtime would hide its nodes.
+    A multiply-add counts as two, of integers as of floats. The graph is run once as saved, without ONNX Runtime's
+    fusions, which would hide its nodes.
 
     Args:
         graph: a serialized ONNX model.
-        inputs: by name, each int64 ``(batch, sequence)``.
+        inputs: int64 tensors by name, each ``(batch, sequence)``.
     """
     total = 0
-    for node in _run_nodes(graph, inputs):
+    for node in _profile_nodes(graph, inputs):
         name = node["op_name"]
-        if name in _UNKNOWN:
+        if name in _UNCOUNTED:
             return None
         if name in _PRODUCTS:
-            total += _product(_shapes(node["input_type_shape"])[0], _shapes(node["output_type_shape"])[0])
-        elif name in _GATES:
-            states = _GATES[name] * _recurrent(
+            total += _product_flops(
                 _shapes(node["input_type_shape"])[0], _shapes(node["output_type_shape"])[0]
             )
-            total += states
+        elif name in _GATES:
+            total += _GATES[name] * _gate_flops(
+                _shapes(node["input_type_shape"])[0], _shapes(node["output_type_shape"])[0]
+            )
     return total
 
 
-def _product(left: list[int], product: list[int]) -> int:
-    """Return 2 x M x N x K: the product has M x N values, its left factor (which may lie transposed) M x K."""
+def _product_flops(left: list[int], product: list[int]) -> int:
+    """Return 2 x M x N x K: the product has M x N values, its left factor (possibly transposed) M x K."""
     rows = prod(product[:-1])
     return 2 * prod(product) * (prod(left) // rows)
 
 
-def _recurrent(inputs: list[int], states: list[int]) -> int:
-    """Return one gate's operations.
+def _gate_flops(inputs: list[int], states: list[int]) -> int:
+    """Return the operations of one gate of a recurrent layer.
 
     Args:
         inputs: ``(sequence, batch, width)``.
-        states: ``(sequence, directions, batch, hidden)``, or without the sequence where the last alone is asked for.
+        states: ``(sequence, directions, batch, hidden)``, or without the sequence if only the last state is returned.
     """
     positions, directions, hidden = prod(inputs[:2]), states[-3], states[-1]
     return 2 * positions * directions * hidden * (inputs[-1] + hidden)
 
 
-def _shapes(described: list[dict[str, list[int]]]) -> list[list[int]]:
-    """Return the shapes alone of what the profile says: ``[{"float": [1, 10, 32]}, …]``."""
-    return [shape for one in described for shape in one.values()]
+def _shapes(profiled: list[dict[str, list[int]]]) -> list[list[int]]:
+    """Return the shapes in a profile's list of types and shapes: ``[{"float": [1, 10, 32]}, …]``."""
+    return [shape for tensor in profiled for shape in tensor.values()]
 
 
-def _run_nodes(graph: bytes, inputs: Mapping[str, Tensor]) -> list[dict[str, Any]]:
-    """Return what ONNX Runtime's profile says of every node that it ran."""
-    import onnxruntime  # only here: most models are no graphs
+def _profile_nodes(graph: bytes, inputs: Mapping[str, Tensor]) -> list[dict[str, Any]]:
+    """Run the graph and return the arguments of every executed node in ONNX Runtime's profile."""
+    import onnxruntime  # imported here because most models are not ONNX graphs
 
     with TemporaryDirectory() as folder:
         options = onnxruntime.SessionOptions()
@@ -82,7 +83,7 @@ def _run_nodes(graph: bytes, inputs: Mapping[str, Tensor]) -> list[dict[str, Any
         options.intra_op_num_threads = 1
         options.log_severity_level = 3  # errors
         session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-        session.run(None, {put.name: inputs[put.name].cpu().numpy() for put in session.get_inputs()})
+        session.run(None, {node.name: inputs[node.name].cpu().numpy() for node in session.get_inputs()})
         events = json.loads(Path(session.end_profiling()).read_text())
     return [
         event["args"]
@@ -92,23 +93,23 @@ def _run_nodes(graph: bytes, inputs: Mapping[str, Tensor]) -> list[dict[str, Any
 
 
 COUNTED_DEVICES = ("cpu", "cuda")
-"""On others the operators that LSTMs and attention become are not known to the counter."""
+"""The device types for which the counter knows the operators of LSTMs and attention."""
 
 _aten = torch.ops.aten
 Shape = Sequence[int]
 
 
 def flop_counter() -> FlopCounterMode:
-    """Return a context that counts the operations of all that torch runs within, backward passes included."""
+    """Return a context that counts the operations that torch executes inside it, including backward passes."""
     return FlopCounterMode(display=False, custom_mapping=_FORMULAS)
 
 
 @torch.no_grad()
 def forward_flops(model: nn.Module, inputs: Mapping[str, Tensor]) -> int | None:
-    """Return the operations of ``model(**inputs)``, or None where they cannot be known.
+    """Return the operations of ``model(**inputs)``, or None if they are unknown.
 
-    A model that holds an ONNX graph as ``graph`` (bytes) is counted by the graph's nodes, any other by what torch runs;
-    one that runs elsewhere, so that torch sees no matrix product at all, is not known.
+    A model with an ONNX graph in its attribute ``graph`` (bytes) is counted by the graph's nodes, any other by torch's
+    operators. They are unknown if torch executes no matrix product, because the model runs in another library.
     """
     graph = getattr(model, "graph", None)
     if isinstance(graph, bytes):
@@ -127,12 +128,12 @@ def _cpu_attention(query: Shape, key: Shape, value: Shape, *_: Any, **__: Any) -
 def _cpu_attention_backward(
     gradient: Shape, query: Shape, key: Shape, value: Shape, *_: Any, **__: Any
 ) -> int:
-    """Return five products' operations, since the kernel works out the attentions anew."""
+    """Return the operations of five products, since the kernel recomputes the attentions."""
     return int(sdpa_backward_flop_count(gradient, query, key, value))  # type: ignore[no-untyped-call]
 
 
 def _cpu_lstm(inputs: Shape, weight_input: Shape, weight_hidden: Shape, *_: Any, **__: Any) -> int:
-    """Return 2 x positions x weights; `inputs` are ``(sequence, batch, width)``, biases count nothing."""
+    """Return 2 x positions x weights; `inputs` are ``(sequence, batch, width)``, biases are not counted."""
     return 2 * inputs[0] * inputs[1] * (prod(weight_input) + prod(weight_hidden))
 
 
@@ -151,7 +152,7 @@ def _gpu_lstm_backward(*shapes: Any, **named: Any) -> int:
 
 
 _FORMULAS: dict[Any, Any] = {
-    # torch's counter knows attention by its GPU kernels alone, and no LSTM.
+    # torch's own counter covers attention only in its GPU kernels, and no LSTM.
     _aten._scaled_dot_product_flash_attention_for_cpu: _cpu_attention,
     _aten._scaled_dot_product_flash_attention_for_cpu_backward: _cpu_attention_backward,
     _aten.mkldnn_rnn_layer: _cpu_lstm,
@@ -162,13 +163,13 @@ _FORMULAS: dict[Any, Any] = {
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Return the number of weights; one that two modules share counts once.
+    """Return the number of weights; weights that several modules share count once.
 
-    A model whose weights are no torch parameters (a quantized graph) tells them by ``deployed_parameters()``.
+    A model whose weights are not torch parameters (a quantized graph, say) provides it as ``deployed_parameters()``.
     """
-    told = getattr(model, "deployed_parameters", None)
-    if told is not None:
-        return int(told())
+    own_count = getattr(model, "deployed_parameters", None)
+    if own_count is not None:
+        return int(own_count())
     return sum(weight.numel() for weight in model.parameters())
 
 
@@ -185,10 +186,10 @@ def trainable_bytes(model: nn.Module) -> int:
 
 
 def count_non_embedding(model: nn.Module) -> int:
-    """Return the number of weights outside of embedding tables, or what ``non_embedding_parameters()`` tells."""
-    told = getattr(model, "non_embedding_parameters", None)
-    if told is not None:
-        return int(told())
+    """Return the number of weights outside embedding tables, by the model's ``non_embedding_parameters()`` if it has one."""
+    own_count = getattr(model, "non_embedding_parameters", None)
+    if own_count is not None:
+        return int(own_count())
     tables = {
         id(module.weight): module.weight for module in model.modules() if isinstance(module, nn.Embedding)
     }

@@ -223,13 +223,13 @@ def test_a_hub_id_is_fetched_once_and_without_pickles(tiny_model, cache_dir, tmp
     assert len(hub.fetched) == len(set(hub.fetched))
     assert "pytorch_model.bin" not in hub.fetched
     assert gone[0] == ["hub toys/gone"]
-    assert gone[1].startswith("model toys/gone is neither a folder here nor can it be fetched from the hub: ")
+    assert gone[1].startswith("model toys/gone is not a local folder and cannot be fetched from the hub: ")
     assert "404" in gone[1]
 
 
 def test_a_hub_that_does_not_answer_and_an_id_that_cannot_be_are_told_in_a_line(tmp_path):
     for downloads, message in resolve_elsewhere(tmp_path, "http://127.0.0.1:9", "toys/tiny-bert", "a/b/c"):
         assert len(downloads) == 1
-        assert "is neither a folder here nor can it be fetched from the hub" in message
-        assert message.endswith("; correct --model, or look after the network")
+        assert "is not a local folder and cannot be fetched from the hub" in message
+        assert message.endswith("; correct --model, or check the network")
         assert "\n" not in message

@@ -111,7 +111,7 @@ def test_other_labels_are_refused_with_both_lists(make_experiment, fine_tuned):
 def test_classes_are_refused_where_a_value_is_asked_for(make_experiment, fine_tuned):
     experiment = make_experiment("toy-score")
     folder = fine_tuned("toy-sentiment", ("negative", "positive"))
-    with pytest.raises(UsageError, match=r"has 2 outputs, but task 'toy-score' is a regression"):
+    with pytest.raises(UsageError, match=r"has 2 outputs, but task 'toy-score' is a sequence-regression"):
         check_external_teacher(folder, experiment.task.task, experiment.tokenizer)
 
 
@@ -125,5 +125,5 @@ def test_another_vocabulary_is_refused(make_experiment, fine_tuned):
     vocabulary = tokenizer["model"]["vocab"]
     vocabulary["good"], vocabulary["bad"] = vocabulary["bad"], vocabulary["good"]
     (other / "tokenizer.json").write_text(json.dumps(tokenizer))
-    with pytest.raises(UsageError, match="teacher other reads other word pieces"):
+    with pytest.raises(UsageError, match="teacher other has another vocabulary"):
         check_external_teacher(other, experiment.task.task, experiment.tokenizer)

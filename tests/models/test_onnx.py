@@ -235,14 +235,16 @@ class Moody(Toy):
 @pytest.mark.parametrize("model_class", [OfOneLength, LooksAtValues])
 def test_a_model_that_cannot_be_exported_is_refused_in_one_line(model_class):
     with pytest.raises(
-        UsageError, match=f"^{model_class.__name__} cannot be exported to ONNX: .*; take a strategy"
+        UsageError, match=f"^{model_class.__name__} cannot be exported to ONNX: .*; choose a strategy"
     ) as caught:
         OnnxModel.of(model_class(), batch_of([4, 6]))
     assert "\n" not in str(caught.value)
 
 
 def test_a_graph_that_is_not_the_model_is_refused():
-    with pytest.raises(KdbenchError, match="ONNX graph of Moody is not the model: their logits differ by"):
+    with pytest.raises(
+        KdbenchError, match="ONNX graph of Moody does not match the model: their logits differ by"
+    ):
         OnnxModel.of(Moody(), batch_of([4, 6]))
 
 
