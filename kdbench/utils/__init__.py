@@ -1,1 +1,1 @@
-"""Handle files, numbers as text, cores, memory and seeds."""
+"""Provide helpers for files, formatting of numbers, cores, memory and seeds."""

@@ -1,4 +1,4 @@
-"""Files that a reader sees whole or not at all."""
+"""Write files and folders atomically, hash them, and read JSON files into pydantic models."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TEMPORARY = ".partial"
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write `content`, text as UTF-8, to `path` by temporary file, fsync and rename."""
+    """Write `content` (text as UTF-8) to `path` by temporary file, fsync and rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}{_TEMPORARY}")
     try:
@@ -38,7 +38,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 @contextmanager
 def folder_atomically(path: Path) -> Iterator[Path]:
-    """Give an empty folder that takes the place of `path` when the block ends well, and vanishes otherwise."""
+    """Yield an empty folder that replaces `path` if the block succeeds, and is deleted otherwise."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}{_TEMPORARY}")
     shutil.rmtree(partial, ignore_errors=True)
@@ -54,19 +54,19 @@ def folder_atomically(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def scratch_folder(parent: Path) -> Iterator[Path]:
-    """Give an empty folder below `parent` that vanishes with the block, or else counts as temporary."""
+    """Yield an empty folder below `parent`, deleted after the block; if the process is killed, `remove_temporary` deletes it."""
     parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=parent, suffix=_TEMPORARY) as folder:
         yield Path(folder)
 
 
 def is_temporary(path: Path) -> bool:
-    """Return whether `path` is the rest of a write that was cut off."""
+    """Return whether `path` is an unfinished or interrupted write."""
     return path.name.endswith(_TEMPORARY)
 
 
 def remove_temporary(folder: Path, pattern: str = "**/*") -> None:
-    """Delete what earlier processes, cut off while writing, left in `folder`: by default at any depth below it."""
+    """Delete the remains of interrupted writes in `folder`, by default at any depth."""
     for path in list(folder.glob(f"{pattern}{_TEMPORARY}")):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
@@ -95,12 +95,12 @@ def content_hash(content: object) -> str:
 
 
 class Part(BaseModel):
-    """A part of what a JSON file holds: nothing unknown, nothing infinite, never changed."""
+    """Base of the models of JSON files: immutable, without unknown fields and infinite numbers."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     def misplaced(self, path: Path) -> str | None:
-        """Return why this cannot stand in the file at `path`, or None where it can."""
+        """Return why this content does not belong in the file at `path`, or None if it does."""
         return None
 
 
@@ -108,20 +108,20 @@ _T = TypeVar("_T", bound=Part)
 
 
 def load_json_files(kind: type[_T], folder: Path) -> tuple[list[_T], list[str]]:
-    """Return what every readable file of `folder` holds, by name, and a line for each file that is no `kind`."""
-    found, problems = [], []
+    """Read all files of `folder`, sorted by name; return the valid items and a message for each file that is not a `kind`."""
+    items, problems = [], []
     with no_collecting():
         for path in sorted(folder.glob("*")):
             item, problem = read_json_file(kind, path)
             if item is not None:
-                found.append(item)
+                items.append(item)
             elif problem is not None:
                 problems.append(f"skipped {path}: {problem}")
-    return found, problems
+    return items, problems
 
 
 def read_json_file(kind: type[_T], path: Path) -> tuple[_T | None, str | None]:
-    """Return what the file at `path` holds, or why it holds no such thing; a file half written is neither."""
+    """Read the file at `path` as a `kind`; return the item, or else why it is invalid, or neither for an unfinished write."""
     if is_temporary(path):
         return None, None
     try:
@@ -134,7 +134,7 @@ def read_json_file(kind: type[_T], path: Path) -> tuple[_T | None, str | None]:
 
 
 def parse_json(kind: type[_T], content: bytes) -> tuple[_T | None, str | None]:
-    """Return what the JSON text `content` holds, or why it holds no such thing."""
+    """Parse the JSON text `content` as a `kind`; return the item, or else why it is invalid."""
     try:
         return kind.model_validate_json(content), None
     except ValidationError as error:
@@ -145,10 +145,10 @@ def parse_json(kind: type[_T], content: bytes) -> tuple[_T | None, str | None]:
 
 
 def build_once(folder: Path, build: Callable[[Path], object]) -> Path:
-    """Return `folder`, filled by `build` (which gets an empty folder to write to) unless it is there already.
+    """Return `folder`; unless it exists, create it by `build`, which is called with an empty folder to write to.
 
     Raises:
-        UsageError: the disk is full or the folder may not be written; nothing half-built stays.
+        UsageError: the disk is full or the folder is not writable; no incomplete folder is left behind.
     """
     if folder.is_dir():
         return folder
@@ -156,7 +156,7 @@ def build_once(folder: Path, build: Callable[[Path], object]) -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock"):
             if not folder.is_dir():
-                remove_temporary(folder.parent, f"{folder.name}*")  # nobody else builds it now
+                remove_temporary(folder.parent, f"{folder.name}*")  # safe under the lock
                 with folder_atomically(folder) as partial:
                     build(partial)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Values as text: on one line, in readable units, and harmless in Markdown and in spreadsheets."""
+"""Format values as text: on one line, in readable units, and safe in Markdown and spreadsheets."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def on_one_line(text: str, limit: int | None = None) -> str:
-    """Return `text` on one line without control characters, cut to `limit` characters."""
+    """Return `text` on one line without control characters, truncated to `limit` characters."""
     words = " ".join(text.split())
     line = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in words)
     return line if limit is None or len(line) <= limit else f"{line[: limit - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
 def escape_markdown(text: str) -> str:
-    """Return `text` on one line so that Markdown shows it as it is: no markup, no link, no HTML."""
+    """Return `text` on one line, escaped so that Markdown shows it literally: no markup, links or HTML."""
     line = on_one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _MARKDOWN.sub(r"\\\1", line)
 
 
 def defuse_formula(text: str) -> str:
-    """Return `text` so that a spreadsheet shows it as text and runs nothing."""
+    """Return `text` such that a spreadsheet shows it as text and does not run it as a formula."""
     return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
 
 
@@ -44,7 +44,7 @@ def share(part: float | None) -> str:
 
 
 def with_interval(score: float | None, low: float | None, high: float | None) -> str:
-    """Return a score in percent points and, where it has one, its interval: ``78.5 [76.0, 80.9]``."""
+    """Return a score in percent points and its interval, if given: ``78.5 [76.0, 80.9]``."""
     return _with_interval(score, low, high, percent)
 
 
@@ -65,39 +65,39 @@ def operations(number: float | None) -> str:
 
 
 def share_with_interval(part: float | None, low: float | None, high: float | None) -> str:
-    """Return a share in percent and, where it has one, its interval: ``64% [31%, 98%]``."""
+    """Return a share in percent and its interval, if given: ``64% [31%, 98%]``."""
     return _with_interval(
         part, low, high, lambda value: _unless_missing(value, lambda x: f"{_decimals(100 * x, 0)}%")
     )
 
 
 def difference_with_interval(value: float | None, low: float | None, high: float | None) -> str:
-    """Return a difference in percent points and, where it has one, its interval: ``+1.2 [+0.1, +2.3]``."""
+    """Return a difference in percent points and its interval, if given: ``+1.2 [+0.1, +2.3]``."""
     return _with_interval(value, low, high, difference)
 
 
 def ratio_with_interval(times: float | None, low: float | None, high: float | None) -> str:
-    """Return a factor and, where it has one, its interval: ``1.83x [1.80x, 1.86x]``."""
+    """Return a ratio and its interval, if given: ``1.83x [1.80x, 1.86x]``."""
     return _with_interval(times, low, high, ratio)
 
 
 def three_digits(value: float | None) -> str:
-    """Return a number to three digits: ``0.312``, ``45.2``, ``183``."""
+    """Return a number with three significant digits: ``0.312``, ``45.2``, ``183``."""
     return _unless_missing(value, _three_digits)
 
 
 def rank(mean: float | None) -> str:
-    """Return a mean of ranks: ``2.5``."""
+    """Return a mean rank: ``2.5``."""
     return _unless_missing(mean, lambda value: _decimals(value, 1))
 
 
 def milliseconds(ms: float | None) -> str:
-    """Return milliseconds to three digits, without the unit: ``0.874``, ``8.74``, ``87.4``."""
+    """Return milliseconds with three significant digits, without the unit: ``0.874``, ``8.74``, ``87.4``."""
     return _unless_missing(ms, _three_digits)
 
 
 def ratio(times: float | None) -> str:
-    """Return a factor: ``1.83x``."""
+    """Return a ratio: ``1.83x``."""
     return _unless_missing(times, lambda value: f"{value:.2f}x")
 
 
@@ -107,46 +107,46 @@ def seconds(duration_s: float | None) -> str:
 
 
 def probability(p: float) -> str:
-    """Return a p-value to two digits: ``p = 0.032``, ``p < 0.001``."""
+    """Return a p-value with two significant digits: ``p = 0.032``, ``p < 0.001``."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
 
 
 def plural(number: int, noun: str) -> str:
-    """Return ``1 cell``, ``1,000 cells``."""
+    """Return a number with its noun in singular or plural: ``1 cell``, ``1,000 cells``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def listing(facts: Mapping[str, str]) -> str:
-    """Return named facts in the order of their names: ``cores 2, cpu Xeon 8481C``."""
+    """Return named facts sorted by name: ``cores 2, cpu Xeon 8481C``."""
     return ", ".join(f"{name} {value}" for name, value in sorted(facts.items()))
 
 
 def sentence(text: str) -> str:
-    """Return `text` with a full stop, unless it ends with a mark of its own."""
+    """Return `text` with a full stop, unless it already ends with punctuation."""
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def plain(value: object) -> str:
-    """Return any value of a plugin's column: numbers to four digits, all else as it prints itself."""
+    """Return a value of a plugin's column: floats with four significant digits, anything else by ``str``."""
     if isinstance(value, float):
         return f"{value:.4g}"
     return MISSING if value is None else str(value)
 
 
-def _unless_missing(value: float | None, write: Callable[[float], str]) -> str:
-    return MISSING if value is None else write(float(value))
+def _unless_missing(value: float | None, to_text: Callable[[float], str]) -> str:
+    return MISSING if value is None else to_text(float(value))
 
 
 def _with_interval(
-    value: float | None, low: float | None, high: float | None, write: Callable[[float | None], str]
+    value: float | None, low: float | None, high: float | None, to_text: Callable[[float | None], str]
 ) -> str:
     if low is None or high is None:
-        return write(value)
-    return f"{write(value)} [{write(low)}, {write(high)}]"
+        return to_text(value)
+    return f"{to_text(value)} [{to_text(low)}, {to_text(high)}]"
 
 
 def _decimals(value: float, digits: int) -> str:
-    """Round, and never write a negative zero."""
+    """Round to `digits` decimals, without a negative zero."""
     return f"{round(value, digits) + 0.0:.{digits}f}"
 
 
@@ -175,26 +175,24 @@ _AMOUNT = re.compile(r"(\d+(?:\.\d+)?)\s*([kKMG]?)B?")
 
 
 def parse_amount(text: str) -> float:
-    """Return the positive number that `text` says; ``k``, ``M`` and ``G`` are decimal, a ``B`` for bytes may follow.
+    """Parse a positive number with an optional decimal suffix ``k``, ``M`` or ``G`` and an optional ``B`` for bytes.
 
     Raises:
-        ValueError: it says none; names how one is written.
+        ValueError: `text` is not such a number; gives examples of the format.
     """
     match = _AMOUNT.fullmatch(text.strip())
     number = float(match[1]) * _POWERS[match[2]] if match else 0.0
     if number <= 0:
-        raise ValueError(f"{text!r} is no positive number; write one as 5, 2.5, 12M or 50MB")
+        raise ValueError(f"{text!r} is not a positive number; write one as 5, 2.5, 12M or 50MB")
     return number
 
 
 def seconds_left(done: int, total: int, elapsed_s: float) -> float | None:
-    """Return how many seconds the rest takes at the pace so far; None before anything is done.
-
-    However many cells run at once, it counts how many ended in what time.
+    """Estimate the remaining seconds from the rate of finished cells so far, however many run in parallel.
 
     Args:
-        done: the cells that have ended since the run began.
-        total: the cells that it began with.
-        elapsed_s: the time since then.
+        done: the number of cells finished since the run started; if 0, the result is None.
+        total: the number of cells pending when the run started.
+        elapsed_s: the time since the run started.
     """
     return elapsed_s * (total - done) / done if done else None

@@ -1,4 +1,4 @@
-"""How much a machine runs at once where the user says nothing."""
+"""Determine default numbers of workers and threads, derive seeds, pause garbage collection and start threads."""
 
 from __future__ import annotations
 
@@ -10,54 +10,53 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-_BYTES_A_CELL = 2 * 1024**3
-"""Resident memory of a cell that trains a small BERT, with some to spare."""
+_BYTES_PER_CELL = 2 * 1024**3
+"""Resident memory of a cell that trains a small BERT, with a margin."""
 
 
 def default_workers() -> int:
-    """Return one worker a core as far as memory goes, and one where a GPU does the work.
+    """Return one worker per core, limited by memory, or one worker if there is a GPU.
 
-    The matrices of small encoders are too small for several threads: two cells of one thread each train half as many
-    tokens again in a second as one cell of two threads.
+    The matrices of small encoders are too small for several threads: two cells with one thread each train 50% more
+    tokens per second than one cell with two threads.
     """
-    import torch  # the flags are read without it
+    import torch  # imported here to keep the command line fast
 
     if torch.cuda.is_available() or torch.backends.mps.is_available():
         return 1
     cores = usable_cores()
     try:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # not told on this system
+    except (AttributeError, ValueError, OSError):  # unknown on this system
         return max(1, cores // 2)
-    return max(1, min(cores, memory // _BYTES_A_CELL))
+    return max(1, min(cores, memory // _BYTES_PER_CELL))
 
 
 def usable_cores() -> int:
-    """Return on how many cores this process may run."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def default_threads(workers: int) -> int:
-    """Return how many threads each of `workers` cells may use: the cores in equal shares."""
+    """Return the number of threads per cell when `workers` cells share the cores equally."""
     return max(1, usable_cores() // workers)
 
 
 Report = Callable[[str, int, int, float | None], None]
-"""``report(phase, done, total, loss)``: how far a stage is."""
+"""``report(phase, done, total, loss)`` reports the progress of a phase."""
 
 
 _lock = threading.Lock()
 _blocks = 0
-"""How many threads are in a block."""
+"""The number of threads inside a `no_collecting` block."""
 _was_enabled = True
 
 
 @contextmanager
 def no_collecting() -> Iterator[None]:
-    """Let the block make many objects without all of them being looked through for garbage again and again.
+    """Disable the garbage collector inside the block, where many objects are created.
 
-    Reading 10,000 records then takes half of the time, and drawing a picture a tenth less. What the block leaves is
-    collected after it.
+    This halves the time to read 10,000 records and saves a tenth of drawing a plot. Garbage is collected after the block.
     """
     global _blocks, _was_enabled
     with _lock:
@@ -75,18 +74,19 @@ def no_collecting() -> Iterator[None]:
 
 
 def axis_seed(seed: int, axis: str) -> int:
-    """Return the 31-bit seed of one `axis` within the repetition `seed`.
+    """Return the 31-bit seed of one source of randomness, `axis`, for the repetition `seed`.
 
-    The axes of training: ``data`` (the order), ``init`` (fresh weights), ``dropout``, and ``strategy`` (what it draws itself).
+    The axes of training are ``data`` (order of examples), ``init`` (new weights), ``dropout``, and ``strategy`` (a
+    strategy's own random draws).
     """
     return int.from_bytes(hashlib.sha256(f"{seed}/{axis}".encode()).digest()[:4], "big") >> 1
 
 
 def start_thread(name: str, work: Callable[[], object]) -> threading.Thread:
-    """Start `work` in a thread that ends with the process and leaves Ctrl-C and its like to the main thread."""
+    """Start `work` in a daemon thread that blocks SIGINT and SIGTERM, so that the main thread receives them."""
 
     def run() -> None:
-        # Inherited by the threads that it starts. Delivered to one of them, a signal would not wake the main thread.
+        # Threads started by this one inherit the mask. A signal delivered to one of them would not wake the main thread.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
         work()
 

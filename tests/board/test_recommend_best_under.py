@@ -22,9 +22,9 @@ def test_limits_are_those_of_the_boards_columns():
         ("", "is no limit"),
         ("latency_ms=5,", "is no limit"),
         ("bytes=1k,bytes=2k", "sets 'bytes' twice"),
-        ("bytes=many", "--best-under bytes=many: .*'many' is no positive number"),
-        ("bytes=0", "no positive number"),
-        ("bytes=-3", "no positive number"),
+        ("bytes=many", "--best-under bytes=many: .*'many' is not a positive number"),
+        ("bytes=0", "not a positive number"),
+        ("bytes=-3", "not a positive number"),
     ],
 )
 def test_what_is_no_limit_is_told_in_one_line(text, told):
