@@ -1,4 +1,4 @@
-"""The tasks that come with kdbench, their kinds and metrics, registered as any plugin's are."""
+"""Register the built-in tasks, kinds of task and metrics, by the same hooks as any plugin."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from kdbench import METRICS, Metric, Task, TaskKind, hookimpl
 
 @hookimpl
 def kdbench_tasks() -> Iterable[Task]:
-    """Return the built-in tasks, those that need no files of the user's first."""
+    """Return the built-in tasks, starting with those that need no files of the user."""
     return [RottenTomatoes(), TwitterNer(), DrugReviews(), *GLUE, *ENTITIES]
 
 
 @hookimpl
 def kdbench_kinds() -> Iterable[TaskKind]:
-    """Return the kinds of task that kdbench knows by itself."""
+    """Return the built-in kinds of task."""
     return TaskKind
 
 

@@ -1,4 +1,4 @@
-"""A small set of patients' reviews of drugs."""
+"""Define the task drug-reviews: sentiment of patients' reviews of drugs."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from kdbench import Example, Opened, PackageSource, Splits, Task, TaskKind, read
 
 
 class DrugReviews(Task):
-    """Whether a patient's review speaks well or badly of a drug; a low-resource task of 600 training examples."""
+    """Classify a patient's review of a drug by sentiment; a low-resource task with 600 training examples."""
 
     name = "drug-reviews"
     title = "Patients' reviews of drugs: negative, neutral or positive"
     kind = TaskKind.SEQUENCE_CLASSIFICATION
     labels = ("negative", "neutral", "positive")
-    # Two thirds are positive: accuracy would hardly tell a model from the majority answer.
+    # Two thirds are positive, so accuracy would hardly separate a model from the majority baseline.
     metric = "macro-f1"
     metrics = ("accuracy",)
     licence = "research use, as the UCI Drug Review Dataset (Drugs.com)"
@@ -36,12 +36,12 @@ class DrugReviews(Task):
     }
 
     def load(self, opened: Opened) -> Splits:
-        """Return the package's own two samples."""
+        """Return the package's own train and test samples."""
         return {split: _rows(path) for split, path in opened.files.items()}
 
 
 def _rows(path: Path) -> Iterator[Example]:
     for where, row in readers.read_delimited(path, ("review", "rating"), delimiter="\t"):
-        # The reviews come as they stood in a web page: quoted, with character references.
+        # The reviews are stored as on a web page: in quotes, with HTML character references.
         text = html.unescape(row["review"].strip().strip('"')).strip()
         yield {"text": text, "label": row["rating"], "where": where}

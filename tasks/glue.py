@@ -1,4 +1,4 @@
-"""The nine tasks of GLUE (Wang et al. 2018, arXiv:1804.07461), from its official folders or from the hub."""
+"""Define the nine tasks of GLUE (Wang et al. 2018, arXiv:1804.07461), from its official folders or from the hub."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ _ENTAILMENT = ("entailment", "not_entailment")
 
 @dataclass(kw_only=True, eq=False)
 class GlueTask(Task):
-    """A task of GLUE; the test labels of most are kept secret, so what is scored is ``dev``."""
+    """A task of GLUE; scored on ``dev``, since the test labels of most tasks are not public."""
 
     name: str
     title: str
     folder: str
-    """Its folder below ``glue/``."""
+    """The task's folder below ``glue/``."""
     texts: tuple[str, ...]
-    """The columns of the text or the two texts, in its files."""
+    """The columns of the text or the two texts in the files."""
     metric: str
     citation: str
     labels: tuple[str, ...] = ()
-    """In the order of the numbers that stand for them in some files."""
+    """The labels in the order of their class indices in some files."""
     metrics: tuple[str, ...] = ()
     label: str = "label"
-    """The column of the label, in its files."""
+    """The column of the label in the files."""
     header: tuple[str, ...] | None = None
-    """The columns of files that do not name them."""
+    """The column names of files without a header."""
     files: tuple[str, str] = ("train.tsv", "dev.tsv")
-    """The files of train and of the scored split."""
+    """The files of train and of the evaluation split."""
     hub_texts: tuple[str, ...] | None = None
-    """The columns of the texts on the hub, where they go by other names."""
+    """The columns of the texts on the hub, if they have other names."""
     hub_name: str | None = None
-    """Its name on the hub, where it is another."""
+    """The task's name on the hub, if it differs."""
     hub_splits: tuple[str, str] = ("train", "validation")
     eval_split: str = "dev"
     broken_lines: bool = False
-    """Whether the official files hold lines that lack values, which everybody passes over."""
+    """Whether the official files contain incomplete lines, which are skipped by convention."""
     licence: str = "as the corpus's own, see gluebenchmark.com"
     kind: TaskKind = field(init=False)
     sources: Mapping[str, Source] = field(init=False)
@@ -58,7 +58,7 @@ class GlueTask(Task):
         }
 
     def load(self, opened: Opened) -> Splits:
-        """Return train and the scored split."""
+        """Return train and the evaluation split."""
         if opened.hub is not None:
             return {split: self._hub_rows(opened, split) for split in opened.hub.splits}
         return {split: self._file_rows(path) for split, path in opened.files.items()}
@@ -81,12 +81,12 @@ class GlueTask(Task):
             yield self._example(where, [row[column] for column in texts], row["label"])
 
     def _example(self, where: str, texts: list[str | None], label: object) -> Example:
-        # Copies of the corpora differ in blanks at the ends.
+        # Copies of the corpora differ in leading and trailing blanks.
         example = dict(zip(("text", "text_pair"), ((text or "").strip() for text in texts), strict=False))
         return {**example, "label": self._label(label), "where": where}
 
     def _label(self, value: object) -> object:
-        """Return the label that a file's `value` stands for; what stands for none is returned as it is."""
+        """Return the label that a file's `value` encodes; other values are returned unchanged and rejected later."""
         if not isinstance(value, str):
             return value
         if self.kind is TaskKind.SEQUENCE_REGRESSION:
@@ -122,7 +122,7 @@ GLUE = (
         metric="accuracy",
         citation="Socher et al. 2013, 'Recursive Deep Models for Semantic Compositionality' (D13-1170)",
     ),
-    # Here the test labels are public; the corpus comes as these two files, and GLUE's dev is a part of the first.
+    # The test labels are public; the corpus consists of these two files, and GLUE's dev is part of the first.
     GlueTask(
         name="mrpc",
         title="MRPC: do two sentences from the news mean the same?",
@@ -215,4 +215,4 @@ GLUE = (
         citation="Levesque et al. 2012, 'The Winograd Schema Challenge', recast by GLUE",
     ),
 )
-"""GLUE's tasks in its own order; MNLI's two dev sets make a task each."""
+"""GLUE's tasks in the benchmark's order; each of MNLI's two dev sets is a task."""

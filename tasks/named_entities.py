@@ -1,4 +1,4 @@
-"""Named entities, from the corpora's own column files or from the hub."""
+"""Define tasks of named entity recognition, from the corpora's own column files or from the hub."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class EntityTask(Task):
     title: str
     labels: tuple[str, ...]
     files: tuple[tuple[str, ...], ...]
-    """Under the data folder the files of train, validation and test, each with the names that it goes by."""
+    """The files of train, validation and test under the data folder, each with its possible names."""
     hub_path: str
     licence: str
     citation: str
@@ -30,7 +30,7 @@ class EntityTask(Task):
     def __post_init__(self) -> None:
         self.sources = {
             "local": LocalSource(dict(zip(_SPLITS, self.files, strict=True))),
-            # The data sets themselves are scripts; the hub keeps what they made on this branch.
+            # The data sets are loading scripts; the hub stores their output on this branch.
             "hub": HubSource(self.hub_path, revision="refs/convert/parquet"),
         }
 
@@ -81,4 +81,4 @@ ENTITIES = (
         citation="Derczynski et al. 2017, 'Results of the WNUT2017 Shared Task' (W17-4418)",
     ),
 )
-"""The corpora of named entities."""
+"""The named entity recognition tasks."""

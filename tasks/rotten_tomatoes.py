@@ -1,4 +1,4 @@
-"""Snippets of film reviews, fresh or rotten, split by film."""
+"""Define the task rotten-tomatoes: snippets of film reviews, fresh or rotten, split by film."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import hashlib
 from kdbench import Opened, PackageSource, Splits, Task, TaskKind, readers
 
 _TEST_SHARE = 5
-"""One film in this many is a test film."""
+"""One in this many films is in the test split."""
 
 
 class RottenTomatoes(Task):
-    """Whether a critic's line on a film is good (fresh) or bad (rotten)."""
+    """Classify a snippet of a film review as positive (fresh) or negative (rotten)."""
 
     name = "rotten-tomatoes"
     title = "Film review snippets: fresh or rotten"
@@ -31,12 +31,12 @@ class RottenTomatoes(Task):
     }
 
     def load(self, opened: Opened) -> Splits:
-        """Return the distinct snippets; no film stands in both splits."""
+        """Return the distinct snippets; no film is in both splits."""
         splits: dict[str, dict[str, dict[str, str]]] = {"train": {}, "test": {}}
         seen: set[str] = set()
         for where, row in readers.read_delimited(opened.files["data"], ("category", "text", "movie_name")):
             text = row["text"].strip()
-            # The file holds the films' plots, too; and a snippet can stand under two names of a film.
+            # The file also contains plots of films, and a snippet can occur under two names of a film.
             if row["category"] == "plot" or text in seen:
                 continue
             seen.add(text)
@@ -47,5 +47,5 @@ class RottenTomatoes(Task):
 
 
 def _hash(film: str) -> int:
-    """Return a number that hangs on the name alone, so that no other film moves a film to another split."""
+    """Return a number that depends only on the name, so that a film's split does not depend on other films."""
     return int.from_bytes(hashlib.sha256(film.encode()).digest()[:8], "big")

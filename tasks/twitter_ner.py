@@ -1,4 +1,4 @@
-"""Entities in tweets."""
+"""Define the task twitter-ner: named entities in tweets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _TEST_TWEETS = 480
 
 
 class TwitterNer(Task):
-    """Which words of a tweet name a person, a place, a company and so on."""
+    """Tag the words of a tweet that name a person, a place, a company and so on."""
 
     name = "twitter-ner"
     title = "Named entities in tweets, 10 types"
@@ -40,7 +40,7 @@ class TwitterNer(Task):
     }
 
     def load(self, opened: Opened) -> Splits:
-        """Return the distinct tweets; the file is one training set, so a fixed part of it is held out as test."""
+        """Return the distinct tweets; a fixed part is held out as test, since the file is a single training set."""
         tweets = {
             tuple(words): {"words": words, "tags": tags, "where": where}
             for where, words, tags in readers.read_conll(opened.files["data"])
