@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import product
+from math import hypot
 from typing import Any, NamedTuple
 
 import vl_convert
@@ -83,7 +84,7 @@ _OFFSETS = sorted(
     (Offset(dx, dy) for dx, dy in product((_NEAR, -_NEAR), range(-60, 73, 2))),
     key=lambda offset: offset.distance,
 )
-_OUTSIDE, _COVERS, _CROSSES = 1000.0, 200.0, 12.0
+_OUTSIDE, _COVERS, _MISLEADS, _CROSSES = 1000.0, 200.0, 15.0, 5.0
 """As bad as to be so many pixels further away."""
 _ROOM = 2.0
 
@@ -93,12 +94,15 @@ def place_names(
 ) -> list[Offset]:
     """Return where each name stands, in their order: near its point, clear of marks and of the names before it.
 
+    The nearest place counts, but for one that covers a mark or a name, is nearer to another point, or crosses lines.
+
     Args:
         names: of points in one panel.
         marks: what no name may cover.
         lines: what a name had better not cross.
         panel: what no name may leave.
     """
+    marks = list(marks)
     taken = list(marks)
     placed = []
     for name in names:
@@ -111,11 +115,21 @@ def place_names(
             cost += _COVERS * sum(box.overlaps(other) for other in taken)
             if cost < best:
                 cost += _CROSSES * sum(box.overlaps(line) for line in lines)
+                cost += _MISLEADS * _misleads(name, offset, marks)
             if cost < best:
                 best, where = cost, offset
         taken.append(name.at(where).padded(_ROOM))
         placed.append(where)
     return placed
+
+
+def _misleads(name: Name, offset: Offset, marks: Iterable[Box]) -> bool:
+    """Return whether the end of the name that should be near its own point is nearer to another's."""
+    x, y = name.x + offset.dx, name.y + offset.dy - name.size / 3
+    own = hypot(x - name.x, y - name.y)
+    return any(
+        hypot(x - (mark.left + mark.right) / 2, y - (mark.top + mark.bottom) / 2) < own - 1 for mark in marks
+    )
 
 
 def text_widths(texts: Sequence[str], size: float) -> list[float]:

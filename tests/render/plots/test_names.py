@@ -1,3 +1,5 @@
+import math
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -29,6 +31,15 @@ def test_a_name_evades_a_line_but_does_not_go_far_for_it():
     assert not name.at(offset).overlaps(beside)
     through = [Box(x, 0, x, 300) for x in range(0, 300, 10)]
     assert place_names([name], [], through, PANEL)[0].distance < 12
+
+
+def test_a_name_is_nearer_to_its_own_point_than_to_any_other():
+    name = Name(100, 100, 50, 10)
+    covering, above = (125, 92), (106, 76)  # lifted over the first, the name would stand beside the second
+    marks = [around(x, y, 4) for x, y in ((100, 100), covering, above)]
+    (offset,) = place_names([name], marks, [], PANEL)
+    x, y = name.x + offset.dx, name.y + offset.dy - 3
+    assert math.dist((x, y), (100, 100)) < min(math.dist((x, y), other) for other in (covering, above))
 
 
 def test_names_of_one_place_stand_apart():
