@@ -100,7 +100,7 @@ def names_layer(
     lines: Sequence[Box],
     panel: Box,
 ) -> alt.Chart:
-    """Return a layer that names points.
+    """Return a layer that names those points whose names find room.
 
     Args:
         named: each name and its point, in pixels.
@@ -118,6 +118,7 @@ def names_layer(
     values = [
         {"text": text, "x": x + offset.dx, "y": y + offset.dy, "left": offset.dx < 0}
         for (text, x, y), offset in zip(named, offsets, strict=True)
+        if offset is not None
     ]
     layer: alt.Chart = chart_of(values).mark_text(
         fontSize=NAME_SIZE, baseline="alphabetic", align=alt.expr("datum.left ? 'right' : 'left'")

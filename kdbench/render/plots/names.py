@@ -84,41 +84,44 @@ _OFFSETS = sorted(
     (Offset(dx, dy) for dx, dy in product((_NEAR, -_NEAR), range(-60, 73, 2))),
     key=lambda offset: offset.distance,
 )
-_OUTSIDE, _COVERS, _MISLEADS, _CROSSES = 1000.0, 200.0, 15.0, 5.0
+_OUTSIDE, _MISLEADS, _CROSSES = 1000.0, 15.0, 5.0
 """As bad as to be so many pixels further away."""
 _ROOM = 2.0
 
 
 def place_names(
     names: Iterable[Name], marks: Iterable[Box], lines: Sequence[Box], panel: Box
-) -> list[Offset]:
+) -> list[Offset | None]:
     """Return where each name stands, in their order: near its point, clear of marks and of the names before it.
 
-    The nearest place counts, but for one that covers a mark or a name, is nearer to another point, or crosses lines.
+    The nearest place counts, but for one that is nearer to another point or crosses lines; None where there is no room.
 
     Args:
         names: of points in one panel.
         marks: what no name may cover.
         lines: what a name had better not cross.
-        panel: what no name may leave.
+        panel: what a name leaves only where it has to, and not to the left or downwards, where the axes are.
     """
     marks = list(marks)
-    taken = list(marks)
-    placed = []
+    endless = float("inf")
+    axes = (Box(-endless, -endless, panel.left, endless), Box(-endless, panel.bottom, endless, endless))
+    taken = [*marks, *axes]
+    placed: list[Offset | None] = []
     for name in names:
-        best, where = float("inf"), _OFFSETS[0]
+        best: tuple[float, Offset | None] = (endless, None)
         for offset in _OFFSETS:
-            if offset.distance >= best:
+            if offset.distance >= best[0]:
                 break  # all others are further away
             box = name.at(offset)
             cost = offset.distance + _OUTSIDE * (not box.within(panel))
-            cost += _COVERS * sum(box.overlaps(other) for other in taken)
-            if cost < best:
-                cost += _CROSSES * sum(box.overlaps(line) for line in lines)
-                cost += _MISLEADS * _misleads(name, offset, marks)
-            if cost < best:
-                best, where = cost, offset
-        taken.append(name.at(where).padded(_ROOM))
+            if cost >= best[0] or any(box.overlaps(other) for other in taken):
+                continue
+            cost += _CROSSES * sum(box.overlaps(line) for line in lines)
+            cost += _MISLEADS * _misleads(name, offset, marks)
+            best = min(best, (cost, offset), key=lambda found: found[0])
+        where = best[1]
+        if where is not None:
+            taken.append(name.at(where).padded(_ROOM))
         placed.append(where)
     return placed
 

@@ -1,5 +1,3 @@
-import math
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -34,12 +32,23 @@ def test_a_name_evades_a_line_but_does_not_go_far_for_it():
 
 
 def test_a_name_is_nearer_to_its_own_point_than_to_any_other():
-    name = Name(100, 100, 50, 10)
-    covering, above = (125, 92), (106, 76)  # lifted over the first, the name would stand beside the second
-    marks = [around(x, y, 4) for x, y in ((100, 100), covering, above)]
+    name, other = Name(100, 100, 50, 10), (98, 116)
+    beside = [
+        (x, y) for x in (75, 125) for y in (92, 108)
+    ]  # no room but above the point or below, where the other is
+    marks = [around(x, y, 4) for x, y in ((100, 100), other, *beside)]
     (offset,) = place_names([name], marks, [], PANEL)
-    x, y = name.x + offset.dx, name.y + offset.dy - 3
-    assert math.dist((x, y), (100, 100)) < min(math.dist((x, y), other) for other in (covering, above))
+    assert offset.dy == -16
+    assert place_names([name], [mark for mark in marks if mark != around(*other, 4)], [], PANEL)[0].dy == 20
+
+
+def test_a_name_without_room_is_left_out():
+    names = [Name(100, 100, 50, 10)] * 40
+    placed = place_names(names, [], [], PANEL)
+    assert placed[-1] is None
+    boxes = [name.at(offset) for name, offset in zip(names, placed, strict=True) if offset is not None]
+    assert 10 < len(boxes) < 40
+    assert not any(one.overlaps(other) for i, one in enumerate(boxes) for other in boxes[:i])
 
 
 def test_names_of_one_place_stand_apart():
