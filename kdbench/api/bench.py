@@ -113,11 +113,7 @@ class Bench(Protocol):
 
     @property
     def teacher(self) -> PreTrainedModel:
-        """The fine-tuned teacher, frozen and in evaluation mode; trained at the first use by anyone.
-
-        Raises:
-            TypeError: the strategy does not name its `teacher_outputs`.
-        """
+        """The fine-tuned teacher, frozen and in evaluation mode; trained at the first use by anyone."""
 
     def base(self) -> PreTrainedModel:
         """Return the base model with a fresh head for the task."""
@@ -162,7 +158,11 @@ class Bench(Protocol):
         """
 
     def teacher_logits(self, rows: datasets.Dataset) -> TeacherOutputs:
-        """Return the teacher's logits over `rows`, computed once for all strategies."""
+        """Return the teacher's logits over `rows`, computed once for all strategies.
+
+        Raises:
+            TypeError: the strategy does not name its `teacher_outputs`.
+        """
 
     def collate(self, rows: Sequence[Mapping[str, Any]]) -> Batch:
         """Return encoded rows as one batch, padded to the longest."""

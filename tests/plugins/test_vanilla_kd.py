@@ -198,6 +198,6 @@ def test_a_budget_that_leaves_nothing_out_is_refused_with_what_to_do(make_bench,
     whole = tiny_budget.model_copy(update={"train_examples": None})
     strategy, bench = make_bench("vanilla-kd[transfer=unlabelled]", budget=whole)
     with pytest.raises(
-        UsageError, match=r"'tiny' leaves no training example of task 'toy-sentiment' out; set"
+        UsageError, match=r"the budget leaves no training example of task 'toy-sentiment' out; set"
     ):
         strategy.fit(bench)
