@@ -88,6 +88,8 @@ def test_every_plugin_is_listed_kdbench_first_then_by_distribution(listings):
         "version": "0.3.1",
         "strategies": ["mean-pool"],
         "tasks": ["support-tickets"],
+        "kinds": [],
+        "metrics": [],
         "hooks": ["kdbench_board_columns"],
         "error": None,
     }
