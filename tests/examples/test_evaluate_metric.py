@@ -24,7 +24,7 @@ def ran(tmp_path_factory, tiny_model, cache_dir):
     config = RunConfig.model_validate(
         {
             "task": ["short-reviews"],
-            "strategy": ["hard-labels[layers=2,init=base]"],
+            "strategy": ["finetune"],
             "budget": "smoke",
             "drawings": False,
             "model": str(tiny_model),
