@@ -159,8 +159,8 @@ def test_a_byte_order_mark_is_no_part_of_the_first_name(file):
             ["line 1", "budgets.long.seeds", "greater than or equal to 1", "got 0"],
         ),
         (
-            "[budgets.long]\nsteps.tokens = 8\n",
-            ["line 1", "budgets.long.steps.tokens", "sequence-classification"],
+            "[budgets.long]\nsteps.token-clasification = 8\n",
+            ["line 1", "budgets.long.steps", "'token-classification'"],
         ),
         ("[budgets.full]\nseeds = 1\n", ["line 1", "a budget of kdbench's own"]),
         ('[budgets."../up"]\nseeds = 1\n', ["line 1", "lower-case letters"]),
