@@ -13,7 +13,7 @@ import pandas as pd
 
 from kdbench.board.diagnostics import Behaviour, KnownBehaviour, KnownByClass, TaskBehaviour, by_class
 from kdbench.board.frames import Row, rows_of
-from kdbench.board.parallel import SecondProcess
+from kdbench.board.parallel import spread
 from kdbench.board.predictions import KnownAnswers, MadeFrom, TaskAnswers, made_from
 from kdbench.errors import KdbenchError
 from kdbench.evaluation.predictions import Predictions
@@ -106,7 +106,7 @@ class Known:
 
 
 def all_statistics(
-    cells: pd.DataFrame, results: Path, known: Known, second: SecondProcess | None = None
+    cells: pd.DataFrame, results: Path, known: Known, jobs: int = 1
 ) -> dict[str, TaskStatistics]:
     """Return by task what the predictions in `results` show.
 
@@ -114,15 +114,17 @@ def all_statistics(
         cells: the table of cells.
         results: the folder with the predictions.
         known: what was computed before; gets what is computed now.
-        second: takes a part of the tasks where nothing is known.
+        jobs: how many processes share the tasks where nothing is known.
     """
     tasks = {str(task): of_task for task, of_task in cells.groupby("task")}
-    if known.answers or second is None:
+    if known.answers or jobs == 1:
         return {task: task_statistics(of_task, results, known) for task, of_task in tasks.items()}
-    found = second.share(partial(_found_anew, results), tasks.values()).results()
-    for _, learnt in found:
+    found = {}
+    answers = spread(partial(_found_anew, results), tasks.values(), jobs)
+    for task, (statistics, learnt) in zip(tasks, answers, strict=True):
+        found[task] = statistics
         known.take(learnt)
-    return {task: statistics for task, (statistics, _) in zip(tasks, found, strict=True)}
+    return found
 
 
 def _found_anew(results: Path, cells: pd.DataFrame) -> tuple[TaskStatistics, Known]:
