@@ -22,6 +22,7 @@ from pathlib import Path
 import altair as alt
 import numpy as np
 import pandas as pd
+from joblib.externals.loky import get_reusable_executor
 
 from kdbench.api.task import TaskKind
 from kdbench.board.statistics import Known
@@ -94,8 +95,9 @@ def drawing(results: Path, board: Path, known: Known, cache: Path | None = None)
     )
     write_board(results, board, budget="full", known=known, cache=cache)
     wall, own = time.perf_counter() - wall, processor_s(resource.RUSAGE_SELF) - own
+    get_reusable_executor().shutdown()  # the time of processes is known once they have ended
     others = processor_s(resource.RUSAGE_CHILDREN) - others
-    beside = f", and {others:.1f} s in another process" if others else ""
+    beside = f", and {others:.1f} s in other processes" if others else ""
     return f"{wall:.1f} s, of which {own:.1f} s on the processor{beside}"
 
 

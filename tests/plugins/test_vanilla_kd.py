@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from helpers.controls import control_of
 
 from kdbench.api.losses import soft_target_loss, task_loss
 from kdbench.api.spec import parse_spec
@@ -47,17 +48,17 @@ def test_temperature_matters_to_classes_and_not_to_values(make_bench, task):
 
 
 def test_its_control_is_the_same_student_on_labels_alone(make_bench, registry):
-    def control_of(spec):
+    def control(spec):
         strategy, _ = make_bench(spec)
         return control_of(strategy)
 
-    assert control_of("vanilla-kd") == parse_spec("hard-labels")
-    assert control_of("vanilla-kd[alpha=0.5,temperature=8.0]") == parse_spec("hard-labels")
-    spec = control_of("vanilla-kd[layers=[0,2],init=base,learning_rate=0.001,alpha=0.5,dropout=0.2]")
-    control = registry.strategy(spec).params
-    assert control.layers == (0, 2)
-    assert (control.init, control.learning_rate, control.dropout) == ("base", 0.001, 0.2)
-    assert control.model_dump(exclude={"layers", "init", "learning_rate", "dropout"}) == registry.strategy(
+    assert control("vanilla-kd") == parse_spec("hard-labels")
+    assert control("vanilla-kd[alpha=0.5,temperature=8.0]") == parse_spec("hard-labels")
+    spec = control("vanilla-kd[layers=[0,2],init=base,learning_rate=0.001,alpha=0.5,dropout=0.2]")
+    params = registry.strategy(spec).params
+    assert params.layers == (0, 2)
+    assert (params.init, params.learning_rate, params.dropout) == ("base", 0.001, 0.2)
+    assert params.model_dump(exclude={"layers", "init", "learning_rate", "dropout"}) == registry.strategy(
         parse_spec("hard-labels")
     ).params.model_dump(exclude={"layers", "init", "learning_rate", "dropout"})
 
