@@ -28,7 +28,7 @@ from kdbench.models.base import resolve_base_model
 from kdbench.models.build import load_tokenizer
 from kdbench.plugins import load_plugins
 from kdbench.registry import Registry
-from kdbench.training.bench import TrainingBench
+from kdbench.training.bench import Report, TrainingBench
 from kdbench.training.experiment import Experiment, quiet_libraries
 
 # A machine that does something else at the same time is slow, not wrong.
@@ -172,17 +172,26 @@ def make_config(
     return make
 
 
+@pytest.fixture(scope="session")
+def experiment_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A results folder for all tests that only need a teacher: each is trained once per session."""
+    return tmp_path_factory.mktemp("experiments")
+
+
 @pytest.fixture
 def make_experiment(
-    tiny_model: Path, registry: Registry, cache_dir: Path, tmp_path: Path
+    tiny_model: Path, registry: Registry, cache_dir: Path, experiment_results: Path
 ) -> Callable[..., Experiment]:
-    """An experiment of one's own: ``make_experiment("toy-tags", budget=…, results=…, model=…, teacher=…)``."""
+    """An experiment: ``make_experiment("toy-tags", budget=…, results=…, model=…, teacher=…)``.
+
+    Tests of what training a teacher takes or leaves give a folder of their own as `results`.
+    """
 
     def make(
         task: str = "toy-sentiment",
         *,
         budget: Budget = TINY_BUDGET,
-        results: Path = tmp_path / "results",
+        results: Path = experiment_results,
         model: Path = tiny_model,
         teacher: Path | None = None,
     ) -> Experiment:
@@ -204,16 +213,21 @@ def make_experiment(
 def make_bench(
     make_experiment: Callable[..., Experiment], registry: Registry
 ) -> Callable[..., tuple[Strategy, TrainingBench]]:
-    """A strategy and its bench: ``make_bench("lora[r=2]", "toy-tags", seed=1, budget=…, results=…, model=…)``.
+    """A strategy and its bench: ``make_bench("lora[r=2]", "toy-tags", seed=1, report=…, budget=…, results=…)``.
 
     The first argument may also be a strategy itself.
     """
 
     def make(
-        spec: str | Strategy, task: str = "toy-sentiment", *, seed: int = 0, **experiment: Any
+        spec: str | Strategy,
+        task: str = "toy-sentiment",
+        *,
+        seed: int = 0,
+        report: Report = no_report,
+        **experiment: Any,
     ) -> tuple[Strategy, TrainingBench]:
         strategy = spec if isinstance(spec, Strategy) else registry.strategy(parse_spec(spec))
-        return strategy, TrainingBench(make_experiment(task, **experiment), strategy, seed, no_report)
+        return strategy, TrainingBench(make_experiment(task, **experiment), strategy, seed, report)
 
     return make
 

@@ -47,9 +47,9 @@ TEXTS = [[3, 4, 5, 6, 7], [8, 9], [10, 11, 12]]
 SECOND = [2, 1, 2]
 
 
-def made(make_bench, task="toy-sentiment", *, seed=0, budget=None, **params):
+def made(make_bench, task="toy-sentiment", *, seed=0, experiment=None, **params):
     strategy = BiLSTM(BiLSTM.Params(**{**SMALL, **params}))
-    return make_bench(strategy, task, seed=seed, **({"budget": budget} if budget else {}))
+    return make_bench(strategy, task, seed=seed, **(experiment or {}))
 
 
 @pytest.mark.parametrize(("tokens", "pairs"), FORMS)
@@ -204,7 +204,9 @@ def test_it_learns_which_words_decide(make_bench, tiny_budget):
     budget = tiny_budget.model_copy(
         update={"train_examples": 192, "steps": dict.fromkeys(TaskKind, 80), "evaluations": 1}
     )
-    strategy, bench = made(make_bench, budget=budget, init="base", learning_rate=0.01, hidden_size=16)
+    strategy, bench = made(
+        make_bench, experiment={"budget": budget}, init="base", learning_rate=0.01, hidden_size=16
+    )
     answers = predict(
         strategy.fit(bench), bench.task.scored, bench.experiment.collate, device=bench.experiment.device
     )
@@ -223,8 +225,8 @@ def test_words_are_as_like_each_other_as_in_the_model_that_they_come_from(make_b
     assert mine.square().mean().item() == pytest.approx(1, rel=1e-5)
 
 
-def test_without_the_teachers_embeddings_no_teacher_is_trained(make_bench):
-    strategy, bench = made(make_bench, init="base")
+def test_without_the_teachers_embeddings_no_teacher_is_trained(make_bench, tmp_path):
+    strategy, bench = made(make_bench, experiment={"results": tmp_path}, init="base")
     strategy.fit(bench)
     assert not TeacherStore(bench.experiment).exists()
 

@@ -78,7 +78,7 @@ def test_temporary_files_may_go_where_no_socket_can(tmp_path):
     long.mkdir()
     script = f"""
         from pathlib import Path
-        from kdbench.executors import Job, ProcessExecutor, Stage
+        from kdbench.run.process_executor import Job, ProcessExecutor, Stage
 
         executor = ProcessExecutor()
         executor.start(Job("job", (Stage("helpers.stages:note_process", {str(tmp_path / "pids")!r}),), Path("log"), None))
@@ -248,7 +248,7 @@ def test_the_processes_end_when_their_parent_is_killed(tmp_path):
         dedent(
             f"""
             from pathlib import Path
-            from kdbench.executors import Job, ProcessExecutor, Stage
+            from kdbench.run.process_executor import Job, ProcessExecutor, Stage
 
             if __name__ == "__main__":
                 executor = ProcessExecutor(workers=2)
