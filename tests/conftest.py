@@ -155,7 +155,7 @@ def registry(toy_plugin: Path) -> Registry:
 def make_config(
     tiny_model: Path, toy_plugin: Path, cache_dir: Path, tmp_path: Path
 ) -> Callable[..., RunConfig]:
-    """Settings of a smoke run of the tiny model on toy tasks: ``make_config(task=["toy-tags"], …)``."""
+    """Settings of a smoke run of the tiny model on toy tasks, without drawings: ``make_config(task=["toy-tags"], …)``."""
 
     def make(**settings: Any) -> RunConfig:
         defaults = {
@@ -165,6 +165,7 @@ def make_config(
             "results": tmp_path / "results",
             "board": tmp_path / "board",
             "cache_dir": cache_dir,
+            "drawings": False,
             "plugins": {"modules": [str(toy_plugin)]},
         }
         return RunConfig.model_validate({**defaults, **settings})

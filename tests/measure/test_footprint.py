@@ -2,16 +2,22 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from transformers import BertConfig, BertModel
 
 from kdbench.measure import footprint
-from kdbench.measure.footprint import load_and_answer
+from kdbench.measure.footprint import load_and_answer, load_measured
+from kdbench.models.artifacts import save_artifact
 
 CPU = torch.device("cpu")
+
+
 MIB = 2**20
+
 
 linux = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux tells peaks anew")
 
@@ -92,3 +98,18 @@ def test_a_system_that_does_not_tell_gives_no_number(missing, monkeypatch):
     model, measured = load_and_answer(lambda: Weights(1), lambda model: model(), CPU)
     assert isinstance(model, Weights)
     assert (measured.peak_bytes, measured.libraries_bytes) == (None, None)
+
+
+def test_an_artifact_is_loaded_and_measured(make_bench, tmp_path):
+    _, bench = make_bench("finetune")
+    artifact = tmp_path / "artifact"
+    save_artifact(bench.base(), bench.experiment.tokenizer, artifact)
+    model, compute = load_measured(artifact, bench.experiment)
+    lengths = np.array(bench.task.scored["length"])
+    assert abs(compute.flops_length - lengths.mean()) == np.abs(lengths - lengths.mean()).min()
+    length = compute.flops_length
+    layer = 2 * length * (4 * 32 * 32 + 2 * 32 * 64) + 4 * length**2 * 32
+    assert compute.flops_per_example == 4 * layer + 2 * (32 * 32 + 32 * 2)
+    assert compute.inference_peak_gpu_bytes is None
+    assert {name for name, _ in model.named_parameters()} <= set(load_file(artifact / "model.safetensors"))
+    assert not model.training

@@ -6,10 +6,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 from torch import nn
+from transformers import BertTokenizerFast
 
 from kdbench.budgets import BackEnd
 from kdbench.measure.stopwatch import wall_clock
-from kdbench.measure.timing import GRID, Candidate, time_together
+from kdbench.measure.timing import GRID, Candidate, one_memory, synthetic_batch, time_together, vocabulary
 
 INPUTS = [
     {"input_ids": torch.full((1, length), length), "attention_mask": torch.ones(1, length, dtype=torch.long)}
@@ -213,3 +214,98 @@ def test_where_the_teacher_has_no_time_nobody_is_timed(measure):
     assert {point.reason for point in left_out} == {
         "the teacher has no time here: the model reads 64 word pieces at most"
     }
+
+
+def test_the_grid_goes_from_the_fewest_word_pieces_to_the_most():
+    assert len(GRID) == 12
+    assert GRID[0] == (1, 16)
+    assert GRID[-1] == (32, 128)
+    pieces = [size * length for size, length in GRID]
+    assert pieces == sorted(pieces)
+
+
+def test_a_batch_is_full_of_real_word_pieces():
+    ids = [7, 11, 13, 40]
+    batch = synthetic_batch(ids, ["input_ids", "attention_mask", "token_type_ids"], 8, 64)
+    assert {name: (value.shape, value.dtype) for name, value in batch.items()} == dict.fromkeys(
+        ["input_ids", "attention_mask", "token_type_ids"], (torch.Size([8, 64]), torch.int64)
+    )
+    assert set(batch["input_ids"].flatten().tolist()) == set(ids)
+    assert batch["attention_mask"].all()
+    assert not batch["token_type_ids"].any()
+    assert len({tuple(row) for row in batch["input_ids"].tolist()}) == 8
+
+
+def test_two_batches_of_a_size_are_the_same_and_have_what_a_model_reads():
+    first, again = (synthetic_batch(range(50), ["input_ids", "attention_mask"], 4, 16) for _ in range(2))
+    assert set(first) == {"input_ids", "attention_mask"}
+    assert torch.equal(first["input_ids"], again["input_ids"])
+
+
+def test_special_word_pieces_are_none_of_the_vocabulary(tiny_model):
+    tokenizer = BertTokenizerFast.from_pretrained(tiny_model)
+    ids = vocabulary(tokenizer)
+    assert not {tokenizer.pad_token_id, tokenizer.cls_token_id, tokenizer.sep_token_id} & set(ids)
+    assert len(ids) == len(tokenizer) - 5
+
+
+# Models that share a memory, and are themselves in their turns and afterwards.
+
+
+class Tied(nn.Module):
+    """An embedding table that is used twice, beside weights of another type."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Embedding(7, 3)
+        self.out = nn.Linear(3, 7, bias=False)
+        self.out.weight = self.table.weight
+        self.scale = nn.Parameter(torch.rand(3).to(torch.bfloat16))
+
+    def forward(self, ids):
+        return self.out(self.table(ids) * self.scale.float())
+
+
+@pytest.fixture
+def models():
+    torch.manual_seed(0)
+    lstm = nn.LSTM(3, 5, bidirectional=True)
+    return [(Tied(), torch.arange(7)), (lstm, torch.rand(4, 3)), (nn.Linear(9, 9), torch.rand(2, 9))]
+
+
+@torch.no_grad()
+def answers(model, given):
+    answer = model(given)
+    return answer if isinstance(answer, torch.Tensor) else answer[0]
+
+
+def test_each_answers_in_its_turns_as_before_and_all_do_again_afterwards(models):
+    before = [answers(*one) for one in models]
+    with one_memory(model for model, _ in models) as brings:
+        for place in (0, 1, 2, 1, 0):
+            brings[place]()
+            assert torch.equal(answers(*models[place]), before[place])
+        firsts = {next(model.parameters()).data_ptr() for model, _ in models}
+        assert len(firsts) == 1
+        assert not torch.equal(answers(*models[2]), before[2])  # it is not its turn
+    assert [torch.equal(answers(*one), expected) for one, expected in zip(models, before, strict=True)] == [
+        True
+    ] * 3
+    tied = models[0][0]
+    assert tied.out.weight is tied.table.weight
+
+
+def test_models_are_themselves_again_whatever_happens(models):
+    before = [answers(*one) for one in models]
+    with pytest.raises(KeyboardInterrupt), one_memory(model for model, _ in models):
+        raise KeyboardInterrupt
+    assert [torch.equal(answers(*one), expected) for one, expected in zip(models, before, strict=True)] == [
+        True
+    ] * 3
+
+
+def test_without_weights_there_is_nothing_to_bring():
+    with one_memory([nn.ReLU()]) as (bring,):
+        bring()
+    with one_memory([]) as brings:
+        assert brings == []
