@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import shutil
 import signal
 import sys
@@ -14,12 +15,13 @@ from typing import Any
 import helpers.toy_plugin as toys
 import pytest
 import torch
+from filelock import FileLock
+from helpers.training import TINY_BUDGET, no_report
 from hypothesis import settings as hypothesis_settings
 from transformers import BertConfig, BertModel, BertTokenizerFast, PreTrainedTokenizerBase
 
 from kdbench import Strategy
 from kdbench.api.spec import parse_spec
-from kdbench.api.task import TaskKind
 from kdbench.budgets import Budget
 from kdbench.cli.main import main
 from kdbench.config import RunConfig
@@ -36,20 +38,17 @@ hypothesis_settings.register_profile("kdbench", deadline=None)
 hypothesis_settings.load_profile("kdbench")
 gc.freeze()  # the Trainer collects garbage at every start: it need not look through all that was imported
 
-TINY_BUDGET = Budget(
-    name="tiny",
-    train_examples=64,
-    validation_examples=16,
-    scored_examples=40,
-    steps=dict.fromkeys(TaskKind, 4),
-    batch_size=dict.fromkeys(TaskKind, 8),
-    max_length=32,
-    evaluations=2,
-    latency_rounds=20,
-)
-"""Seconds, not quality: four steps of eight examples."""
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 WINDOWS = {"desktop": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what opens a browser as slow, and put the files of slow tests first: none is left for one process at the end."""
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker("slow")
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(scope="session")
@@ -233,19 +232,25 @@ def make_bench(
     return make
 
 
-def no_report(phase: str, done: int, total: int, loss: float | None) -> None:
-    """Take a report and tell nobody."""
-
-
 @pytest.fixture(scope="session")
 def small_run(
     tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, toy_plugin: Path, cache_dir: Path
 ) -> RunConfig:
-    """The settings of a run that has ended (see `make_small_run`); its results are there to be read only."""
+    """The settings of a run that has ended (see `make_small_run`); its results are there to be read only.
+
+    All test processes share it: the first to ask runs it, and the others wait.
+    """
     from helpers.small_run import make_small_run
 
-    folder = tmp_path_factory.mktemp("run")
-    return make_small_run(folder, model=tiny_model, plugin=toy_plugin, cache_dir=cache_dir)
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # that of all processes
+    settings = folder / "small-run.json"
+    with FileLock(folder / "small-run.lock"):
+        if not settings.exists():
+            made = make_small_run(folder / "run", model=tiny_model, plugin=toy_plugin, cache_dir=cache_dir)
+            settings.write_text(made.model_dump_json(), encoding="utf-8")
+    return RunConfig.model_validate_json(settings.read_text(encoding="utf-8"))
 
 
 @pytest.fixture

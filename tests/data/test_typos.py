@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from kdbench.api.task import IGNORED
 from kdbench.data import load_task, prepare
-from kdbench.data.typos import _NEIGHBOURS, SHARE, add_typos
+from kdbench.data.typos import NEIGHBOURS, SHARE, add_typos
 
 LONG = " ".join(["remarkable", "story", "about", "children", "the", "of", "Anna's", "42"] * 50)
 
@@ -43,7 +43,7 @@ def test_one_error_a_word_and_none_in_short_ones(seed):
             place = differing[0]
             assert before[:place] + before[place + 1 :] == after
         elif len(differing) == 1:
-            assert after[differing[0]] in _NEIGHBOURS[before[differing[0]]]
+            assert after[differing[0]] in NEIGHBOURS[before[differing[0]]]
         else:
             first, second = differing
             assert second == first + 1
@@ -98,10 +98,10 @@ def test_a_capital_is_mishit_as_a_capital():
 
 
 def test_neighbours_on_a_keyboard():
-    assert sorted(_NEIGHBOURS["a"]) == ["q", "s", "w", "z"]
-    assert sorted(_NEIGHBOURS["g"]) == ["b", "f", "h", "t", "v", "y"]
-    assert sorted(_NEIGHBOURS["p"]) == ["l", "o"]
-    assert all(key in _NEIGHBOURS[other] for key, others in _NEIGHBOURS.items() for other in others)
+    assert sorted(NEIGHBOURS["a"]) == ["q", "s", "w", "z"]
+    assert sorted(NEIGHBOURS["g"]) == ["b", "f", "h", "t", "v", "y"]
+    assert sorted(NEIGHBOURS["p"]) == ["l", "o"]
+    assert all(key in NEIGHBOURS[other] for key, others in NEIGHBOURS.items() for other in others)
 
 
 @pytest.fixture

@@ -32,6 +32,8 @@ from kdbench.results.records import RecordStore
 from kdbench.results.timings import put_timing
 from kdbench.utils.formatting import escape_markdown
 
+pytestmark = pytest.mark.slow
+
 LORA = ("lora[r=2]", "toy-sentiment")
 TAGS = ("hard-labels[layers=2]", "toy-tags")
 SCORE = ("hard-labels[layers=2]", "toy-score")

@@ -16,6 +16,8 @@ from kdbench.evaluation.predictions import Predictions
 from kdbench.export.manifest import Format, Manifest, read_manifest, write_manifest
 from kdbench.export.model import ExportedModel, LabelPrediction, TagsPrediction, ValuePrediction, split_words
 
+pytestmark = pytest.mark.slow
+
 LORA = ("lora[r=2]", "toy-sentiment")
 
 

@@ -92,7 +92,7 @@ print(load_and_answer(load, lambda model: model(torch.ones(2)), torch.device("cp
     assert told == "None" or int(told) < 5 * MIB  # less than a page is nothing that can be told
 
 
-@pytest.mark.parametrize("missing", ["_STATUS", "_CLEAR"])
+@pytest.mark.parametrize("missing", ["PROC_STATUS", "PROC_CLEAR_REFS"])
 def test_a_system_that_does_not_tell_gives_no_number(missing, monkeypatch):
     monkeypatch.setattr(footprint, missing, Path("/nowhere/to/be/found"))
     model, measured = load_and_answer(lambda: Weights(1), lambda model: model(), CPU)

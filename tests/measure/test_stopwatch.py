@@ -5,6 +5,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from helpers.training import no_report
 from transformers import BertTokenizerFast
 
 from kdbench.measure.stopwatch import (
@@ -74,10 +75,6 @@ def test_launching_counts():
     measure = stopwatch_for(torch.device("cuda"))
     measure(lambda: small + 1)
     assert measure(lambda: (time.sleep(0.02), small + 1)) >= 19
-
-
-def no_report(*progress):
-    pass
 
 
 class Log:

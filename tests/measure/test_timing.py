@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from helpers.training import no_report
 from torch import nn
 from transformers import BertTokenizerFast
 
@@ -51,10 +52,6 @@ class Model(nn.Module):
         self.machine.calls.append((self.name, tuple(input_ids.shape)))
         self.machine.now += self.seconds * input_ids.numel() * (1 + self.slowing * len(self.machine.calls))
         return SimpleNamespace(logits=input_ids.float())
-
-
-def no_report(*progress):
-    pass
 
 
 @pytest.fixture

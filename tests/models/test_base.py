@@ -209,6 +209,7 @@ def resolve_elsewhere(tmp_path, endpoint, *models):
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+@pytest.mark.slow
 def test_a_hub_id_is_fetched_once_and_without_pickles(tiny_model, cache_dir, tmp_path):
     with _Hub(tiny_model) as hub:
         first, again, gone = resolve_elsewhere(

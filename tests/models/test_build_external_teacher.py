@@ -3,13 +3,12 @@ import shutil
 
 import pytest
 import torch
+from helpers.training import KINDS, Reports
 
 from kdbench.api.bench import model_inputs
 from kdbench.errors import UsageError
 from kdbench.models.build import check_external_teacher, load_base, load_external_teacher
 from kdbench.training.teacher import TeacherStore
-
-KINDS = ["toy-sentiment", "toy-tags", "toy-score"]
 
 
 @pytest.fixture
@@ -66,13 +65,12 @@ def test_it_is_the_teacher_of_every_strategy_and_nothing_is_trained(
     experiment = make_experiment(task)
     folder = fine_tuned(task, tuple(reversed(labels_of(experiment))))
     expected = answers(load_external_teacher(folder, experiment.task.task), experiment)
-    phases = []
-    strategy, bench = make_bench("vanilla-kd[layers=4]", task, teacher=folder)
-    bench._report = lambda phase, *progress: phases.append(phase)
+    reports = Reports()
+    strategy, bench = make_bench("vanilla-kd[layers=4]", task, teacher=folder, report=reports)
     torch.testing.assert_close(answers(bench.student(strategy.params), experiment), expected)
     assert torch.equal(answers(bench.teacher, experiment), expected)
     strategy.fit(bench)
-    assert set(phases) == {"training"}
+    assert {phase for phase, *_ in reports.all} == {"training"}
     assert (
         bench.teacher_s == TeacherStore(bench.experiment).logits(bench.task.train)[1]
     )  # of training it nothing is known

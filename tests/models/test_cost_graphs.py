@@ -17,6 +17,7 @@ def inputs_of(length, batch=1):
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "token_type_ids": torch.zeros_like(ids)}
 
 
+@pytest.mark.slow
 def test_a_graph_has_the_operations_of_its_model_before_and_after_quantization(registry):
     widths = {"hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 64}
     model = BertForSequenceClassification(BertConfig(vocab_size=50, num_hidden_layers=1, **widths)).eval()
@@ -48,6 +49,7 @@ def lstm_graph(directions, output):
     return saved(nodes, [9, 2, 8], ("states", shape), weights)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("directions", [1, 2])
 @pytest.mark.parametrize("output", ["Y", "Y_h"])
 def test_an_lstm_by_hand_before_and_after_quantization(directions, output, registry):

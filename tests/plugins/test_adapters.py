@@ -3,6 +3,7 @@ import re
 
 import pytest
 import torch
+from helpers.training import KINDS
 from kdbench_plugins._adapter_model import AdaptedNorm, AdaptedSublayer, Adapter, AdapterModel
 from kdbench_plugins.adapters import AdapterHoulsby, AdapterPfeiffer
 from pydantic import ValidationError
@@ -26,9 +27,6 @@ from kdbench.errors import UsageError
 from kdbench.models.artifacts import load_artifact, save_artifact
 from kdbench.models.cost import count_parameters, count_trainable
 from kdbench.training.bench import TrainingBench
-
-KINDS = ["toy-sentiment", "toy-tags", "toy-score"]
-
 
 STRATEGIES = [AdapterHoulsby, AdapterPfeiffer]
 

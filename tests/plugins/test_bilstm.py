@@ -1,5 +1,6 @@
 import pytest
 import torch
+from helpers.training import KINDS
 from kdbench_plugins._bilstm_model import BiLSTMModel as Network
 from kdbench_plugins._bilstm_model import build_bilstm, reduce_width
 from kdbench_plugins.bilstm import BiLSTM
@@ -12,7 +13,6 @@ from kdbench.models.cost import count_non_embedding, count_parameters
 from kdbench.training.predict import predict
 from kdbench.training.teacher import TeacherStore
 
-KINDS = ["toy-sentiment", "toy-tags", "toy-score"]
 FORMS = [(False, False), (True, False), (False, True)]
 SMALL = {"hidden_size": 8, "dense_size": 6}
 
@@ -79,10 +79,10 @@ def test_its_states_are_those_of_torchs_bidirectional_layer_over_packed_texts():
     packed = pack_padded_sequence(vectors, lengths, batch_first=True, enforce_sorted=False)
     output, (last, _) = both(packed)
     expected, _ = pad_packed_sequence(output, batch_first=True)
-    states = model._states(vectors, lengths)
+    states = model.states(vectors, lengths)
     for row, length in enumerate(lengths):
         torch.testing.assert_close(states[row, :length], expected[row, :length])
-    torch.testing.assert_close(model._ends(vectors, lengths), torch.cat([last[0], last[1]], dim=-1))
+    torch.testing.assert_close(model.ends(vectors, lengths), torch.cat([last[0], last[1]], dim=-1))
 
 
 @pytest.mark.parametrize(("tokens", "pairs"), FORMS)
@@ -172,6 +172,7 @@ def test_saved_and_loaded_it_answers_the_same(tokens, pairs, tmp_path):
     assert torch.equal(Network.from_pretrained(tmp_path).eval()(**batch).logits, model(**batch).logits)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_as_an_onnx_graph_it_takes_batches_and_lengths_of_any_size():
     pytest.importorskip("onnxruntime")

@@ -1,18 +1,12 @@
 import pytest
 import torch
 from helpers.controls import control_of
+from helpers.training import KINDS, same
 
 from kdbench.api.params import FINE_TUNING_RATES
 from kdbench.api.spec import parse_spec
 from kdbench.api.task import TaskKind
 from kdbench.training.teacher import TeacherStore
-
-KINDS = ["toy-sentiment", "toy-tags", "toy-score"]
-
-
-def same(first, second):
-    first, second = first.state_dict(), second.state_dict()
-    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
 @pytest.mark.parametrize("task", KINDS)

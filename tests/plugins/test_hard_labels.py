@@ -1,10 +1,9 @@
 import pytest
 import torch
 from helpers.controls import control_of
+from helpers.training import KINDS
 
 from kdbench.errors import UsageError
-
-KINDS = ["toy-sentiment", "toy-tags", "toy-score"]
 
 
 @pytest.mark.parametrize("task", KINDS)

@@ -2,6 +2,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from helpers.training import no_report
 from kdbench_plugins._bilstm_model import BiLSTMModel
 from kdbench_plugins.int8 import Int8
 from onnx import numpy_helper
@@ -17,10 +18,6 @@ from kdbench.results.records import RecordStore, Status
 from kdbench.run.cell import CellOrder, score_cell, train_cell
 from kdbench.training.bench import TrainingBench
 from kdbench.training.predict import predict
-
-
-def no_report(*progress):
-    pass
 
 
 def quantized(exported, **params):

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from helpers.training import KINDS
 from kdbench_plugins.lora import DoRA
 from peft import PeftModel
 from transformers import (
@@ -14,9 +15,6 @@ from kdbench.api.bench import model_inputs
 from kdbench.errors import UsageError
 from kdbench.models.cost import count_parameters, count_trainable
 from kdbench.training.bench import TrainingBench
-
-KINDS = ["toy-sentiment", "toy-tags", "toy-score"]
-
 
 OUTPUTS = {"toy-sentiment": 2, "toy-tags": 5, "toy-score": 1}
 

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from helpers.training import KINDS
 from kdbench_plugins._pruning import (
     PrunedModel,
     attention_blocks,
@@ -34,8 +35,6 @@ from kdbench.errors import UsageError
 from kdbench.models.artifacts import load_artifact
 from kdbench.models.build import keep_layers, load_base
 from kdbench.models.cost import count_parameters
-
-KINDS = ["toy-sentiment", "toy-tags", "toy-score"]
 
 
 class Sum(nn.Module):

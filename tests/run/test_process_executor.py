@@ -15,6 +15,8 @@ from helpers.commands import comes_true
 from kdbench.results.records import Status
 from kdbench.run.process_executor import Ended, Job, ProcessExecutor, Progress, Stage
 
+pytestmark = pytest.mark.slow
+
 PATIENCE_S = 60
 TESTS = Path(__file__).parents[1]
 

@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from helpers.commands import Command, comes_true
 
+pytestmark = pytest.mark.slow
+
 KILLS = int(os.environ.get("KDBENCH_TEST_KILLS", "4"))
 """In all; a patient tester may ask for more."""
 LONGEST_S = 5.0

@@ -22,7 +22,7 @@ def test_the_seed_fixes_the_draws_however_many_fit_in_memory(monkeypatch):
     statistics = simulated(np.random.default_rng(0), [0.8, 0.7], examples=100)
     interval = bootstrap_interval(statistics, ACCURACY, seed=1)
     assert bootstrap_interval(statistics, ACCURACY, seed=2) != interval
-    monkeypatch.setattr(bootstrap, "_NUMBERS_AT_ONCE", 700)
+    monkeypatch.setattr(bootstrap, "NUMBERS_AT_ONCE", 700)
     assert bootstrap_interval(statistics, ACCURACY, seed=1) == interval
 
 

@@ -156,6 +156,7 @@ def test_twins_whose_seeds_go_up_and_down_together_are_compared_without_nan():
     assert found.low <= 0.02 <= found.high
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("seeds", "variances", "moderated"),
     [
@@ -183,14 +184,15 @@ def test_models_of_equal_truth_are_told_apart_no_oftener_than_the_level(seeds, v
     assert families_rejected / trials <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / trials)
 
 
+@pytest.mark.slow
 def test_intervals_of_a_true_difference_cover_it():
     rng = np.random.default_rng(0)
     covered = 0
-    for draw in range(2000):
+    for draw in range(1000):
         a, b = crossed(rng, 2, 3, 50, of_model=1.0, of_seed=np.array([1.0, 3.0]), of_answer=0.3)
         found = paired_difference(a + np.array([0.5, 0.0]), b, ACCURACY, resamples=200, seed=draw)
         covered += found.low <= 0.5 <= found.high
-    assert 0.93 <= covered / 2000 <= 0.97
+    assert 0.93 <= covered / 1000 <= 0.97
 
 
 hits = st.lists(st.lists(st.booleans(), min_size=6, max_size=6), min_size=1, max_size=3)
@@ -249,6 +251,7 @@ def test_holm_by_hand():
     assert holm([0.03, 0.01, 0.02]) == pytest.approx([0.04, 0.03, 0.04])
 
 
+@pytest.mark.slow
 @settings(max_examples=20)  # statsmodels collects garbage at every call: 0.2 s after a thousand tests
 @given(probabilities)
 def test_holm_equals_statsmodels(p):

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdbench.evaluation.metrics import METRICS
-from kdbench.stats import almost_stochastic_order, approximate_randomization, mcnemar
-from kdbench.stats import bootstrap as stats_resampling
+from kdbench.stats import almost_stochastic_order, approximate_randomization, bootstrap, mcnemar
 from kdbench.stats.significance import violation_ratio
 
 answers = st.lists(st.tuples(st.booleans(), st.booleans()), max_size=40)
@@ -83,7 +82,7 @@ def test_a_score_that_is_no_mean_is_shuffled_as_well(monkeypatch):
     assert approximate_randomization(bad[None], good[None], f1, permutations=2000) == pytest.approx(
         p, abs=0.03
     )
-    monkeypatch.setattr(stats_resampling, "_NUMBERS_AT_ONCE", 1000)
+    monkeypatch.setattr(bootstrap, "NUMBERS_AT_ONCE", 1000)
     assert approximate_randomization(good[None], bad[None], f1, permutations=2000) == pytest.approx(
         p, abs=0.03
     )
