@@ -61,7 +61,7 @@ def test_it_is_trained_once_for_every_strategy_and_seed(make_bench):
     folder = TeacherStore(bench.experiment).folder
     written = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
     assert folder / "training.json" in written
-    for spec, seed in (("vanilla-kd", 0), ("hard-labels[layers=2]", 1), ("lora[learning_rate=0.1]", 2)):
+    for spec, seed in (("vanilla-kd", 0), ("hard-labels[layers=2]", 1), ("pkd[learning_rate=0.1]", 2)):
         _, other = make_bench(spec, seed=seed)
         assert digest(other.teacher) == first
     assert {path: path.stat().st_mtime_ns for path in written} == written
