@@ -297,7 +297,8 @@ class TrainingBench:
         return without_labels(rows, self.kind)
 
     def _check_teacher_is_declared(self) -> None:
-        starts_from_it = getattr(self.params, "init", None) == "teacher"  # which is to learn nothing from its answers
+        # A model may start from its weights and learn nothing from its answers.
+        starts_from_it = getattr(self.params, "init", None) == "teacher"
         if not starts_from_it and not any(stage.uses_teacher() for stage in self._strategy.stages):
             raise TypeError(
                 f"strategy {self._strategy.name!r} reads the teacher; set teacher_outputs on its class, to 'logits' say, so "
