@@ -67,11 +67,11 @@ def _swapped(word: str, draw: random.Random) -> str:
 
 
 def _mishit(word: str, draw: random.Random) -> str:
-    places = [place for place in range(1, len(word) - 1) if word[place].lower() in _NEIGHBOURS]
+    places = [place for place in range(1, len(word) - 1) if word[place].lower() in NEIGHBOURS]
     if not places:
         return word
     place = draw.choice(places)
-    hit = draw.choice(_NEIGHBOURS[word[place].lower()])
+    hit = draw.choice(NEIGHBOURS[word[place].lower()])
     return word[:place] + (hit.upper() if word[place].isupper() else hit) + word[place + 1 :]
 
 
@@ -95,7 +95,8 @@ def _neighbours() -> dict[str, str]:
     return around
 
 
-_NEIGHBOURS = _neighbours()
+NEIGHBOURS = _neighbours()
+"""The keys around each key."""
 
 
 _LAYOUT = 1

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.controls import control_of
+from helpers.training import no_report
 from kdbench_plugins.multi_task import SAMPLING, MultiTask, MultiTaskKD
 
 from kdbench import TaskKind
@@ -34,10 +35,6 @@ class Tried(MultiTaskKD):
 def kdbench_strategies():
     return [Tried]
 '''
-
-
-def no_report(*progress):
-    pass
 
 
 @pytest.fixture
