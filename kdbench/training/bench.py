@@ -298,9 +298,7 @@ class TrainingBench:
         return without_labels(rows, self.kind)
 
     def _check_teacher_is_declared(self) -> None:
-        # A model may start from its weights and learn nothing from its answers.
-        starts_from_it = getattr(self.params, "init", None) == "teacher"
-        if not starts_from_it and not any(stage.uses_teacher() for stage in self._strategy.stages):
+        if not any(stage.uses_teacher() for stage in self._strategy.stages):
             raise TypeError(
                 f"strategy {self._strategy.name!r} learns from the teacher's outputs; set teacher_outputs on its class, to 'logits' say, so "
                 "that its cells wait for the teacher and the board knows of it"
