@@ -1,6 +1,6 @@
 """How long a board of many records takes to draw, all of it and again after one more cell, and its page to answer.
 
-Beside it, in the same run, what a plain script with pandas and matplotlib takes for means, tables and as many pictures:
+Beside it, in the same run, what a plain script with pandas and Altair takes for means, tables and as many pictures:
 no statistics, no page, one process. The page is opened in a browser without a window, sorted and scrolled; without one,
 that part is left out.
 
@@ -19,9 +19,10 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+import altair as alt
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
+from joblib.externals.loky import get_reusable_executor
 
 from kdbench.api.task import TaskKind
 from kdbench.board.statistics import Known
@@ -94,8 +95,9 @@ def drawing(results: Path, board: Path, known: Known, cache: Path | None = None)
     )
     write_board(results, board, budget="full", known=known, cache=cache)
     wall, own = time.perf_counter() - wall, processor_s(resource.RUSAGE_SELF) - own
+    get_reusable_executor().shutdown()  # the time of processes is known once they have ended
     others = processor_s(resource.RUSAGE_CHILDREN) - others
-    beside = f", and {others:.1f} s in another process" if others else ""
+    beside = f", and {others:.1f} s in other processes" if others else ""
     return f"{wall:.1f} s, of which {own:.1f} s on the processor{beside}"
 
 
@@ -118,9 +120,9 @@ def plain_script(results: Path, folder: Path) -> None:
         rows.to_csv(folder / f"{task}.csv")
         (folder / f"{task}.md").write_text(rows.to_markdown())
         timed = points[(points["task"] == task) & points["length"].notna()]
-        for name, figure in plain_pictures(rows, own, timed):
+        for name, chart in plain_pictures(rows, own, timed):
             for form in ("svg", "png"):
-                figure.savefig(folder / f"{name}-{task}.{form}", dpi=150)
+                chart.save(folder / f"{name}-{task}.{form}", ppi=150)
 
 
 def means(cells: pd.DataFrame) -> pd.DataFrame:
@@ -136,32 +138,43 @@ def means(cells: pd.DataFrame) -> pd.DataFrame:
 
 def plain_pictures(
     rows: pd.DataFrame, cells: pd.DataFrame, timed: pd.DataFrame
-) -> Iterator[tuple[str, Figure]]:
+) -> Iterator[tuple[str, alt.TopLevelMixin]]:
     """Make the scores with every seed, the scores against three costs, and the latencies by length."""
-    places = {strategy: place for place, strategy in enumerate(rows.index)}
-    figure = Figure(figsize=(7, 1.9 + 0.22 * len(rows)), layout="constrained")
-    axes = figure.subplots()
-    axes.errorbar(rows["score"], range(len(rows)), xerr=1.96 * rows["deviation"], fmt="o")
-    axes.plot(cells["quality.score"], cells["strategy.label"].map(places), ".", color="black")
-    axes.set_yticks(range(len(rows)), rows.index)
-    yield "scores", figure
-    figure = Figure(figsize=(10.8, 4.4), layout="constrained")
     # In the order of the keys, not of the rows: it is there to be timed, not to be looked at.
-    p50 = timed.groupby("models.key")["p50_ms"].first().to_numpy()
-    for axes, cost in zip(
-        figure.subplots(1, 3, sharey=True), (p50, rows["parameters"], rows["train_s"]), strict=True
-    ):
-        axes.errorbar(cost, rows["score"], yerr=1.96 * rows["deviation"], fmt="o")
-        for name, x, y in list(zip(rows.index, cost, rows["score"], strict=True))[:20]:
-            axes.annotate(name, (x, y), fontsize=8)
-        axes.set_xscale("log")
-    yield "costs", figure
-    figure = Figure(figsize=(11.8, 4.6), layout="constrained")
-    for axes, (size, of_size) in zip(figure.subplots(1, 3), timed.groupby("batch_size"), strict=True):
-        for _, line in of_size.groupby("models.key"):
-            axes.loglog(line["length"], line["p50_ms"], "o-")
-        axes.set_title(f"batch of {size}")
-    yield "latency", figure
+    table = rows.reset_index(names="strategy").assign(
+        low=rows["score"].to_numpy() - 1.96 * rows["deviation"].to_numpy(),
+        high=rows["score"].to_numpy() + 1.96 * rows["deviation"].to_numpy(),
+        p50=timed.groupby("models.key")["p50_ms"].first().to_numpy()[: len(rows)],
+    )
+    seeds = cells.rename(columns={"quality.score": "score", "strategy.label": "strategy"})
+    lines = alt.Chart(table).encode(y=alt.Y("strategy", sort=None))
+    yield (
+        "scores",
+        lines.mark_rule().encode(x="low", x2="high")
+        + lines.mark_point().encode(x="score")
+        + alt.Chart(seeds[["strategy", "score"]]).mark_circle(color="black").encode(y="strategy", x="score"),
+    )
+    panels = []
+    for cost in ("p50", "parameters", "train_s"):
+        points = alt.Chart(table).encode(x=alt.X(cost, scale=alt.Scale(type="log")))
+        names = alt.Chart(table.head(20)).mark_text(align="left").encode(x=cost, y="score", text="strategy")
+        intervals = points.mark_rule().encode(y="low", y2="high")
+        panels.append(
+            intervals + points.mark_point().encode(y=alt.Y("score", scale=alt.Scale(zero=False))) + names
+        )
+    yield "costs", alt.hconcat(*panels)
+    logs = {axis: alt.Scale(type="log") for axis in "xy"}
+    yield (
+        "latency",
+        alt.Chart(timed.rename(columns={"models.key": "key"})[["key", "batch_size", "length", "p50_ms"]])
+        .mark_line(point=True)
+        .encode(
+            x=alt.X("length", scale=logs["x"]),
+            y=alt.Y("p50_ms", scale=logs["y"]),
+            detail="key",
+            column="batch_size",
+        ),
+    )
 
 
 _SORTS = """async () => {

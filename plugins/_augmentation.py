@@ -59,7 +59,7 @@ def augmented_rows(
             f"task {bench.task.task.name!r}: {type(tokenizer).__name__} has no mask token for made-up rows; "
             "set augmentation=false"
         )
-    words = _Words(train, tokenizer)
+    words = Words(train, tokenizer)
     replacements = _Replacements(
         words, bench.teacher.get_input_embeddings().weight.detach().float().cpu().numpy()
     )
@@ -88,7 +88,7 @@ def augmented_rows(
     return datasets.concatenate_datasets([train, hidden])
 
 
-class _Words:
+class Words:
     """The words of encoded rows, all rows end to end.
 
     Arrays over pieces are as long as all rows together; arrays over words and texts count these through all rows.
@@ -104,7 +104,7 @@ class _Words:
         marks = {*tokenizer.all_special_ids} - {tokenizer.unk_token_id, tokenizer.mask_token_id}
         self.is_mark = np.isin(self.ids, [*marks])
         opens_text = ~self.is_mark & (opens_row | np.concatenate([[True], self.is_mark[:-1]]))
-        begins, self.is_word = _vocabulary(tokenizer)
+        begins, self.is_word = read_vocabulary(tokenizer)
         self.is_first = ~self.is_mark & (begins[self.ids] | opens_text)
         if pa.types.is_list(self.rows.schema.field("labels").type):
             self.is_first = self.rows.column("labels").combine_chunks().flatten().to_numpy() != IGNORED
@@ -178,7 +178,7 @@ class _Words:
 class _Replacements:
     """The words that may stand for each other: nearest by embedding, drawn by their frequency."""
 
-    def __init__(self, words: _Words, embeddings: np.ndarray) -> None:
+    def __init__(self, words: Words, embeddings: np.ndarray) -> None:
         usable = words.first_ids[words.is_whole & words.is_word[words.first_ids]]
         self._ids, counts = np.unique(usable, return_counts=True)
         """Rising."""
@@ -206,7 +206,7 @@ class _Replacements:
         return np.where(self._ids[places] == ids, self._ids[self._nearest[places, chosen]], ids)
 
 
-def _vocabulary(tokenizer: PreTrainedTokenizerBase) -> tuple[np.ndarray, np.ndarray]:
+def read_vocabulary(tokenizer: PreTrainedTokenizerBase) -> tuple[np.ndarray, np.ndarray]:
     """Return of each id whether the piece begins a word, and whether it does so and is all letters.
 
     Of a tokenizer that marks no pieces, every piece begins a word.

@@ -88,14 +88,14 @@ class BiLSTMModel(FolderModel):
         vectors = self.dropout(self.projection(self.embedding(input_ids)))
         lengths = attention_mask.sum(1)
         if self.tokens:
-            return TokenClassifierOutput(logits=self._answer(self._states(vectors, lengths)))
+            return TokenClassifierOutput(logits=self._answer(self.states(vectors, lengths)))
         if not self.pairs:
-            return SequenceClassifierOutput(logits=self._answer(self._ends(vectors, lengths)))
+            return SequenceClassifierOutput(logits=self._answer(self.ends(vectors, lengths)))
         second_lengths = (attention_mask * token_type_ids).sum(1)
         first_lengths = lengths - second_lengths
         places = torch.arange(vectors.shape[1], device=vectors.device) + first_lengths[:, None]
         second = _take(vectors, places.clamp(max=vectors.shape[1] - 1))
-        one, two = self._ends(vectors, first_lengths), self._ends(second, second_lengths)
+        one, two = self.ends(vectors, first_lengths), self.ends(second, second_lengths)
         compared = torch.cat([one, two, one * two, (one - two).abs()], dim=-1)
         return SequenceClassifierOutput(logits=self._answer(compared))
 
@@ -117,13 +117,13 @@ class BiLSTMModel(FolderModel):
         merged.load_state_dict(weights)
         return merged
 
-    def _states(self, vectors: Tensor, lengths: Tensor) -> Tensor:
+    def states(self, vectors: Tensor, lengths: Tensor) -> Tensor:
         """Return both directions' states at every place, ``(batch, sequence, 2 x hidden)``."""
         order = _backwards(lengths, vectors.shape[1])
         leftward = _take(self.leftward(_take(vectors, order))[0], order)
         return torch.cat([self.rightward(vectors)[0], leftward], dim=-1)
 
-    def _ends(self, vectors: Tensor, lengths: Tensor) -> Tensor:
+    def ends(self, vectors: Tensor, lengths: Tensor) -> Tensor:
         """Return each direction's state after all it read, ``(batch, 2 x hidden)``."""
         order = _backwards(lengths, vectors.shape[1])
         last = lengths[:, None] - 1

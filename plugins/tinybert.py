@@ -124,7 +124,7 @@ class TinyBERT(Strategy):
         """
         given = self.params.layer_map
         if given is None:
-            return tuple(layer * teacher_depth // depth for layer in range(1, depth + 1))
+            return evenly_spaced_layers(depth, teacher_depth)
         if len(given) != depth or not all(0 <= layer <= teacher_depth for layer in given):
             raise UsageError(
                 f"strategy 'tinybert': layer_map={list(given)}: name a teacher layer from 1 to {teacher_depth}, "
@@ -139,6 +139,11 @@ class TinyBERT(Strategy):
                 f"strategy 'tinybert': the student has {heads} attention heads and the teacher {teacher_heads}, but they "
                 "are matched one to one; use minilm, or a teacher of the base model's own shape"
             )
+
+
+def evenly_spaced_layers(depth: int, teacher_depth: int) -> tuple[int, ...]:
+    """Return for each student layer the number of its teacher layer, the last to the last (section 3.2)."""
+    return tuple(layer * teacher_depth // depth for layer in range(1, depth + 1))
 
 
 def _projections(width: int, teacher_width: int) -> nn.ModuleDict:

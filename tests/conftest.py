@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import shutil
 import signal
 import sys
@@ -14,12 +15,13 @@ from typing import Any
 import helpers.toy_plugin as toys
 import pytest
 import torch
+from filelock import FileLock
+from helpers.training import TINY_BUDGET, no_report
 from hypothesis import settings as hypothesis_settings
 from transformers import BertConfig, BertModel, BertTokenizerFast, PreTrainedTokenizerBase
 
 from kdbench import Strategy
 from kdbench.api.spec import parse_spec
-from kdbench.api.task import TaskKind
 from kdbench.budgets import Budget
 from kdbench.cli.main import main
 from kdbench.config import RunConfig
@@ -28,7 +30,7 @@ from kdbench.models.base import resolve_base_model
 from kdbench.models.build import load_tokenizer
 from kdbench.plugins import load_plugins
 from kdbench.registry import Registry
-from kdbench.training.bench import TrainingBench
+from kdbench.training.bench import Report, TrainingBench
 from kdbench.training.experiment import Experiment, quiet_libraries
 
 # A machine that does something else at the same time is slow, not wrong.
@@ -36,20 +38,17 @@ hypothesis_settings.register_profile("kdbench", deadline=None)
 hypothesis_settings.load_profile("kdbench")
 gc.freeze()  # the Trainer collects garbage at every start: it need not look through all that was imported
 
-TINY_BUDGET = Budget(
-    name="tiny",
-    train_examples=64,
-    validation_examples=16,
-    scored_examples=40,
-    steps=dict.fromkeys(TaskKind, 4),
-    batch_size=dict.fromkeys(TaskKind, 8),
-    max_length=32,
-    evaluations=2,
-    latency_rounds=20,
-)
-"""Seconds, not quality: four steps of eight examples."""
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 WINDOWS = {"desktop": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what opens a browser as slow, and put the files of slow tests first: none is left for one process at the end."""
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker("slow")
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(scope="session")
@@ -155,7 +154,7 @@ def registry(toy_plugin: Path) -> Registry:
 def make_config(
     tiny_model: Path, toy_plugin: Path, cache_dir: Path, tmp_path: Path
 ) -> Callable[..., RunConfig]:
-    """Settings of a smoke run of the tiny model on toy tasks: ``make_config(task=["toy-tags"], …)``."""
+    """Settings of a smoke run of the tiny model on toy tasks, without drawings: ``make_config(task=["toy-tags"], …)``."""
 
     def make(**settings: Any) -> RunConfig:
         defaults = {
@@ -165,6 +164,7 @@ def make_config(
             "results": tmp_path / "results",
             "board": tmp_path / "board",
             "cache_dir": cache_dir,
+            "drawings": False,
             "plugins": {"modules": [str(toy_plugin)]},
         }
         return RunConfig.model_validate({**defaults, **settings})
@@ -172,17 +172,26 @@ def make_config(
     return make
 
 
+@pytest.fixture(scope="session")
+def experiment_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A results folder for all tests that only need a teacher: each is trained once per session."""
+    return tmp_path_factory.mktemp("experiments")
+
+
 @pytest.fixture
 def make_experiment(
-    tiny_model: Path, registry: Registry, cache_dir: Path, tmp_path: Path
+    tiny_model: Path, registry: Registry, cache_dir: Path, experiment_results: Path
 ) -> Callable[..., Experiment]:
-    """An experiment of one's own: ``make_experiment("toy-tags", budget=…, results=…, model=…, teacher=…)``."""
+    """An experiment: ``make_experiment("toy-tags", budget=…, results=…, model=…, teacher=…)``.
+
+    Tests of what training a teacher takes or leaves give a folder of their own as `results`.
+    """
 
     def make(
         task: str = "toy-sentiment",
         *,
         budget: Budget = TINY_BUDGET,
-        results: Path = tmp_path / "results",
+        results: Path = experiment_results,
         model: Path = tiny_model,
         teacher: Path | None = None,
     ) -> Experiment:
@@ -204,33 +213,44 @@ def make_experiment(
 def make_bench(
     make_experiment: Callable[..., Experiment], registry: Registry
 ) -> Callable[..., tuple[Strategy, TrainingBench]]:
-    """A strategy and its bench: ``make_bench("lora[r=2]", "toy-tags", seed=1, budget=…, results=…, model=…)``.
+    """A strategy and its bench: ``make_bench("lora[r=2]", "toy-tags", seed=1, report=…, budget=…, results=…)``.
 
     The first argument may also be a strategy itself.
     """
 
     def make(
-        spec: str | Strategy, task: str = "toy-sentiment", *, seed: int = 0, **experiment: Any
+        spec: str | Strategy,
+        task: str = "toy-sentiment",
+        *,
+        seed: int = 0,
+        report: Report = no_report,
+        **experiment: Any,
     ) -> tuple[Strategy, TrainingBench]:
         strategy = spec if isinstance(spec, Strategy) else registry.strategy(parse_spec(spec))
-        return strategy, TrainingBench(make_experiment(task, **experiment), strategy, seed, no_report)
+        return strategy, TrainingBench(make_experiment(task, **experiment), strategy, seed, report)
 
     return make
-
-
-def no_report(phase: str, done: int, total: int, loss: float | None) -> None:
-    """Take a report and tell nobody."""
 
 
 @pytest.fixture(scope="session")
 def small_run(
     tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, toy_plugin: Path, cache_dir: Path
 ) -> RunConfig:
-    """The settings of a run that has ended (see `make_small_run`); its results are there to be read only."""
+    """The settings of a run that has ended (see `make_small_run`); its results are there to be read only.
+
+    All test processes share it: the first to ask runs it, and the others wait.
+    """
     from helpers.small_run import make_small_run
 
-    folder = tmp_path_factory.mktemp("run")
-    return make_small_run(folder, model=tiny_model, plugin=toy_plugin, cache_dir=cache_dir)
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # that of all processes
+    settings = folder / "small-run.json"
+    with FileLock(folder / "small-run.lock"):
+        if not settings.exists():
+            made = make_small_run(folder / "run", model=tiny_model, plugin=toy_plugin, cache_dir=cache_dir)
+            settings.write_text(made.model_dump_json(), encoding="utf-8")
+    return RunConfig.model_validate_json(settings.read_text(encoding="utf-8"))
 
 
 @pytest.fixture

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from kdbench.api.task import TaskKind
 from kdbench.budgets import BUDGETS
-from kdbench.config import load_config, to_toml
+from kdbench.config import TaskTable, load_config, to_toml
 from kdbench.errors import UsageError
 
 
@@ -159,8 +160,8 @@ def test_a_byte_order_mark_is_no_part_of_the_first_name(file):
             ["line 1", "budgets.long.seeds", "greater than or equal to 1", "got 0"],
         ),
         (
-            "[budgets.long]\nsteps.tokens = 8\n",
-            ["line 1", "budgets.long.steps.tokens", "sequence-classification"],
+            "[budgets.long]\nsteps.token-clasification = 8\n",
+            ["line 1", "budgets.long.steps", "'token-classification'"],
         ),
         ("[budgets.full]\nseeds = 1\n", ["line 1", "a budget of kdbench's own"]),
         ('[budgets."../up"]\nseeds = 1\n', ["line 1", "lower-case letters"]),
@@ -203,3 +204,36 @@ def test_a_flag_s_mistake_is_told_by_the_flag_even_if_the_file_sets_the_same(fil
     message = refused(file("seeds = 3\n"), {"seeds": 0})
     assert message.startswith("--seeds: ")
     assert "kdbench.toml" not in message
+
+
+def test_columns_and_metric_follow_the_kind_where_the_table_is_silent():
+    table = TaskTable(train="a.csv")
+    assert (table.kind, table.text_columns, table.label_column, table.headline) == (
+        TaskKind.SEQUENCE_CLASSIFICATION,
+        ("text",),
+        "label",
+        "accuracy",
+    )
+    tokens = TaskTable(train="a.jsonl", kind="token-classification")
+    assert (tokens.text_columns, tokens.label_column, tokens.headline) == (("tokens",), "tags", "entity-f1")
+    assert TaskTable(train="a.csv", kind="sequence-regression").headline == "pearson"
+
+
+def test_two_columns_make_a_pair():
+    assert TaskTable(train="a.csv", text=["title", "body"]).text_columns == ("title", "body")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, "name the training file as train, or a hub data set as dataset"),
+        ({"train": "a.csv", "text": ["a", "b", "c"]}, "text"),
+        ({"train": "a.csv", "txt": "body"}, "Extra inputs are not permitted"),
+        ({"train": "a.csv", "kind": "ranking"}, "'sequence-classification', 'sequence-regression'"),
+        ({"train": "a.conll", "kind": "token-classification", "text": ["a", "b"]}, "one column of words"),
+        ({"train": "a.csv", "kind": "sequence-regression", "labels": ["a"]}, "labels have no place"),
+    ],
+)
+def test_an_impossible_table_is_refused(settings, message):
+    with pytest.raises(ValidationError, match=message):
+        TaskTable.model_validate(settings)

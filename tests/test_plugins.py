@@ -68,6 +68,7 @@ def load(tmp_path):
     return load_source
 
 
+@pytest.mark.slow
 def test_an_installed_distribution_brings_its_strategy_and_task(listings):
     strategies = {row["name"]: row for row in listings["strategies"]}
     tasks = {row["name"]: row for row in listings["tasks"]}
@@ -78,6 +79,7 @@ def test_an_installed_distribution_brings_its_strategy_and_task(listings):
     assert tasks["support-tickets"]["labels"] == ["billing", "outage"]
 
 
+@pytest.mark.slow
 def test_every_plugin_is_listed_kdbench_first_then_by_distribution(listings):
     order = list(dict.fromkeys(row["distribution"] for row in listings["plugins"]))
     assert order == ["kdbench", *DISTRIBUTIONS]
@@ -95,6 +97,7 @@ def test_every_plugin_is_listed_kdbench_first_then_by_distribution(listings):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("distribution", "plugin", "version", "error"),
     [
@@ -111,12 +114,14 @@ def test_a_broken_distribution_is_listed_with_its_error(listings, distribution, 
     assert "\n" not in row["error"]
 
 
+@pytest.mark.slow
 def test_the_sound_strategy_of_a_partly_broken_distribution_is_kept(listings):
     names = [row["name"] for row in listings["strategies"]]
     assert names.count("mean-pool") == 1
     assert "long-finetune" in names
 
 
+@pytest.mark.slow
 def test_an_import_error_names_file_and_line(listings):
     (row,) = (row for row in listings["plugins"] if row["name"] == "raises")
     assert row["error"].endswith("kdbench_raises_at_import.py, line 3)")
@@ -220,6 +225,7 @@ def test_a_named_plugin_that_is_not_there_is_told_with_the_remedy(module, error)
     assert (info.name, info.distribution, info.error) == (module, "(module)", error)
 
 
+@pytest.mark.slow
 def test_a_class_from_a_file_is_found_again_in_a_process_that_loads_the_same_modules(tmp_path):
     path = tmp_path / "plugin.py"
     path.write_text(f"{SOUND}\n@hookimpl\ndef kdbench_strategies(): return [Sound]\n")

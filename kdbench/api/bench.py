@@ -113,11 +113,7 @@ class Bench(Protocol):
 
     @property
     def teacher(self) -> PreTrainedModel:
-        """The fine-tuned teacher, frozen and in evaluation mode; trained on first use and shared by all cells.
-
-        Raises:
-            TypeError: the strategy does not set `teacher_outputs`.
-        """
+        """The fine-tuned teacher, frozen and in evaluation mode; trained on first use and shared by all cells."""
 
     def base(self) -> PreTrainedModel:
         """Return the base model with a newly initialized head for the task."""
@@ -163,7 +159,11 @@ class Bench(Protocol):
         """
 
     def teacher_logits(self, rows: datasets.Dataset) -> TeacherOutputs:
-        """Return the teacher's logits on `rows`, computed once for all strategies."""
+        """Return the teacher's logits on `rows`, computed once for all strategies.
+
+        Raises:
+            TypeError: the strategy does not set `teacher_outputs`.
+        """
 
     def collate(self, rows: Sequence[Mapping[str, Any]]) -> Batch:
         """Collate encoded rows into one batch, padded to the longest."""

@@ -159,8 +159,10 @@ class WholeMetric(Metric):
 
     def score(self, totals: Floats) -> Floats:
         """Return (...): the scores of samples whose statistics sum to `totals` (..., k)."""
-        flat = totals.reshape(-1, totals.shape[-1])
-        return np.array([self.compute(*_answers_of(row)) for row in flat]).reshape(totals.shape[:-1])
+        # With few classes, many resamples are identical; each distinct one is computed once.
+        rows, places = np.unique(totals.reshape(-1, totals.shape[-1]), axis=0, return_inverse=True)
+        scores = np.array([self.compute(*_answers_of(row)) for row in rows], dtype=np.float64)
+        return scores[places.reshape(-1)].reshape(totals.shape[:-1])
 
 
 def _answers_of(total: Floats) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:

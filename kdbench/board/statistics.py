@@ -14,7 +14,7 @@ import pandas as pd
 from kdbench.api.metric import Metric
 from kdbench.board.diagnostics import Behaviour, KnownBehaviour, KnownByClass, TaskBehaviour, by_class
 from kdbench.board.frames import Row, rows_of
-from kdbench.board.parallel import SecondProcess
+from kdbench.board.parallel import spread
 from kdbench.board.predictions import KnownAnswers, MadeFrom, TaskAnswers, made_from
 from kdbench.errors import KdbenchError
 from kdbench.evaluation.metrics import METRICS
@@ -111,7 +111,7 @@ def all_statistics(
     cells: pd.DataFrame,
     results: Path,
     known: Known,
-    second: SecondProcess | None = None,
+    jobs: int = 1,
     metrics: Mapping[str, Metric] = METRICS,
 ) -> dict[str, TaskStatistics]:
     """Return by task what the predictions in `results` show.
@@ -120,16 +120,18 @@ def all_statistics(
         cells: the table of cells.
         results: the folder with the predictions.
         known: what was computed before; gets what is computed now.
-        second: takes a part of the tasks where nothing is known.
+        jobs: how many processes share the tasks where nothing is known.
         metrics: the registered ones; by default kdbench's own alone.
     """
     tasks = {str(task): of_task for task, of_task in cells.groupby("task")}
-    if known.answers or second is None:
+    if known.answers or jobs == 1:
         return {task: task_statistics(of_task, results, known, metrics) for task, of_task in tasks.items()}
-    found = second.share(partial(_found_anew, results, metrics), tasks.values()).results()
-    for _, learnt in found:
+    found = {}
+    answers = spread(partial(_found_anew, results, metrics), tasks.values(), jobs)
+    for task, (statistics, learnt) in zip(tasks, answers, strict=True):
+        found[task] = statistics
         known.take(learnt)
-    return {task: statistics for task, (statistics, _) in zip(tasks, found, strict=True)}
+    return found
 
 
 def _found_anew(

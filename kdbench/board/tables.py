@@ -14,7 +14,6 @@ from kdbench.api.task import TaskKind
 from kdbench.board.cells import latency_points, with_behaviour
 from kdbench.board.frames import Row, first_row, rows_of
 from kdbench.board.load import Loaded
-from kdbench.board.parallel import SecondProcess
 from kdbench.board.rows import aggregate
 from kdbench.board.statistics import Known, TaskStatistics, all_statistics
 from kdbench.results.records import Status
@@ -148,19 +147,17 @@ class Tables:
     """What the predictions of each task show."""
 
 
-def board_tables(
-    loaded: Loaded, results: Path, known: Known | None = None, second: SecondProcess | None = None
-) -> Tables:
+def board_tables(loaded: Loaded, results: Path, known: Known | None = None, jobs: int = 1) -> Tables:
     """Return the tables of a board.
 
     Args:
         loaded: the cells of the board.
         results: the folder with the predictions.
         known: what was computed before; gets what is computed now.
-        second: takes a part of the work where cells are many.
+        jobs: how many processes share the work.
     """
     known = Known() if known is None else known
-    statistics = all_statistics(loaded.cells, results, known, second, loaded.metrics)
+    statistics = all_statistics(loaded.cells, results, known, jobs, loaded.metrics)
     behaviour = {key: one for found in statistics.values() for key, one in found.behaviour.items()}
     cells = with_behaviour(loaded.cells, behaviour)
     rows = aggregate(cells, statistics)

@@ -67,11 +67,11 @@ def _swap_letters(word: str, rng: random.Random) -> str:
 
 
 def _hit_neighbour(word: str, rng: random.Random) -> str:
-    places = [place for place in range(1, len(word) - 1) if word[place].lower() in _NEIGHBOURS]
+    places = [place for place in range(1, len(word) - 1) if word[place].lower() in NEIGHBOURS]
     if not places:
         return word
     place = rng.choice(places)
-    key = rng.choice(_NEIGHBOURS[word[place].lower()])
+    key = rng.choice(NEIGHBOURS[word[place].lower()])
     return word[:place] + (key.upper() if word[place].isupper() else key) + word[place + 1 :]
 
 
@@ -95,7 +95,8 @@ def _neighbours() -> dict[str, str]:
     return around
 
 
-_NEIGHBOURS = _neighbours()
+NEIGHBOURS = _neighbours()
+"""The adjacent keys of each key of a QWERTY keyboard."""
 
 
 _LAYOUT = 1

@@ -20,8 +20,8 @@ from kdbench.models.cost import forward_flops
 from kdbench.results.records import Compute
 from kdbench.training.experiment import Experiment
 
-_STATUS = Path("/proc/self/status")
-_CLEAR = Path("/proc/self/clear_refs")
+PROC_STATUS = Path("/proc/self/status")
+PROC_CLEAR_REFS = Path("/proc/self/clear_refs")
 
 
 @dataclass(frozen=True)
@@ -86,14 +86,14 @@ def _forget_peaks(device: torch.device) -> bool:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     with suppress(OSError):
-        _CLEAR.write_text("5")
+        PROC_CLEAR_REFS.write_text("5")
         return True
     return False
 
 
 def _resident_bytes() -> int | None:
     with suppress(OSError):
-        for line in _STATUS.read_text().splitlines():
+        for line in PROC_STATUS.read_text().splitlines():
             if line.startswith("VmRSS:"):
                 return int(line.split()[1]) * 1024
     return None

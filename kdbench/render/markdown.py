@@ -9,6 +9,7 @@ from functools import cache
 import jinja2
 import pandas as pd
 from markupsafe import Markup
+from tabulate import DataRow, TableFormat, tabulate
 
 from kdbench.board.rows import has_score
 from kdbench.utils.formatting import defuse_formula, escape_markdown, on_one_line, percent, plural
@@ -81,8 +82,16 @@ def table(
         for i, row in enumerate(rows)
     ]
     rule = "|".join("---" if is_text else "---:" for _, is_text in headings)
-    first = " | ".join(str(_escaped(heading)) for heading, _ in headings)
-    return Markup("\n".join([f"| {first} |", f"|{rule}|", *(f"| {' | '.join(line)} |" for line in lines)]))
+    line = DataRow("|", "|", "|")
+    unpadded = TableFormat(None, lambda widths, aligns: f"|{rule}|", None, None, line, line, 1, None)
+    text = tabulate(
+        lines,
+        headers=[str(_escaped(heading)) for heading, _ in headings],
+        tablefmt=unpadded,
+        disable_numparse=True,
+        stralign=None,
+    )
+    return Markup(text)
 
 
 def csv_text(rows: pd.DataFrame) -> str:

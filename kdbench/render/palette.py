@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#999999", "#000000")
 """Told apart with any colour vision (Okabe and Ito 2008), the strong ones first; the last in black."""
-_MARKERS = (
-    ("o", "circle"),
-    ("s", "square"),
-    ("^", "triangle-up"),
-    ("D", "diamond"),
-    ("v", "triangle-down"),
-    ("P", "cross"),
-    ("<", "triangle-left"),
-    (">", "triangle-right"),
+_SHAPES = (
+    "circle",
+    "square",
+    "triangle-up",
+    "diamond",
+    "triangle-down",
+    "cross",
+    "triangle-left",
+    "triangle-right",
 )
-"""Matplotlib's and Vega's name of each."""
+"""As Vega names them."""
 
 
 @dataclass(frozen=True)
@@ -25,15 +25,12 @@ class Look:
     """How a family's points are drawn."""
 
     colour: str
-    marker: str
-    """In matplotlib."""
     shape: str
-    """In Vega."""
 
 
 def family_looks(families: Iterable[str]) -> dict[str, Look]:
     """Return the look of each of `families`, in the order of their names; beyond eight they begin again."""
     return {
-        family: Look(_COLOURS[i % len(_COLOURS)], *_MARKERS[i % len(_MARKERS)])
+        family: Look(_COLOURS[i % len(_COLOURS)], _SHAPES[i % len(_SHAPES)])
         for i, family in enumerate(sorted(set(families)))
     }

@@ -6,16 +6,16 @@ import io
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from kdbench.api.metric import Metric
 from kdbench.board.columns import CSV_CELL_COLUMNS, ROW_COLUMNS
 from kdbench.board.diff import Against, Changes, changes
-from kdbench.board.load import Loaded, cells_of
-from kdbench.board.parallel import SecondProcess, Shared
+from kdbench.board.load import cells_of
+from kdbench.board.parallel import spread
 from kdbench.board.sources import Source, read_results
 from kdbench.board.statistics import Known
 from kdbench.board.tables import Tables, board_tables
@@ -31,10 +31,7 @@ from kdbench.results.paths import RECORDS_FILE
 from kdbench.results.records import Record
 from kdbench.utils.files import write_atomically
 from kdbench.utils.formatting import listing
-from kdbench.utils.system import no_collecting
-
-if TYPE_CHECKING:
-    from kdbench.render.plots.draw import Picture
+from kdbench.utils.system import no_collecting, usable_cores
 
 
 def data_files(rows: pd.DataFrame, tables: Tables, records: Iterable[Record]) -> dict[str, str | bytes]:
@@ -91,24 +88,12 @@ def drawn_names(board: Path, drawn: Iterable[str]) -> frozenset[str]:
     return frozenset(drawn) | {path.relative_to(board).as_posix() for path in earlier}
 
 
-def begun_pictures(
-    rows: pd.DataFrame, loaded: Loaded, second: SecondProcess
-) -> Shared[Picture, dict[str, bytes]]:
-    """Have the files of ``pictures/`` drawn by `second` until their results are asked for, and then here, too.
-
-    Args:
-        rows: the table of rows.
-        loaded: the cells that it aggregates, their records and timings.
-        second: begins at once.
-    """
-    from kdbench.render.plots.draw import draw, planned
-
-    return second.share(draw, planned(rows, loaded))
-
-
 _MANY_RECORDS, _MANY_TASKS = 2000, 6
-"""With fewer of both, a second process costs more than it gains."""
-_NEEDED_THERE = ("kdbench.board.statistics", "kdbench.render.plots.draw")
+"""With fewer of both, processes cost more than they gain."""
+_MOST_JOBS = 4
+"""Each takes some 200 MB and loads for two seconds."""
+_DRAWING = "kdbench.render.plots.draw"
+"""With all that statistics need."""
 
 PluginColumns = Callable[[pd.DataFrame], Iterable[pd.DataFrame | None]]
 """Gets the table of rows and returns frames of further columns, a row for each of its rows (same index)."""
@@ -166,22 +151,27 @@ def write_board(
     source = results if isinstance(results, Source) else read_results(results)
     known = Known() if known is None else known
     files: dict[str, str | bytes] = {}
-    with SecondProcess() as second:
-        if _is_worth_a_process(source, known, with_pictures=cache is not None):
-            second.start(*_NEEDED_THERE)
-        with no_collecting():
-            loaded = cells_of(source, budget=budget, model=model, keys=keys, metrics=metrics)
-            tables = board_tables(loaded, source.root, known, second)
-        rows, cells = tables.rows, tables.cells
-        misfits: list[str] = []
-        if columns is not None:
-            rows, misfits = _with_plugin_columns(rows, columns)
-        pictures = None if cache is None else begun_pictures(rows, loaded, second)
-        if cache is not None:
-            files[PAGE] = page(rows, tables.across, loaded, source.root, cache, known.by_class)
-        files |= data_files(rows, tables, loaded.records)
-        for picture in pictures.results() if pictures else ():
-            files |= picture
+    jobs = _jobs(source, known, with_pictures=cache is not None)
+    loading = spread(import_module, [_DRAWING] * jobs, jobs) if jobs > 1 else ()  # meanwhile
+    with no_collecting():
+        loaded = cells_of(source, budget=budget, model=model, keys=keys, metrics=metrics)
+        many = len(source.records) >= _MANY_RECORDS
+        tables = board_tables(loaded, source.root, known, jobs if many else 1)
+    rows, cells = tables.rows, tables.cells
+    misfits: list[str] = []
+    if columns is not None:
+        rows, misfits = _with_plugin_columns(rows, columns)
+    if cache is None:
+        pictures: Iterable[dict[str, bytes]] = ()
+    else:
+        from kdbench.render.plots.draw import draw, planned
+
+        pictures = spread(draw, planned(rows, loaded), jobs)
+        files[PAGE] = page(rows, tables.across, loaded, source.root, cache, known.by_class)
+    files |= data_files(rows, tables, loaded.records)
+    for picture in pictures:
+        files |= picture
+    list(loading)
     changed = None if against is None else changes(against, loaded, source.root, known.answers)
     waiting = Counter(task for _, task in pending)
     # While cells are missing, what an earlier run drew is not what its tables say.
@@ -206,11 +196,12 @@ def write_board(
     return BoardSummary(written, rows, (*loaded.unreadable, *loaded.left_out, *misfits), cells, changed)
 
 
-def _is_worth_a_process(source: Source, known: Known, *, with_pictures: bool) -> bool:
-    if not with_pictures:
-        return len(source.records) >= _MANY_RECORDS and not known.answers
-    tasks = {record.task.name for record in source.records}
-    return len(source.records) >= _MANY_RECORDS or len(tasks) >= _MANY_TASKS
+def _jobs(source: Source, known: Known, *, with_pictures: bool) -> int:
+    """Return how many processes are worth starting for a board of `source`; 1 is this one alone."""
+    many_records = len(source.records) >= _MANY_RECORDS
+    many_pictures = len({record.task.name for record in source.records}) >= _MANY_TASKS or many_records
+    worth_it = many_pictures if with_pictures else many_records and not known.answers
+    return min(usable_cores(), _MOST_JOBS) if worth_it else 1
 
 
 def _with_plugin_columns(rows: pd.DataFrame, columns: PluginColumns) -> tuple[pd.DataFrame, list[str]]:

@@ -107,7 +107,7 @@ def score_cell(argument: str, report: Report) -> None:
             compute=compute,
             cost=fit.cost,
             curves=fit.curves,
-            warnings=(*fit.warnings, *_warnings(answers, quality.score, info)),
+            warnings=(*fit.warnings, *score_warnings(answers, quality.score, info)),
             environment=describe_environment(),
             finished_at=datetime.now(timezone.utc),
         )
@@ -294,7 +294,7 @@ def _quality(answers: Predictions, noisy: Predictions, experiment: Experiment) -
     )
 
 
-def _warnings(answers: Predictions, score: float, info: TaskInfo) -> tuple[str, ...]:
+def score_warnings(answers: Predictions, score: float, info: TaskInfo) -> tuple[str, ...]:
     """Return what makes the score worthless, loud enough for the board."""
     if len(answers.predicted) and (answers.predicted == answers.predicted[0]).all():
         label = repr(info.labels[int(answers.predicted[0])]) if answers.is_classification else "the same"

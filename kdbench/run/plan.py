@@ -14,7 +14,7 @@ from kdbench.config import RunConfig
 from kdbench.data import Download, missing_downloads
 from kdbench.data.fetch import local_files
 from kdbench.data.readers import readable
-from kdbench.errors import UsageError
+from kdbench.errors import UsageError, nearest
 from kdbench.models.base import BaseModel, missing_model_downloads, resolve_base_model
 from kdbench.registry import Registry
 from kdbench.results.records import RecordStore, Status, key_of_cell, spelled_out
@@ -232,6 +232,7 @@ def make_plan(config: RunConfig, registry: Registry, *, fetch: bool) -> Plan:
     Raises:
         UsageError: the settings name something that is not there.
     """
+    _check_budget(config, registry)
     cells = cells_of(config, registry)
     tasks = {cell.task.name: cell.task for cell in cells}
     if config.teacher is not None and len(tasks) > 1:
@@ -253,6 +254,17 @@ def make_plan(config: RunConfig, registry: Registry, *, fetch: bool) -> Plan:
         keys_before = tuple(cell_key(stage, experiments[cell.task.name], cell.seed) for stage in earlier)
         planned.setdefault(key, replace(_planned(cell, key, store, config), keys_before=keys_before))
     return Plan(list(planned.values()), downloads, base, experiments)
+
+
+def _check_budget(config: RunConfig, registry: Registry) -> None:
+    """Refuse a budget that names a kind of task which no plugin brings; only now are the plugins loaded."""
+    budget, known = config.resolved_budget, list(registry.kinds)
+    for field, by_kind in (("steps", budget.steps), ("batch_size", budget.batch_size)):
+        for kind in by_kind:
+            if kind not in known:
+                raise UsageError(
+                    f"budgets.{budget.name}.{field}.{kind}: no plugin brings a kind of task {kind!r}{nearest(kind, known)}"
+                )
 
 
 def _planned(cell: Cell, key: str | None, store: RecordStore | None, config: RunConfig) -> PlannedCell:

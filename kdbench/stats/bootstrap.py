@@ -21,7 +21,7 @@ ANY_SCORE = (-np.inf, np.inf)
 RESAMPLES = 2000
 CONFIDENCE = 0.95
 
-_NUMBERS_AT_ONCE = 1_000_000
+NUMBERS_AT_ONCE = 1_000_000
 """Draws, or sums of statistics, held before they become scores: bounds memory to some 40 MB."""
 
 
@@ -56,7 +56,7 @@ def examples_first(statistics: Floats) -> Floats:
 
 def chunks(total: int, width: int) -> list[int]:
     """Return row counts that sum to `total`, so that a chunk of `width` numbers a row fits in memory."""
-    size = max(1, _NUMBERS_AT_ONCE // width)
+    size = max(1, NUMBERS_AT_ONCE // width)
     return [min(size, total - start) for start in range(0, total, size)]
 
 

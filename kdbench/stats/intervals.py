@@ -238,7 +238,7 @@ def paired_ratio(
         return Ratio(median, None, None)
     rng = np.random.default_rng(seed)
     medians = np.concatenate(
-        [np.median(ratios[_blocks(rng, rows, n, length)], axis=1) for rows in chunks(resamples, n)]
+        [np.median(ratios[block_indices(rng, rows, n, length)], axis=1) for rows in chunks(resamples, n)]
     )
     ends = np.quantile(medians, [(1 - confidence) / 2, (1 + confidence) / 2])
     low, high = median * (ends / median) ** _widening(n, length, confidence)
@@ -254,7 +254,7 @@ def _widening(n: int, length: int, confidence: float) -> float:
     return float(few_blocks * np.sqrt(n / max(1, n - length)))
 
 
-def _blocks(rng: np.random.Generator, rows: int, n: int, length: int) -> np.ndarray:
+def block_indices(rng: np.random.Generator, rows: int, n: int, length: int) -> np.ndarray:
     """Return (rows, n): indices of runs of `length` out of n."""
     starts = rng.integers(n - length + 1, size=(rows, -(-n // length)))
     return (starts[:, :, None] + np.arange(length)).reshape(rows, -1)[:, :n]

@@ -144,7 +144,6 @@ class TrainingBench:
     @cached_property
     def teacher(self) -> PreTrainedModel:
         """The fine-tuned teacher, frozen and in evaluation mode; trained on first use and shared by all cells."""
-        self._check_teacher_is_declared()
         self._ensure_teacher()
         self.teacher_s = self._teachers.train_s()
         model = self._teachers.load()
@@ -186,6 +185,8 @@ class TrainingBench:
             raise ValueError(f"keep={keep!r}: expected 'best' or 'last'")
         if teacher_outputs is None and loss is not None:
             teacher_outputs = self._strategy.teacher_outputs
+        if teacher_outputs not in ("none", None):
+            self._check_teacher_is_declared()
         rows = self.task.train if rows is None else rows
         schedule = self.schedule(share, learning_rate)
         batches = self._draw_batches(rows, schedule)
@@ -299,8 +300,8 @@ class TrainingBench:
     def _check_teacher_is_declared(self) -> None:
         if not any(stage.uses_teacher() for stage in self._strategy.stages):
             raise TypeError(
-                f"strategy {self._strategy.name!r} reads the teacher; set teacher_outputs on its class, to 'logits' say, so "
-                "that its cells wait for the teacher and boards say that it uses one"
+                f"strategy {self._strategy.name!r} learns from the teacher's outputs; set teacher_outputs on its class, to "
+                "'logits' say, so that its cells wait for the teacher and boards say that it uses one"
             )
 
     def _count_unlabelled(self, rows: datasets.Dataset) -> None:

@@ -64,13 +64,6 @@ def operations(number: float | None) -> str:
     return _unless_missing(number, lambda value: _scaled(value, units))
 
 
-def share_with_interval(part: float | None, low: float | None, high: float | None) -> str:
-    """Return a share in percent and its interval, if given: ``64% [31%, 98%]``."""
-    return _with_interval(
-        part, low, high, lambda value: _unless_missing(value, lambda x: f"{_decimals(100 * x, 0)}%")
-    )
-
-
 def difference_with_interval(value: float | None, low: float | None, high: float | None) -> str:
     """Return a difference in percent points and its interval, if given: ``+1.2 [+0.1, +2.3]``."""
     return _with_interval(value, low, high, difference)

@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from helpers.training import KINDS
 from torch import Tensor
 from torch.nn import functional
 
@@ -9,8 +10,6 @@ from kdbench.api.bench import model_inputs
 from kdbench.api.losses import cosine_loss, patient_loss, soft_target_loss, task_loss
 from kdbench.api.task import IGNORED, UNLABELLED
 from kdbench.models.build import load_base
-
-KINDS = ["toy-sentiment", "toy-tags", "toy-score"]
 
 
 def logits_of(*probabilities: float) -> Tensor:

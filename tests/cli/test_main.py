@@ -180,6 +180,7 @@ CELLS = {
 }
 
 
+@pytest.mark.slow
 def test_a_plan_tells_every_cell_and_writes_nothing(finished):
     _, planned, written, _ = finished
     assert (planned.returncode, planned.stderr) == (0, "")
@@ -191,6 +192,7 @@ def test_a_plan_tells_every_cell_and_writes_nothing(finished):
     assert written == ["scratch"]
 
 
+@pytest.mark.slow
 def test_a_run_does_what_was_planned_and_says_where_everything_is(finished):
     command, planned, _, ran = finished
     assert (ran.returncode, ran.stderr) == (0, "")
@@ -210,6 +212,7 @@ def test_a_run_does_what_was_planned_and_says_where_everything_is(finished):
     assert "\x1b" not in ran.stdout  # no colours where the output is no terminal
 
 
+@pytest.mark.slow
 def test_the_board_stands_in_files_with_a_row_a_strategy(finished):
     command, *_ = finished
     assert {path.name for path in command.board.iterdir()} == {
@@ -230,6 +233,7 @@ def test_the_board_stands_in_files_with_a_row_a_strategy(finished):
         assert table.loc[strategy, "p50_ms"] > 0
 
 
+@pytest.mark.slow
 def test_only_the_task_s_teacher_is_called_so_and_lora_trains_a_part(finished):
     command, *_ = finished
     for (strategy, _, _), record in command.records().items():
@@ -237,12 +241,14 @@ def test_only_the_task_s_teacher_is_called_so_and_lora_trains_a_part(finished):
         assert (record.size.trainable_parameters < record.size.total_parameters) == (strategy == "lora")
 
 
+@pytest.mark.slow
 def test_no_scratch_file_is_left(finished):
     command, *_ = finished
     assert list(command.scratch.iterdir()) == []
     assert list(command.folder.rglob("*.partial")) == []
 
 
+@pytest.mark.slow
 def test_a_second_run_has_nothing_to_do_and_a_plan_knows(finished, call, monkeypatch):
     command, *_ = finished
     monkeypatch.setenv("KDBENCH_CACHE", command.environment["KDBENCH_CACHE"])
@@ -265,6 +271,7 @@ def test_a_second_run_has_nothing_to_do_and_a_plan_knows(finished, call, monkeyp
     assert "time: about 0 s" in out
 
 
+@pytest.mark.slow
 def test_the_board_is_drawn_again_from_the_records_alone(finished, call, tmp_path):
     command, *_ = finished
     again = tmp_path / "[red] :key: [/b]"  # any name will do

@@ -90,7 +90,8 @@ def test_short_rows_are_padded_and_masked(collate):
     assert all(value.dtype == torch.int64 for value in batch.values())
 
 
-def test_labels_of_tokens_are_padded_with_what_losses_ignore(collate):
+def test_labels_of_tokens_are_padded_with_what_losses_ignore(make_experiment):
+    collate = make_experiment("toy-tags").collate
     rows = [
         {"id": 0, "input_ids": [2, 9, 3], "labels": [IGNORED, 4, IGNORED]},
         {"id": 1, "input_ids": [2, 9, 8, 3], "labels": [IGNORED, 1, 0, IGNORED]},

@@ -1,6 +1,5 @@
 """A kind of task that one plugin file brings runs through the whole harness."""
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +27,8 @@ def ran(tmp_path_factory, tiny_model, cache_dir):
     config = RunConfig.model_validate(
         {
             "task": ["topics"],
-            "strategy": ["finetune[learning_rate=0.003]", "hard-labels[layers=2]", "vanilla-kd[layers=2]"],
+            "strategy": ["finetune[learning_rate=0.003]", "vanilla-kd[layers=2]"],
+            "drawings": False,
             "budget": "tiny",
             "budgets": {
                 "tiny": {
@@ -58,11 +58,20 @@ def records(ran):
 
 
 @pytest.fixture(scope="module")
-def plugin():
-    spec = importlib.util.spec_from_file_location("multi_label_example", PLUGIN)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def kind():
+    return load_plugins([str(PLUGIN)]).kind("multi-label")
+
+
+@pytest.fixture
+def budget(tmp_path):
+    """A config file with the run's budget, for commands on its results."""
+    file = tmp_path / "kdbench.toml"
+    file.write_text(
+        '[budgets.tiny]\nbase = "smoke"\ntrain_examples = 128\nmax_length = 32\n'
+        "[budgets.tiny.steps]\nmulti-label = 120\n",
+        encoding="utf-8",
+    )
+    return file
 
 
 def test_its_cells_run_in_processes_of_their_own_and_have_records(records):
@@ -90,7 +99,7 @@ def test_the_score_is_micro_f1_of_each_labels_sigmoid(ran, records):
 
 
 def test_the_board_shows_its_rows_with_intervals(ran):
-    rows = pd.read_csv(ran.board / "board.csv")
+    rows = pd.read_csv(ran.board / "topics.csv")
     assert set(rows["metric"]) == {"micro-f1"}
     assert rows["score"].notna().all()
     assert (ran.board / "topics.md").is_file()
@@ -103,13 +112,16 @@ def test_a_second_run_finds_every_cell_done(ran):
     assert {planned.state for planned in plan.cells} == {State.DONE}
 
 
-def test_a_board_without_the_plugin_shows_the_stored_scores_and_says_what_is_missing(call, ran, tmp_path):
+def test_a_board_without_the_plugin_shows_the_stored_scores_and_says_what_is_missing(
+    call, ran, budget, tmp_path
+):
     code, _, _ = call(
-        "board", "--results", ran.results, "--budget", "tiny", "--board", tmp_path / "board", "--no-drawings"
+        *("board", "--config", budget, "--budget", "tiny", "--results", ran.results),
+        *("--board", tmp_path / "board", "--no-drawings"),
     )
     assert code == 0
     assert "no plugin here brings the metric 'micro-f1'" in (tmp_path / "board" / "topics.md").read_text()
-    assert pd.read_csv(tmp_path / "board" / "board.csv")["score"].notna().all()
+    assert pd.read_csv(tmp_path / "board" / "topics.csv")["score"].notna().all()
 
 
 def test_verify_recomputes_its_scores_with_the_plugin_and_says_what_it_leaves_without(call, ran):
@@ -123,14 +135,10 @@ def test_verify_recomputes_its_scores_with_the_plugin_and_says_what_it_leaves_wi
 
 
 @pytest.mark.parametrize("form", ["hf", "onnx"])
-def test_an_exported_model_answers_with_labels(call, ran, tmp_path, form):
+def test_an_exported_model_answers_with_labels(call, ran, budget, tmp_path, form):
     folder = tmp_path / form
-    config = tmp_path / "kdbench.toml"
-    config.write_text(
-        '[budgets.tiny]\nbase = "smoke"\ntrain_examples = 128\nmax_length = 32\n', encoding="utf-8"
-    )
     code, out, err = call(
-        *("export", "--config", config, "--results", ran.results, "--budget", "tiny", "--task", "topics"),
+        *("export", "--config", budget, "--results", ran.results, "--budget", "tiny", "--task", "topics"),
         *("--strategy", "finetune[learning_rate=0.003]", "--model", ran.model, "--plugin", PLUGIN),
         *("--format", form, "--out", folder),
     )
@@ -146,18 +154,16 @@ def test_an_exported_model_answers_with_labels(call, ran, tmp_path, form):
     assert "story" in out
 
 
-def test_its_losses_are_the_formulas(plugin):
-    kind = plugin.MultiLabel()
+def test_its_losses_are_the_formulas(kind):
     logits = torch.tensor([[0.0, 2.0], [1.0, -1.0]])
-    labels = torch.tensor([[1, 0], [plugin.UNKNOWN, plugin.UNKNOWN]])
+    labels = torch.tensor([[1, 0], kind.hide_label([0, 1])])
     expected = (np.log(2) + np.log1p(np.exp(2.0))) / 2  # the second text has no label
     assert kind.label_loss(logits, labels).item() == pytest.approx(expected)
     assert kind.soft_target_loss(logits, logits, labels, temperature=3.0).item() == pytest.approx(0, abs=1e-6)
     assert kind.soft_target_loss(logits, -logits, labels, temperature=1.0).item() > 0.1
 
 
-def test_examples_that_are_no_list_of_the_tasks_labels_are_refused(plugin):
-    kind = plugin.MultiLabel()
+def test_examples_that_are_no_list_of_the_tasks_labels_are_refused(kind):
     assert kind.label_problem(["story"], LABELS) is None
     assert kind.label_problem([], LABELS) is None
     assert "none of the task's" in kind.label_problem(["plot"], LABELS)

@@ -5,6 +5,8 @@ import pytest
 from kdbench.errors import KdbenchError
 from kdbench.export.example import FILE, run_example
 
+pytestmark = pytest.mark.slow
+
 LORA = ("lora[r=2]", "toy-sentiment")
 
 

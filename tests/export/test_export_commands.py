@@ -9,6 +9,8 @@ from transformers import AutoModelForTokenClassification
 
 import kdbench
 
+pytestmark = pytest.mark.slow
+
 LORA = ("lora[r=2]", "toy-sentiment")
 
 

@@ -5,6 +5,8 @@ import shutil
 import helpers.toy_plugin as toys
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import kdbench
@@ -12,11 +14,19 @@ from kdbench.api.task import TaskKind
 from kdbench.errors import UsageError
 from kdbench.evaluation.predictions import Predictions
 from kdbench.export.manifest import Format, Manifest, read_manifest, write_manifest
-from kdbench.export.model import ExportedModel, LabelPrediction, TagsPrediction, ValuePrediction
+from kdbench.export.model import ExportedModel, LabelPrediction, TagsPrediction, ValuePrediction, split_words
+
+pytestmark = pytest.mark.slow
 
 LORA = ("lora[r=2]", "toy-sentiment")
+
+
 TAGS = ("hard-labels[layers=2]", "toy-tags")
+
+
 SCORE = ("hard-labels[layers=2]", "toy-score")
+
+
 BILSTM = ("bilstm[init=base]", "toy-sentiment")
 
 
@@ -164,3 +174,32 @@ def test_a_manifest_comes_back_as_it_was_written(exported, tmp_path):
     manifest = exported(*LORA).manifest
     write_manifest(manifest, tmp_path)
     assert read_manifest(tmp_path) == manifest == read_manifest(exported(*LORA).folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Anna lives in Paris.", ["Anna", "lives", "in", "Paris", "."]),
+        ("(see U.S. law)", ["(", "see", "U.S", ".", "law", ")"]),
+        ("@anna don't #go!?", ["@anna", "don't", "#go", "!", "?"]),
+        ('"3.5%"', ['"', "3.5%", '"']),
+        ("...", [".", ".", "."]),
+        ("\t \n", []),
+        ("", []),
+        (
+            "\N{LEFT DOUBLE QUOTATION MARK}Oslo\N{RIGHT DOUBLE QUOTATION MARK},",
+            ["\N{LEFT DOUBLE QUOTATION MARK}", "Oslo", "\N{RIGHT DOUBLE QUOTATION MARK}", ","],
+        ),
+    ],
+)
+def test_words_and_marks_stand_alone(text, words):
+    assert [word.text for word in split_words(text)] == words
+
+
+@given(st.text())
+def test_words_are_the_text_less_its_white_space(text):
+    words = split_words(text)
+    assert all(text[word.start : word.end] == word.text for word in words)
+    assert "".join(word.text for word in words) == "".join(text.split())
+    assert all(word.text for word in words)
+    assert [word.start for word in words] == sorted(word.start for word in words)

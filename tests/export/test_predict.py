@@ -8,6 +8,8 @@ import kdbench
 from kdbench.errors import UsageError
 from kdbench.export.predict import predict_file
 
+pytestmark = pytest.mark.slow
+
 LORA = ("lora[r=2]", "toy-sentiment")
 TEXTS = ["a good film", "awful, and\nboring", '"weak" music', "=1+1"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from conftest import no_report
+from helpers.training import no_report
 from torch import Tensor, nn
 
 from kdbench import Transform

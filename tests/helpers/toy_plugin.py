@@ -19,9 +19,9 @@ class Toy(Task):
     licence = "none: made up"
 
     def load(self, opened):
-        return {split: self._rows(split) for split in SIZES}
+        return {split: self.rows_of(split) for split in SIZES}
 
-    def _rows(self, split):
+    def rows_of(self, split):
         draw = random.Random(f"{self.name}/{split}")
         return [self.row(draw) for _ in range(SIZES[split])]
 

@@ -11,7 +11,7 @@ class ToyTwin(ToySentiment):
     name = "toy-twin"
 
     def load(self, opened):
-        return {"train": ToySentiment()._rows("test"), "test": Toy._rows(self, "test")}
+        return {"train": ToySentiment().rows_of("test"), "test": Toy.rows_of(self, "test")}
 
 
 @hookimpl

@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from helpers.training import no_report
 
 from kdbench.api.spec import parse_spec
 from kdbench.board.load import load_cells
@@ -20,16 +21,14 @@ from kdbench.results.records import RecordStore
 from kdbench.results.timings import load_timings
 from kdbench.run.cell import CellOrder, score_cell, train_cell
 
+pytestmark = pytest.mark.slow
+
 SPECS = {
     "one": "finetune",
     "two": "hard-labels[layers=4]",
     "small": "hard-labels[layers=1]",
     "graph": "finetune+int8",
 }
-
-
-def no_report(*progress):
-    pass
 
 
 @pytest.fixture(scope="module")

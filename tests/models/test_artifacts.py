@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import AutoModelForTokenClassification, AutoTokenizer, pipeline
@@ -10,11 +11,14 @@ from transformers import AutoModelForTokenClassification, AutoTokenizer, pipelin
 from kdbench.api.bench import model_inputs
 from kdbench.api.model_classes import register_model_classes
 from kdbench.errors import KdbenchError, UsageError
-from kdbench.models.artifacts import load_artifact, save_artifact
+from kdbench.models.artifacts import Adapter, load_artifact, save_artifact, stored_parameters
 from kdbench.models.build import load_base
 from kdbench.plugins import load_plugins
+from kdbench.training.predict import predict
 
 VERSION_0_1 = Path(__file__).parent / "artifacts_of_version_0_1"
+
+
 """Tiny models of random weights, written by kdbench 0.1, each with a batch and its logits."""
 
 
@@ -154,3 +158,30 @@ def test_an_earlier_artifact_is_never_mixed_with_a_new_one(tokenizer, tmp_path: 
     save_artifact(Linear(), tokenizer, tmp_path / "artifact")
     with pytest.raises(FileExistsError):
         save_artifact(Linear(), tokenizer, tmp_path / "artifact")
+
+
+# An adapter kept apart is the model that was trained.
+
+
+def test_a_plain_model_has_no_adapter(make_bench):
+    _, bench = make_bench("finetune")
+    assert Adapter.of(bench.base()) is None
+
+
+def test_it_outlives_the_merge_and_answers_as_the_merged_model(make_bench, tmp_path, tiny_model):
+    strategy, bench = make_bench("lora[r=2]")
+    model = strategy.fit(bench)
+    adapter = Adapter.of(model)
+    merged = strategy.finalize(model, bench).eval()
+    adapter.save(tmp_path / "adapter")
+    experiment = bench.experiment
+    base = load_base(tiny_model, experiment.kind, experiment.task.task.labels, seed=5)
+    again = PeftModel.from_pretrained(base, str(tmp_path / "adapter")).eval()
+    one, other = (
+        predict(found, experiment.task.scored, experiment.collate, device=torch.device("cpu")).logits
+        for found in (merged, again)
+    )
+    assert abs(one - other).max() < 1e-5
+    weights = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
+    assert stored_parameters(tmp_path / "adapter") == sum(weight.numel() for weight in weights.values())
+    assert str(tiny_model) not in (tmp_path / "adapter" / "adapter_config.json").read_text()

@@ -76,6 +76,7 @@ def pair(request):
     return model, OnnxModel.of(model, batch_of([4, 6]))
 
 
+@pytest.mark.slow
 def test_the_graph_answers_as_the_model_for_any_batch_and_length(pair):
     model, exported = pair
     for lengths in LENGTHS:
@@ -87,6 +88,7 @@ def test_the_graph_answers_as_the_model_for_any_batch_and_length(pair):
         torch.testing.assert_close(logits, expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_padding_changes_no_answer(pair):
     _, exported = pair
     alone = exported(**batch_of([7])).logits
@@ -96,6 +98,7 @@ def test_padding_changes_no_answer(pair):
     torch.testing.assert_close(padded, alone, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_parameters_are_those_of_the_model(pair):
     model, exported = pair
     assert count_parameters(exported) == count_parameters(model)
@@ -103,6 +106,7 @@ def test_parameters_are_those_of_the_model(pair):
     assert count_trainable(exported) == 0
 
 
+@pytest.mark.slow
 def test_it_comes_back_from_its_folder_as_it_was(pair, tmp_path):
     model, exported = pair
     exported.save_pretrained(tmp_path / "artifact")
@@ -232,6 +236,7 @@ class Moody(Toy):
         return super().forward(input_ids, attention_mask * (2 if torch.compiler.is_exporting() else 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model_class", [OfOneLength, LooksAtValues])
 def test_a_model_that_cannot_be_exported_is_refused_in_one_line(model_class):
     with pytest.raises(
@@ -241,6 +246,7 @@ def test_a_model_that_cannot_be_exported_is_refused_in_one_line(model_class):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_graph_that_is_not_the_model_is_refused():
     with pytest.raises(
         KdbenchError, match="ONNX graph of Moody does not match the model: their logits differ by"
@@ -255,6 +261,7 @@ def test_more_weights_than_one_file_holds_are_refused():
         OnnxModel.of(large, batch_of([4, 6]))
 
 
+@pytest.mark.slow
 def test_exporting_says_nothing_and_leaves_a_sound_file(tmp_path, capfd, caplog):
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")

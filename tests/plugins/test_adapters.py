@@ -3,6 +3,7 @@ import re
 
 import pytest
 import torch
+from helpers.training import KINDS
 from kdbench_plugins._adapter_model import AdaptedNorm, AdaptedSublayer, Adapter, AdapterModel
 from kdbench_plugins.adapters import AdapterHoulsby, AdapterPfeiffer
 from pydantic import ValidationError
@@ -27,8 +28,9 @@ from kdbench.models.artifacts import load_artifact, save_artifact
 from kdbench.models.cost import count_parameters, count_trainable
 from kdbench.training.bench import TrainingBench
 
-KINDS = ["toy-sentiment", "toy-tags", "toy-score"]
 STRATEGIES = [AdapterHoulsby, AdapterPfeiffer]
+
+
 SHAPE = {
     "vocab_size": 30,
     "hidden_size": 8,
@@ -38,6 +40,8 @@ SHAPE = {
     "max_position_embeddings": 20,
     "pad_token_id": 0,
 }
+
+
 CONFIGS = {
     "bert": BertConfig(**SHAPE),
     "roberta": RobertaConfig(**SHAPE),
@@ -49,6 +53,8 @@ CONFIGS = {
         vocab_size=30, dim=8, n_layers=3, n_heads=2, hidden_dim=16, max_position_embeddings=20, pad_token_id=0
     ),
 }
+
+
 BATCH = {
     "input_ids": torch.tensor([[5, 6, 7, 8, 9], [9, 8, 7, 0, 0]]),
     "attention_mask": torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]),
@@ -269,3 +275,37 @@ def test_the_same_seed_gives_the_same_adapters(fit, strategy):
 def test_impossible_shapes_are_refused(strategy, wrong):
     with pytest.raises(ValidationError, match=next(iter(wrong))):
         strategy.Params(**wrong)
+
+
+def test_houlsby_trains_every_layer_normalization_too(make_experiment):
+    strategy = AdapterHoulsby(AdapterHoulsby.Params(learning_rate=0.02))
+    bench = TrainingBench(make_experiment(), strategy, 0, lambda *progress: None)
+    model, plain = strategy.fit(bench).model.state_dict(), bench.base().state_dict()
+    moved = {name for name in plain if not torch.equal(plain[name], model[name])}
+    places = ["embeddings"] + [
+        f"encoder.layer.{layer}.{part}" for layer in range(4) for part in ("attention.output", "output")
+    ]
+    norms = {f"bert.{place}.LayerNorm.{weight}" for place in places for weight in ("weight", "bias")}
+    assert moved == norms | {"classifier.weight", "classifier.bias"}
+
+
+def test_houlsbys_defaults_are_the_papers():
+    params = AdapterHoulsby.Params()
+    assert (params.bottleneck, params.activation, params.train_norms) == (64, "gelu", True)
+
+
+def test_pfeiffer_adapts_the_feed_forward_half_of_each_layer_alone_and_no_normalization(make_experiment):
+    strategy = AdapterPfeiffer(AdapterPfeiffer.Params(learning_rate=0.02))
+    bench = TrainingBench(make_experiment(), strategy, 0, lambda *progress: None)
+    model = strategy.fit(bench).model
+    adapted = {name for name, module in model.named_modules() if isinstance(module, AdaptedNorm)}
+    assert adapted == {f"bert.encoder.layer.{layer}.output.LayerNorm" for layer in range(4)}
+    plain = bench.base().bert.encoder.layer
+    for mine, other in zip(model.bert.encoder.layer, plain, strict=True):
+        assert torch.equal(mine.output.LayerNorm.norm.weight, other.output.LayerNorm.weight)
+        assert not any(weight.requires_grad for weight in mine.output.LayerNorm.norm.parameters())
+
+
+def test_pfeiffers_defaults_are_the_papers():
+    params = AdapterPfeiffer.Params()
+    assert (params.bottleneck, params.activation) == (48, "relu")

@@ -4,7 +4,8 @@ import datasets
 import numpy as np
 import pytest
 import torch
-from kdbench_plugins._augmentation import FIRST_MADE_ID, NEIGHBOURS, _vocabulary, _Words, augmented_rows
+from helpers.training import KINDS
+from kdbench_plugins._augmentation import FIRST_MADE_ID, NEIGHBOURS, Words, augmented_rows, read_vocabulary
 from kdbench_plugins.bilstm import BiLSTMKD
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
@@ -13,7 +14,6 @@ from transformers import BertTokenizerFast, PreTrainedTokenizerFast
 from kdbench.api.task import IGNORED, UNLABELLED
 from kdbench.errors import UsageError
 
-KINDS = ["toy-sentiment", "toy-tags", "toy-score"]
 NO_REPLACEMENTS = SimpleNamespace(of=lambda ids, draw: ids)
 NOTHING = {"mask_rate": 0.0, "replace_rate": 0.0, "ngram_rate": 0.0}
 
@@ -164,7 +164,7 @@ def test_of_pairs_the_first_the_second_and_both_are_changed_in_turn(tiny_model):
         {name: encoded[name] for name in ("input_ids", "token_type_ids")}
         | {"labels": [0, 1], "length": [len(ids) for ids in encoded["input_ids"]]}
     )
-    words = _Words(rows, tokenizer)
+    words = Words(rows, tokenizer)
     for copy, (one, two) in enumerate(
         [
             ("[MASK] [MASK]", "bad music story"),
@@ -188,7 +188,7 @@ def test_of_pairs_the_first_the_second_and_both_are_changed_in_turn(tiny_model):
 def test_other_tokenizers_mark_where_words_begin():
     vocabulary = {"Ġthe": 0, "Ġcat": 1, "s": 2, "Ġ1": 3, "<s>": 4}
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel(vocabulary, unk_token="<s>")))
-    begins, is_word = _vocabulary(tokenizer)
+    begins, is_word = read_vocabulary(tokenizer)
     assert begins.tolist() == [True, True, False, True, False]
     assert is_word.tolist() == [True, True, False, False, False]
 

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from helpers.training import KINDS
 from kdbench_plugins._bilstm_model import BiLSTMModel as Network
 from kdbench_plugins._bilstm_model import build_bilstm, reduce_width
 from kdbench_plugins.bilstm import BiLSTM
@@ -12,7 +13,6 @@ from kdbench.models.cost import count_non_embedding, count_parameters
 from kdbench.training.predict import predict
 from kdbench.training.teacher import TeacherStore
 
-KINDS = ["toy-sentiment", "toy-tags", "toy-score"]
 FORMS = [(False, False), (True, False), (False, True)]
 SMALL = {"hidden_size": 8, "dense_size": 6}
 
@@ -47,9 +47,9 @@ TEXTS = [[3, 4, 5, 6, 7], [8, 9], [10, 11, 12]]
 SECOND = [2, 1, 2]
 
 
-def made(make_bench, task="toy-sentiment", *, seed=0, budget=None, **params):
+def made(make_bench, task="toy-sentiment", *, seed=0, experiment=None, **params):
     strategy = BiLSTM(BiLSTM.Params(**{**SMALL, **params}))
-    return make_bench(strategy, task, seed=seed, **({"budget": budget} if budget else {}))
+    return make_bench(strategy, task, seed=seed, **(experiment or {}))
 
 
 @pytest.mark.parametrize(("tokens", "pairs"), FORMS)
@@ -79,10 +79,10 @@ def test_its_states_are_those_of_torchs_bidirectional_layer_over_packed_texts():
     packed = pack_padded_sequence(vectors, lengths, batch_first=True, enforce_sorted=False)
     output, (last, _) = both(packed)
     expected, _ = pad_packed_sequence(output, batch_first=True)
-    states = model._states(vectors, lengths)
+    states = model.states(vectors, lengths)
     for row, length in enumerate(lengths):
         torch.testing.assert_close(states[row, :length], expected[row, :length])
-    torch.testing.assert_close(model._ends(vectors, lengths), torch.cat([last[0], last[1]], dim=-1))
+    torch.testing.assert_close(model.ends(vectors, lengths), torch.cat([last[0], last[1]], dim=-1))
 
 
 @pytest.mark.parametrize(("tokens", "pairs"), FORMS)
@@ -172,6 +172,7 @@ def test_saved_and_loaded_it_answers_the_same(tokens, pairs, tmp_path):
     assert torch.equal(Network.from_pretrained(tmp_path).eval()(**batch).logits, model(**batch).logits)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_as_an_onnx_graph_it_takes_batches_and_lengths_of_any_size():
     pytest.importorskip("onnxruntime")
@@ -204,7 +205,9 @@ def test_it_learns_which_words_decide(make_bench, tiny_budget):
     budget = tiny_budget.model_copy(
         update={"train_examples": 192, "steps": dict.fromkeys(TaskKind, 80), "evaluations": 1}
     )
-    strategy, bench = made(make_bench, budget=budget, init="base", learning_rate=0.01, hidden_size=16)
+    strategy, bench = made(
+        make_bench, experiment={"budget": budget}, init="base", learning_rate=0.01, hidden_size=16
+    )
     answers = predict(
         strategy.fit(bench), bench.task.scored, bench.experiment.collate, device=bench.experiment.device
     )
@@ -223,8 +226,8 @@ def test_words_are_as_like_each_other_as_in_the_model_that_they_come_from(make_b
     assert mine.square().mean().item() == pytest.approx(1, rel=1e-5)
 
 
-def test_without_the_teachers_embeddings_no_teacher_is_trained(make_bench):
-    strategy, bench = made(make_bench, init="base")
+def test_without_the_teachers_embeddings_no_teacher_is_trained(make_bench, tmp_path):
+    strategy, bench = made(make_bench, experiment={"results": tmp_path}, init="base")
     strategy.fit(bench)
     assert not TeacherStore(bench.experiment).exists()
 

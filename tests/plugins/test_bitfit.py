@@ -1,5 +1,6 @@
 import pytest
 import torch
+from helpers.training import KINDS
 from kdbench_plugins.bitfit import BitFit
 from transformers import (
     BertConfig,
@@ -12,8 +13,6 @@ from transformers import (
 from kdbench.errors import UsageError
 from kdbench.models.cost import count_trainable
 from kdbench.training.bench import TrainingBench
-
-KINDS = ["toy-sentiment", "toy-tags", "toy-score"]
 
 
 @pytest.mark.parametrize("task", KINDS)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from helpers.training import no_report
 from kdbench_plugins import kdbench_strategies
 
 from kdbench.api.spec import parse_spec
@@ -11,6 +12,8 @@ from kdbench.budgets import BUDGETS
 from kdbench.models.artifacts import load_artifact, save_artifact
 from kdbench.training.bench import TrainingBench
 from kdbench.training.predict import predict
+
+pytestmark = pytest.mark.slow
 
 TASKS = {
     TaskKind.SEQUENCE_CLASSIFICATION: "toy-sentiment",
@@ -47,10 +50,6 @@ def bench_of(make_experiment, registry, results):
         return TrainingBench(experiment, strategy, 0, no_report, fitted=fitted)
 
     return make
-
-
-def no_report(*progress):
-    pass
 
 
 def check_what_is_deployed(strategy, fitted, bench, folder):

@@ -1,18 +1,12 @@
 import pytest
 import torch
 from helpers.controls import control_of
+from helpers.training import KINDS, same
 
 from kdbench.api.params import FINE_TUNING_RATES
 from kdbench.api.spec import parse_spec
 from kdbench.api.task import TaskKind
 from kdbench.training.teacher import TeacherStore
-
-KINDS = ["toy-sentiment", "toy-tags", "toy-score"]
-
-
-def same(first, second):
-    first, second = first.state_dict(), second.state_dict()
-    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
 @pytest.mark.parametrize("task", KINDS)
@@ -25,6 +19,11 @@ def test_with_defaults_and_the_first_seed_it_is_the_teacher(make_bench, task):
     assert bench.runs == [store.run()]
 
 
+def teacher(make_bench):
+    """The teacher, as a strategy that learns from it is given it."""
+    return make_bench("vanilla-kd")[1].teacher
+
+
 @pytest.mark.parametrize(
     ("spec", "seed"),
     [("finetune", 1), ("finetune[dropout=0.3]", 0), ("finetune[learning_rate=0.001]", 0)],
@@ -33,7 +32,7 @@ def test_with_another_seed_or_parameter_it_is_not(make_bench, spec, seed):
     strategy, bench = make_bench(spec, seed=seed)
     model = strategy.fit(bench)
     assert not bench.is_teacher
-    assert not same(model, bench.teacher)
+    assert not same(model, teacher(make_bench))
 
 
 def test_every_weight_is_trained(make_bench):
@@ -49,7 +48,7 @@ def test_naming_the_rate_that_is_the_default_gives_the_teachers_weights(make_ben
     strategy, bench = make_bench(
         f"finetune[learning_rate={FINE_TUNING_RATES[TaskKind.SEQUENCE_CLASSIFICATION]}]"
     )
-    assert same(strategy.fit(bench), bench.teacher)
+    assert same(strategy.fit(bench), teacher(make_bench))
 
 
 def test_the_teacher_may_take_more_steps_than_every_other_row(make_bench, tiny_budget):

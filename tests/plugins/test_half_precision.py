@@ -1,5 +1,6 @@
 import pytest
 import torch
+from helpers.training import KINDS
 from kdbench_plugins.half_precision import BF16, FP16
 from safetensors.torch import load_file
 from torch import nn
@@ -13,7 +14,6 @@ from kdbench.training.bench import TrainingBench
 from kdbench.training.predict import predict
 from kdbench.utils.files import folder_bytes
 
-KINDS = ["toy-sentiment", "toy-tags", "toy-score"]
 TYPES = {FP16: torch.float16, BF16: torch.bfloat16}
 HALVES = pytest.mark.parametrize("half", TYPES)
 

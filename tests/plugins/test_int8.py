@@ -2,6 +2,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from helpers.training import no_report
 from kdbench_plugins._bilstm_model import BiLSTMModel
 from kdbench_plugins.int8 import Int8
 from onnx import numpy_helper
@@ -17,10 +18,6 @@ from kdbench.results.records import RecordStore, Status
 from kdbench.run.cell import CellOrder, score_cell, train_cell
 from kdbench.training.bench import TrainingBench
 from kdbench.training.predict import predict
-
-
-def no_report(*progress):
-    pass
 
 
 def quantized(exported, **params):
@@ -120,6 +117,7 @@ def test_a_scale_for_each_output_is_closer_than_one_for_all(float32):
     assert 0 < drifts[0] < 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("pairs", "kept", "rounded"), [(False, 0, 2), (True, 4, 0)])
 def test_an_lstm_is_quantized_unless_it_runs_twice(pairs, kept, rounded):
     torch.manual_seed(0)
@@ -136,6 +134,7 @@ def test_an_lstm_is_quantized_unless_it_runs_twice(pairs, kept, rounded):
     assert 0 < (small(**batch).logits - expected).norm() < 0.05 * expected.norm()
 
 
+@pytest.mark.slow
 def test_a_trained_model_keeps_its_answers_and_comes_back_the_same(make_experiment, tiny_budget, tmp_path):
     steps = dict.fromkeys(tiny_budget.steps, 80)
     budget = tiny_budget.model_copy(update={"train_examples": 192, "steps": steps, "evaluations": 1})
@@ -158,6 +157,7 @@ def test_a_trained_model_keeps_its_answers_and_comes_back_the_same(make_experime
     )
 
 
+@pytest.mark.slow
 def test_a_stack_is_trained_quantized_and_scored(make_config):
     config = make_config(task=["toy-tags"])
 

@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from helpers.training import KINDS
 from kdbench_plugins._probe_fits import last_features, last_layer
 from kdbench_plugins.linear_probe import LinearProbe
 from pydantic import ValidationError
@@ -21,8 +22,6 @@ from kdbench.evaluation.metrics import METRICS
 from kdbench.models.cost import count_trainable
 from kdbench.training.bench import TrainingBench
 from kdbench.training.predict import predict
-
-KINDS = ["toy-sentiment", "toy-tags", "toy-score"]
 
 
 @pytest.fixture

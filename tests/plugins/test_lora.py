@@ -1,5 +1,7 @@
 import pytest
 import torch
+from helpers.training import KINDS
+from kdbench_plugins.lora import DoRA
 from peft import PeftModel
 from transformers import (
     BertConfig,
@@ -12,8 +14,8 @@ from transformers import (
 from kdbench.api.bench import model_inputs
 from kdbench.errors import UsageError
 from kdbench.models.cost import count_parameters, count_trainable
+from kdbench.training.bench import TrainingBench
 
-KINDS = ["toy-sentiment", "toy-tags", "toy-score"]
 OUTPUTS = {"toy-sentiment": 2, "toy-tags": 5, "toy-score": 1}
 
 
@@ -120,3 +122,28 @@ def test_a_layer_that_the_base_lacks_is_refused_with_those_it_has(make_bench, ta
     strategy, bench = make_bench(f"lora[target={target}]")
     with pytest.raises(UsageError, match=r"target to some of classifier, dense, key, query, value"):
         strategy.fit(bench)
+
+
+def test_what_is_merged_is_the_papers_formula(make_experiment):
+    strategy = DoRA(DoRA.Params(r=2, alpha=6.0, learning_rate=0.05))
+    bench = TrainingBench(make_experiment(), strategy, 0, lambda *progress: None)
+    model = strategy.fit(bench)
+    start = bench.base().bert.encoder.layer[3].attention.self.value.weight.detach()
+    layer = model.base_model.model.bert.encoder.layer[3].attention.self.value
+    down, up = (part["default"].weight.detach() for part in (layer.lora_A, layer.lora_B))
+    magnitude = layer.lora_magnitude_vector["default"].weight.detach().clone()
+    assert not torch.allclose(magnitude, start.norm(dim=1), atol=1e-4)  # it was trained
+    moved = start + 6.0 / 2 * up @ down
+    expected = magnitude[:, None] * moved / moved.norm(dim=1, keepdim=True)
+    merged = strategy.finalize(model, bench).bert.encoder.layer[3].attention.self.value.weight
+    torch.testing.assert_close(merged, expected, rtol=0, atol=1e-6)
+
+
+def test_magnitudes_start_as_those_of_the_weights(make_experiment):
+    strategy = DoRA(DoRA.Params())
+    bench = TrainingBench(make_experiment(), strategy, 0, lambda *progress: None)
+    model = strategy.adapt(bench.base(), bench)
+    layer = model.base_model.model.bert.encoder.layer[0].attention.self.query
+    magnitude = layer.lora_magnitude_vector["default"].weight
+    torch.testing.assert_close(magnitude, layer.base_layer.weight.norm(dim=1))
+    assert magnitude.requires_grad

@@ -4,6 +4,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from helpers.controls import control_of
+from helpers.training import no_report
 from kdbench_plugins.multi_task import SAMPLING, MultiTask, MultiTaskKD
 
 from kdbench import TaskKind
@@ -33,10 +35,6 @@ class Tried(MultiTaskKD):
 def kdbench_strategies():
     return [Tried]
 '''
-
-
-def no_report(*progress):
-    pass
 
 
 @pytest.fixture
@@ -95,11 +93,11 @@ def test_without_weight_on_the_teachers_it_is_its_control_bit_for_bit(fit):
 
 
 def test_its_control_is_the_same_training_on_labels_alone():
-    def control_of(**params):
+    def control(**params):
         return control_of(with_params(MultiTaskKD, **params))
 
-    assert control_of(annealing=False, distill_weight=0.9) == parse_spec("multi-task")
-    spec = control_of(sampling="square-root", balance="norm", learning_rate=0.001, distill_weight=0.9)
+    assert control(annealing=False, distill_weight=0.9) == parse_spec("multi-task")
+    spec = control(sampling="square-root", balance="norm", learning_rate=0.001, distill_weight=0.9)
     assert spec == parse_spec("multi-task[sampling=square-root,balance=norm,learning_rate=0.001]")
     MultiTask.Params(**spec.params)
 

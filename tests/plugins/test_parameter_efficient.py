@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from helpers.training import KINDS
 from kdbench_plugins._parameter_efficient import head_modules, linear_layers
 from kdbench_plugins.adalora import AdaLoRA
 from kdbench_plugins.bitfit import BitFit
@@ -28,7 +29,6 @@ from kdbench.models.artifacts import load_artifact, save_artifact
 from kdbench.models.cost import count_parameters, count_trainable
 from kdbench.training.bench import TrainingBench
 
-KINDS = ["toy-sentiment", "toy-tags", "toy-score"]
 OUTPUTS = {"toy-sentiment": 2, "toy-tags": 5, "toy-score": 1}
 MERGED = [DoRA, AdaLoRA, IA3]
 ALL = [LoRA, *MERGED, PrefixTuning, BitFit, LinearProbe]
@@ -55,6 +55,7 @@ def differing(first, second):
     return {name for name in first if not torch.equal(first[name], second[name])}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", KINDS)
 @pytest.mark.parametrize("strategy_class", MERGED)
 def test_merged_it_answers_as_before(bench_of, strategy_class, task):
@@ -76,6 +77,7 @@ def test_untrained_it_changes_nothing(bench_of, strategy_class):
     torch.testing.assert_close(answers(model, bench), answers(bench.base(), bench), rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", KINDS)
 @pytest.mark.parametrize("strategy_class", [PrefixTuning, LinearProbe])
 def test_what_is_deployed_survives_saving(bench_of, tmp_path, strategy_class, task):

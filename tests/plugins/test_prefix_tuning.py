@@ -1,5 +1,6 @@
 import pytest
 import torch
+from helpers.training import KINDS
 from kdbench_plugins._prefix_model import PrefixModel
 from kdbench_plugins.prefix_tuning import PrefixTuning
 from transformers import (
@@ -18,7 +19,6 @@ from kdbench.errors import UsageError
 from kdbench.models.cost import count_parameters, count_trainable
 from kdbench.training.bench import TrainingBench
 
-KINDS = ["toy-sentiment", "toy-tags", "toy-score"]
 SMALL = {
     "vocab_size": 20,
     "hidden_size": 16,

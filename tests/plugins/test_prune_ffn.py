@@ -3,6 +3,7 @@ import copy
 import pytest
 import torch
 from helpers.cutting import answers, transformed
+from helpers.training import KINDS
 from kdbench_plugins._pruning import feed_forwards
 from kdbench_plugins.prune_ffn import PruneFFN
 from transformers import AutoModelForSequenceClassification
@@ -10,7 +11,6 @@ from transformers import AutoModelForSequenceClassification
 from kdbench.models.build import load_base
 from kdbench.models.cost import count_parameters
 
-KINDS = ["toy-sentiment", "toy-tags", "toy-score"]
 NEURON = 32 + 1 + 32
 """The weights of one of the tiny model's neurons: into it, its bias, and out of it."""
 

@@ -3,6 +3,7 @@ import copy
 import pytest
 import torch
 from helpers.cutting import answers, transformed
+from helpers.training import KINDS
 from kdbench_plugins._pruning import attention_blocks, mask_importance, training_batches
 from kdbench_plugins.prune_heads import PruneHeads, kept_heads
 from torch.utils.flop_counter import FlopCounterMode
@@ -12,7 +13,6 @@ from kdbench.models.artifacts import load_artifact, save_artifact
 from kdbench.models.build import load_base
 from kdbench.models.cost import count_parameters
 
-KINDS = ["toy-sentiment", "toy-tags", "toy-score"]
 HEAD = 3 * (16 * 32 + 16) + 32 * 16
 """The weights of one of the tiny model's heads: rows of query, key and value, columns of the output."""
 

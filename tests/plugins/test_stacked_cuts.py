@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from helpers.training import no_report
 
 from kdbench.api.spec import parse_spec
 from kdbench.models.artifacts import load_artifact
@@ -11,9 +12,7 @@ from kdbench.results.paths import CellFiles
 from kdbench.results.records import RecordStore
 from kdbench.run.cell import CellOrder, score_cell, train_cell
 
-
-def no_report(*progress):
-    pass
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@ from string import ascii_lowercase
 import pytest
 import torch
 from helpers.cutting import transformed
+from helpers.training import KINDS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kdbench_plugins.trim_vocab import TrimVocab, keep_embeddings, kept_pieces, trimmed_tokenizer
@@ -17,7 +18,6 @@ from kdbench.models.cost import count_non_embedding, count_parameters
 from kdbench.training.predict import predict
 from kdbench.utils.files import folder_bytes
 
-KINDS = ["toy-sentiment", "toy-tags", "toy-score"]
 VOCABULARY = (
     *("[UNK]", "<s>", "<pad>", "</s>", "the", "cat", "cats", "sat", "##s", "##at", "mat", "zebra", "##bra"),
     *ascii_lowercase,

@@ -9,6 +9,7 @@ from helpers.support import make_record
 from pydantic import ValidationError
 
 from kdbench.results.records import Compute, Quality, Record, RecordStore, Status
+from kdbench.utils.files import content_hash
 
 KEY = "0" * 20
 
@@ -160,3 +161,23 @@ def test_a_record_cannot_be_changed():
 def test_two_rows_of_one_strategy_are_told_apart_by_what_was_set():
     plain, other = records_of("lora", "lora[alpha=32,r=16]")
     assert [plain.strategy.label, other.strategy.label] == ["lora", "lora[alpha=32,r=16]"]
+
+
+# Names of things by what they follow from.
+
+
+def test_a_key_is_the_same_in_every_process_and_release():
+    # printf '{"a":[1,2.5,null,"é"]}' | sha256sum
+    assert content_hash({"a": [1, 2.5, None, "é"]}) == "d10f86951f0443079a60"
+
+
+def test_the_order_of_a_mapping_means_nothing_and_that_of_a_list_does():
+    assert content_hash({"a": 1, "b": 2}) == content_hash({"b": 2, "a": 1})
+    assert content_hash([1, 2]) != content_hash([2, 1])
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [(1, "1"), (1, True), (None, "null"), ({}, []), ({"a": None}, {}), (["ab"], ["a", "b"])]
+)
+def test_what_differs_has_another_key(one, other):
+    assert content_hash(one) != content_hash(other)

@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+from helpers.training import no_report
 from safetensors.torch import load_file, save_file
 from sklearn.metrics import accuracy_score
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -13,14 +14,12 @@ from kdbench.evaluation.metrics import METRICS
 from kdbench.evaluation.predictions import Predictions
 from kdbench.results.paths import CellFiles
 from kdbench.results.records import RecordStore, Status
-from kdbench.run.cell import CellOrder, _warnings, score_cell, train_cell
+from kdbench.run.cell import CellOrder, score_cell, score_warnings, train_cell
 from kdbench.run.provenance import task_info
 
+pytestmark = pytest.mark.slow
+
 KEY = "0123456789abcdef0123"
-
-
-def no_report(*progress):
-    pass
 
 
 def order_of(config, spec, task="toy-sentiment", seed=0, key=KEY):
@@ -186,19 +185,19 @@ def answers(*logits):
 
 def test_a_model_that_always_gives_one_answer_is_pointed_out(make_experiment):
     classes = task_info(make_experiment().task)
-    assert _warnings(answers([0, 1], [0, 2]), 0.9, classes) == ("answers 'positive' to every example",)
-    assert _warnings(answers([0, 1], [2, 0]), 0.9, classes) == ()
+    assert score_warnings(answers([0, 1], [0, 2]), 0.9, classes) == ("answers 'positive' to every example",)
+    assert score_warnings(answers([0, 1], [2, 0]), 0.9, classes) == ()
     values = task_info(make_experiment("toy-score").task)
-    assert _warnings(answers([0.5], [0.5]), 0.0, values) == ("answers the same to every example",)
-    assert _warnings(answers([0.5], [0.6]), 0.0, values) == ()
+    assert score_warnings(answers([0.5], [0.5]), 0.0, values) == ("answers the same to every example",)
+    assert score_warnings(answers([0.5], [0.6]), 0.0, values) == ()
 
 
 def test_a_model_no_better_than_the_most_frequent_label_is_pointed_out(make_experiment):
     info = task_info(make_experiment().task)
-    (warning,) = _warnings(answers([0, 1], [2, 0]), info.majority_score, info)
+    (warning,) = score_warnings(answers([0, 1], [2, 0]), info.majority_score, info)
     assert "does not beat" in warning
     assert f"{100 * info.majority_score:.1f}" in warning
-    assert _warnings(answers([0, 1], [2, 0]), info.majority_score + 0.01, info) == ()
+    assert score_warnings(answers([0, 1], [2, 0]), info.majority_score + 0.01, info) == ()
 
 
 def test_a_trained_model_is_not_trained_again(make_config):

@@ -16,6 +16,8 @@ from kdbench.run.plan import cells_of
 from kdbench.run.progress import Watcher
 from kdbench.run.runner import run
 
+pytestmark = pytest.mark.slow
+
 
 class Silent(Watcher):
     def planned(self, plan): ...

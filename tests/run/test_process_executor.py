@@ -15,6 +15,8 @@ from helpers.commands import comes_true
 from kdbench.results.records import Status
 from kdbench.run.process_executor import Ended, Job, ProcessExecutor, Progress, Stage
 
+pytestmark = pytest.mark.slow
+
 PATIENCE_S = 60
 TESTS = Path(__file__).parents[1]
 
@@ -78,7 +80,7 @@ def test_temporary_files_may_go_where_no_socket_can(tmp_path):
     long.mkdir()
     script = f"""
         from pathlib import Path
-        from kdbench.executors import Job, ProcessExecutor, Stage
+        from kdbench.run.process_executor import Job, ProcessExecutor, Stage
 
         executor = ProcessExecutor()
         executor.start(Job("job", (Stage("helpers.stages:note_process", {str(tmp_path / "pids")!r}),), Path("log"), None))
@@ -248,7 +250,7 @@ def test_the_processes_end_when_their_parent_is_killed(tmp_path):
         dedent(
             f"""
             from pathlib import Path
-            from kdbench.executors import Job, ProcessExecutor, Stage
+            from kdbench.run.process_executor import Job, ProcessExecutor, Stage
 
             if __name__ == "__main__":
                 executor = ProcessExecutor(workers=2)

@@ -14,6 +14,8 @@ from kdbench.results.records import RecordStore, Status
 from kdbench.run.plan import State
 from kdbench.run.runner import run
 
+pytestmark = pytest.mark.slow
+
 SENTIMENT_ONLY = """
 from kdbench import Strategy, TaskKind, hookimpl
 

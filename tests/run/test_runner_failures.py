@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 from helpers.commands import Command, comes_true
 
+pytestmark = pytest.mark.slow
+
 ENDED = {
     "raises": ("failed", "ValueError: no luck <b>at all</b> | here", "in go_wrong"),
     "leaves-a-program": ("failed", "RuntimeError: the program runs on", "in go_wrong"),

@@ -7,6 +7,8 @@ import subprocess
 import pytest
 from helpers.commands import Command
 
+pytestmark = pytest.mark.slow
+
 SIZE = 4 << 20
 
 

@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 from helpers.commands import Command, comes_true
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def new_command(tmp_path_factory, tiny_model, toy_plugin, cache_dir):

@@ -10,7 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from helpers.commands import Command, comes_true
 
-KILLS = int(os.environ.get("KDBENCH_TEST_KILLS", "4"))
+pytestmark = pytest.mark.slow
+
+KILLS = int(os.environ.get("KDBENCH_TEST_KILLS", "3"))
 """In all; a patient tester may ask for more."""
 LONGEST_S = 5.0
 """A kill comes so many seconds, at most, after the plan or the end of a cell."""

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdbench.share.privacy import Private, last_name, of_this_machine
+from kdbench.share.privacy import Private, holds_credentials, last_name, of_this_machine, redact
 
 HERS = Private(
     folders=("/home/alice", "/home/alice/My Docs/results", "/scratch7"), users=("alice",), hosts=("box17",)
@@ -126,3 +126,44 @@ def test_accounts_that_are_everybody_s_are_nobody_s(monkeypatch):
 )
 def test_a_model_given_as_a_folder_goes_by_its_last_name(given, name):
     assert last_name(given) == name
+
+
+# Credentials vanish from text, and nothing else does.
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://alice:s3cret@host/x.git", "https://<redacted>@host/x.git"),
+        ("fatal: 'https://s3cret@host/x/' not found", "fatal: 'https://<redacted>@host/x/' not found"),
+        ("https://alice:pa@ss@host/x", "https://<redacted>@host/x"),
+        ("HTTPS://a:b@h/x and http://c:d@e", "HTTPS://<redacted>@h/x and http://<redacted>@e"),
+        ("ssh://git:pw@host/x", "ssh://<redacted>@host/x"),
+        ("token hf_abcdefghijklmnop.", "token <redacted>."),
+        ("ghp_0123456789abcdef", "<redacted>"),
+    ],
+)
+def test_a_credential_is_taken_out(text, shown):
+    assert redact(text) == shown
+    assert holds_credentials(text)
+    assert redact(shown) == shown
+    assert not holds_credentials(shown)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "git@github.com:org/name.git",
+        "ssh://git@host/org/name",
+        "https://host/a@b",
+        "mail me@host",
+        "hf_hub",
+        "see https://arxiv.org/abs/1503.02531",
+    ],
+)
+def test_what_is_no_secret_stays(text):
+    assert redact(text) == text
+
+
+def test_a_known_secret_is_taken_out_wherever_it_stands():
+    assert redact("remote: bad password hunter2", "hunter2") == "remote: bad password <redacted>"

@@ -11,6 +11,8 @@ from helpers.hub_server import serving
 from kdbench.errors import UsageError
 from kdbench.share.publish import Destinations, publish
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "hf_nobodyshouldeverseethis"
 
 

@@ -2,18 +2,22 @@ import numpy as np
 import pytest
 import scipy.stats
 from helpers.scored import ACCURACY, crossed, right, simulated, valued
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import TTestPower
 
 from kdbench.evaluation.metrics import METRICS
 from kdbench.stats import (
     SeedSpread,
     bootstrap_interval,
+    holm,
     holm_pairs,
     paired_difference,
     pairwise_differences,
     seed_spreads,
+    smallest_difference,
 )
 
 
@@ -152,6 +156,7 @@ def test_twins_whose_seeds_go_up_and_down_together_are_compared_without_nan():
     assert found.low <= 0.02 <= found.high
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("seeds", "variances", "moderated"),
     [
@@ -179,14 +184,15 @@ def test_models_of_equal_truth_are_told_apart_no_oftener_than_the_level(seeds, v
     assert families_rejected / trials <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / trials)
 
 
+@pytest.mark.slow
 def test_intervals_of_a_true_difference_cover_it():
     rng = np.random.default_rng(0)
     covered = 0
-    for draw in range(2000):
+    for draw in range(1000):
         a, b = crossed(rng, 2, 3, 50, of_model=1.0, of_seed=np.array([1.0, 3.0]), of_answer=0.3)
         found = paired_difference(a + np.array([0.5, 0.0]), b, ACCURACY, resamples=200, seed=draw)
         covered += found.low <= 0.5 <= found.high
-    assert 0.93 <= covered / 2000 <= 0.97
+    assert 0.93 <= covered / 1000 <= 0.97
 
 
 hits = st.lists(st.lists(st.booleans(), min_size=6, max_size=6), min_size=1, max_size=3)
@@ -202,3 +208,79 @@ def test_swapping_the_models_turns_the_sign_and_p_and_interval_agree(a, b):
     assert 2**-5 <= one.p <= 1
     if one.standard_error > 0 and abs(one.p - 0.05) > 1e-9:
         assert (one.p < 0.05) == (one.low > 0 or one.high < 0)
+
+
+@pytest.mark.parametrize(("examples", "alpha", "power"), [(5, 0.05, 0.8), (30, 0.01, 0.9), (900, 0.05, 0.5)])
+def test_equals_statsmodels(examples, alpha, power):
+    effect = TTestPower().solve_power(nobs=examples, alpha=alpha, power=power, alternative="two-sided")
+    standard_error = 0.1 / np.sqrt(examples)
+    ours = smallest_difference(standard_error, examples - 1, alpha=alpha, power=power)
+    assert ours == pytest.approx(0.1 * effect, rel=1e-4)
+
+
+def test_of_a_known_error_is_the_textbooks_2_8_standard_errors():
+    expected = scipy.stats.norm.ppf(0.975) + scipy.stats.norm.ppf(0.8)
+    assert smallest_difference(0.01, np.inf) == pytest.approx(0.01 * expected, rel=1e-4)
+    assert smallest_difference(0.01, 99_000) == pytest.approx(smallest_difference(0.01, np.inf), rel=1e-4)
+
+
+@pytest.mark.parametrize("df", [1, 2, 4.5])
+def test_few_degrees_of_freedom_ask_for_much_more(df):
+    rng = np.random.default_rng(0)
+    difference = smallest_difference(1.0, df)
+    errors = np.sqrt(rng.chisquare(df, 40_000) / df)
+    shown = np.abs(rng.normal(difference, 1, 40_000)) > scipy.stats.t.ppf(0.975, df) * errors
+    assert np.mean(shown) == pytest.approx(0.8, abs=0.01)
+
+
+def test_without_an_error_any_difference_shows():
+    assert smallest_difference(0.0, 10) == 0.0
+
+
+@pytest.mark.parametrize("power", [0.05, 1.0])
+def test_power_is_more_than_the_level_and_less_than_certainty(power):
+    with pytest.raises(ValueError, match=r"power must lie between alpha = 0.05 and 1"):
+        smallest_difference(0.1, 5, power=power)
+
+
+probabilities = st.lists(st.floats(0, 1), min_size=1, max_size=20)
+
+
+def test_holm_by_hand():
+    # 3 * 0.01, 2 * 0.02, and 0.03 raised to what stands before it.
+    assert holm([0.03, 0.01, 0.02]) == pytest.approx([0.04, 0.03, 0.04])
+
+
+@pytest.mark.slow
+@settings(max_examples=20)  # statsmodels collects garbage at every call: 0.2 s after a thousand tests
+@given(probabilities)
+def test_holm_equals_statsmodels(p):
+    assert holm(p) == pytest.approx(multipletests(p, method="holm")[1])
+
+
+@given(probabilities)
+def test_keeps_the_order_and_never_lowers(p):
+    adjusted = holm(p)
+    assert np.all(adjusted >= p)
+    assert np.all(adjusted <= 1)
+    assert np.all(np.diff(adjusted[np.argsort(p, kind="stable")]) >= 0)
+
+
+@given(probabilities, st.integers(0, 20))
+def test_a_comparison_that_was_not_made_counts_for_nothing(p, place):
+    place = min(place, len(p))
+    with_gap = holm([*p[:place], np.nan, *p[place:]])
+    assert np.isnan(with_gap[place])
+    assert np.array_equal(np.delete(with_gap, place), holm(p))
+
+
+def test_nothing_to_adjust():
+    assert holm([]).shape == (0,)
+    assert np.isnan(holm([np.nan, np.nan])).all()
+
+
+def test_pairs_count_once_and_stand_on_both_sides():
+    p = np.array([[1.0, 0.01, 0.03], [0.01, 1.0, 0.02], [0.03, 0.02, 1.0]])
+    expected = [[1.0, 0.03, 0.04], [0.03, 1.0, 0.04], [0.04, 0.04, 1.0]]
+    assert holm_pairs(p) == pytest.approx(np.array(expected))
+    assert np.array_equal(holm_pairs(np.ones((1, 1))), np.ones((1, 1)))

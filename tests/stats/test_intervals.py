@@ -1,13 +1,23 @@
 import numpy as np
 import pytest
 import scipy.stats
-from helpers.scored import ACCURACY, crossed, right, simulated
+from helpers.scored import ACCURACY, crossed, right, simulated, valued
 
 from kdbench.evaluation.metrics import METRICS
 from kdbench.evaluation.predictions import Predictions
-from kdbench.stats import SeedSpread, bootstrap_interval, seed_spreads
+from kdbench.stats import (
+    SeedSpread,
+    bootstrap_interval,
+    gap_recovered,
+    paired_difference,
+    paired_ratio,
+    seed_spreads,
+)
+from kdbench.stats.intervals import block_indices
 
 F1 = METRICS["f1"].score
+DRAWS = 1000
+"""Of a simulation: the share of intervals that cover is known to 0.7 points, and what is wrong misses by more."""
 
 
 def test_interval_of_accuracy_equals_scipys():
@@ -39,6 +49,7 @@ def test_interval_of_a_correlation_equals_scipys():
     assert ours == pytest.approx((theirs.low, theirs.high), abs=0.01)
 
 
+@pytest.mark.slow
 def test_intervals_cover_a_known_f1():
     rng = np.random.default_rng(0)
     # True and false positives, misses and true negatives as the terms of F1.
@@ -46,13 +57,14 @@ def test_intervals_cover_a_known_f1():
     shares = np.array([0.35, 0.1, 0.15, 0.4])
     truth = F1(shares @ outcomes)
     covered = 0
-    for draw in range(2000):
+    for draw in range(DRAWS):
         sample = outcomes[rng.choice(4, size=300, p=shares)]
         low, high = bootstrap_interval(sample[None], F1, resamples=300, seed=draw)
         covered += bool(low <= truth <= high)
-    assert 0.93 <= covered / 2000 <= 0.97
+    assert 0.93 <= covered / DRAWS <= 0.97
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("seeds", "variances"),
     [
@@ -67,13 +79,14 @@ def test_intervals_cover_a_known_f1():
 def test_intervals_cover_the_truth_as_often_as_they_say(seeds, variances):
     rng = np.random.default_rng(1)
     covered = 0
-    for draw in range(2000):
+    for draw in range(DRAWS):
         (model,) = crossed(rng, 1, seeds, 60, **variances)
         low, high = bootstrap_interval(model, ACCURACY, resamples=300, seed=draw)
         covered += bool(low <= 0 <= high)
-    assert 0.93 <= covered / 2000 <= 0.97
+    assert 0.93 <= covered / DRAWS <= 0.97
 
 
+@pytest.mark.slow
 def test_intervals_of_heteroscedastic_rows_cover_the_truth_with_the_rows_of_the_task():
     rng = np.random.default_rng(0)
     covered, own_width, moderated_width = 0, 0.0, 0.0
@@ -158,3 +171,168 @@ def test_an_interval_is_cut_at_the_ends_of_the_scores_range():
     low, high = bootstrap_interval(wrong, ACCURACY, spread=spread, score_range=(0.0, 1.0))
     assert (low, high) == (0.0, pytest.approx(0.49, abs=0.005))
     assert bootstrap_interval(right(np.ones(4)), ACCURACY, spread=spread, score_range=(0.0, 1.0))[1] == 1.0
+
+
+def accurate(*correct: int, examples: int = 1000) -> np.ndarray:
+    """Return one seed a number, which answers that many of the examples right, the first ones."""
+    return right(*(np.arange(examples) < number for number in correct))
+
+
+def test_a_share_of_the_gap_by_hand():
+    found = gap_recovered(accurate(850), accurate(800), accurate(900), ACCURACY)
+    assert found.share == pytest.approx(0.5)
+    assert 0 < found.low < 0.5 < found.high < 1
+    assert found.reason is None
+
+
+def test_the_control_recovers_nothing_and_the_teacher_all():
+    control, teacher = simulated(np.random.default_rng(0), [0.6, 0.9], examples=500)[:, None]
+    nothing = gap_recovered(control, control, teacher, ACCURACY)
+    everything = gap_recovered(teacher, control, teacher, ACCURACY)
+    assert (nothing.share, nothing.low, nothing.high) == pytest.approx((0, 0, 0), abs=1e-9)
+    assert (everything.share, everything.low, everything.high) == pytest.approx((1, 1, 1), abs=1e-9)
+
+
+def test_it_equals_fiellers_formula():
+    # Numerator and denominator independent, normal, of known variances.
+    rng = np.random.default_rng(0)
+    student, control, teacher = (rng.normal(loc, 1, size=(1, 4000)) for loc in (0.3, 0.0, 0.5))
+    found = gap_recovered(valued(student), valued(control), valued(teacher), ACCURACY, resamples=4000)
+    x, y = student - control, teacher - control
+    cov = np.cov(x, y) / 4000
+    t2, (mx, my) = 1.96**2, (x.mean(), y.mean())
+    a, b, c = my**2 - t2 * cov[1, 1], mx * my - t2 * cov[0, 1], mx**2 - t2 * cov[0, 0]
+    root = np.sqrt(b**2 - a * c)
+    assert (found.low, found.high) == pytest.approx(((b - root) / a, (b + root) / a), abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("teacher", "share", "reason"),
+    [
+        (820, 0.5, "the teacher is not shown to lead the control"),
+        (800, None, "the teacher does not lead the control"),
+        (700, None, "the teacher does not lead the control"),
+    ],
+)
+def test_without_a_lead_there_is_no_share_of_it(teacher, share, reason):
+    spread = SeedSpread(0.02**2, 4)
+    found = gap_recovered(
+        accurate(810),
+        accurate(800),
+        accurate(teacher),
+        ACCURACY,
+        spread_control=spread,
+        spread_teacher=spread,
+    )
+    assert (found.low, found.high, found.reason) == (None, None, reason)
+    assert found.share == (None if share is None else pytest.approx(share))
+
+
+def test_an_interval_is_given_exactly_where_the_lead_is_shown():
+    given = []
+    for lead in range(5, 80, 5):
+        control, teacher = accurate(800), right(np.roll(np.arange(1000) < 800 + lead, 20))
+        shown = paired_difference(teacher, control, ACCURACY).p < 0.05
+        given.append(gap_recovered(accurate(810), control, teacher, ACCURACY).low is not None)
+        assert given[-1] == shown
+    assert set(given) == {True, False}
+
+
+@pytest.mark.slow
+def test_intervals_cover_the_true_share():
+    rng = np.random.default_rng(0)
+    covered = []
+    for draw in range(DRAWS):
+        models = crossed(rng, 3, 3, 40, of_model=0.3, of_seed=1.0, of_answer=0.2)
+        student, control, teacher = (
+            model + np.array([mean, 0.0]) for model, mean in zip(models, (3.0, 0.0, 6.0), strict=True)
+        )
+        found = gap_recovered(student, control, teacher, ACCURACY, resamples=100, seed=draw)
+        if found.low is not None:
+            covered.append(found.low <= 0.5 <= found.high)
+    assert len(covered) > 0.9 * DRAWS
+    assert 0.93 <= np.mean(covered) <= 0.97
+
+
+def test_a_ratio_by_hand():
+    found = paired_ratio([4.0, 9.0, 10.0], [2.0, 3.0, 2.0])
+    assert found.ratio == 3.0
+    assert 2.0 <= found.low <= 3.0 <= found.high <= 5.0
+
+
+def test_what_slows_both_alike_changes_nothing():
+    rng = np.random.default_rng(0)
+    slow = np.exp(rng.normal(size=100))
+    found = paired_ratio(3 * slow, slow)
+    assert (found.ratio, found.low, found.high) == pytest.approx((3, 3, 3))
+
+
+def test_blocks_of_one_are_the_ordinary_bootstrap():
+    rng = np.random.default_rng(0)
+    ratios = np.exp(rng.normal(size=201))
+    theirs = scipy.stats.bootstrap(
+        (ratios,), np.median, n_resamples=4000, method="percentile", rng=rng
+    ).confidence_interval
+    found = paired_ratio(ratios, np.ones(201), block=1, resamples=4000)
+    assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), rel=0.03)
+
+
+def test_a_resample_joins_whole_runs():
+    drawn = block_indices(np.random.default_rng(0), rows=200, n=10, length=4)
+    assert drawn.shape == (200, 10)
+    assert set(np.diff(drawn)[:, [0, 1, 2, 4, 5, 6, 8]].ravel()) == {1}
+    assert (drawn.min(), drawn.max()) == (0, 9)
+    assert set(drawn[:, 0]) == set(range(7))
+
+
+def rounds_of(rng, draws, rounds, correlation):
+    """Return (draws, rounds): ratios about 2, each round's resembling the one before."""
+    noise = rng.normal(size=(draws, rounds))
+    for i in range(1, rounds):
+        noise[:, i] = correlation * noise[:, i - 1] + np.sqrt(1 - correlation**2) * noise[:, i]
+    return 2 * np.exp(0.1 * noise)
+
+
+def ratio_coverage(ratios, block=None, resamples=200):
+    found = [
+        paired_ratio(row, np.ones(len(row)), block=block, resamples=resamples, seed=draw)
+        for draw, row in enumerate(ratios)
+    ]
+    return np.mean([one.low <= 2 <= one.high for one in found])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("rounds", "correlation", "resamples"), [(100, 0.0, 500), (100, 0.2, 500), (300, 0.2, 200)]
+)
+def test_intervals_cover_the_true_ratio_as_often_as_they_say(rounds, correlation, resamples):
+    ratios = rounds_of(np.random.default_rng(0), DRAWS, rounds, correlation)
+    assert 0.93 <= ratio_coverage(ratios, resamples=resamples) <= 0.97
+
+
+@pytest.mark.slow
+def test_blocks_cover_where_rounds_resemble_their_neighbours_and_single_rounds_do_not():
+    ratios = rounds_of(np.random.default_rng(0), 500, 300, 0.5)
+    assert ratio_coverage(ratios) >= 0.9
+    assert ratio_coverage(ratios, block=1) <= 0.8
+
+
+def test_one_pair_has_no_interval():
+    found = paired_ratio([3.0], [2.0])
+    assert (found.ratio, found.low, found.high) == (1.5, None, None)
+
+
+@pytest.mark.parametrize(
+    ("numerator", "denominator", "block", "message"),
+    [
+        ([], [], None, "need pairs"),
+        ([1.0], [1.0, 2.0], None, "need pairs"),
+        ([1.0, 0.0], [1.0, 2.0], None, "above 0"),
+        ([1.0, np.nan], [1.0, 2.0], None, "above 0"),
+        ([1.0, 1.0], [1.0, 2.0], 3, "a block must hold 1 to 2 ratios, but holds 3"),
+        ([1.0, 1.0], [1.0, 2.0], 0, "a block must hold 1 to 2 ratios, but holds 0"),
+    ],
+)
+def test_what_is_no_pair_of_measurements_is_refused(numerator, denominator, block, message):
+    with pytest.raises(ValueError, match=message):
+        paired_ratio(numerator, denominator, block=block)

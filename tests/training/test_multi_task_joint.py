@@ -19,6 +19,8 @@ from kdbench.models.cost import count_parameters
 from kdbench.training.bench import TrainingBench
 from kdbench.training.multi_task import MultiTaskModel, train_jointly
 
+pytestmark = pytest.mark.slow
+
 ALL_KINDS = ("toy-sentiment", "toy-tags", "toy-score")
 
 

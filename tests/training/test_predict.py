@@ -1,14 +1,13 @@
 import numpy as np
 import pytest
 import torch
+from helpers.training import KINDS
 
 from kdbench.api.bench import model_inputs
 from kdbench.api.task import IGNORED
 from kdbench.data import DataSettings, load_task
 from kdbench.models.build import load_base
 from kdbench.training.predict import predict, row_logits
-
-KINDS = ["toy-sentiment", "toy-tags", "toy-score"]
 
 
 @pytest.fixture

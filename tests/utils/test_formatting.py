@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from kdbench.utils import formatting
+from kdbench.utils.formatting import parse_amount, seconds_left
 
 
 @pytest.mark.parametrize(
@@ -112,3 +113,25 @@ def test_a_spreadsheet_runs_no_text(text):
 
 def test_other_text_is_left_as_it_is_for_a_spreadsheet():
     assert formatting.defuse_formula("tinybert+int8") == "tinybert+int8"
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "elapsed_s", "left_s"),
+    [(1, 4, 10, 30), (4, 4, 40, 0), (3, 9, 60, 120), (0, 9, 60, None)],
+)
+def test_the_rest_takes_as_long_a_cell_as_what_has_ended(done, total, elapsed_s, left_s):
+    assert seconds_left(done, total, elapsed_s) == left_s
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("5", 5), ("2.5", 2.5), ("12M", 12e6), ("50MB", 50e6), ("1.5 G", 1.5e9), ("8k", 8e3), ("8KB", 8e3)],
+)
+def test_amounts_are_read_in_decimal_powers(text, number):
+    assert parse_amount(text) == number
+
+
+@pytest.mark.parametrize("text", ["", "0", "-5", "five", "5 ms", "1e6", "12MM", "nan", "inf"])
+def test_what_is_no_positive_number_is_refused(text):
+    with pytest.raises(ValueError, match="not a positive number"):
+        parse_amount(text)

@@ -8,16 +8,16 @@ from itertools import groupby
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from kdbench.board.cells import shown_timings
 from kdbench.board.frames import rows_of
 from kdbench.board.load import Loaded
 from kdbench.board.tables import complete_scores
-from kdbench.render.plots.latency import latency_figure
-from kdbench.render.plots.pareto import pareto_figure
-from kdbench.render.plots.scores import gap_figure, ranks_figure, scores_figure
-from kdbench.render.plots.style import DrawnRow, as_files, drawn_rows, style
+from kdbench.render.plots.files import Specification, as_files
+from kdbench.render.plots.latency import latency_picture
+from kdbench.render.plots.pareto import pareto_picture
+from kdbench.render.plots.rows import DrawnRow, drawn_rows
+from kdbench.render.plots.scores import gap_picture, ranks_picture, scores_picture
 from kdbench.utils.system import no_collecting
 
 FOLDER = "pictures"
@@ -25,10 +25,10 @@ FOLDER = "pictures"
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """One that may be drawn anywhere: its name, and what draws it from which arguments, or has nothing to draw."""
+    """One that may be drawn anywhere: its name, and what says from which arguments how it looks, or has nothing to draw."""
 
     name: str
-    figure: Callable[..., Figure | None]
+    specify: Callable[..., Specification | None]
     arguments: tuple[Any, ...]
 
 
@@ -50,19 +50,19 @@ def planned(rows: pd.DataFrame, loaded: Loaded) -> list[Picture]:
         own, cell = list(group), cells[task]
         timings = {row.key: shown[row.key][1] for row in own if row.key in shown}
         pictures += [
-            Picture(f"scores-{task}", scores_figure, (task, cell["metric"], cell["majority_score"], own)),
-            Picture(f"pareto-{task}", pareto_figure, (task, cell["metric"], own)),
-            Picture(f"latency-{task}", latency_figure, (task, _timed_alike(own), timings)),
-            Picture(f"gap-{task}", gap_figure, (task, own)),
+            Picture(f"scores-{task}", scores_picture, (task, cell["metric"], cell["majority_score"], own)),
+            Picture(f"pareto-{task}", pareto_picture, (task, cell["metric"], own)),
+            Picture(f"latency-{task}", latency_picture, (task, _timed_alike(own), timings)),
+            Picture(f"gap-{task}", gap_picture, (task, own)),
         ]
-    return [*pictures, Picture("ranks", ranks_figure, (drawn, complete_scores(rows, loaded.cells)))]
+    return [*pictures, Picture("ranks", ranks_picture, (drawn, complete_scores(rows, loaded.cells)))]
 
 
 def draw(picture: Picture) -> dict[str, bytes]:
     """Return the files of `picture` by their paths in the board's folder: SVG for print, PNG for a code host."""
-    with no_collecting(), style():
-        figure = picture.figure(*picture.arguments)
-        return {} if figure is None else as_files(f"{FOLDER}/{picture.name}", figure)
+    with no_collecting():
+        drawn = picture.specify(*picture.arguments)
+        return {} if drawn is None else as_files(f"{FOLDER}/{picture.name}", drawn)
 
 
 def _timed_alike(drawn: list[DrawnRow]) -> list[DrawnRow]:

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from math import nan
+from itertools import pairwise
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.text import Annotation
-from matplotlib.ticker import FixedLocator, NullLocator
+import altair as alt
 
-from kdbench.render.palette import Look
-from kdbench.render.plots.style import DrawnRow, blank, family_legend, lift_apart, readable_log, settle
+from kdbench.render.plots.axes import Extent
+from kdbench.render.plots.files import Specification, specification
+from kdbench.render.plots.layers import chart_of, family_encoding, marks_layer, names_layer, note, panel
+from kdbench.render.plots.names import Box
+from kdbench.render.plots.rows import DrawnRow
 from kdbench.results.timings import ModelTiming
 
 Line = list[tuple[float, float]]
 """Word pieces and median milliseconds, from the shortest on."""
-_GAP = (nan, nan)
-"""In a line, a place where none is drawn."""
+_WIDTH, _HEIGHT = 320, 320
+"""Of a panel."""
 
 
-def latency_figure(task: str, rows: list[DrawnRow], timings: dict[str, ModelTiming]) -> Figure | None:
+def latency_picture(task: str, rows: list[DrawnRow], timings: dict[str, ModelTiming]) -> Specification | None:
     """Return a panel for each size of batch that was timed at two lengths or more; None where none was.
 
     Args:
@@ -32,47 +32,11 @@ def latency_figure(task: str, rows: list[DrawnRow], timings: dict[str, ModelTimi
     sizes = sorted({size for row in drawn for size in lines[row.name]})
     if not sizes:
         return None
-    figure = blank(3.6 * len(sizes) + 1, 4.6)
-    all_axes = figure.subplots(1, len(sizes), squeeze=False)[0]
-    names: list[Annotation] = []
-    for axes, size in zip(all_axes, sizes, strict=True):
-        ends: list[tuple[float, float, DrawnRow]] = []
-        lengths_there: set[float] = set()
-        # Lines that look alike are one to matplotlib, which takes long for every artist; nothing joins two of them.
-        joined: dict[tuple[Look, bool], Line] = {}
-        for row in drawn:
-            if size not in lines[row.name]:
-                continue
-            line = lines[row.name][size]
-            lengths_there.update(length for length, _ in line)
-            joined.setdefault((row.look, row.row["is_teacher"]), []).extend([*line, _GAP])
-            length, milliseconds = line[-1]
-            ends.append((milliseconds, length, row))
-        for (look, is_teacher), points in joined.items():
-            axes.plot(
-                *zip(*points, strict=True),
-                color="black" if is_teacher else look.colour,
-                marker=look.marker,
-                markersize=4,
-                linewidth=1.8 if is_teacher else 1,
-                alpha=1 if is_teacher else 0.75,
-                zorder=4 if is_teacher else 3,
-            )
-        axes.set_xscale("log")
-        axes.set_yscale("log")
-        axes.xaxis.set_major_locator(FixedLocator(sorted(lengths_there)))
-        axes.xaxis.set_major_formatter("{x:.0f}")
-        axes.xaxis.set_minor_locator(NullLocator())
-        readable_log(axes.yaxis)
-        axes.set_title(f"batch of {size}")
-        axes.set_xlabel("word pieces a sentence")
-        names += _name_ends(axes, ends)
-    all_axes[0].set_ylabel("median of a call, ms")
-    figure.suptitle(f"{task}: latency by length; the teacher in black", x=0.01, ha="left", fontsize=10)
-    family_legend(figure, drawn)
-    settle(figure)
-    lift_apart(names)
-    return figure
+    panels: list[alt.LayerChart] = []
+    for size in sizes:
+        own = [(row, lines[row.name][size]) for row in drawn if size in lines[row.name]]
+        panels.append(_panel(size, own, drawn, None if panels else "median of a call, ms"))
+    return specification(alt.hconcat(*panels, title=f"{task}: latency by length; the teacher in black"))
 
 
 def _lines(timing: ModelTiming) -> dict[int, Line]:
@@ -84,20 +48,73 @@ def _lines(timing: ModelTiming) -> dict[int, Line]:
     return {size: sorted(line) for size, line in lines.items() if len(line) > 1}
 
 
-def _name_ends(axes: Axes, ends: list[tuple[float, float, DrawnRow]]) -> list[Annotation]:
+def _panel(
+    size: int, own: list[tuple[DrawnRow, Line]], drawn: list[DrawnRow], title: str | None
+) -> alt.LayerChart:
+    """Draw the line of each row, the teacher's upon all others, and name some.
+
+    Args:
+        size: of the batches.
+        own: the rows of the panel.
+        drawn: those of all panels, whose families the legend names.
+        title: of the vertical axis.
+    """
+    lengths = Extent.of_logs([length for _, line in own for length, _ in line], margin=0.05)
+    times = Extent.of_logs([time for _, line in own for _, time in line], margin=0.05, above=0.12)
+    marked = sorted({length for _, line in own for length, _ in line})
+    x = alt.X(
+        "length:Q",
+        title="word pieces per text",
+        scale=lengths.scale,
+        axis=alt.Axis(values=marked, format="d"),
+    )
+    y = alt.Y("ms:Q", title=title, scale=times.scale, axis=times.axis())
+    colour, shape = family_encoding(drawn)
+    layers: list[alt.Chart] = []
+    for teacher in (False, True):
+        values = [
+            {"name": row.name, "family": row.family, "length": length, "ms": time}
+            for row, line in own
+            if row.row["is_teacher"] == teacher
+            for length, time in line
+        ]
+        if not values:
+            continue
+        paint = alt.value("black") if teacher else colour
+        opacity = 1.0 if teacher else 0.75
+        lines = chart_of(values).mark_line(strokeWidth=2.4 if teacher else 1.3, strokeOpacity=opacity)
+        layers += [
+            lines.encode(x=x, y=y, color=paint, detail="name:N"),
+            marks_layer(values, drawn, size=36, opacity=opacity).encode(x=x, y=y, color=paint, shape=shape),
+        ]
+    # No title of Vega's, which stands higher where the topmost tick is near.
+    heading = note(f"batch of {size}", alt.value(0), align="left", fontSize=13, color="black")
+    return panel(*layers, _names(own, lengths, times), heading, width=_WIDTH, height=_HEIGHT)
+
+
+def _names(own: list[tuple[DrawnRow, Line]], lengths: Extent, times: Extent) -> alt.Chart:
     """Name the fastest row, the slowest and the teacher where their lines end."""
-    ordered = sorted(ends, key=lambda end: end[0])
-    named = [end for end in ordered if end in (ordered[0], ordered[-1]) or end[2].row["is_teacher"]]
-    return [
-        axes.annotate(
-            row.name,
-            (length, milliseconds),
-            xytext=(-4, -11 if milliseconds == ordered[0][0] else 6),
-            textcoords="offset points",
-            horizontalalignment="right",
-            fontsize=7,
-            zorder=5,
-            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.5},
-        )
-        for milliseconds, length, row in named
-    ]
+    pixels = {
+        row.name: [
+            (_WIDTH * lengths.share(length), _HEIGHT * (1 - times.share(time))) for length, time in line
+        ]
+        for row, line in own
+    }
+    ordered = sorted(own, key=lambda drawn: drawn[1][-1][1])
+    named = [drawn for drawn in ordered if drawn in (ordered[0], ordered[-1]) or drawn[0].row["is_teacher"]]
+    return names_layer(
+        [(row.name, *pixels[row.name][-1]) for row, _ in named],
+        [point for line in pixels.values() for point in line],
+        [piece for line in pixels.values() for one, other in pairwise(line) for piece in _pieces(one, other)],
+        Box(0, 0, _WIDTH, _HEIGHT),
+    )
+
+
+_PIECES = 16
+
+
+def _pieces(one: tuple[float, float], other: tuple[float, float]) -> list[Box]:
+    """Return boxes that together cover little more than the line between two points."""
+    (x, y), (to_x, to_y) = one, other
+    ends = [(x + (to_x - x) * i / _PIECES, y + (to_y - y) * i / _PIECES) for i in range(_PIECES + 1)]
+    return [Box(left, min(high, low), right, max(high, low)) for (left, high), (right, low) in pairwise(ends)]

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.text import Annotation
+import altair as alt
 
-from kdbench.board.figures import FIGURES
-from kdbench.board.figures import Figure as BoardFigure
-from kdbench.render.plots.style import (
+from kdbench.board.figures import FIGURES, Figure
+from kdbench.render.plots.axes import Extent, score_limits
+from kdbench.render.plots.files import Specification, specification
+from kdbench.render.plots.layers import (
     QUIET,
-    DrawnRow,
-    blank,
-    draw_intervals,
-    draw_marks,
-    family_legend,
-    lift_apart,
-    readable_log,
-    score_limits,
-    settle,
+    chart_of,
+    family_encoding,
+    interval_layers,
+    marks_layer,
+    names_layer,
+    panel,
 )
+from kdbench.render.plots.names import Box
+from kdbench.render.plots.rows import DrawnRow
 
 
 @dataclass(frozen=True)
@@ -31,33 +30,21 @@ class _Point:
 
 
 _COSTS = [FIGURES[name] for name in ("p50_ms", "total_parameters", "training_cost_s")]
+_WIDTH, _HEIGHT = 325, 315
+"""Of a panel."""
 
 
-def pareto_figure(task: str, metric: str, rows: list[DrawnRow]) -> Figure | None:
+def pareto_picture(task: str, metric: str, rows: list[DrawnRow]) -> Specification | None:
     """Return a panel for each cost that two or more of `rows` have; None where there is none."""
     panels = {cost.axis: points for cost in _COSTS if len(points := _points(rows, cost)) > 1}
     if not panels:
         return None
-    figure = blank(3.4 * len(panels) + 0.6, 4.4)
-    all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     limits = score_limits(rows)
-    names: list[Annotation] = []
-    marks: list[tuple[Axes, _Point]] = []
-    for axes, (title, points) in zip(all_axes, panels.items(), strict=True):
-        names += _draw(axes, points, limits)
-        marks += [(axes, point) for point in points]
-        axes.set_xlabel(title)
-    all_axes[0].set_ylabel(f"{metric}, %, with 95% intervals")
-    all_axes[0].set_title(f"{task}: quality against cost")
-    family_legend(figure, rows)
-    settle(figure)
-    lift_apart(names, [_pixel(axes, point) for axes, point in marks])
-    return figure
-
-
-def _pixel(axes: Axes, point: _Point) -> tuple[float, float]:
-    x, y = axes.transData.transform((point.cost, point.row.score))
-    return float(x), float(y)
+    drawn = [
+        _panel(points, rows, limits, title, None if number else f"{metric}, %, with 95% intervals")
+        for number, (title, points) in enumerate(panels.items())
+    ]
+    return specification(alt.hconcat(*drawn, title=f"{task}: quality against cost"))
 
 
 def front(points: list[tuple[float, float]]) -> list[int]:
@@ -74,44 +61,48 @@ def front(points: list[tuple[float, float]]) -> list[int]:
     return members
 
 
-def _points(rows: list[DrawnRow], figure: BoardFigure) -> list[_Point]:
+def _points(rows: list[DrawnRow], figure: Figure) -> list[_Point]:
     costs = [figure.value(row.row) for row in rows]
     return [_Point(row, float(cost)) for row, cost in zip(rows, costs, strict=True) if cost and cost > 0]
 
 
-def _draw(axes: Axes, points: list[_Point], limits: tuple[float, float]) -> list[Annotation]:
-    """Draw `points` and return the names of those on the front."""
-    intervals = [(point.row.look, point.cost, *point.row.interval) for point in points if point.row.interval]
-    draw_intervals(axes, intervals, upright=True, limits=limits, linewidth=0.9, alpha=0.5)
-    draw_marks(axes, [(point.row.look, point.cost, point.row.score) for point in points])
+def _panel(
+    points: list[_Point], rows: list[DrawnRow], limits: Extent, cost: str, quality: str | None
+) -> alt.LayerChart:
+    """Draw `points` and the names of those on the front; `quality` names the axis of scores, on the first panel only."""
+    costs = Extent.of_logs([point.cost for point in points], margin=0.12)
+    x = alt.X("cost:Q", title=cost, scale=costs.scale, axis=costs.axis())
+    y = alt.Y("score:Q", title=quality, scale=limits.scale, axis=alt.Axis(labels=quality is not None))
+    colour, shape = family_encoding(rows)
+    values = [{"cost": point.cost, **point.row.value} for point in points]
     members = [points[place] for place in front([(point.cost, point.row.score) for point in points])]
-    axes.step(
-        [point.cost for point in members],
-        [point.row.score for point in members],
-        where="post",
-        color=QUIET,
-        linestyle="--",
-        linewidth=1,
-        zorder=1,
+    steps = chart_of([{"cost": point.cost, "score": point.row.score} for point in members])
+    return panel(
+        steps.mark_line(interpolate="step-after", strokeDash=[5, 4], strokeWidth=1.2, color=QUIET).encode(
+            x=x, y=y
+        ),
+        *interval_layers(values, limits, x, colour, strokeWidth=1.2, strokeOpacity=0.5),
+        marks_layer(values, rows).encode(x=x, y=y, color=colour, shape=shape),
+        _names(points, members, costs, limits),
+        width=_WIDTH,
+        height=_HEIGHT,
     )
-    axes.set_xscale("log")
-    readable_log(axes.xaxis)
-    axes.margins(x=0.12)
-    low, high = axes.get_xlim()
-    return _names(axes, members, middle=(low * high) ** 0.5)
 
 
-def _names(axes: Axes, members: list[_Point], *, middle: float) -> list[Annotation]:
-    """Write the names of the front's members, to the left of those on the right of `middle`."""
-    return [
-        axes.annotate(
-            point.row.name,
-            (point.cost, point.row.score),
-            xytext=(5 if point.cost <= middle else -5, 4),
-            textcoords="offset points",
-            horizontalalignment="left" if point.cost <= middle else "right",
-            fontsize=8,
-            zorder=5,
-        )
-        for point in members
-    ]
+def _names(points: list[_Point], members: list[_Point], costs: Extent, limits: Extent) -> alt.Chart:
+    """Name the front's `members`, off the intervals and off the line that joins them where there is room."""
+    lines = []
+    for point in points:
+        x, _ = _pixel(point, costs, limits)
+        if point.row.interval:
+            low, high = (_HEIGHT * (1 - limits.share(end)) for end in point.row.interval)
+            lines.append(Box(x, high, x, low))
+    named = [(member.row.name, *_pixel(member, costs, limits)) for member in members]
+    for (_, left, low), (_, right, high) in pairwise(named):
+        lines += [Box(left, low, right, low), Box(right, high, right, low)]
+    marks = [_pixel(point, costs, limits) for point in points]
+    return names_layer(named, marks, lines, Box(0, 0, _WIDTH, _HEIGHT))
+
+
+def _pixel(point: _Point, costs: Extent, limits: Extent) -> tuple[float, float]:
+    return _WIDTH * costs.share(point.cost), _HEIGHT * (1 - limits.share(point.row.score))

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import altair as alt
 import pandas as pd
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from kdbench.board.figures import FIGURES
-from kdbench.render.plots.style import (
+from kdbench.render.palette import family_looks
+from kdbench.render.plots.axes import Extent, height, name_lines, score_limits
+from kdbench.render.plots.files import Specification, specification
+from kdbench.render.plots.layers import (
     QUIET,
-    DrawnRow,
-    blank,
-    draw_intervals,
-    draw_marks,
-    family_legend,
-    height,
-    name_lines,
-    score_limits,
-    settle,
+    chart_of,
+    family_encoding,
+    interval_layers,
+    look_encoding,
+    marks_layer,
+    note,
+    panel,
 )
+from kdbench.render.plots.rows import DrawnRow
 from kdbench.stats import average_ranks, score_ranks
 
+_WIDTH = 520
+_TICKS = 8
+"""About so many on an axis of scores."""
 
-def scores_figure(task: str, metric: str, majority: float | None, rows: list[DrawnRow]) -> Figure:
+
+def scores_picture(task: str, metric: str, majority: float | None, rows: list[DrawnRow]) -> Specification:
     """Return the picture of one task's `rows`, best first.
 
     Args:
@@ -31,51 +38,47 @@ def scores_figure(task: str, metric: str, majority: float | None, rows: list[Dra
         majority: the score of always answering the most frequent label, as a fraction.
         rows: one or more.
     """
-    figure = blank(7, height(len(rows)) + 0.5)
-    axes = figure.subplots()
-    intervals = [(row.look, place, *row.interval) for place, row in enumerate(rows) if row.interval]
     limits = score_limits(rows, [] if majority is None else [100 * majority])
-    draw_intervals(axes, intervals, limits=limits, linewidth=1.6)
-    draw_marks(axes, [(row.look, row.score, place) for place, row in enumerate(rows)])
-    several = [(place, row.seed_scores) for place, row in enumerate(rows) if len(row.seed_scores) > 1]
-    axes.plot(
-        [score for _, scores in several for score in scores],
-        [place for place, scores in several for _ in scores],
-        "o",
-        color="black",
-        markerfacecolor="white",
-        markeredgewidth=0.6,
-        markersize=3,
-        zorder=4,
-    )
-    if majority is not None:
-        axes.axvline(100 * majority, color=QUIET, linestyle=":", linewidth=1, zorder=1)
-        axes.annotate(
-            "most frequent label",
-            (100 * majority, 1),
-            xycoords=("data", "axes fraction"),
-            xytext=(3, 3),
-            textcoords="offset points",
-            color=QUIET,
-            fontsize=7,
+    values = [{"place": place, **row.value} for place, row in enumerate(rows)]
+    seeds = [
+        {"place": place, "score": score}
+        for place, row in enumerate(rows)
+        if len(row.seed_scores) > 1
+        for score in row.seed_scores
+    ]
+    colour, shape = family_encoding(rows)
+    title = f"{metric}, %: mean and 95% interval" + ("; white: single seeds" if seeds else "")
+    x = alt.X("score:Q", title=title, scale=limits.scale, axis=alt.Axis(tickCount=_TICKS))
+    y = name_lines([row.name for row in rows])
+    white = chart_of(seeds).mark_point(size=16, stroke="black", strokeWidth=0.8, fill="white", opacity=1)
+    return specification(
+        panel(
+            *(
+                []
+                if majority is None
+                else _reference(100 * majority, "most frequent label", x, align="left", dx=4)
+            ),
+            *interval_layers(values, limits, y, colour, strokeWidth=2),
+            marks_layer(values, rows).encode(x=x, y=y, color=colour, shape=shape),
+            *([white.encode(x=x, y=y)] if seeds else []),
+            width=_WIDTH,
+            height=height(len(rows)),
+            title=f"{task}: scores",
         )
-    name_lines(axes, [row.name for row in rows])
-    axes.set_xlabel(f"{metric}, %: mean and 95% interval" + _seeds(rows))
-    axes.set_title(f"{task}: scores", pad=14)
-    family_legend(figure, rows)
-    settle(figure)
-    return figure
+    )
 
 
-def _seeds(rows: list[DrawnRow]) -> str:
-    return "; white: single seeds" if any(len(row.seed_scores) > 1 for row in rows) else ""
+def _reference(value: float, name: str, x: alt.X, **style: Any) -> list[alt.Chart]:
+    """Return a line across the panel at a `value` of its axis `x`, and its name above."""
+    line = chart_of([{"score": value}]).mark_rule(color=QUIET, strokeDash=[1.5, 2.5]).encode(x=x)
+    return [line, note(name, alt.datum(value), **style)]
 
 
 _EDGE = 250.0
 """Percent: what lies beyond is told, not drawn, since a small lead makes any share large."""
 
 
-def gap_figure(task: str, rows: list[DrawnRow]) -> Figure | None:
+def gap_picture(task: str, rows: list[DrawnRow]) -> Specification | None:
     """Return the picture of those of one task's `rows` whose teacher is shown to lead their control, or None.
 
     Args:
@@ -86,55 +89,60 @@ def gap_figure(task: str, rows: list[DrawnRow]) -> Figure | None:
     if not known:
         return None
     known.sort(key=lambda row: (-row.row["gap_recovered"], row.name))
-    figure = blank(7, height(len(known)) + 0.6)
-    axes = figure.subplots()
-    intervals = [
-        (row.look, place, 100 * row.row["gap_low"], 100 * row.row["gap_high"])
+    values = [
+        {
+            "place": place,
+            "family": row.family,
+            "score": 100 * row.row["gap_recovered"],
+            "low": None if row.row["gap_low"] is None else 100 * row.row["gap_low"],
+            "high": None if row.row["gap_high"] is None else 100 * row.row["gap_high"],
+        }
         for place, row in enumerate(known)
-        if row.row["gap_low"] is not None and row.row["gap_high"] is not None
     ]
-    draw_intervals(axes, intervals, linewidth=1.6)
-    shares = [(row.look, 100 * row.row["gap_recovered"], place) for place, row in enumerate(known)]
-    draw_marks(axes, [mark for mark in shares if abs(mark[1]) <= _EDGE])
-    for look, share, place in shares:
-        if abs(share) > _EDGE:
-            axes.annotate(
-                f"{share:.0f}% " + ("\N{RIGHTWARDS ARROW}" if share > 0 else "\N{LEFTWARDS ARROW}"),
-                (_EDGE if share > 0 else -_EDGE, place),
-                horizontalalignment="right" if share > 0 else "left",
-                verticalalignment="center",
-                color=look.colour,
-            )
-    for share, name in ((0, "control"), (100, "teacher")):
-        axes.axvline(share, color=QUIET, linestyle=":", linewidth=1, zorder=1)
-        axes.annotate(
-            name,
-            (share, 1),
-            xycoords=("data", "axes fraction"),
-            xytext=(0, 3),
-            textcoords="offset points",
-            horizontalalignment="center",
-            color=QUIET,
-            fontsize=7,
+    limits = _gap_limits(
+        [value[end] for value in values for end in ("score", "low", "high") if value[end] is not None]
+    )
+    colour, shape = family_encoding(known)
+    title = ["gap recovered, %, and its 95% interval,", "where the teacher is shown to lead the control"]
+    x = alt.X("score:Q", title=title, scale=limits.scale, axis=alt.Axis(tickCount=_TICKS))
+    y = name_lines([f"{row.name} over {row.row['control']}" for row in known])
+    inside = [value for value in values if abs(value["score"]) <= _EDGE]
+    return specification(
+        panel(
+            *_reference(0, "control", x),
+            *_reference(100, "teacher", x),
+            *interval_layers(values, limits, y, colour, strokeWidth=2),
+            marks_layer(inside, known).encode(x=x, y=y, color=colour, shape=shape),
+            *(_beyond(value, limits, y, colour) for value in values if abs(value["score"]) > _EDGE),
+            width=_WIDTH,
+            height=height(len(known)),
+            title=f"{task}: gap recovered",
         )
-    low, high = axes.get_xlim()
-    axes.set_xlim(max(low, -_EDGE), min(max(high, 110), _EDGE))
-    name_lines(axes, [f"{row.name} over {row.row['control']}" for row in known])
-    axes.set_xlabel("gap recovered, %, and its 95% interval,\nwhere the teacher is shown to lead the control")
-    axes.set_title(f"{task}: gap recovered", pad=14)
-    family_legend(figure, known)
-    settle(figure)
-    return figure
+    )
 
 
-_MARKERS = "osD^vP<>X*"
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
+def _gap_limits(shares: list[float]) -> Extent:
+    """Return the axis of the gap recovered, in percent: of all `shares` within the edge, the control and the teacher."""
+    low, high = min([0.0, *shares]), max([110.0, *shares])
+    margin = 0.05 * (high - low)
+    return Extent(max(low - margin, -_EDGE), min(high + margin, _EDGE))
+
+
+def _beyond(value: dict[str, float], limits: Extent, y: alt.Y, colour: alt.Color) -> alt.Chart:
+    """Tell a share that lies beyond the edge."""
+    above = value["score"] > 0
+    arrow = "\N{RIGHTWARDS ARROW}" if above else "\N{LEFTWARDS ARROW}"
+    text: alt.Chart = chart_of([value]).mark_text(
+        text=f"{value['score']:.0f}% {arrow}", fontSize=12, align="right" if above else "left"
+    )
+    return text.encode(x=alt.datum(limits.high if above else limits.low), y=y, color=colour)
+
 
 _FEW = 5
 """So many ranks are on the axis at least, so that all are whole numbers."""
 
 
-def ranks_figure(rows: list[DrawnRow], scores: pd.DataFrame) -> Figure | None:
+def ranks_picture(rows: list[DrawnRow], scores: pd.DataFrame) -> Specification | None:
     """Return the ranks by score, best mean first; None where there are not two tasks.
 
     Args:
@@ -145,56 +153,51 @@ def ranks_figure(rows: list[DrawnRow], scores: pd.DataFrame) -> Figure | None:
     if len(tasks) < 2 or scores.empty:
         return None
     names = {row.row["strategy"]: row.name for row in rows}
-    values = scores.to_numpy()
-    means = dict(zip(scores.index, average_ranks(values).tolist(), strict=True))
-    whole = dict(zip(scores.index, score_ranks(values).tolist(), strict=True))
+    table = scores.to_numpy()
+    means = dict(zip(scores.index, average_ranks(table).tolist(), strict=True))
+    whole = dict(zip(scores.index, score_ranks(table).tolist(), strict=True))
     order = sorted(whole, key=lambda name: (means[name], name))
-    figure = blank(7, height(len(order)) + 0.5)
-    axes = figure.subplots()
-    places = range(len(order))
-    lows, highs = [min(whole[name]) for name in order], [max(whole[name]) for name in order]
-    axes.hlines(places, lows, highs, "#c9ced6", linewidth=1.2, zorder=1)
-    axes.plot(
-        [means[name] for name in order],
-        places,
-        "|",
-        color="black",
-        markersize=11,
-        markeredgewidth=1.6,
-        linestyle="",
-        zorder=2,
-    )
-    for number, task in enumerate(tasks):
-        axes.plot(
-            [whole[name][number] for name in order],
-            [place + _apart(number, len(tasks)) for place in places],
-            _MARKERS[number % len(_MARKERS)],
-            color=_COLOURS[number % len(_COLOURS)],
-            markersize=5,
-            linestyle="",
-            alpha=0.8,
-            label=task,
-            zorder=3,
-        )
-    name_lines(axes, [names[name] for name in order])
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    means_drawn = [
+        {"place": place, "rank": means[name], "low": min(whole[name]), "high": max(whole[name])}
+        for place, name in enumerate(order)
+    ]
+    points = [
+        {"place": place + _apart(number, len(tasks)), "rank": whole[name][number], "task": task}
+        for number, task in enumerate(tasks)
+        for place, name in enumerate(order)
+    ]
     highest = max(rank for name in order for rank in whole[name])
-    axes.set_xlim(0.4, max(highest, _FEW) + 0.6)
-    axes.set_xlabel("rank by score; the bar is the mean over tasks")
+    ranks = Extent(0.4, max(highest, _FEW) + 0.6)
+    x = alt.X(
+        "rank:Q",
+        title="rank by score; the bar is the mean over tasks",
+        scale=ranks.scale,
+        axis=alt.Axis(format="d", tickMinStep=1),
+    )
+    y = name_lines([names[name] for name in order])
+    looks = family_looks(tasks)
+    colour, shape = look_encoding("task", tasks, [looks[task] for task in tasks])
+    spans = chart_of(means_drawn)
     left_out = len(names) - len(order)
-    axes.set_title("Ranks across tasks")
-    if left_out:
-        axes.annotate(
-            f"without a score on every task: {left_out}",
-            (1, 1.01),
-            xycoords="axes fraction",
-            horizontalalignment="right",
-            color=QUIET,
-            fontsize=7,
+    return specification(
+        panel(
+            spans.mark_rule(color="#c9ced6", strokeWidth=1.6).encode(
+                x=alt.X("low:Q", scale=ranks.scale), x2="high:Q", y=y
+            ),
+            spans.mark_tick(color="black", opacity=1, thickness=2.2, size=15).encode(x=x, y=y),
+            chart_of(points)
+            .mark_point(filled=True, size=50, opacity=1, fillOpacity=0.8)
+            .encode(x=x, y=y, color=colour, shape=shape),
+            *(
+                [note(f"without a score on every task: {left_out}", alt.value(_WIDTH), align="right")]
+                if left_out
+                else []
+            ),
+            width=_WIDTH,
+            height=height(len(order)),
+            title="Ranks across tasks",
         )
-    figure.legend(loc="lower center", ncols=min(len(tasks), 4))
-    settle(figure)
-    return figure
+    )
 
 
 def _apart(number: int, tasks: int) -> float:

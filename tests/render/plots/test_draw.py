@@ -1,9 +1,12 @@
+import json
+import math
+import struct
 import xml.etree.ElementTree as ET
+import zlib
 from dataclasses import replace
-from io import BytesIO
 from itertools import combinations
 
-import matplotlib.image
+import altair as alt
 import pytest
 from helpers.drawn_board import COST, EVIL, load, make_results
 from helpers.support import make_record
@@ -13,10 +16,10 @@ from hypothesis import strategies as st
 from kdbench.board.tables import across_tasks, complete_scores
 from kdbench.render.palette import family_looks
 from kdbench.render.plots.draw import draw, planned
-from kdbench.render.plots.latency import latency_figure
-from kdbench.render.plots.pareto import front, pareto_figure
-from kdbench.render.plots.scores import gap_figure, ranks_figure, scores_figure
-from kdbench.render.plots.style import drawn_rows, style
+from kdbench.render.plots.names import around, text_widths
+from kdbench.render.plots.pareto import front, pareto_picture
+from kdbench.render.plots.rows import drawn_rows
+from kdbench.render.plots.scores import gap_picture, ranks_picture, scores_picture
 from kdbench.results.records import RecordStore
 
 
@@ -42,6 +45,52 @@ def of_task(board, task="reviews"):
     return drawn_rows(rows[rows["task"] == task], loaded)
 
 
+def layers(specification, panel=0):
+    """The mark, the data and the encoding of each layer of a panel."""
+    panels = specification.get("hconcat", [specification])
+    found = []
+    for layer in panels[panel]["layer"]:
+        data = layer.get("data") or panels[panel].get("data") or specification["data"]
+        found.append((layer["mark"], json.loads(specification["datasets"][data["name"]]), layer["encoding"]))
+    return found
+
+
+def of_mark(specification, kind, panel=0, **style):
+    """The data of the layers that draw such a mark."""
+    return [
+        values
+        for mark, values, _ in layers(specification, panel)
+        if mark["type"] == kind and style.items() <= mark.items()
+    ]
+
+
+def axis(specification, channel, panel=0):
+    """An axis as the first layer that names it declares it."""
+    return next(
+        encoding[channel]
+        for _, _, encoding in layers(specification, panel)
+        if "title" in encoding.get(channel, {})
+    )
+
+
+def png_size(content):
+    """The width and the height of a PNG whose pixels are as many as that; not all of them are alike."""
+    width, height = struct.unpack(">II", content[16:24])
+    at, packed = 8, b""
+    while at < len(content):
+        (length,) = struct.unpack(">I", content[at : at + 4])
+        if content[at + 4 : at + 8] == b"IDAT":
+            packed += content[at + 8 : at + 8 + length]
+        assert zlib.crc32(content[at + 4 : at + 8 + length]) == int.from_bytes(
+            content[at + 8 + length : at + 12 + length]
+        )
+        at += length + 12
+    pixels = zlib.decompress(packed)
+    assert len(pixels) == height * (4 * width + 1)
+    assert len(set(pixels)) > 100
+    return width, height
+
+
 def texts(svg):
     return ["".join(node.itertext()) for node in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
 
@@ -53,13 +102,14 @@ def test_every_task_has_its_pictures_twice_over(files):
     assert set(files) == {f"pictures/{name}.{form}" for name in {*names, "ranks"} for form in ("svg", "png")}
     for name, content in files.items():
         if name.endswith("png"):
-            pixels = matplotlib.image.imread(BytesIO(content))
-            assert pixels.min() < pixels.max()
+            shown = ET.fromstring(files[name.replace("png", "svg")])
+            sizes = (int(shown.get("width")), int(shown.get("height")))
+            assert png_size(content) == tuple(pytest.approx(150 / 96 * size, abs=1) for size in sizes)
 
 
 def test_drawing_twice_gives_the_same_bytes_whatever_the_users_style(board, files):
     rows, loaded = board
-    with matplotlib.rc_context({"font.size": 20, "svg.fonttype": "path", "axes.facecolor": "black"}):
+    with alt.theme.enable("dark"):
         again = drawn(planned(rows[rows["task"] == "reviews"], loaded))
     assert len(again) == 8
     assert again == {name: files[name] for name in again}
@@ -73,112 +123,136 @@ def test_names_are_text_however_they_read(files):
 
 def test_scores_show_mean_interval_and_every_seed(board):
     rows = of_task(board)
-    with style():
-        (axes,) = scores_figure("reviews", "accuracy", None, rows).axes
-    assert [label.get_text() for label in axes.get_yticklabels()] == [row.name for row in rows]
-    (seeds,) = (line for line in axes.lines if line.get_markerfacecolor() == "white")
-    assert seeds.get_xdata().tolist() == [75, 75, 75]  # one row has more than one
-    (intervals,) = axes.collections
-    assert [tuple(ends[:, 0]) for ends in intervals.get_segments()] == [row.interval for row in rows]
-    points = {point for line in axes.lines for point in zip(*line.get_data(), strict=True)}
-    assert {(row.score, place) for place, row in enumerate(rows)} <= points
+    picture = scores_picture("reviews", "accuracy", None, rows)
+    names = axis(picture, "y")["axis"]
+    assert names["labelExpr"] == f"{json.dumps([row.name for row in rows])}[datum.value]"
+    (seeds,) = of_mark(picture, "point", fill="white")
+    assert [seed["score"] for seed in seeds] == [75, 75, 75]  # one row has more than one
+    (intervals,) = of_mark(picture, "rule")
+    assert [(value["low"], value["high"]) for value in intervals] == [row.interval for row in rows]
+    (marks,) = of_mark(picture, "point", filled=True)
+    assert {(value["score"], value["place"]) for value in marks} == {
+        (row.score, place) for place, row in enumerate(rows)
+    }
 
 
 def test_an_interval_far_wider_than_all_scores_ends_in_arrows(board):
     rows = of_task(board)  # they score from 25 to 75 percent: an axis has half of that again
     wide = replace(rows[0], row={**rows[0].row, "score_low": -3.0, "score_high": 4.0})
-    with style():
-        (axes,) = scores_figure("reviews", "accuracy", None, [wide, *rows[1:]]).axes
-        panels = pareto_figure("reviews", "accuracy", [wide, *rows[1:]]).axes
-    assert axes.get_xlim() == pytest.approx((0 - 3, 100 + 3))
-    arrows = {line.get_marker(): line for line in axes.lines if line.get_marker() in ("<", ">")}
-    assert [arrows[side].get_xdata().item() for side in "<>"] == list(axes.get_xlim())
-    for panel in panels:
-        assert panel.get_ylim() == axes.get_xlim()
-        assert {line.get_marker() for line in panel.lines} >= {"v", "^"}
+    picture = scores_picture("reviews", "accuracy", None, [wide, *rows[1:]])
+    limits = pytest.approx([0 - 3, 100 + 3])
+    assert axis(picture, "x")["scale"]["domain"] == limits
+    arrows = [of_mark(picture, "point", shape=f"triangle-{side}") for side in ("left", "right")]
+    assert [arrow["end"] for ((arrow,),) in arrows] == limits
+    (intervals,) = of_mark(picture, "rule")
+    assert [intervals[0]["low"], intervals[0]["high"]] == limits
+    panels = pareto_picture("reviews", "accuracy", [wide, *rows[1:]])
+    for panel in range(len(panels["hconcat"])):
+        assert axis(panels, "y", panel)["scale"]["domain"] == limits
+        for side in ("up", "down"):
+            assert of_mark(panels, "point", panel, shape=f"triangle-{side}")
 
 
 def test_the_front_is_drawn_through_its_members(board):
-    with style():
-        latency, *_ = pareto_figure("reviews", "accuracy", of_task(board)).axes
-    line = next(line for line in latency.lines if line.get_drawstyle() == "steps-post")
-    assert line.get_xdata().tolist() == [2, 4, 8, 10]
-    assert line.get_ydata().tolist() == [25, 50, 62.5, 75]
+    (line,) = of_mark(pareto_picture("reviews", "accuracy", of_task(board)), "line", interpolate="step-after")
+    assert [(value["cost"], value["score"]) for value in line] == [(2, 25), (4, 50), (8, 62.5), (10, 75)]
 
 
 def test_the_gap_is_a_share_of_the_teachers_lead(board):
     # The control scores 25, the teacher 75: 62.5 is three quarters of the way, 50 is half.
-    with style():
-        (axes,) = gap_figure("reviews", of_task(board)).axes
-    labels = [label.get_text() for label in axes.get_yticklabels()]
-    assert labels == [f"lora over {COST}", f"{EVIL} over {COST}"]
-    points = [x for line in axes.lines if line.get_marker() != "None" for x in line.get_xdata()]
-    assert points == pytest.approx([75, 50])
+    picture = gap_picture("reviews", of_task(board))
+    names = json.dumps([f"lora over {COST}", f"{EVIL} over {COST}"])
+    assert axis(picture, "y")["axis"]["labelExpr"] == f"{names}[datum.value]"
+    (marks,) = of_mark(picture, "point")
+    assert [value["score"] for value in marks] == pytest.approx([75, 50])
+
+
+def test_a_gap_beyond_the_edge_is_told(board):
+    first, *rows = sorted(of_task(board), key=lambda row: row.row["gap_recovered"] is None)
+    far = replace(first, row={**first.row, "gap_recovered": -7.0, "gap_low": -9.0, "gap_high": 1.0})
+    picture = gap_picture("reviews", [far, *rows])
+    assert axis(picture, "x")["scale"]["domain"][0] == -250
+    assert {"text": "-700% \N{LEFTWARDS ARROW}", "align": "left"}.items() <= layers(picture)[-1][0].items()
+    ((cut,),) = of_mark(picture, "point", shape="triangle-left")
+    assert cut["end"] == -250
 
 
 def test_no_gap_is_drawn_where_the_teacher_is_not_shown_to_lead(board):
     rows, loaded = board
     doubted = rows.assign(gap_reason="the teacher is not shown to lead the control")
-    assert gap_figure("reviews", drawn_rows(doubted[doubted["task"] == "reviews"], loaded)) is None
+    assert gap_picture("reviews", drawn_rows(doubted[doubted["task"] == "reviews"], loaded)) is None
 
 
 def test_equal_ranks_stand_on_an_axis_of_whole_numbers(board):
     rows, loaded = board
-    with style():
-        scores = complete_scores(rows.assign(score=0.5), loaded.cells)
-        (axes,) = ranks_figure(drawn_rows(rows, loaded), scores).axes
-    assert [tick for tick in axes.get_xticks() if 0.4 <= tick <= 5.6] == [1, 2, 3, 4, 5]
+    scores = complete_scores(rows.assign(score=0.5), loaded.cells)
+    ranks = axis(ranks_picture(drawn_rows(rows, loaded), scores), "x")
+    assert ranks["scale"]["domain"] == [0.4, 5.6]
+    assert ranks["axis"] == {"format": "d", "tickMinStep": 1}
 
 
 def test_names_on_the_front_cover_no_point_and_stay_in_their_panel(board):
-    with style():
-        figure = pareto_figure("reviews", "accuracy", of_task(board))
-        for axes in figure.axes:
-            marks = [line for line in axes.lines if line.get_marker() != "None"]
-            points = [point for line in marks for point in axes.transData.transform(line.get_xydata())]
-            assert points
-            for name in axes.texts:
-                box = name.get_window_extent()
-                assert not any(box.contains(*point) for point in points)
-                assert axes.bbox.x0 <= box.x0 < box.x1 <= axes.bbox.x1
+    picture = pareto_picture("reviews", "accuracy", of_task(board))
+    for number, panel in enumerate(picture["hconcat"]):
+        (names,) = of_mark(picture, "text", number)
+        (marks,) = of_mark(picture, "point", number)
+        assert names
+        widths = text_widths([name["text"] for name in names], 11)
+        for name, width in zip(names, widths, strict=True):
+            left = name["x"] - (width if name["left"] else 0)
+            assert 0 <= left < left + width <= panel["width"]
+            assert 0 <= name["y"] - 8 < name["y"] <= panel["height"]
+            for mark in marks:
+                x, y = pixel(picture, number, mark)
+                assert not around(x, y, 4).overlaps(
+                    around(0, 0, 0)._replace(
+                        left=left, right=left + width, top=name["y"] - 8, bottom=name["y"]
+                    )
+                )
 
 
-def test_nothing_leaves_its_picture_or_covers_another_panel(board):
-    rows, loaded = board
-    timings = {model.key: model for timing in loaded.timings for model in timing.models}
-    own = of_task(board)
-    with style():
-        figures = [
-            scores_figure("reviews", "accuracy", 0.5, own),
-            pareto_figure("reviews", "accuracy", own),
-            latency_figure("reviews", own, timings),
-            gap_figure("reviews", own),
-            ranks_figure(drawn_rows(rows, loaded), complete_scores(rows, loaded.cells)),
-        ]
-        for figure in figures:
-            (legend,) = figure.legends
-            panels = [axes.get_tightbbox() for axes in figure.axes]
-            boxes = [
-                *panels,
-                legend.get_window_extent(),
-                *(text.get_window_extent() for text in figure.texts),
-            ]
-            for box in boxes:
-                assert 0 <= box.x0 < box.x1 <= figure.bbox.x1
-                assert 0 <= box.y0 < box.y1 <= figure.bbox.y1
-            assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+def pixel(picture, number, mark):
+    panel = picture["hconcat"][number]
+    (low, high), (bottom, top) = (axis(picture, channel, number)["scale"]["domain"] for channel in "xy")
+    return (
+        panel["width"] * math.log(mark["cost"] / low) / math.log(high / low),
+        panel["height"] * (top - mark["score"]) / (top - bottom),
+    )
+
+
+_BOXES = """svg => {
+    document.body.innerHTML = svg;
+    const box = (one) => { const {left, top, right, bottom} = one.getBoundingClientRect(); return [left, top, right, bottom]; };
+    return [box(document.querySelector("svg")), [...document.querySelectorAll("text")].map(box)];
+}"""
+
+
+def test_no_text_leaves_its_picture_or_covers_another(browser, files):
+    page = browser.new_page()
+    for name, content in files.items():
+        if not name.endswith("svg"):
+            continue
+        (left, top, right, bottom), boxes = page.evaluate(_BOXES, content.decode())
+        assert boxes
+        letters = [
+            (x, y + 3, to_x, to_y - 1) for x, y, to_x, to_y in boxes
+        ]  # above and below them is room for accents
+        for x, y, to_x, to_y in letters:
+            assert left <= x < to_x <= right, name
+            assert top <= y < to_y <= bottom, name
+        for one, other in combinations(letters, 2):
+            assert one[0] >= other[2] or other[0] >= one[2] or one[1] >= other[3] or other[1] >= one[3], name
 
 
 def test_ranks_need_two_tasks_and_a_score_on_each(board):
     rows, loaded = board
     reviews = complete_scores(rows[rows["task"] == "reviews"], loaded.cells)
-    assert ranks_figure(of_task(board), reviews) is None
-    with style():
-        (axes,) = ranks_figure(drawn_rows(rows, loaded), complete_scores(rows, loaded.cells)).axes
+    assert ranks_picture(of_task(board), reviews) is None
+    picture = ranks_picture(drawn_rows(rows, loaded), complete_scores(rows, loaded.cells))
     over_all = across_tasks(rows, loaded.cells).dropna(subset="average_rank")
-    (bars,) = (line.get_xdata().tolist() for line in axes.lines if line.get_marker() == "|")
-    assert bars == over_all["average_rank"].tolist() == [1, 2, 3, 4]
-    assert {label.get_text() for label in axes.get_yticklabels()} == {row.name for row in of_task(board)}
+    (bars,) = of_mark(picture, "tick")
+    assert [bar["rank"] for bar in bars] == over_all["average_rank"].tolist() == [1, 2, 3, 4]
+    assert all(json.dumps(row.name) in axis(picture, "y")["axis"]["labelExpr"] for row in of_task(board))
 
 
 def test_what_was_not_measured_is_not_drawn(tmp_path):
@@ -208,6 +282,5 @@ def test_the_front_is_what_nothing_beats(points):
 def test_families_look_different_and_keep_their_look():
     looks = family_looks(f"family {number}" for number in range(8))
     assert len({look.colour for look in looks.values()}) == 8
-    assert len({look.marker for look in looks.values()}) == 8
     assert len({look.shape for look in looks.values()}) == 8
     assert family_looks(reversed(list(looks))) == looks

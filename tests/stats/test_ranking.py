@@ -1,0 +1,187 @@
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kdbench.stats import TieRank, average_ranks, interquartile_mean, pareto_front, score_ranks, tie_ranks
+
+
+def differing(models, *pairs) -> np.ndarray:
+    shown = np.zeros((models, models), dtype=bool)
+    for i, j in pairs:
+        shown[i, j] = shown[j, i] = True
+    return shown
+
+
+def shown(ranks) -> list[str | None]:
+    return [rank and str(rank) for rank in ranks]
+
+
+def test_groups_share_a_rank_and_the_next_counts_all_before_it():
+    # 1 and 3 are alike; 0 and 2 are below, and alike.
+    differs = differing(4, (1, 0), (1, 2), (3, 0), (3, 2))
+    assert shown(tie_ranks([0.7, 0.9, 0.6, 0.8], differs)) == ["3=", "1=", "3=", "1="]
+
+
+def test_a_rank_of_ones_own_bears_no_sign():
+    assert shown(tie_ranks([0.5, 0.9], differing(2, (0, 1)))) == ["2", "1"]
+    assert shown(tie_ranks([0.5], differing(1))) == ["1"]
+
+
+def test_only_the_leader_counts():
+    # The last differs from the one above it, not from the leader: all three are tied.
+    assert shown(tie_ranks([0.9, 0.8, 0.7], differing(3, (1, 2)))) == ["1=", "1=", "1="]
+    # The last differs from the leader alone.
+    assert shown(tie_ranks([0.9, 0.8, 0.7], differing(3, (0, 2)))) == ["1=", "1=", "3"]
+
+
+def test_who_stands_below_a_new_leader_does_not_return_to_the_old_one():
+    assert shown(tie_ranks([0.9, 0.8, 0.7], differing(3, (0, 1)))) == ["1", "2=", "2="]
+
+
+def test_models_that_answer_alike_share_a_rank_though_another_of_their_score_stands_between_them():
+    # 1 and 3 answer alike; 2 scores the same by other answers, and alone is shown to differ from the leader.
+    differs = differing(4, (0, 2))
+    assert shown(tie_ranks([0.9, 0.8, 0.8, 0.8], differs)) == ["1=", "1=", "4", "1="]
+
+
+def test_a_model_without_a_score_has_no_place():
+    assert shown(tie_ranks([np.nan, 0.9, 0.8], differing(3, (1, 2)))) == [None, "1", "2"]
+    assert tie_ranks([], differing(0)) == []
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8), st.randoms())
+def test_ranks_follow_scores_and_each_leader_is_shown_better_than_what_leads_next(scores, random):
+    models = len(scores)
+    differs = differing(models, *((i, j) for i in range(models) for j in range(i) if random.random() < 0.5))
+    ranks = tie_ranks(scores, differs)
+    places = np.array([rank.rank for rank in ranks])
+    assert places.min() == 1
+    for i in range(models):
+        assert ranks[i] == TieRank(1 + int(np.sum(places < places[i])), bool(np.sum(places == places[i]) > 1))
+        for j in range(models):
+            if scores[i] > scores[j]:
+                assert places[i] <= places[j]
+
+
+def surely(values) -> np.ndarray:
+    """Return (models, models): i less than j, all differences shown."""
+    return np.less.outer(values, values)
+
+
+def front(quality, cost, better=None, cheaper=None) -> list[bool]:
+    better = surely([-q for q in quality]) if better is None else np.array(better, dtype=bool)
+    cheaper = surely(cost) if cheaper is None else np.array(cheaper, dtype=bool)
+    return pareto_front(quality, cost, better, cheaper).tolist()
+
+
+def test_who_is_worse_and_dearer_is_off_the_front():
+    assert front([0.9, 0.8, 0.7], [10, 5, 7]) == [True, True, False]
+
+
+def test_of_equal_cost_the_better_and_of_equal_quality_the_cheaper_remains():
+    assert front([0.9, 0.8], [5, 5]) == [True, False]
+    assert front([0.9, 0.9], [5, 4]) == [False, True]
+    assert front([0.9, 0.9], [5, 5]) == [True, True]
+
+
+def test_what_is_not_shown_pushes_nobody_off():
+    nothing = np.zeros((2, 2))
+    assert front([0.9, 0.8], [5, 5.1], better=nothing, cheaper=nothing) == [True, True]
+    assert front([0.9, 0.8], [5, 5.1], better=nothing, cheaper=[[0, 1], [0, 0]]) == [True, False]
+    assert front([0.9, 0.8], [5, 5.1], better=[[0, 1], [0, 0]], cheaper=nothing) == [True, False]
+
+
+def test_who_is_shown_better_at_a_higher_cost_pushes_nobody_off():
+    assert front([0.9, 0.8], [6, 5], better=[[0, 1], [0, 0]]) == [True, True]
+
+
+def test_what_is_unknown_is_never_on_the_front_and_pushes_nobody_off():
+    assert front([np.nan, 0.8, 0.9], [1, 5, np.nan]) == [False, True, False]
+    everything = np.ones((2, 2))
+    assert front([0.8, np.nan], [5, 1], better=everything - np.eye(2), cheaper=everything - np.eye(2)) == [
+        True,
+        False,
+    ]
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=8))
+def test_equals_the_definition_where_everything_is_shown(models):
+    quality, cost = [q for q, _ in models], [c for _, c in models]
+    by_definition = [
+        not any(q2 >= q and c2 <= c and (q2, c2) != (q, c) for q2, c2 in models) for q, c in models
+    ]
+    assert front(quality, cost) == by_definition
+    assert any(by_definition) == bool(models)
+
+
+def test_ranks_by_hand_with_a_tie():
+    scores = np.array([[0.9, 0.5], [0.8, 0.5], [0.7, 0.6]])
+    assert score_ranks(scores).tolist() == [[1, 2.5], [2, 2.5], [3, 1]]
+    assert average_ranks(scores).tolist() == [(1 + 2.5) / 2, (2 + 2.5) / 2, (3 + 1) / 2]
+
+
+def test_a_row_that_lacks_a_task_takes_part_on_none():
+    scores = np.array([[0.9, 0.5], [0.95, np.nan], [0.7, 0.6]])
+    assert average_ranks(scores) == pytest.approx([1.5, np.nan, 1.5], nan_ok=True)
+    assert np.isnan(average_ranks(np.full((2, 2), np.nan))).all()
+
+
+@given(st.lists(st.lists(st.floats(0, 1), min_size=3, max_size=3), min_size=1, max_size=6))
+def test_ranks_share_out_the_same_sum(scores):
+    ranks = average_ranks(np.array(scores))
+    assert ranks.sum() == pytest.approx(len(scores) * (len(scores) + 1) / 2)
+
+
+def test_interquartile_mean_by_hand():
+    # Of eight pooled scores two are cut on either side.
+    found = interquartile_mean([[0.0, 1.0, 0.5, 0.6], [0.4, 0.7, 0.1, 0.9]])
+    assert found.mean == pytest.approx((0.4 + 0.5 + 0.6 + 0.7) / 4)
+
+
+def test_one_collapsed_seed_does_not_move_it():
+    before = interquartile_mean([[0.8, 0.81, 0.82], [0.7, 0.71, 0.72]]).mean
+    assert interquartile_mean([[0.8, 0.81, 0.82], [0.0, 0.71, 0.72]]).mean == pytest.approx(before, abs=0.01)
+
+
+def test_seeds_are_drawn_within_their_task():
+    # Seeds of one task agree, and tasks do not: drawn across tasks, the mean would vary.
+    found = interquartile_mean([[0.2] * 3, [0.5] * 3, [0.9] * 3, [0.7] * 3])
+    assert (found.low, found.high) == pytest.approx((found.mean, found.mean))
+
+
+def test_the_interval_of_one_task_equals_scipys():
+    scores = np.random.default_rng(0).normal(size=40)
+    theirs = scipy.stats.bootstrap(
+        (scores,),
+        lambda x, axis: scipy.stats.trim_mean(x, 0.25, axis=axis),
+        method="percentile",
+        n_resamples=4000,
+        rng=np.random.default_rng(1),
+    ).confidence_interval
+    found = interquartile_mean([scores.tolist()], resamples=4000)
+    assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), abs=0.03)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("tasks", "seeds"), [(1, 3), (3, 3), (4, 10)])
+def test_intervals_cover_the_truth_with_few_seeds_as_with_many(tasks, seeds):
+    rng = np.random.default_rng(0)
+    covered = 0
+    for draw in range(1000):
+        # Tasks alike and symmetric about 0, so that the middle half is too.
+        found = interquartile_mean(rng.normal(size=(tasks, seeds)).tolist(), resamples=300, seed=draw)
+        covered += found.low <= 0 <= found.high
+    assert 0.93 <= covered / 1000 <= 0.97
+
+
+def test_one_seed_a_task_has_no_interval():
+    found = interquartile_mean([[0.1], [0.2], [0.6], [0.9]])
+    assert (found.mean, found.low, found.high) == (pytest.approx(0.4), None, None)
+
+
+@pytest.mark.parametrize("scores", [[], [[0.5], []], [[0.5], [np.nan]]])
+def test_a_missing_task_is_not_skipped(scores):
+    with pytest.raises(ValueError, match="needs a score on every task"):
+        interquartile_mean(scores)
