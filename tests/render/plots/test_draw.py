@@ -118,7 +118,7 @@ def test_the_gap_is_a_share_of_the_teachers_lead(board):
 
 def test_no_gap_is_drawn_where_the_teacher_is_not_shown_to_lead(board):
     rows, loaded = board
-    doubted = rows.assign(gap_reason="the teacher is not shown to lead the control")
+    doubted = rows.assign(gap_reason="the teacher does not significantly lead the control")
     assert gap_figure("reviews", drawn_rows(doubted[doubted["task"] == "reviews"], loaded)) is None
 
 
