@@ -1,4 +1,4 @@
-"""A large board's work, shared between this process and a second one."""
+"""Share the work on a large board between this process and a second one."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from typing import Generic, TypeVar
 
 from kdbench.utils.system import usable_cores
 
-_PATIENCE_S = 120.0
-"""How long the other process may take for its last item when this one has done its own."""
+_TIMEOUT_S = 120.0
+"""How long the second process may take for its last item once this one has finished its own."""
 
-# Neither multiprocessing, which would run the caller's main module once more, nor a folder of the caller's to import from.
+# Not multiprocessing, which would run the caller's main module again, and without the caller's folder on the path.
 _START = "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); from {} import answer; answer()"
 
 Item = TypeVar("Item")
@@ -28,59 +28,59 @@ Answer = TypeVar("Answer")
 
 
 class SecondProcess:
-    """A process that takes a part of this one's work once it is started, and is ended with the block."""
+    """A process that does part of this one's work once it is started, and is ended with the block."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._thread = ThreadPoolExecutor(1)
 
     def __enter__(self) -> SecondProcess:
-        """Start nothing yet."""
+        """Return this object; `start` starts the process."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """End the process, whatever it does."""
+        """End the process, even while it works."""
         self.end()
-        self._thread.shutdown()  # with the process its answer has ended
+        self._thread.shutdown()  # its pending call ended with the process
         for pipe in (self._process.stdin, self._process.stdout) if self._process else ():
             assert pipe is not None
-            with suppress(OSError):  # of what the process has not read
+            with suppress(OSError):  # from data that the process has not read
                 pipe.close()
 
     def start(self, *modules: str) -> None:
-        """Start the process, where there is a core for it, and have it load `modules` while this one goes on."""
+        """Start the process if a core is free for it, and let it load `modules` while this one continues."""
         if self._process is not None or usable_cores() < 2:
             return
-        with suppress(OSError):  # none can be started: everything is done here
+        with suppress(OSError):  # it cannot be started: all work is done here
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-c", _START.format(__name__)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C is for this process, which then ends that one
+                start_new_session=True,  # Ctrl-C reaches this process alone, which then ends the other
             )
             self._thread.submit(self._load, modules)
 
     def share(self, function: Callable[[Item], Answer], items: Iterable[Item]) -> Shared[Item, Answer]:
-        """Have the process, if there is one, begin to work off `items` from the last on; they and answers are pickled.
+        """Let the process, if there is one, start on `items` from the last one; items and answers are pickled.
 
         Args:
-            function: of a module; what is done with an item.
-            items: each a piece of work, the first ones for this process.
+            function: a module-level function, which is applied to each item.
+            items: the pieces of work; this process starts with the first.
         """
         return Shared(function, items, self)
 
     def submit(self, work: Callable[[], None]) -> Future[None] | None:
-        """Have `work`, which calls the process, done by a thread after what was submitted before; None without a process."""
+        """Queue `work`, which calls the process, for the thread that talks to it; None without a process."""
         return None if self._process is None else self._thread.submit(work)
 
     def call(self, function: Callable[[Item], Answer], item: Item) -> Answer:
-        """Return what the process answers.
+        """Return the process's answer.
 
         Raises:
-            Exception: it came to nothing, for whatever reason; the process is ended.
+            Exception: the call failed, for whatever reason; the process is ended.
         """
         assert self._process is not None
         assert self._process.stdin is not None
@@ -97,19 +97,19 @@ class SecondProcess:
     def _load(self, modules: Iterable[str]) -> None:
         assert self._process is not None
         assert self._process.stdin is not None
-        with suppress(Exception):  # the next call tells
+        with suppress(Exception):  # the next call fails, too
             self._process.stdin.write(pickle.dumps(sys.path))
             self.call(_import, modules)
 
     def end(self) -> None:
-        """End the process, if there is one; what it was at fails."""
+        """End the process, if there is one; its pending call fails."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
 
 
 class Shared(Generic[Item, Answer]):
-    """Items that two processes work off from both ends, until they meet."""
+    """Items that two processes take from both ends until they meet."""
 
     def __init__(
         self, function: Callable[[Item], Answer], items: Iterable[Item], second: SecondProcess
@@ -118,42 +118,42 @@ class Shared(Generic[Item, Answer]):
         self._waiting = deque(enumerate(items))
         self._answers: dict[int, Answer] = {}
         self._second = second
-        self._there = second.submit(self._work_there)
+        self._remote = second.submit(self._work_remotely)
 
     def results(self) -> list[Answer]:
-        """Work here until no item waits, and return all answers in the order of the items."""
-        self._work_here()
-        if self._there is not None and not self._there.cancel():  # or it has not begun: it is still loading
+        """Process items here until none is left, and return all answers in the order of the items."""
+        self._work_locally()
+        if self._remote is not None and not self._remote.cancel():  # cancelled while it still loads modules
             try:
-                self._there.result(_PATIENCE_S)
+                self._remote.result(_TIMEOUT_S)
             except FutureTimeoutError:
                 self._second.end()
-                self._there.result()
-            self._work_here()
+                self._remote.result()
+            self._work_locally()
         return [answer for _, answer in sorted(self._answers.items())]
 
-    def _work_there(self) -> None:
-        """Have the other process work as long as an item waits, or until it fails at one, which then waits again."""
-        while (taken := _taken(self._waiting.pop)) is not None:
-            place, item = taken
+    def _work_remotely(self) -> None:
+        """Let the second process work until no item is left or it fails at one, which is then put back."""
+        while (entry := _pop(self._waiting.pop)) is not None:
+            place, item = entry
             try:
                 self._answers[place] = self._second.call(self._function, item)
             except (
                 Exception
-            ):  # it ended, or this cannot be pickled: done here, where an error of the work is raised
-                self._waiting.append(taken)
+            ):  # it ended, or the item cannot be pickled: done here, where the work's errors are raised
+                self._waiting.append(entry)
                 return
 
-    def _work_here(self) -> None:
-        while (taken := _taken(self._waiting.popleft)) is not None:
-            place, item = taken
+    def _work_locally(self) -> None:
+        while (entry := _pop(self._waiting.popleft)) is not None:
+            place, item = entry
             self._answers[place] = self._function(item)
 
 
-def _taken(take: Callable[[], Item]) -> Item | None:
-    """Return what one of two threads gets of what they share, or None where nothing is left."""
+def _pop(pop: Callable[[], Item]) -> Item | None:
+    """Return the next entry of a queue that two threads share, or None where it is empty."""
     try:
-        return take()
+        return pop()
     except IndexError:
         return None
 
@@ -164,9 +164,9 @@ def _import(modules: Iterable[str]) -> None:
 
 
 def answer() -> None:
-    """Answer what comes in on standard input until it ends."""
+    """Answer the calls that arrive on standard input until it ends."""
     with os.fdopen(os.dup(1), "wb") as answers:
-        os.dup2(2, 1)  # what a plugin prints is no answer
+        os.dup2(2, 1)  # what a plugin prints must not mix with answers
         while True:
             try:
                 function, item = pickle.load(sys.stdin.buffer)

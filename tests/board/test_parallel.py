@@ -56,7 +56,7 @@ def print_something(item):
 
 def done_there(shared):
     """Return the answers when the other process has worked off all items that it does not fail at."""
-    shared._there.result(60)
+    shared._remote.result(60)
     return shared.results()
 
 
@@ -103,7 +103,7 @@ def test_who_has_done_all_does_not_wait_until_the_other_has_loaded(second):
     second.start("kdbench.render.plots.draw")
     shared = second.share(process_of, [1])
     assert shared.results() == [(1, os.getpid())]
-    assert shared._there.cancelled()
+    assert shared._remote.cancelled()
 
 
 def test_what_a_plugin_prints_there_is_no_answer(second):
@@ -130,7 +130,7 @@ def test_without_a_second_core_no_process_is_started(second, monkeypatch):
 def test_what_fails_there_is_done_here(second, harm):
     second.start()
     shared = second.share(harm, [os.getpid()] * 3)
-    shared._there.result(60)
+    shared._remote.result(60)
     assert [len(answer) for answer in shared.results()] == [1, 1, 1]
     assert second._process.returncode is not None
 
@@ -142,7 +142,7 @@ def test_what_fails_here_too_is_raised(second):
 
 
 def test_a_process_that_takes_too_long_is_ended(second, monkeypatch):
-    monkeypatch.setattr("kdbench.board.parallel._PATIENCE_S", 0.01)
+    monkeypatch.setattr("kdbench.board.parallel._TIMEOUT_S", 0.01)
     second.start()
     done_there(second.share(process_of, [0]))
     shared = second.share(sleep_there, [os.getpid()])
@@ -167,7 +167,7 @@ def all_there(monkeypatch):
     monkeypatch.setattr(SecondProcess, "call", lambda *asked: (call(*asked), done.append(asked[-1]))[0])
     results = Shared.results
     monkeypatch.setattr(
-        Shared, "results", lambda shared: (shared._there and shared._there.result(60), results(shared))[1]
+        Shared, "results", lambda shared: (shared._remote and shared._remote.result(60), results(shared))[1]
     )
     return done
 
