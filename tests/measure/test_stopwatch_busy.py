@@ -37,7 +37,7 @@ def test_a_share_is_none_where_counters_stand_still_and_never_below_zero():
 def test_a_warning_is_given_above_a_tenth():
     assert busy_warning(None) is None
     assert busy_warning(0.1) is None
-    assert busy_warning(0.47).startswith("the machine was busy: other processes took 47% of its cores' time")
+    assert busy_warning(0.47).startswith("the machine was busy: other processes used 47% of its cores' time")
 
 
 @pytest.mark.skipif(sum(psutil.cpu_times()) == 0, reason="the system keeps no counters of its processors")

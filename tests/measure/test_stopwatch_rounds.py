@@ -3,7 +3,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from kdbench.measure.stopwatch import MOST, time_rounds
+from kdbench.measure.stopwatch import MAX_REPEATS, time_rounds
 
 
 def no_report(*progress):
@@ -37,7 +37,7 @@ def test_everyone_answers_the_same_input_once_a_round():
 
 def test_a_turn_is_several_calls_and_the_last_as_many_as_are_left():
     log = Log(a=1, b=2)
-    taken = time_rounds(log.timed, calls=20, calls_a_turn=3, report=no_report)
+    taken = time_rounds(log.timed, calls=20, calls_per_turn=3, report=no_report)
     assert {name: len(ms) for name, ms in taken.items()} == {"a": 20, "b": 20}
     for start in range(0, 36, 6):
         (first, second), numbers = (
@@ -75,7 +75,7 @@ def test_who_is_fast_is_called_until_the_seconds_are_full_and_the_reference_with
 
 def test_who_can_never_fill_the_seconds_is_let_go():
     taken = time_rounds(Log(a=0.001, b=1000).timed, calls=20, seconds=5, reference="b", report=no_report)
-    assert {name: len(ms) for name, ms in taken.items()} == {"a": 20 * MOST, "b": 20 * MOST}
+    assert {name: len(ms) for name, ms in taken.items()} == {"a": 20 * MAX_REPEATS, "b": 20 * MAX_REPEATS}
 
 
 @pytest.mark.parametrize("seconds", [0, 0.1])

@@ -1,6 +1,6 @@
 import pytest
 
-from kdbench.measure.stopwatch import AT_MOST, WINDOW, WarmUp, is_stable, warm_up
+from kdbench.measure.stopwatch import MAX_WARM_UP_CALLS, WINDOW, WarmUp, is_stable, warm_up
 
 
 def test_a_model_that_is_steady_from_the_start_is_called_twice_the_window():
@@ -15,7 +15,7 @@ def test_slow_first_calls_are_waited_for():
 
 def test_a_model_that_goes_on_getting_slower_is_given_up_and_said_to_be_unstable():
     calls = (1.05**number for number in range(1000))
-    assert warm_up(lambda: next(calls)) == WarmUp(AT_MOST, stable=False)
+    assert warm_up(lambda: next(calls)) == WarmUp(MAX_WARM_UP_CALLS, stable=False)
 
 
 @pytest.mark.parametrize(("last", "stable"), [(101.9, True), (98.1, True), (102.1, False), (97.9, False)])

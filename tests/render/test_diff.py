@@ -71,7 +71,13 @@ def test_the_page_lists_what_changed_worst_first(found):
 def test_the_table_for_programs_has_a_line_for_every_row(found):
     table = pd.read_csv(io.StringIO(str(changes_files(found)["changes.csv"])))
     assert list(table.columns) == list(CHANGES_COLUMNS)
-    assert list(table["change"]) == ["worse", "fails now", "gone", "not significantly different", "the same run"]
+    assert list(table["change"]) == [
+        "worse",
+        "fails now",
+        "gone",
+        "not significantly different",
+        "the same run",
+    ]
     assert list(table["is_regression"]) == [True, True, True, False, False]
     assert list(table["by_scores"]) == [False, False, False, True, False]
     worse = table.iloc[0]

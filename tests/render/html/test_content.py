@@ -136,7 +136,10 @@ def test_a_gap_is_told_only_where_the_teacher_is_shown_to_lead(results):
         results, lambda rows: rows.assign(gap_reason="the teacher does not significantly lead the control")
     )
     assert "gap_recovered" not in [one["name"] for one in content["columns"]]
-    assert row_of(content, "lora")["details"]["gap_reason"] == "the teacher does not significantly lead the control"
+    assert (
+        row_of(content, "lora")["details"]["gap_reason"]
+        == "the teacher does not significantly lead the control"
+    )
 
 
 def test_columns_of_plugins_keep_their_names_and_any_value_after_all_others(results):

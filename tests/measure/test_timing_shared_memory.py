@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from kdbench.measure.timing import one_memory
+from kdbench.measure.timing import shared_memory
 
 
 class Tied(nn.Module):
@@ -36,9 +36,9 @@ def answers(model, given):
 
 def test_each_answers_in_its_turns_as_before_and_all_do_again_afterwards(models):
     before = [answers(*one) for one in models]
-    with one_memory(model for model, _ in models) as brings:
+    with shared_memory(model for model, _ in models) as loaders:
         for place in (0, 1, 2, 1, 0):
-            brings[place]()
+            loaders[place]()
             assert torch.equal(answers(*models[place]), before[place])
         firsts = {next(model.parameters()).data_ptr() for model, _ in models}
         assert len(firsts) == 1
@@ -52,7 +52,7 @@ def test_each_answers_in_its_turns_as_before_and_all_do_again_afterwards(models)
 
 def test_models_are_themselves_again_whatever_happens(models):
     before = [answers(*one) for one in models]
-    with pytest.raises(KeyboardInterrupt), one_memory(model for model, _ in models):
+    with pytest.raises(KeyboardInterrupt), shared_memory(model for model, _ in models):
         raise KeyboardInterrupt
     assert [torch.equal(answers(*one), expected) for one, expected in zip(models, before, strict=True)] == [
         True
@@ -60,7 +60,7 @@ def test_models_are_themselves_again_whatever_happens(models):
 
 
 def test_without_weights_there_is_nothing_to_bring():
-    with one_memory([nn.ReLU()]) as (bring,):
-        bring()
-    with one_memory([]) as brings:
-        assert brings == []
+    with shared_memory([nn.ReLU()]) as (load,):
+        load()
+    with shared_memory([]) as loaders:
+        assert loaders == []
