@@ -1,1 +1,1 @@
-"""Boards: records to one tidy table, and from that alone to Markdown, CSV and the terminal."""
+"""Turn records into the tables that every output of a board is drawn from."""

@@ -1,4 +1,4 @@
-"""Records and timings to the table of cells: one row a strategy, task and seed."""
+"""Build the table of cells from records and timings: one row per strategy, task and seed."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ Timed = tuple[Timing, ModelTiming]
 
 
 def setting_of(timing: Timing) -> str:
-    """Return all that two latencies must share to stand in one list."""
+    """Return what two latencies must share to be compared: batch, threads, method, hardware, versions of libraries."""
     return _setting(timing, machine_of(timing.environment))
 
 
 def hardware_setting_of(timing: Timing) -> str:
-    """Return what `setting_of` tells but the versions of libraries."""
+    """Return `setting_of` without the versions of libraries."""
     return _setting(timing, timing.environment.hardware)
 
 
@@ -38,18 +38,23 @@ def _setting(timing: Timing, machine: Mapping[str, str]) -> str:
 
 
 def timings_of_cells(timings: Iterable[Timing], keys: Collection[str]) -> dict[str, list[Timed]]:
-    """Return by key, for each of `keys` that was timed, its newest timing in every setting.
+    """Return for each of `keys` that was timed, by key, its newest timing in every setting.
 
-    The first is the one to show: in the setting in which the most of these cells of its task were timed, of equals
-    that of the newest timing. So a machine that timed all of a board is not set aside for one that timed a part
-    of it later.
+    The first timing of each is the one to show. It is from the setting in which most of these cells of its task were
+    timed; among equals, that of the newest timing. So a machine that timed a whole board is preferred to one that
+    timed a part of it later.
     """
-    wanted = set(keys)
-    found: dict[str, list[Timed]] = {}
+    selected = set(keys)
+    by_key: dict[str, list[Timed]] = {}
     ordered = sorted(timings, key=lambda timing: (timing.task, setting_of(timing), timing.finished_at))
     for _, of_task in groupby(ordered, key=lambda timing: timing.task):
         by_setting = [
-            {model.key: (timing, model) for timing in same for model in timing.models if model.key in wanted}
+            {
+                model.key: (timing, model)
+                for timing in same
+                for model in timing.models
+                if model.key in selected
+            }
             for _, same in groupby(of_task, key=setting_of)
         ]
         by_setting = [newest for newest in by_setting if newest]
@@ -59,17 +64,17 @@ def timings_of_cells(timings: Iterable[Timing], keys: Collection[str]) -> dict[s
         )
         for newest in by_setting:
             for key, timed in newest.items():
-                found.setdefault(key, []).append(timed)
-    return found
+                by_key.setdefault(key, []).append(timed)
+    return by_key
 
 
 def shown_timings(timings: Iterable[Timing], keys: Collection[str]) -> dict[str, Timed]:
-    """Return the first of `timings_of_cells`, the one to show, of each of `keys` that was timed."""
+    """Return for each of `keys` that was timed the timing to show, the first of `timings_of_cells`."""
     return {key: timed[0] for key, timed in timings_of_cells(timings, keys).items()}
 
 
 def tidy(records: Iterable[Record], timings: Iterable[Timing]) -> pd.DataFrame:
-    """Return one row a strategy, task and seed, in the order given, of what was timed with its `shown_timings`."""
+    """Return one row per strategy, task and seed, in the order given, with the `shown_timings` of timed cells."""
     listed = list(records)
     timed = shown_timings(timings, [record.key for record in listed])
     cells = [_cell(record, *timed.get(record.key, (None, None))) for record in listed]
@@ -77,11 +82,11 @@ def tidy(records: Iterable[Record], timings: Iterable[Timing]) -> pd.DataFrame:
 
 
 def with_behaviour(cells: pd.DataFrame, behaviour: Mapping[str, Behaviour]) -> pd.DataFrame:
-    """Return `cells` with what their predictions tell, given by their keys."""
-    nothing = Behaviour()
-    found = [asdict(behaviour.get(key, nothing)) for key in cells["key"]]
-    columns = pd.DataFrame(found, index=cells.index, dtype="float64")
-    return cells.assign(**{name: columns[name] for name in asdict(nothing)})
+    """Return `cells` with the diagnostics of their predictions, which are given by cell key."""
+    missing = Behaviour()
+    values = [asdict(behaviour.get(key, missing)) for key in cells["key"]]
+    columns = pd.DataFrame(values, index=cells.index, dtype="float64")
+    return cells.assign(**{name: columns[name] for name in asdict(missing)})
 
 
 def _cell(record: Record, timing: Timing | None, timed: ModelTiming | None) -> dict[str, Any]:
@@ -127,7 +132,7 @@ def _cell(record: Record, timing: Timing | None, timed: ModelTiming | None) -> d
 
 
 def _latency(timing: Timing | None, timed: ModelTiming | None) -> dict[str, Any]:
-    """Return the columns that a timing fills; without one they stay empty."""
+    """Return the columns that come from a timing; nothing without one."""
     if timing is None or timed is None:
         return {}
     return {
@@ -150,18 +155,18 @@ def _latency(timing: Timing | None, timed: ModelTiming | None) -> dict[str, Any]
 
 
 def _p50_in(timed: ModelTiming, back_end: BackEnd) -> float | None:
-    """Return the median of a call with one sentence of the task's own in `back_end`."""
+    """Return the median time of a call with one of the task's own sentences in `back_end`."""
     points = [point for part in timed.back_ends if part.back_end is back_end for point in part.points[:1]]
     return points[0].p50_ms if points else None
 
 
 def _repeatability(timing: Timing) -> str | None:
-    found = timing.repeatability
-    if found is None:
+    repeat = timing.repeatability
+    if repeat is None:
         return None
     return (
-        f"the teacher, loaded twice and timed as two models, is {ratio(found.ratio)} as fast as itself"
-        f" [{ratio(found.low)}, {ratio(found.high)}], and its median moved by {found.split_half:+.1%} from the first"
+        f"the teacher, loaded twice and timed as two models, is {ratio(repeat.ratio)} as fast as itself"
+        f" [{ratio(repeat.low)}, {ratio(repeat.high)}], and its median moved by {repeat.split_half:+.1%} from the first"
         " half of the rounds to the second"
     )
 
@@ -171,7 +176,7 @@ def _columns_from(source: str) -> list[str]:
 
 
 def _fields(part: object | None, *names: str) -> dict[str, Any]:
-    """Return these fields of `part`; a part that was not measured has none of them."""
+    """Return these fields of `part`; None for each where the part was not measured."""
     return {name: getattr(part, name, None) for name in names}
 
 
@@ -201,13 +206,13 @@ POINT_COLUMNS: dict[str, str] = {
     "reason": "object",
     "setting": "object",
 }
-"""The columns of the table of latencies; a missing length says that the sentences are the task's own."""
+"""The columns of the table of latencies; a missing length means that the sentences are the task's own."""
 
 
 def latency_points(cells: pd.DataFrame, timings: Iterable[Timing]) -> pd.DataFrame:
-    """Return one row a point that was timed or left out, of each of `cells` in its newest timing of every setting.
+    """Return one row per point, timed or skipped, of each of `cells` in its newest timing of every setting.
 
-    Of one cell the setting that `shown_timings` shows comes first.
+    For each cell, the setting of `shown_timings` comes first.
     """
     timed = timings_of_cells(timings, set(cells["key"]))
     rows = [

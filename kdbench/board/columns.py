@@ -1,6 +1,6 @@
-"""Give the columns of the tables their order and types.
+"""Define the order and types of the tables' columns.
 
-Files that are written keep their columns in this order; figures declared later come after them by themselves.
+Written files keep this order; figures that are declared later are appended automatically.
 """
 
 from __future__ import annotations
@@ -57,15 +57,15 @@ _TYPES = {
 
 
 def _typed(order: str, *, of_cells: bool) -> dict[str, str]:
-    """Return the type of each column in `order`, then of each figure that is not named there."""
+    """Return the type of each column in `order`, then of each figure that it does not name."""
     figures = [figure for figure in FIGURES.values() if figure.seeds is not None or not of_cells]
     names = [*order.split(), *(column for figure in figures for column in figure.columns)]
     return {name: _TYPES.get(name, "object") for name in names}
 
 
 ROW_COLUMNS = _typed(_ROWS, of_cells=False)
-"""Of the table of rows, which are those of ``<task>.csv``."""
+"""The columns of the table of rows, which are those of ``<task>.csv``."""
 CELL_COLUMNS = _typed(_CELLS, of_cells=True)
-"""Of the table of cells: units stand in the names, scores are fractions."""
+"""The columns of the table of cells: names include units, scores are fractions."""
 CSV_CELL_COLUMNS = tuple(_typed(_CELLS_IN_CSV, of_cells=True))
-"""Of ``cells.csv``."""
+"""The columns of ``cells.csv``."""

@@ -1,4 +1,4 @@
-"""Two rows of a board side by side, task by task, and which of their differences are shown."""
+"""Compare two rows of a board task by task, and test which differences are significant."""
 
 from __future__ import annotations
 
@@ -38,23 +38,23 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Wins:
-    """Scored examples, those of each seed counted by themselves."""
+    """Counts of scored examples, each seed's examples counted separately."""
 
     wins: int
-    """On which the first row is right and the second is not; in regression, nearer to the right value."""
+    """On which the first row is right and the second is not; in regression, on which it is nearer to the label."""
     ties: int
     losses: int
 
 
 def count_wins(a: Scored, b: Scored, seeds: Sequence[int]) -> Wins | None:
-    """Return on how many examples `a` is better than `b`, alike and worse; None where there are no `seeds`.
+    """Count the examples on which `a` is better than, equal to and worse than `b`; None where there are no `seeds`.
 
-    An example of several words is right where all of its words are.
+    An example of several words is right if all of its words are.
 
     Args:
-        a: one row's answers.
-        b: another's, to the same examples.
-        seeds: those that both rows have.
+        a: the first row's answers.
+        b: the second row's answers to the same examples.
+        seeds: the seeds that both rows have.
     """
     if not seeds:
         return None
@@ -63,47 +63,47 @@ def count_wins(a: Scored, b: Scored, seeds: Sequence[int]) -> Wins | None:
 
 
 def _errors(scored: Scored, seed: int) -> Floats:
-    """Return (examples,): 0 of a right answer and 1 of a wrong one; in regression how far off it is."""
+    """Return (examples,): 0 for a right answer and 1 for a wrong one; in regression the absolute error."""
     pairs = zip(scored.answers(seed), scored.references(), strict=True)
     if scored.labels:
-        return np.array([not np.array_equal(answer, right) for answer, right in pairs], dtype=np.float64)
-    return np.array([abs(float(answer[0]) - float(right[0])) for answer, right in pairs])
+        return np.array([not np.array_equal(answer, label) for answer, label in pairs], dtype=np.float64)
+    return np.array([abs(float(answer[0]) - float(label[0])) for answer, label in pairs])
 
 
 ALPHA = 0.05
-"""The level at which a difference counts as shown, over all tasks compared."""
+"""The significance level of a difference, over all tasks compared."""
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """What one task shows of two rows."""
+    """The statistics of the difference between two rows on one task."""
 
     difference: Difference
-    """The first row's score less the second's, with what seeds and examples may add to it."""
+    """The first row's score minus the second's, with the sampling variation of seeds and examples."""
     adjusted_p: float
-    """The p of `difference` by Holm over the tasks compared."""
+    """The p of `difference`, Holm-corrected over the tasks compared."""
     smallest_shown: float
-    """The true difference that one comparison of this precision shows four times in five."""
+    """The smallest true difference that one comparison of this precision detects with a power of 80%."""
     seeds_are_known: bool
-    """Whether the luck of seeds is in the interval; otherwise it speaks of these trained models alone."""
+    """Whether the interval covers the variation over seeds; otherwise it holds for these trained models alone."""
     randomization_p: float | None
-    """By approximate randomization over the seeds that both rows have; for these trained models alone."""
+    """By approximate randomization over the seeds that both rows have; holds for these trained models alone."""
     mcnemar: dict[int, McNemar]
-    """By each seed that both rows have; only where the score is the accuracy over texts."""
+    """By seed, for the seeds that both rows have; only where the score is the accuracy over texts."""
     almost_stochastic_order: tuple[float, float] | None = None
     """The epsilon of the first row over the second, and of the second over the first: see the function of this name.
-    None where it was not asked for, or a row has one seed."""
+    None where it was not requested, or a row has one seed."""
     wins: Wins | None = None
-    """On how many examples either row is better, of the seeds that both have; None where they share none."""
+    """On how many examples each row is better, over the seeds that both have; None where they share none."""
 
     @property
     def is_shown(self) -> bool:
-        """Whether the difference is shown at the level `ALPHA`."""
+        """Whether the difference is significant at the level `ALPHA`."""
         return self.adjusted_p < ALPHA
 
     @property
     def sign(self) -> int:
-        """1 where the first row is shown better, -1 where it is shown worse, 0 where neither is shown."""
+        """1 where the first row is significantly better, -1 where it is significantly worse, else 0."""
         if not self.is_shown:
             return 0
         return 1 if self.difference.difference > 0 else -1
@@ -111,7 +111,7 @@ class Contrast:
 
 @dataclass(frozen=True)
 class TaskComparison:
-    """Two rows on one task."""
+    """The comparison of two rows on one task."""
 
     task: str
     metric: str
@@ -126,7 +126,7 @@ class TaskComparison:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two rows on every task on which both were run."""
+    """The comparison of two rows on every task on which both were run."""
 
     a: str
     b: str
@@ -136,29 +136,29 @@ class Comparison:
     only_b: tuple[str, ...]
 
     def count(self, sign: int) -> int:
-        """Return on how many tasks the first row is shown better (1), worse (-1), or neither is shown (0)."""
+        """Return on how many tasks the first row is significantly better (1), significantly worse (-1) or neither (0)."""
         return sum(task.contrast.sign == sign for task in self.tasks if task.contrast is not None)
 
 
 def compare(
     loaded: Loaded, results: Path, a: str, b: str, tasks: list[str], *, aso: bool = False
 ) -> Comparison:
-    """Return rows `a` and `b` side by side.
+    """Compare rows `a` and `b` on each task that both have.
 
     Args:
         loaded: the cells of a board.
         results: the folder with the predictions.
         a: a row's label as boards have it.
-        b: another row's.
-        tasks: names or globs of the tasks to compare on; without any, all that both rows have.
-        aso: whether the almost stochastic order of the seeds' scores is asked for.
+        b: another row's label.
+        tasks: names or globs of the tasks to compare on; if empty, all that both rows have.
+        aso: whether to compute the almost stochastic order of the seeds' scores.
 
     Raises:
-        UsageError: a row or a task is not there, the rows are one, or they share no task.
+        UsageError: a row or a task does not exist, both labels name the same row, or the rows share no task.
     """
     cells = of_tasks(loaded.cells, tasks)
     for label in (a, b):
-        find_row(cells, label)
+        check_row(cells, label)
     if a == b:
         raise UsageError(f"both rows are {a!r}; name two different rows of the board")
     with_a, with_b = (set(cells["task"][cells["strategy"] == label]) for label in (a, b))
@@ -175,36 +175,36 @@ def compare(
 
 
 def of_tasks(cells: pd.DataFrame, tasks: list[str]) -> pd.DataFrame:
-    """Return the cells of the tasks that names or globs in `tasks` match; without any, all.
+    """Return the cells of the tasks that match the names or globs in `tasks`; all cells if it is empty.
 
     Raises:
         UsageError: a name matches no task of the cells.
     """
-    there = sorted(set(cells["task"]))
-    chosen = {name for name in there for pattern in tasks if fnmatchcase(name, pattern)}
+    existing = sorted(set(cells["task"]))
+    chosen = {name for name in existing for pattern in tasks if fnmatchcase(name, pattern)}
     for pattern in tasks:
-        if not any(fnmatchcase(name, pattern) for name in there):
-            raise UsageError(f"--task {pattern!r} has no result here{nearest(pattern, there)}")
+        if not any(fnmatchcase(name, pattern) for name in existing):
+            raise UsageError(f"--task {pattern!r} has no result here{nearest(pattern, existing)}")
     return cells[cells["task"].isin(chosen)] if tasks else cells
 
 
-def find_row(cells: pd.DataFrame, label: str) -> None:
-    """Make sure that `label` is a row of the board of `cells`.
+def check_row(cells: pd.DataFrame, label: str) -> None:
+    """Check that `label` is a row of the board of `cells`.
 
     Raises:
-        UsageError: it is not; hints at the nearest.
+        UsageError: it is not; suggests the nearest label.
     """
-    there = sorted(set(cells["strategy"]))
-    if label not in there:
-        raise UsageError(f"no row {label!r} on this board{nearest(label, there)}")
+    existing = sorted(set(cells["strategy"]))
+    if label not in existing:
+        raise UsageError(f"no row {label!r} on this board{nearest(label, existing)}")
 
 
 def _on_task(
     cells: pd.DataFrame, metrics: Mapping[str, Metric], results: Path, a: str, b: str, aso: bool
 ) -> TaskComparison:
-    """Compare on the task of `cells`; its p is not yet adjusted."""
+    """Compare the two rows on the task of `cells`; p is not corrected yet."""
     rows = {row["strategy"]: row for row in rows_of(aggregate(cells))}
-    without = TaskComparison(
+    empty = TaskComparison(
         str(cells["task"].iloc[0]), str(cells["metric"].iloc[0]), rows[a], rows[b], None, None, None, None
     )
     failed = [
@@ -213,13 +213,13 @@ def _on_task(
         if not has_score(rows[label])
     ]
     if failed:
-        return replace(without, problem="; ".join(failed))
+        return replace(empty, problem="; ".join(failed))
     answers = TaskAnswers(cells, results, metrics=metrics)
     try:
         contrast = _contrast(answers, a, b, str(cells["kind"].iloc[0]), aso)
     except KdbenchError as error:
-        return replace(without, problem=str(error))
-    return replace(without, interval_a=answers.interval(a), interval_b=answers.interval(b), contrast=contrast)
+        return replace(empty, problem=str(error))
+    return replace(empty, interval_a=answers.interval(a), interval_b=answers.interval(b), contrast=contrast)
 
 
 def _contrast(answers: TaskAnswers, a: str, b: str, kind: str, aso: bool) -> Contrast:
@@ -259,7 +259,7 @@ def _mcnemar(a: Scored, b: Scored, seeds: list[int]) -> dict[int, McNemar]:
 
 
 def _adjusted(compared: list[TaskComparison]) -> list[TaskComparison]:
-    """Return the comparisons with Holm's p over those that could be made."""
+    """Return the comparisons with p Holm-corrected over those that could be made."""
     p = holm([np.nan if task.contrast is None else task.contrast.difference.p for task in compared])
     return [
         task
@@ -271,10 +271,10 @@ def _adjusted(compared: list[TaskComparison]) -> list[TaskComparison]:
 
 @dataclass(frozen=True)
 class Disagreement:
-    """One scored example and the answers of two models to it."""
+    """One scored example with the answers of two models."""
 
     example: int
-    """Its index in the scored split."""
+    """Its index in the evaluation split."""
     text: str
     right: str
     answer_a: str
@@ -287,36 +287,36 @@ class Disagreements:
 
     seed: int
     number: int
-    """Of all scored examples that are answered differently."""
+    """How many scored examples are answered differently."""
     scored: int
     shown: tuple[Disagreement, ...]
 
 
 def disagreements(a: Scored, b: Scored, texts: Dataset, limit: int) -> Disagreements | None:
-    """Return where the models of the first seed that both rows have part ways; None where they share no seed.
+    """Return the examples on which the models of the first shared seed disagree; None where no seed is shared.
 
-    Numbers always differ a little: in regression, examples stand in the order of how far the answers lie apart.
+    Regression answers nearly always differ: there, the examples are ordered by the distance between the answers.
 
     Args:
-        a: one row's answers.
-        b: another's, to the same examples.
-        texts: the scored split.
-        limit: how many examples are shown.
+        a: the first row's answers.
+        b: the second row's answers to the same examples.
+        texts: the evaluation split.
+        limit: how many examples are returned.
     """
     seed = next((seed for seed in a.seeds if seed in b.seeds), None)
     if seed is None:
         return None
     answers_a, answers_b, right = a.answers(seed), b.answers(seed), a.references()
-    apart = [i for i in range(len(right)) if not np.array_equal(answers_a[i], answers_b[i])]
+    differing = [i for i in range(len(right)) if not np.array_equal(answers_a[i], answers_b[i])]
     if not a.labels and right[0].ndim == 1:
-        apart.sort(key=lambda i: -abs(float(answers_a[i][0]) - float(answers_b[i][0])))
+        differing.sort(key=lambda i: -abs(float(answers_a[i][0]) - float(answers_b[i][0])))
     return Disagreements(
         seed,
-        len(apart),
+        len(differing),
         len(right),
         tuple(
             _disagreement(int(a.ids[i]), texts, right[i], answers_a[i], answers_b[i], a.labels)
-            for i in apart[:limit]
+            for i in differing[:limit]
         ),
     )
 
@@ -332,15 +332,15 @@ def _disagreement(
     row = texts[example]
     if "words" in row:
         words = row["words"]
-        part = [i for i in range(len(right)) if answer_a[i] != answer_b[i]]
+        differing = [i for i in range(len(right)) if answer_a[i] != answer_b[i]]
 
-        def told(answers: npt.NDArray[Any]) -> str:
-            return ", ".join(f"{words[i]} {labels[int(answers[i])]}" for i in part)
+        def tags(answers: npt.NDArray[Any]) -> str:
+            return ", ".join(f"{words[i]} {labels[int(answers[i])]}" for i in differing)
 
-        return Disagreement(example, " ".join(words), told(right), told(answer_a), told(answer_b))
+        return Disagreement(example, " ".join(words), tags(right), tags(answer_a), tags(answer_b))
 
     def name(answers: npt.NDArray[Any]) -> str:
-        if answers.ndim > 1:  # a plugin's kind, of several numbers a text
+        if answers.ndim > 1:  # a plugin's kind, with several numbers per text
             return str(answers[0].tolist())
         return labels[int(answers[0])] if labels else f"{float(answers[0]):.3f}"
 

@@ -1,4 +1,4 @@
-"""What the predictions of a cell tell beside its score: how far it answers as the teacher, and knows what it knows."""
+"""Compute what a cell's predictions show beside its score: fidelity to the teacher, calibration, scores by class."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ from kdbench.results.records import Status
 
 @dataclass(frozen=True)
 class Behaviour:
-    """What one cell's predictions tell beside its score; None where it is not defined or cannot be computed."""
+    """The diagnostics of one cell's predictions; None where undefined or not computable."""
 
     label_loyalty: float | None = None
     probability_loyalty: float | None = None
-    """Both against the task's teacher; None of the teacher itself."""
+    """Both compared with the task's teacher; None for the teacher itself."""
     calibration_error: float | None = None
     brier_score: float | None = None
 
 
 KnownBehaviour = MutableMapping[MadeFrom, Behaviour]
-"""By a cell and the teacher that it was held against."""
+"""Cached diagnostics, by the cell and the teacher that it was compared with."""
 
 
 class TaskBehaviour:
-    """The behaviour of one task's cells.
+    """Computes the behaviour of one task's cells.
 
     Args:
         cells: of one task.
         results: the folder with the predictions.
-        known: what was computed before; gets what is computed now.
+        known: cached results, to which new ones are added.
     """
 
     def __init__(self, cells: list[Row], results: Path, known: KnownBehaviour) -> None:
@@ -58,37 +58,35 @@ class TaskBehaviour:
         self._known = known
         self._teacher = next((cell for cell in self._cells if cell["is_teacher"]), None)
 
-    def take(self, cell: Row, own: Predictions) -> None:
-        """Compute what the predictions of `cell` tell, which somebody has read for reasons of his own."""
-        source = self._source(cell)
-        if source not in self._known:
+    def add(self, cell: Row, predictions: Predictions) -> None:
+        """Compute the behaviour of `cell` from its predictions, which the caller has loaded."""
+        key = self._key(cell)
+        if key not in self._known:
             is_teacher = self._teacher is not None and cell["key"] == self._teacher["key"]
-            self._known[source] = _behaviour(own, None if is_teacher else self._of_teacher)
+            self._known[key] = _behaviour(predictions, None if is_teacher else self._teacher_predictions)
 
     def all(self) -> Mapping[str, Behaviour]:
-        """Return the behaviour of each cell whose predictions can be read, by its key; reads what was not taken."""
+        """Return the behaviour of each cell whose predictions can be read, by its key; loads those not added yet."""
         for cell in self._cells:
-            if self._source(cell) not in self._known:
-                own = _predictions(cell, self._results)
-                if own is not None:
-                    self.take(cell, own)
-        sources = {cell["key"]: self._source(cell) for cell in self._cells}
-        return {key: self._known[source] for key, source in sources.items() if source in self._known}
+            if self._key(cell) not in self._known:
+                predictions = _predictions(cell, self._results)
+                if predictions is not None:
+                    self.add(cell, predictions)
+        keys = {cell["key"]: self._key(cell) for cell in self._cells}
+        return {cell: self._known[key] for cell, key in keys.items() if key in self._known}
 
     @cached_property
-    def _of_teacher(self) -> Predictions | None:
+    def _teacher_predictions(self) -> Predictions | None:
         return None if self._teacher is None else _predictions(self._teacher, self._results)
 
-    def _source(self, cell: Row) -> MadeFrom:
+    def _key(self, cell: Row) -> MadeFrom:
         return made_from([cell, *([] if self._teacher is None else [self._teacher])])
 
 
 def _behaviour(own: Predictions, teacher: Predictions | None) -> Behaviour:
     labels = probabilities = None
     if teacher is not None:
-        with suppress(
-            KdbenchError
-        ):  # scored on other examples than the teacher, which the row's warning tells
+        with suppress(KdbenchError):  # scored on other examples than the teacher: the row's warning says so
             labels, probabilities = label_loyalty(own, teacher), probability_loyalty(own, teacher)
     return Behaviour(labels, probabilities, expected_calibration_error(own), brier_score(own))
 
@@ -97,23 +95,23 @@ def _predictions(cell: Row, results: Path) -> Predictions | None:
     try:
         return load_predictions(cell, results)
     except KdbenchError:
-        return None  # the row's warning tells
+        return None  # the row's warning says so
 
 
 ByClass = dict[str, Any]
-"""``classes`` (means over seeds) and ``confusion`` (sums over seeds), or nothing where there is none."""
+"""``classes`` (means over seeds) and ``confusion`` (sums over seeds); either is absent where it is not defined."""
 KnownByClass = MutableMapping[MadeFrom, ByClass]
-"""By a row's cells; what earlier drawings of a board have computed."""
-MOST_CLASSES = 40
-"""A matrix of more is no picture any more."""
+"""Results cached by earlier drawings of a board, by a row's cells."""
+MAX_CLASSES = 40
+"""A confusion matrix of more classes is too large to draw."""
 
 
 def by_class(cells: list[Row], stored: Sequence[Predictions]) -> ByClass:
-    """Return what `stored` shows.
+    """Return the scores by class and the confusion matrix of one row.
 
     Args:
-        cells: of one row, a seed each.
-        stored: the predictions of those that ended well and can be read.
+        cells: the row's cells, one per seed.
+        stored: the predictions of the cells that succeeded and can be read.
     """
     labels = tuple(cells[0]["labels"])
     if not stored or not labels or any(predictions.logits.shape[1] != len(labels) for predictions in stored):
@@ -122,12 +120,12 @@ def by_class(cells: list[Row], stored: Sequence[Predictions]) -> ByClass:
     matrices = [
         matrix for predictions in stored if (matrix := confusion_matrix(predictions, labels)) is not None
     ]
-    found: ByClass = {}
+    result: ByClass = {}
     if by_seed:
-        found["classes"] = [_mean(scores) for scores in zip(*by_seed, strict=True)]
-    if matrices and len(labels) <= MOST_CLASSES:
-        found["confusion"] = sum(matrices[1:], matrices[0]).tolist()
-    return found
+        result["classes"] = [_mean(scores) for scores in zip(*by_seed, strict=True)]
+    if matrices and len(labels) <= MAX_CLASSES:
+        result["confusion"] = sum(matrices[1:], matrices[0]).tolist()
+    return result
 
 
 def _scores(predictions: Predictions, labels: tuple[str, ...], kind: str) -> tuple[ClassScore, ...] | None:

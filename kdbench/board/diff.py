@@ -1,4 +1,4 @@
-"""Older records held against newer ones, row by row: what changed, and whether it is more than luck."""
+"""Compare older records with newer ones row by row: what changed, and whether it exceeds sampling variation."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Kind(str, Enum):
     WORKS = "works now"
     NEW = "new"
     NOT_COMPARABLE = "not comparable"
-    NOT_SHOWN = "not shown to differ"
+    NOT_SIGNIFICANT = "not significantly different"
     SAME = "the same run"
     UNSCORED = "no score in either"
 
@@ -53,42 +53,42 @@ class Change:
     after: Row | None
     """The row of the newer table; None where the row is gone."""
     difference: Difference | None = None
-    """How much better the row scores now, on the same examples; None where that cannot be told."""
+    """How much better the row scores now, on the same examples; None where that cannot be computed."""
     p_holm: float | None = None
-    """The p of `difference` by Holm over all rows that were compared so."""
+    """The p of `difference`, Holm-corrected over all rows that have one."""
     seeds_are_known: bool = True
-    """Whether the luck of seeds is in `difference`; otherwise it speaks of these trained models alone."""
+    """Whether `difference` covers the variation over seeds; otherwise it holds for these trained models alone."""
     is_by_scores: bool = False
-    """Whether the kind follows from the scores' own intervals, since there is no `difference`."""
+    """Whether the kind follows from the scores' own intervals, as there is no `difference`."""
     note: str = ""
-    """Why there is no score, or how scores were compared where there is no `difference`."""
+    """Why there is no score, or how scores were compared without a `difference`."""
     costs: tuple[str, ...] = ()
-    """What became of size and speed, a phrase each."""
+    """Changes of size and speed, one phrase each."""
 
     @property
     def is_regression(self) -> bool:
-        """Whether something is lost: the row is shown worse, or had a score and has none any more."""
+        """Whether the row is significantly worse, or had a score and has none now."""
         lost = self.kind is Kind.GONE and self.before is not None and has_score(self.before)
         return lost or self.kind in (Kind.WORSE, Kind.FAILS)
 
 
 @dataclass(frozen=True)
 class Changes:
-    """What became of all rows, by task, kind and name, and what must be known of the two sets of records."""
+    """The changes of all rows, by task, kind and name, with remarks on the two sets of records."""
 
     rows: tuple[Change, ...]
     before: pd.DataFrame
     after: pd.DataFrame
-    """The tables of cells that were held against each other."""
+    """The tables of cells that were compared."""
     remarks: tuple[str, ...]
     left_out: tuple[str, ...]
-    """A line for each of the older records that are not among `before`."""
+    """One line per older record that is not in `before`."""
     unreadable: tuple[str, ...]
-    """A line, which names a file, for each of the older files that could not be read."""
+    """One line, which names the file, per older file that could not be read."""
 
     @property
     def regressions(self) -> tuple[Change, ...]:
-        """The rows that lost something."""
+        """The rows that are regressions."""
         return tuple(change for change in self.rows if change.is_regression)
 
     def count(self, kind: Kind) -> int:
@@ -96,21 +96,21 @@ class Changes:
         return sum(change.kind is kind for change in self.rows)
 
 
-_BYTES = 0.01
-"""A smaller part of an artifact than this is its configuration's wording."""
+_WORDING = 0.01
+"""Changes of an artifact's size up to this share come from the wording of its configuration."""
 
 
 def changed_costs(before: list[Row], after: list[Row]) -> tuple[str, ...]:
-    """Return a phrase for each cost that changed.
+    """Return one phrase per cost that changed.
 
-    Parameters and bytes are counted and taken as they are. A row counts as slower or faster only if both sides were
-    timed on the same hardware, threads and batch, over the teacher of the same base model, and the intervals of the two
-    speed-ups do not overlap: seconds of two days on one machine differ by more than most models do. The libraries may
-    be of other versions: what an upgrade does to speed is what one wants to know (`other_runtimes` tells of it).
+    Parameters and bytes are exact counts. A row counts as slower or faster only if both sides were timed on the same
+    hardware, threads and batch, relative to the teacher of the same base model, and the intervals of the two speed-ups
+    do not overlap: times of two days on one machine differ by more than most models do. Library versions may differ,
+    since the effect of an upgrade on speed is of interest (`other_runtimes` reports it).
 
     Args:
-        before: the cells of a row on one task, one a seed.
-        after: the same of the newer records.
+        before: the older cells of a row on one task, one per seed.
+        after: the newer cells of the same row and task.
     """
     then, now = _timed(before), _timed(after)
     return tuple(
@@ -119,17 +119,17 @@ def changed_costs(before: list[Row], after: list[Row]) -> tuple[str, ...]:
 
 
 def other_runtimes(before: list[Row], after: list[Row]) -> str | None:
-    """Return which libraries ran a row in another version, where it was timed on the same hardware; None without any."""
+    """Return which libraries changed version between timings on the same hardware; None where none did."""
     then, now = _timed(before), _timed(after)
     if not _same_hardware(then, now):
         return None
     versions, newer = then["latency_runtimes"], now["latency_runtimes"]
-    told = [
+    changed = [
         f"{name} {versions.get(name, 'not recorded')} before and {newer.get(name, 'not recorded')} now"
         for name in sorted({*versions, *newer})
         if versions.get(name) != newer.get(name)
     ]
-    return ", ".join(told) or None
+    return ", ".join(changed) or None
 
 
 def _same_hardware(before: Row, after: Row) -> bool:
@@ -149,7 +149,7 @@ def _parameters(before: Row, after: Row) -> str | None:
 
 def _bytes(before: Row, after: Row) -> str | None:
     then, now = before["artifact_bytes"], after["artifact_bytes"]
-    if None in (then, now) or abs(now - then) <= _BYTES * then:
+    if None in (then, now) or abs(now - then) <= _WORDING * then:
         return None
     return (
         f"{'larger' if now > then else 'smaller'}: {formatting.size(then)} before, {formatting.size(now)} now"
@@ -164,69 +164,72 @@ def _speed(before: Row, after: Row) -> str | None:
     low_then, high_then, low_now, high_now = ends
     if low_now <= high_then and low_then <= high_now:
         return None
-    told = [
+    speedups = [
         f"{formatting.ratio_with_interval(cell['speedup'], cell['speedup_low'], cell['speedup_high'])}"
         f" ({formatting.milliseconds(cell['p50_ms'])} ms)"
         for cell in (before, after)
     ]
-    return f"{'slower' if high_now < low_then else 'faster'}: {told[0]} before, {told[1]} now"
+    return f"{'slower' if high_now < low_then else 'faster'}: {speedups[0]} before, {speedups[1]} now"
 
 
 _TRAINING = ("steps", "batch_size", "train_examples", "teacher_factor", "max_length")
-"""What of a budget the table of cells tells."""
+"""The settings of a budget that are columns of the table of cells."""
 
 
 @dataclass(frozen=True)
 class Against:
-    """The older records that a board is held against, and which of its rows."""
+    """The older records to compare a board with, and the rows to compare."""
 
     source: Source
     tasks: Sequence[str] = ()
-    """Names or globs; without any, all."""
+    """Names or globs; if empty, all."""
     strategies: Sequence[str] = ()
-    """Names or globs of rows; without any, all."""
+    """Names or globs of rows; if empty, all."""
 
 
 @dataclass(frozen=True)
 class _Side:
-    """One task's rows in one of the two sets of records."""
+    """One task's rows from one of the two sets of records."""
 
     rows: dict[str, Row]
     cells: dict[str, list[Row]]
-    """By row, one a seed."""
+    """By row, one per seed."""
     answers: TaskAnswers
 
 
 def changes(against: Against, after: Loaded, root: Path, known: KnownAnswers | None = None) -> Changes:
-    """Return what became of each row from the older records to those of `after`.
+    """Return the change of each row from the older records to those of `after`.
 
-    Rows are compared on the same examples where the predictions of both sides are there. Where they are not, a row
-    counts as changed if the intervals of all its seeds' scores lie on one side of those of the others. A row whose
-    every cell is the very same run on both sides is not compared at all, and takes no part in the correction.
+    Rows are compared on the same examples where both sides have predictions. Elsewhere, a row counts as changed if the
+    intervals of its seeds' scores all lie above, or all below, those of the other side. A row whose cells are the same
+    runs on both sides is not compared, and takes no part in the correction.
 
     Args:
-        against: the older records; those of the board's base model are taken, if there are any.
+        against: the older records; those of the board's base model are used, if there are any.
         after: the cells of the board.
         root: the folder with the board's predictions.
-        known: what was computed of the board's answers before; gets what is computed now.
+        known: cached results for the board's answers, to which new ones are added.
 
     Raises:
-        UsageError: there is no older record of the board's budget, or a name fits no row of either side.
+        UsageError: there is no older record of the board's budget, or a name matches no row of either side.
     """
     before = _older(against.source, after)
-    older, newer = _asked(before.cells, after.cells, against)
-    found = [
+    older, newer = _selected(before.cells, after.cells, against)
+    uncorrected = [
         change
         for task in sorted({*older["task"], *newer["task"]})
         for change in _on_task(
             task,
             _side(older[older["task"] == task], before, against.source.root),
             _side(newer[newer["task"] == task], after, root, known),
-            _another_setting(older[older["task"] == task], newer[newer["task"] == task]),
+            _incomparable(older[older["task"] == task], newer[newer["task"] == task]),
         )
     ]
     order = list(Kind)
-    listed = sorted(_corrected(found), key=lambda one: (one.task, order.index(one.kind), one.strategy))
+    listed = sorted(
+        _corrected(uncorrected),
+        key=lambda change: (change.task, order.index(change.kind), change.strategy),
+    )
     return Changes(
         rows=tuple(listed),
         before=older,
@@ -240,10 +243,10 @@ def changes(against: Against, after: Loaded, root: Path, known: KnownAnswers | N
 def _older(source: Source, after: Loaded) -> Loaded:
     first = after.cells.iloc[0]
     budget, weights = first["budget"], first["weights_sha256"]
-    is_there = any(
+    has_model = any(
         record.budget.name == budget and record.model.weights_sha256 == weights for record in source.records
     )
-    return cells_of(source, budget=budget, model=weights if is_there else None, metrics=after.metrics)
+    return cells_of(source, budget=budget, model=weights if has_model else None, metrics=after.metrics)
 
 
 def _side(cells: pd.DataFrame, of_all: Loaded, root: Path, known: KnownAnswers | None = None) -> _Side:
@@ -251,61 +254,63 @@ def _side(cells: pd.DataFrame, of_all: Loaded, root: Path, known: KnownAnswers |
     return _Side(
         rows={row["strategy"]: row for row in rows_of(aggregate(cells))} if len(cells) else {},
         cells={str(name): rows_of(group) for name, group in cells.groupby("strategy")},
-        # Rows that were not asked for lend the others what they know of the luck of seeds.
+        # Rows that were not selected still inform the estimate of the others' variance over seeds.
         answers=TaskAnswers(task, root, known, metrics=of_all.metrics),
     )
 
 
-def _asked(before: pd.DataFrame, after: pd.DataFrame, against: Against) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the cells of both sides that were asked for."""
+def _selected(
+    before: pd.DataFrame, after: pd.DataFrame, against: Against
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the selected cells of both sides."""
     tables = (before, after)
     for column, patterns in (("task", against.tasks), ("strategy", against.strategies)):
-        there = sorted({name for table in (before, after) for name in table[column]})
+        existing = sorted({name for table in (before, after) for name in table[column]})
         for pattern in patterns:
-            if not any(_fits(name, pattern) for name in there):
+            if not any(_matches(name, pattern) for name in existing):
                 raise UsageError(
-                    f"--{column} {pattern!r} fits no row of either side{nearest(pattern, there)}"
+                    f"--{column} {pattern!r} matches no row of either side{nearest(pattern, existing)}"
                 )
         if patterns:
-            chosen = [name for name in there if any(_fits(name, pattern) for pattern in patterns)]
+            chosen = [name for name in existing if any(_matches(name, pattern) for pattern in patterns)]
             tables = (tables[0][tables[0][column].isin(chosen)], tables[1][tables[1][column].isin(chosen)])
     return tables
 
 
-def _fits(name: str, pattern: str) -> bool:
+def _matches(name: str, pattern: str) -> bool:
     # A row's brackets hold parameters, not a choice of characters.
     return fnmatchcase(name, pattern.replace("[", "[[]"))
 
 
-def _on_task(task: str, before: _Side, after: _Side, setting: str | None) -> list[Change]:
-    """Return what became of the rows of one task; p is not yet corrected, and the kind without it a guess.
+def _on_task(task: str, before: _Side, after: _Side, problem: str | None) -> list[Change]:
+    """Return the changes of the rows of one task; p is not corrected yet, and the kind that depends on it not set.
 
     Args:
         task: its name.
         before: the older rows.
         after: the newer rows.
-        setting: why scores cannot be held against each other, or None where they can.
+        problem: why scores cannot be compared, or None where they can.
     """
-    if setting is None:
+    if problem is None:
         for side, other in ((before, after), (after, before)):
             # Faster together than one by one.
             side.answers.read([name for name in side.answers.rows if name in other.rows])
     found = []
     for name in sorted({*before.rows, *after.rows}):
         then, now = before.rows.get(name), after.rows.get(name)
-        change = Change(task, name, Kind.NOT_SHOWN, then, now)
+        change = Change(task, name, Kind.NOT_SIGNIFICANT, then, now)
         if now is None:
             found.append(replace(change, kind=Kind.GONE, note=_why_unscored(then)))
         elif then is None:
             found.append(replace(change, kind=Kind.NEW, note=_why_unscored(now)))
         else:
             costs = changed_costs(before.cells[name], after.cells[name])
-            found.append(replace(_scored(change, before, after, setting), costs=costs))
+            found.append(replace(_compared(change, before, after, problem), costs=costs))
     return found
 
 
-def _scored(change: Change, before: _Side, after: _Side, setting: str | None) -> Change:
-    """Return what became of a row that both sides have."""
+def _compared(change: Change, before: _Side, after: _Side, problem: str | None) -> Change:
+    """Return the change of a row that both sides have."""
     name = change.strategy
     then, now = _why_unscored(change.before), _why_unscored(change.after)
     if now:
@@ -314,8 +319,8 @@ def _scored(change: Change, before: _Side, after: _Side, setting: str | None) ->
         return replace(change, kind=Kind.WORKS, note=f"before {then}")
     if made_from(before.cells[name]) == made_from(after.cells[name]):
         return replace(change, kind=Kind.SAME)
-    if setting is not None:
-        return replace(change, kind=Kind.NOT_COMPARABLE, note=setting)
+    if problem is not None:
+        return replace(change, kind=Kind.NOT_COMPARABLE, note=problem)
     try:
         difference = after.answers.change(name, before.answers)
         known = all(side.answers.spreads[name] is not None for side in (before, after))
@@ -325,12 +330,12 @@ def _scored(change: Change, before: _Side, after: _Side, setting: str | None) ->
 
 
 def _why_unscored(row: Row | None) -> str:
-    """Return why a row has no score, or nothing where it has one."""
+    """Return why a row has no score; empty where it has one."""
     return "" if row is None or has_score(row) else f"{row['status']}: {row['reason']}"
 
 
-def _another_setting(before: pd.DataFrame, after: pd.DataFrame) -> str | None:
-    """Return why the scores of the two sides cannot be held against each other, or None where they can."""
+def _incomparable(before: pd.DataFrame, after: pd.DataFrame) -> str | None:
+    """Return why the scores of the two sides cannot be compared, or None where they can."""
     if before.empty or after.empty:
         return None
     then, now = before.iloc[0], after.iloc[0]
@@ -341,43 +346,43 @@ def _another_setting(before: pd.DataFrame, after: pd.DataFrame) -> str | None:
     return None if then["fingerprint"] == now["fingerprint"] else "the task's data is not the same"
 
 
-def _by_scores(change: Change, before: list[Row], after: list[Row], why: str) -> Change:
-    """Compare by the intervals of the records alone, which knows nothing of what the two sides have in common."""
+def _by_scores(change: Change, before: list[Row], after: list[Row], reason: str) -> Change:
+    """Compare by the intervals of the records alone, which ignores what the two sides have in common."""
     then, now = (
         (min(cell["score_low"] for cell in cells), max(cell["score_high"] for cell in cells))
         for cells in (before, after)
     )
-    kind = Kind.BETTER if now[0] > then[1] else Kind.WORSE if now[1] < then[0] else Kind.NOT_SHOWN
+    kind = Kind.BETTER if now[0] > then[1] else Kind.WORSE if now[1] < then[0] else Kind.NOT_SIGNIFICANT
     (low, high), (low_now, high_now) = ([percent(end) for end in ends] for ends in (then, now))
-    note = f"by the intervals of the scores alone, {low} to {high} and now {low_now} to {high_now}: {why}"
+    note = f"by the intervals of the scores alone, {low} to {high} and now {low_now} to {high_now}: {reason}"
     return replace(change, kind=kind, is_by_scores=True, note=note)
 
 
-def _corrected(found: list[Change]) -> list[Change]:
-    """Return the changes with p by Holm over those that were compared on the same examples."""
-    p = holm([np.nan if one.difference is None else one.difference.p for one in found])
+def _corrected(changes: list[Change]) -> list[Change]:
+    """Return the changes with p Holm-corrected over those that were compared on the same examples."""
+    p = holm([np.nan if change.difference is None else change.difference.p for change in changes])
     return [
-        one
-        if one.difference is None
-        else replace(one, p_holm=float(corrected), kind=_kind(one.difference, corrected))
-        for one, corrected in zip(found, p, strict=True)
+        change
+        if change.difference is None
+        else replace(change, p_holm=float(corrected), kind=_kind(change.difference, corrected))
+        for change, corrected in zip(changes, p, strict=True)
     ]
 
 
 def _kind(difference: Difference, p: float) -> Kind:
     if p >= ALPHA:
-        return Kind.NOT_SHOWN
+        return Kind.NOT_SIGNIFICANT
     return Kind.BETTER if difference.difference > 0 else Kind.WORSE
 
 
 def _remarks(before: pd.DataFrame, after: pd.DataFrame, against: Against) -> tuple[str, ...]:
-    """Tell what the two sides differ in beside their results, and what was left aside."""
+    """Return how the two sides differ apart from their results, and what the comparison is limited to."""
     remarks = []
     if not before.empty and not after.empty:
         remarks = [*_other_training(before, after), *_other_runtimes(before, after)]
     names = [*against.tasks, *against.strategies]
     if names:
-        remarks.append(f"only what was asked for is held against each other: {', '.join(names)}")
+        remarks.append(f"only the selected tasks and rows are compared: {', '.join(names)}")
     return tuple(remarks)
 
 
@@ -386,8 +391,8 @@ def _other_runtimes(before: pd.DataFrame, after: pd.DataFrame) -> list[str]:
         {place: rows_of(group) for place, group in cells.groupby(["task", "strategy"])}
         for cells in (before, after)
     )
-    found = {other_runtimes(then[place], now[place]) for place in then.keys() & now.keys()}
-    return [f"speed was measured with {told}" for told in sorted(told for told in found if told)]
+    changed = {other_runtimes(then[place], now[place]) for place in then.keys() & now.keys()}
+    return [f"speed was measured with {versions}" for versions in sorted(filter(None, changed))]
 
 
 def _other_training(before: pd.DataFrame, after: pd.DataFrame) -> list[str]:
@@ -406,5 +411,5 @@ def _other_training(before: pd.DataFrame, after: pd.DataFrame) -> list[str]:
         task for task in sorted(trained[0].keys() & trained[1].keys()) if trained[0][task] != trained[1][task]
     ]
     if others:
-        remarks.append(f"the budget of this name trained otherwise before, on {', '.join(others)}")
+        remarks.append(f"the budget of this name had other training settings before, on {', '.join(others)}")
     return remarks

@@ -1,6 +1,6 @@
-"""Declare the figures of a board: each once, with all that its tables, pages and the documentation say of it.
+"""Declare the figures of a board, each once, with all that tables, pages and the documentation say about it.
 
-A new figure is declared here and computed where it is measured; whatever shows figures finds it by its group.
+A new figure is declared here and computed where it is measured; outputs find it by its group.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ WARNING_SIGN = "\N{WARNING SIGN}"
 
 
 class Group(str, Enum):
-    """The table of a task's page that a figure stands in, by its heading."""
+    """The table of a task's page that a figure belongs to, by its heading."""
 
     LEADING = "Row"
     QUALITY = "Quality"
@@ -31,11 +31,13 @@ class Group(str, Enum):
 
 
 class Seeds(Enum):
-    """How the figure of a row comes from the cells of its seeds."""
+    """How the figure of a row is computed from the cells of its seeds."""
 
     MEAN = "the mean over all seeds"
     MEAN_OF_STUDENTS = "the mean over the seeds that are not the teacher, which agrees with itself"
-    TIMED = "that of the one artifact that was timed, so that size and latency are of the same"
+    TIMED = (
+        "the value of the one artifact that was timed, so that size and latency describe the same artifact"
+    )
 
 
 @dataclass(frozen=True)
@@ -43,41 +45,41 @@ class Figure:
     """One figure of a row."""
 
     name: str
-    """Its column in the tables, the unit in the name."""
+    """Its column in the tables, including the unit."""
     heading: str
     write: Callable[[Any], str]
-    """Write a value that is not missing."""
+    """Formats a value that is not missing."""
     note: str
-    """What it means, to follow the heading and a colon."""
+    """Its meaning, to follow the heading and a colon."""
     group: Group
     dtype: str = "float64"
     is_lower_better: bool | None = None
-    """None where no row is the best of a column."""
+    """None where the figure has no best value."""
     interval: tuple[str, str] | None = None
-    """The columns with the ends of its 95% interval."""
+    """The columns with the bounds of its 95% interval."""
     terminal: str = ""
-    """The heading in the terminal; a figure without one is left out there."""
+    """Its heading in the terminal; a figure without one is left out there."""
     axis: str = ""
-    """The name of the axis where quality is drawn against it; a figure without one is no cost."""
+    """The label of the axis where quality is plotted against it; a figure without one is not a cost."""
     is_shown_first: bool = False
     """Whether the page shows it before the reader chooses columns."""
     is_on_tasks_page: bool = True
-    """Whether the task's page in Markdown has it."""
+    """Whether the Markdown page of a task shows it."""
     is_text: bool = False
     source: str = ""
-    """The part of a record, or the ``point`` of a timing, that has it by the same name."""
+    """The part of a record, or the ``point`` of a timing, that has a field of the same name."""
     seeds: Seeds | None = None
-    """None where it is no figure of single cells."""
+    """None where single cells do not have it."""
     is_column: bool = True
-    """Whether the tables have it; else it is computed where it is shown."""
+    """Whether it is a column of the tables; else it is computed when displayed."""
     read: Callable[[Row], Any] | None = None
-    """Its value in a row, where that is not the column's."""
+    """Reads its value from a row, where that is not the column's."""
     tell: Callable[[Row], str] | None = None
-    """Its text in a row, where that is not the value as `write` writes it."""
+    """Formats it from a whole row, where `write` and the value alone cannot."""
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Its columns in the tables: the value and the ends of the interval."""
+        """Its columns in the tables: the value and the bounds of the interval."""
         return (self.name, *(self.interval or ())) if self.is_column else ()
 
     def value(self, row: Row) -> Any:
@@ -85,7 +87,7 @@ class Figure:
         return self.read(row) if self.read else row.get(self.name)
 
     def text(self, row: Row, *, is_brief: bool = False) -> str:
-        """Return the text in `row`, with its interval where there is one, unless it `is_brief`."""
+        """Return the text in `row`, with the interval if there is one, unless `is_brief`."""
         if self.tell is not None:
             return self.tell(row)
         value = self.value(row)
@@ -117,7 +119,7 @@ def _score(row: Row) -> str:
 
 
 def _gap_recovered(row: Row) -> float | None:
-    # A share of a lead that may be none, or even the control's, would say nothing.
+    # A share of a lead that may be zero or negative would be meaningless.
     return None if row["gap_reason"] else row["gap_recovered"]
 
 
@@ -142,7 +144,7 @@ _DECLARED = (
         "rank",
         "rank",
         str,
-        "rows that are not shown to differ from the best of their group share a rank, as in 2=.",
+        "rows that do not differ significantly from the best of their group share a rank, as in 2=.",
         dtype="Int64",
         terminal="#",
         is_lower_better=True,
@@ -162,8 +164,8 @@ _DECLARED = (
         "front",
         "front",
         str,
-        "no other row is better at no more cost: of p50 latency (L), of parameters (P), of training with the teacher's"
-        " part (C); what differs by noise alone pushes nobody off.",
+        "no other row is better at no more cost, in p50 latency (L), in parameters (P), in training with the teacher's"
+        " part (C); differences within noise do not count.",
         dtype="object",
         terminal="LPC",
         tell=lambda row: row["front"] or "",
@@ -172,7 +174,7 @@ _DECLARED = (
         "score",
         "score",
         formatting.percent,
-        "the score in percent, a mean over seeds, with its 95% interval for other examples and seeds alike.",
+        "the score in percent, a mean over seeds, with its 95% interval over examples and seeds.",
         interval=("score_low", "score_high"),
         is_lower_better=False,
         terminal="score",
@@ -186,7 +188,7 @@ _DECLARED = (
         formatting.share,
         "the score as a share of the teacher's.",
         is_lower_better=False,
-        terminal="kept",
+        terminal="retained",
     ),
     _quality(
         "control_difference",
@@ -200,21 +202,22 @@ _DECLARED = (
         "control_p",
         "p vs. control",
         formatting.plain,
-        "of the difference to the control by itself.",
+        "of the difference from the control, uncorrected.",
         is_on_tasks_page=False,
     ),
     _quality(
         "control_p_holm",
         "p vs. control (Holm)",
         formatting.plain,
-        "the same, corrected over all pairs of the task's rows.",
+        "the same, Holm-corrected over all pairs of the task's rows.",
         is_on_tasks_page=False,
     ),
     _quality(
         "gap_recovered",
         "gap recovered",
         _whole_percent,
-        "(score - control) / (teacher - control) with its 95% interval, where the teacher is shown to lead the control.",
+        "(score - control) / (teacher - control) with its 95% interval, where the teacher leads the control"
+        " significantly.",
         interval=("gap_low", "gap_high"),
         terminal="gap",
         is_shown_first=True,
@@ -225,7 +228,7 @@ _DECLARED = (
         "label_loyalty",
         "label loyalty",
         formatting.share,
-        "how often it answers as the teacher does, right or wrong (Xu et al. 2021).",
+        "how often it predicts the same label as the teacher, right or wrong (Xu et al. 2021).",
         is_lower_better=False,
         seeds=Seeds.MEAN_OF_STUDENTS,
     ),
@@ -233,7 +236,7 @@ _DECLARED = (
         "probability_loyalty",
         "probability loyalty",
         formatting.share,
-        "how near its probabilities are to the teacher's: 100% are the same (Xu et al. 2021).",
+        "how close its probabilities are to the teacher's; 100% means identical (Xu et al. 2021).",
         is_lower_better=False,
         seeds=Seeds.MEAN_OF_STUDENTS,
     ),
@@ -241,21 +244,21 @@ _DECLARED = (
         "calibration_error",
         "calibration error",
         formatting.share,
-        "how far confidence and accuracy are apart on average (ECE of 15 bins, Guo et al. 2017); 0% is best.",
+        "the mean gap between confidence and accuracy (ECE with 15 bins, Guo et al. 2017); 0% is best.",
         is_lower_better=True,
     ),
     _behaviour(
         "brier_score",
         "Brier score",
         formatting.three_digits,
-        "squared distance between probabilities and right answer, summed over classes: 0 is best, 2 worst.",
+        "squared distance between probabilities and label, summed over classes: 0 is best, 2 worst.",
         is_lower_better=True,
     ),
     _behaviour(
         "noisy_score",
         "score with typos",
         formatting.percent,
-        "the score on the same texts with a tenth of the longer words mistyped; may be of fewer examples.",
+        "the score on the same texts with a tenth of the longer words mistyped; may be over fewer examples.",
         is_lower_better=False,
         source="quality",
     ),
@@ -263,7 +266,7 @@ _DECLARED = (
         "noisy_drop",
         "lost to typos",
         formatting.difference,
-        "points by which the same examples score higher without the typing errors.",
+        "points by which the same examples score higher without typing errors.",
         is_lower_better=True,
         source="quality",
     ),
@@ -281,7 +284,7 @@ _DECLARED = (
         "non_embedding_parameters",
         "non-embedding",
         formatting.count,
-        "parameters that are no word or position embedding.",
+        "parameters other than word and position embeddings.",
         source="size",
     ),
     _size(
@@ -296,7 +299,7 @@ _DECLARED = (
         "artifact_bytes",
         "size",
         formatting.size,
-        "what the saved model takes on the disk.",
+        "the size of the saved model on disk.",
         terminal="size",
         axis="size on disk, bytes",
         is_shown_first=True,
@@ -306,15 +309,15 @@ _DECLARED = (
         "task_bytes",
         "size per further task",
         formatting.size,
-        "what a further task on the same base model adds to the disk: adapter and head where the base's weights stay as"
-        " they are, else all.",
+        "what a further task on the same base model adds on disk: adapter and head where the base's weights are frozen,"
+        " else the whole model.",
         source="size",
     ),
     _size(
         "flops_per_example",
         "FLOPs per example",
         formatting.operations,
-        "operations of the matrix products to answer one example of mean length; a multiply-add counts as two.",
+        "operations of the matrix products for one example of mean length; a multiply-add counts as two.",
         axis="FLOPs per example",
         source="compute",
     ),
@@ -322,7 +325,7 @@ _DECLARED = (
         "flops_length",
         "length for FLOPs",
         str,
-        "the word pieces of that example.",
+        "the length of that example in word pieces.",
         is_lower_better=None,
         is_on_tasks_page=False,
         source="compute",
@@ -331,14 +334,14 @@ _DECLARED = (
         "inference_peak_bytes",
         "peak memory",
         formatting.size,
-        "what loading the model and answering one by one adds to the process at most.",
+        "the most memory that loading the model and answering examples one by one adds to the process.",
         source="compute",
     ),
     _size(
         "inference_peak_gpu_bytes",
         "peak GPU memory",
         formatting.size,
-        "the same of the GPU's memory.",
+        "the same for GPU memory.",
         source="compute",
     ),
     _speed(
@@ -355,7 +358,7 @@ _DECLARED = (
         "p90_ms",
         "p90 ms",
         formatting.milliseconds,
-        "nine of ten answers take no longer.",
+        "90% of the answers take no longer.",
         source="point",
     ),
     _speed(
@@ -370,7 +373,7 @@ _DECLARED = (
         "throughput_per_s",
         "examples per second",
         formatting.three_digits,
-        "sentences answered in a second, one by one.",
+        "sentences answered per second, one by one.",
         is_lower_better=False,
         source="point",
     ),
@@ -389,7 +392,7 @@ _DECLARED = (
         "tokenization_p50_ms",
         "tokenization ms",
         formatting.milliseconds,
-        "the median time to turn a sentence into word pieces, which p50 leaves out.",
+        "the median time to tokenize a sentence, which p50 does not include.",
     ),
     _speed(
         "onnxruntime_p50_ms",
@@ -402,7 +405,7 @@ _DECLARED = (
         "onnxruntime_int8_p50_ms",
         "ONNX int8 ms",
         formatting.milliseconds,
-        "the p50 of the same model in ONNX Runtime with weights in 8-bit integers; what that loses stands beside it.",
+        "the p50 of the same model in ONNX Runtime with weights in 8-bit integers; the lost score is the next figure.",
     ),
     _speed(
         "onnxruntime_int8_lost",
@@ -414,7 +417,7 @@ _DECLARED = (
         "train_s",
         "training",
         formatting.seconds,
-        "time in the training loop, a mean over seeds.",
+        "time in the training loop, the mean over seeds.",
         is_lower_better=True,
         terminal="train",
         axis="training, s",
@@ -423,14 +426,14 @@ _DECLARED = (
         "teacher_s",
         "teacher's part",
         formatting.seconds,
-        "time for the teacher's training and outputs, where the row used them; rows share that work, and each shows all"
-        " of it.",
+        "time for the teacher's training and outputs, where the row used them; rows share this work, and each reports"
+        " all of it.",
     ),
     _cost(
         "training_cost_s",
         "training with teacher",
         formatting.seconds,
-        "the two together.",
+        "the sum of the two.",
         is_lower_better=True,
         axis="training with the teacher's part, s",
         is_shown_first=True,
@@ -444,7 +447,7 @@ _DECLARED = (
         "train_flops",
         "training FLOPs",
         formatting.operations,
-        "operations of the training steps, the teacher's not among them.",
+        "operations of the training steps, without the teacher's.",
         dtype="Float64",
         is_lower_better=True,
     ),
@@ -452,24 +455,24 @@ _DECLARED = (
         "unlabelled_examples",
         "unlabelled examples",
         formatting.count,
-        "distinct training examples without a label: a transfer set, or made by augmentation.",
+        "distinct training examples without a label, from a transfer set or augmentation.",
         dtype="Int64",
     ),
 )
 
 FIGURES = {figure.name: figure for figure in _DECLARED}
-"""By name, in the order in which every output shows them."""
+"""By name, in the order of display."""
 
 
 def figures_of(*groups: Group) -> list[Figure]:
-    """Return the figures of `groups`, in the order in which they are shown."""
+    """Return the figures of `groups`, in the order of display."""
     return [figure for figure in FIGURES.values() if figure.group in groups]
 
 
 def best_rows(figure: Figure, rows: list[Row]) -> set[int]:
-    """Return the places of the best of `rows` by `figure`, and of those that read alike.
+    """Return the indices of the best of `rows` by `figure`, including rows with the same text.
 
-    There is none where the figure has no order, or all rows read alike.
+    The set is empty where the figure has no best value, or all rows have the same text.
     """
     if figure.is_lower_better is None or figure.group is Group.LEADING:
         return set()
@@ -482,5 +485,5 @@ def best_rows(figure: Figure, rows: list[Row]) -> set[int]:
 
 
 def plugin_figure(name: str) -> Figure:
-    """Return the figure of a plugin's column, of which nothing is known but its name."""
+    """Return the figure of a plugin's column, of which only the name is known."""
     return Figure(name, name, formatting.plain, "", Group.PLUGINS)

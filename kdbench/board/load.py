@@ -1,4 +1,4 @@
-"""From a results folder to the table of cells that boards and comparisons are drawn from."""
+"""Load the table of cells that boards and comparisons are drawn from."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from kdbench.results.records import Record
 from kdbench.results.timings import Timing
 from kdbench.utils.formatting import on_one_line, plural
 
-# A task's name becomes a file's name; one in a record from elsewhere must not lead out of the board's folder.
+# A task's name becomes a file's name; one in a foreign record must not lead out of the board's folder.
 _FILE_NAME = re.compile(r"\w[\w.-]*")
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The records of one board, in the order of task, row and seed, and a line for those that were left out."""
+    """The records of one board, ordered by task, row and seed, and lines that report the others."""
 
     records: list[Record]
     left_out: list[str]
@@ -34,21 +34,21 @@ class Selection:
 def select(
     records: list[Record], *, budget: str, model: str | None = None, keys: Collection[str] | None = None
 ) -> Selection:
-    """Return what may be compared: one budget, one base model, one data set a task, one record a cell.
+    """Return the comparable records: one budget, one base model, one data set per task, one record per cell.
 
-    `model` is a base model's name or the SHA-256 of its weights; without it the newest record's is taken. `keys`
-    keeps nothing but these cells. Where records disagree about a task's data, metric or budget settings, those
-    that agree with the newest stay.
+    `model` is a base model's name or the SHA-256 of its weights; by default that of the newest record. `keys`
+    limits the selection to these cells. Where records disagree about a task's data, metric or budget settings, those
+    that agree with the newest are retained.
     """
-    wanted = set(keys) if keys is not None else None
+    selected = set(keys) if keys is not None else None
     kept = [
         record
         for record in records
         if record.budget.name == budget
-        and (wanted is None or record.key in wanted)
+        and (selected is None or record.key in selected)
         and (model is None or model in (record.model.name, record.model.weights_sha256))
     ]
-    # From here on the first of two that exclude each other wins.
+    # Newest first: from here on, the first of two conflicting records is retained.
     kept.sort(key=lambda record: (record.finished_at, record.key), reverse=True)
     left_out: list[str] = []
     kept = _nameable(kept, left_out)
@@ -98,7 +98,7 @@ def _of_one_setting(records: list[Record], left_out: list[str]) -> list[Record]:
 
 
 def _setting(record: Record) -> Hashable:
-    """Return all that two scores must share to be compared; how many seeds and timings there are is no part."""
+    """Return what two scores must share to be compared; the numbers of seeds and timings are not part of it."""
     budget = json.dumps(record.budget.identity(), sort_keys=True)
     return record.task.fingerprint, record.task.metric, record.task.eval_split, budget
 
@@ -131,7 +131,7 @@ def _describe(record: Record) -> str:
 
 @dataclass(frozen=True)
 class Loaded:
-    """The cells that may be compared, and a line for each file or record that is not among them."""
+    """The comparable cells, and one line per file or record that was left out."""
 
     cells: pd.DataFrame
     unreadable: tuple[str, ...]
@@ -139,9 +139,9 @@ class Loaded:
     records: tuple[Record, ...]
     """The records of `cells`, in their order."""
     timings: tuple[Timing, ...]
-    """All that could be read, of whatever cells."""
+    """All readable timings, of any cells."""
     metrics: Mapping[str, Metric] = field(default_factory=lambda: METRICS)
-    """The registered metrics, by which stored predictions can be scored anew."""
+    """The registered metrics, with which stored predictions can be scored again."""
 
 
 def load_cells(
@@ -152,17 +152,17 @@ def load_cells(
     keys: Collection[str] | None = None,
     metrics: Mapping[str, Metric] = METRICS,
 ) -> Loaded:
-    """Return the cells of one budget and base model that the folder `results` holds.
+    """Return the cells of one budget and base model in the folder `results`.
 
     Args:
         results: the folder with the records and timings.
-        budget: the name of the budget whose records are taken.
+        budget: the name of the budget whose records are used.
         model: the base model's name or the SHA-256 of its weights; by default that of the newest record.
-        keys: the cells to take; by default all.
-        metrics: the registered ones; by default kdbench's own alone.
+        keys: the cells to use; by default all.
+        metrics: the registered metrics; by default kdbench's own alone.
 
     Raises:
-        UsageError: there is none; names what there is instead.
+        UsageError: there are none; names what exists instead.
     """
     return cells_of(read_results(results), budget=budget, model=model, keys=keys, metrics=metrics)
 
@@ -175,10 +175,10 @@ def cells_of(
     keys: Collection[str] | None = None,
     metrics: Mapping[str, Metric] = METRICS,
 ) -> Loaded:
-    """Return the cells of one budget and base model that `source` holds, as `load_cells` does.
+    """Return the cells of one budget and base model in `source`, as `load_cells` does.
 
     Raises:
-        UsageError: there is none; names what there is instead.
+        UsageError: there are none; names what exists instead.
     """
     selection = select(list(source.records), budget=budget, model=model, keys=keys)
     if not selection.records:
@@ -195,14 +195,14 @@ def cells_of(
 
 
 def _nothing_to_show(source: Source, budget: str, model: str | None, keys: Collection[str] | None) -> str:
-    """Return one line that says what was looked for, what there is instead, and what to do."""
-    wanted = f"budget {budget!r}"
+    """Return one line that says what was requested, what exists instead, and what to do."""
+    request = f"budget {budget!r}"
     if model is not None:
-        wanted += f" and base model {model!r}"
+        request += f" and base model {model!r}"
     if keys is not None:
-        wanted += " among the cells asked for"
-    there = sorted({f"{record.model.name} at budget {record.budget.name!r}" for record in source.records})
+        request += " among the requested cells"
+    existing = sorted({f"{record.model.name} at budget {record.budget.name!r}" for record in source.records})
     return (
-        f"no record of {wanted} in {source.name} (there: {on_one_line(', '.join(there)) or 'none'});"
-        f" make some by 'kdbench run --budget {budget}'"
+        f"no record of {request} in {source.name} (existing: {on_one_line(', '.join(existing)) or 'none'});"
+        f" make some with 'kdbench run --budget {budget}'"
     )

@@ -1,6 +1,6 @@
-"""The answers of all rows on one task: how sure each row's score is, and what two rows show held against each other.
+"""Load the predictions of all rows on one task, and compute intervals of scores and differences between rows.
 
-Boards, comparisons and recommendations all ask here, so that they say the same of the same rows.
+Boards, comparisons and recommendations all use this module, so that they agree about the same rows.
 """
 
 from __future__ import annotations
@@ -41,38 +41,38 @@ from kdbench.stats.bootstrap import Floats
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """The answers of one row on one task; every array has the examples in the order of their ids."""
+    """The answers of one row on one task; every array orders the examples by their ids."""
 
     metric: Metric
     labels: tuple[str, ...]
     seeds: tuple[int, ...]
     ids: npt.NDArray[np.int64]
-    """(examples,): which examples of the scored split."""
+    """(examples,): which examples of the evaluation split."""
     statistics: npt.NDArray[np.float64]
     """(seeds, examples, k): what each example adds to the sums that the metric's `score` reads."""
     predictions: tuple[Predictions, ...]
-    """One a seed, as stored: in an order of their own."""
+    """One per seed, in the stored order of examples."""
 
     def of_seeds(self, seeds: Sequence[int]) -> npt.NDArray[np.float64]:
         """Return the statistics of these `seeds`, in their order."""
         return self.statistics[[self.seeds.index(seed) for seed in seeds]]
 
     def answers(self, seed: int) -> list[npt.NDArray[Any]]:
-        """Return for each example what the model of `seed` answered, unit by unit."""
-        found = self.predictions[self.seeds.index(seed)]
-        return _by_example(found, found.predicted)
+        """Return for each example the answers of the model of `seed`, unit by unit."""
+        predictions = self.predictions[self.seeds.index(seed)]
+        return _by_example(predictions, predictions.predicted)
 
     def references(self) -> list[npt.NDArray[Any]]:
-        """Return for each example the right answers, unit by unit."""
+        """Return for each example the labels, unit by unit."""
         return _by_example(self.predictions[0], self.predictions[0].references)
 
 
 def load_scored(cells: list[Row], results: Path, metrics: Mapping[str, Metric] = METRICS) -> Scored:
-    """Return the answers of one row's `cells` on one task, a cell a seed, from the predictions in `results`.
+    """Load the answers of one row on one task, whose `cells` are one per seed, from the predictions in `results`.
 
     Raises:
-        KdbenchError: a file is missing or damaged, the seeds were scored on different examples, or no plugin that is
-            here brings the task's metric.
+        KdbenchError: a file is missing or damaged, the seeds were scored on different examples, or no installed plugin
+            provides the task's metric.
     """
     name = cells[0]["metric"]
     if name not in metrics:
@@ -100,15 +100,15 @@ def load_scored(cells: list[Row], results: Path, metrics: Mapping[str, Metric] =
 
 
 def load_predictions(cell: Row, results: Path) -> Predictions:
-    """Return the predictions of one cell.
+    """Load the predictions of one cell.
 
     Raises:
-        KdbenchError: they are missing or damaged; says of which seed.
+        KdbenchError: they are missing or damaged; names the seed.
     """
     try:
         return Predictions.load(results / "predictions" / f"{cell['key']}.safetensors")
     except KdbenchError as error:
-        # The error names the file with its folder, which is nobody's business on a published board.
+        # The error names the file's folder, which must not appear on a published board.
         raise KdbenchError(f"the predictions of seed {cell['seed']} are missing or damaged") from error
 
 
@@ -117,7 +117,7 @@ def _order(predictions: Predictions) -> npt.NDArray[np.int64]:
 
 
 def _by_example(predictions: Predictions, units: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
-    """Return the part of `units` that each example owns, in the order of the ids."""
+    """Return the part of `units` that belongs to each example, in the order of the ids."""
     if predictions.offsets is None:
         parts = list(units[:, None])
     else:
@@ -126,38 +126,38 @@ def _by_example(predictions: Predictions, units: npt.NDArray[Any]) -> list[npt.N
 
 
 MadeFrom = tuple[tuple[str, datetime], ...]
-"""The key and end of each cell that something was computed from."""
+"""The key and finishing time of each cell that a result was computed from."""
 
 
 @dataclass(frozen=True, eq=False)
 class RowAnswers:
-    """What is kept of a row's answers: enough for every statistic, and small."""
+    """What is cached of a row's answers: small, but enough for every statistic."""
 
     examples: str
-    """Tells which examples were scored."""
+    """A hash of which examples were scored."""
     statistics: str
-    """Tells what each example adds to each seed's score."""
+    """A hash of what each example adds to each seed's score."""
     resampled: Resampled
 
 
 KnownAnswers = MutableMapping[MadeFrom, RowAnswers]
-"""What earlier drawings of a board have computed."""
+"""Results cached by earlier drawings of a board."""
 
 
 def made_from(cells: Iterable[Row]) -> MadeFrom:
-    """Return what tells whether anything computed from `cells` still holds."""
+    """Return a key under which results computed from `cells` can be cached; it changes when a cell runs again."""
     return tuple((cell["key"], cell["finished_at"]) for cell in cells)
 
 
 class TaskAnswers:
-    """The rows of one task that ended well on every seed; their predictions are read when first asked for.
+    """The rows of one task that succeeded on every seed; their predictions are loaded on first use.
 
     Args:
         cells: the task's part of the table of cells.
         results: the folder with the predictions.
-        known: what was computed before; gets what is computed now.
-        watch: is told the cells of each row whose predictions are read, and these, so that nobody need read them again.
-        metrics: the registered ones; by default kdbench's own alone.
+        known: cached results, to which new ones are added.
+        watch: called with the cells and predictions of each row that is loaded, so that they need not be loaded again.
+        metrics: the registered metrics; by default kdbench's own alone.
     """
 
     def __init__(
@@ -183,12 +183,12 @@ class TaskAnswers:
 
     @property
     def rows(self) -> tuple[str, ...]:
-        """The rows that ended well on every seed."""
+        """The rows that succeeded on every seed."""
         return tuple(self._cells)
 
     @cached_property
     def spreads(self) -> dict[str, SeedSpread | None]:
-        """What is known of each row's luck with seeds, with the help of the task's other rows."""
+        """Each row's estimated variance over seeds, moderated by the task's other rows."""
         scores = [[cell["score"] for cell in group] for group in self._cells.values()]
         return dict(zip(self._cells, seed_spreads(scores), strict=True))
 
@@ -196,7 +196,7 @@ class TaskAnswers:
         """Return the answers of `row`.
 
         Raises:
-            KdbenchError: they cannot be read; says of which row and seed.
+            KdbenchError: they cannot be read; names the row and seed.
         """
         if row not in self._scored:
             try:
@@ -212,7 +212,7 @@ class TaskAnswers:
         return scored
 
     def pair(self, a: str, b: str) -> tuple[Scored, Scored]:
-        """Return the answers of both rows, which are to the same examples in the same order.
+        """Return the answers of both rows to the same examples in the same order.
 
         Raises:
             KdbenchError: answers cannot be read, or the two were scored on different examples.
@@ -223,10 +223,10 @@ class TaskAnswers:
         return first, second
 
     def read(self, rows: Iterable[str]) -> dict[str, str]:
-        """Read the answers of `rows` and resample them together, which is faster than one by one.
+        """Load the answers of `rows` and resample them together, which is faster than one by one.
 
         Returns:
-            Why a row's answers cannot be read, for each of which they cannot.
+            For each row whose answers cannot be read, the reason.
         """
         problems = {}
         together: dict[str, list[tuple[str, Metric, Floats]]] = {}
@@ -239,7 +239,7 @@ class TaskAnswers:
                 problems[row] = str(error)
                 continue
             examples = f"{_digest(scored.ids)}/{scored.statistics.shape[2]}"
-            # The predictions themselves are not kept: those of all rows may fill the memory.
+            # The predictions themselves are dropped: those of all rows may exceed the memory.
             together.setdefault(examples, []).append((row, scored.metric, scored.statistics))
         for examples, group in together.items():
             metric = group[0][1]
@@ -251,9 +251,9 @@ class TaskAnswers:
         return problems
 
     def interval(self, row: str) -> tuple[float, float]:
-        """Return the 95% interval of the mean score of `row`, for other examples and seeds alike.
+        """Return the 95% interval of the mean score of `row`, over examples and seeds.
 
-        One seed of whose luck nothing is known has the interval of its record, for other examples alone.
+        A single seed without an estimate of the variance over seeds has its record's interval, over examples alone.
 
         Raises:
             KdbenchError: its answers cannot be read.
@@ -264,16 +264,16 @@ class TaskAnswers:
         return resampled_interval(self._answers(row).resampled, spread=spread)
 
     def differences(self, rows: Iterable[str]) -> PairwiseDifferences:
-        """Return how much better each of `rows` scored than each other; all were scored on the same examples.
+        """Return how much better each of `rows` scored than each other; all must be scored on the same examples.
 
         Raises:
             KdbenchError: answers cannot be read.
         """
         labels = list(rows)
         answers = [self._answers(row) for row in labels]
-        statistics = np.array([one.statistics for one in answers])
+        statistics = np.array([row.statistics for row in answers])
         return resampled_differences(
-            [one.resampled for one in answers],
+            [row.resampled for row in answers],
             [self.spreads[row] for row in labels],
             statistics[:, None] == statistics,
         )
@@ -288,7 +288,7 @@ class TaskAnswers:
         return self.differences([a, b]).of(0, 1)
 
     def change(self, row: str, before: TaskAnswers) -> Difference:
-        """Return how much better `row` scores here than the row of its name among the answers `before`.
+        """Return how much better `row` scores here than the row of the same name in `before`.
 
         Raises:
             KdbenchError: answers cannot be read, or the two were scored on different examples.
@@ -310,10 +310,10 @@ class TaskAnswers:
         ).of(0, 1)
 
     def gap(self, student: str, control: str, teacher: str) -> Gap:
-        """Return how much of the lead of `teacher` over `control` the row `student` covers.
+        """Return the share of the lead of `teacher` over `control` that `student` recovers.
 
         Raises:
-            KdbenchError: answers cannot be read, or were given to different examples.
+            KdbenchError: answers cannot be read, or the rows were scored on different examples.
         """
         rows = [student, control, teacher]
         self._check_same_examples(rows)
@@ -322,7 +322,7 @@ class TaskAnswers:
         )
 
     def examples(self, row: str) -> str:
-        """Return what tells which examples `row` was scored on.
+        """Return a hash of the examples that `row` was scored on.
 
         Raises:
             KdbenchError: its answers cannot be read.
@@ -342,5 +342,5 @@ class TaskAnswers:
 
 
 def _digest(array: npt.NDArray[np.generic]) -> str:
-    # The shape belongs to it: two seeds of one example are not one seed of two.
+    # With the shape: two seeds of one example are not one seed of two.
     return f"{array.shape} {hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()}"

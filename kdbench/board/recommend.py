@@ -1,9 +1,9 @@
-"""Which row of a board to ship under given limits, and why.
+"""Recommend which row of a board to deploy under given limits, and say why.
 
-Of the rows within the limits, those not shown to differ in quality from the best of them count as equals, and the
-cheapest of these is recommended: the one of the lowest p50; without a timing, or where two are alike, the one of fewer
-parameters, then of fewer bytes, then of the higher score. Each row is held against the best at the 5% level by itself:
-a correction for many comparisons would let weaker rows pass as equals.
+Of the rows within the limits, those that do not differ significantly in quality from the best of them count as equals,
+and the cheapest of these is recommended: the one with the lowest p50; without a timing, or among equal ones, the one
+with fewer parameters, then with fewer bytes, then with the higher score. Each row is compared with the best at the 5%
+level, uncorrected: a correction for many comparisons would let weaker rows pass as equals.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Limit:
     bound: float
     """In the unit of the column."""
     is_least: bool
-    """Whether values below it are out, not those above."""
+    """Whether values below the bound are excluded, instead of those above."""
     text: str
     """The bound as the user wrote it."""
     show: Callable[[float | None], str]
@@ -40,14 +40,14 @@ class Limit:
         return f"{self.flag} {self.text}"
 
     def admits(self, row: Row) -> bool:
-        """Return whether `row` keeps the limit; one that was not measured does not."""
+        """Return whether `row` is within the limit; a row that was not measured is not."""
         value = row[self.column]
         if value is None:
             return False
         return bool(value >= self.bound if self.is_least else value <= self.bound)
 
     def miss(self, row: Row) -> float:
-        """Return by which factor `row` misses the limit: infinite where it was not measured."""
+        """Return the factor by which `row` misses the limit; infinite where it was not measured."""
         value = row[self.column]
         if value is None:
             return float("inf")
@@ -56,7 +56,7 @@ class Limit:
         return float(value) / self.bound
 
     def why(self, row: Row) -> str:
-        """Return what keeps `row` outside the limit."""
+        """Return why `row` is outside the limit."""
         value = row[self.column]
         return f"{self} ({'not measured' if value is None else self.show(value)})"
 
@@ -64,10 +64,10 @@ class Limit:
 def limits_of(
     *, max_latency_ms: str | None, max_params: str | None, max_bytes: str | None, min_quality: str | None
 ) -> list[Limit]:
-    """Return the limits that the flags say, as the user wrote them; quality is in percent, as on a board.
+    """Parse the values of the flags into limits; quality is in percent, as on a board.
 
     Raises:
-        UsageError: one is no positive number, or a quality no percentage.
+        UsageError: a value is not a positive number, or the quality is not a percentage.
     """
     upper: Sequence[tuple[str, str, str | None, Callable[[float | None], str]]] = (
         ("--max-latency-ms", "p50_ms", max_latency_ms, _milliseconds),
@@ -104,22 +104,22 @@ def _amount(flag: str, text: str) -> float:
 
 
 ALPHA = 0.05
-"""The level at which a row counts as worse than the best."""
+"""The level at which a row counts as significantly worse than the best."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A row within the limits, against the best of them."""
+    """A row within the limits, compared with the best of them."""
 
     row: Row
     behind: Difference | None
-    """The best row's score less this one's; None for the best itself, and where it cannot be told."""
+    """The best row's score minus this one's; None for the best itself, and where it cannot be computed."""
     problem: str | None = None
-    """Why it cannot be told."""
+    """Why `behind` cannot be computed."""
 
     @property
     def is_equal(self) -> bool:
-        """Whether it is not shown to differ from the best."""
+        """Whether it does not differ significantly from the best."""
         return self.problem is None and (self.behind is None or self.behind.p >= ALPHA)
 
 
@@ -133,7 +133,7 @@ class Excluded:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """The row to ship, and what it was chosen from."""
+    """The row to deploy, and what it was chosen from."""
 
     task: str
     metric: str
@@ -143,9 +143,9 @@ class Recommendation:
     """The rows within the limits, best first."""
     excluded: tuple[Excluded, ...]
     best_of_all: Row
-    """The row of the highest score, whatever it takes."""
+    """The row with the highest score, whatever it costs."""
     cost: Difference | None
-    """The score of `best_of_all` less that of the chosen one; None where they are one, or it cannot be told."""
+    """The score of `best_of_all` minus that of the chosen row; None where they are the same, or it cannot be computed."""
     interval: tuple[float, float] | None
     """The 95% interval of the chosen row's score."""
 
@@ -156,26 +156,26 @@ class Recommendation:
 
     @property
     def equals(self) -> tuple[Candidate, ...]:
-        """The candidates that are not shown to differ from the best, the best among them."""
+        """The candidates that do not differ significantly from the best, including the best."""
         return tuple(candidate for candidate in self.candidates if candidate.is_equal)
 
 
 def recommend(loaded: Loaded, results: Path, task: str, limits: list[Limit]) -> Recommendation:
-    """Return what to ship for `task` within `limits`.
+    """Return the row to deploy for `task` within `limits`.
 
     Args:
         loaded: the cells of a board.
         results: the folder with the predictions.
         task: the task's name.
-        limits: what the model must keep.
+        limits: the limits that the model must meet.
 
     Raises:
         UsageError: the task has no result.
-        KdbenchError: no row has a score, or none is within the limits; says which limit binds, and the nearest miss.
+        KdbenchError: no row has a score, or none is within the limits; names the binding limit and the nearest miss.
     """
-    there = sorted(set(loaded.cells["task"]))
-    if task not in there:
-        raise UsageError(f"--task {task!r} has no result here{nearest(task, there)}")
+    existing = sorted(set(loaded.cells["task"]))
+    if task not in existing:
+        raise UsageError(f"--task {task!r} has no result here{nearest(task, existing)}")
     cells = loaded.cells[loaded.cells["task"] == task]
     rows = rows_of(aggregate(cells))
     scored = [row for row in rows if has_score(row)]
@@ -201,7 +201,7 @@ def recommend(loaded: Loaded, results: Path, task: str, limits: list[Limit]) -> 
 
 
 def _candidates(within: list[Row], answers: TaskAnswers) -> list[Candidate]:
-    """Hold each row against the first, which is the best."""
+    """Compare each row with the first, which is the best."""
     best = within[0]
     candidates = [Candidate(best, None)]
     for row in within[1:]:
@@ -245,11 +245,11 @@ def _interval(row: Row, answers: TaskAnswers) -> tuple[float, float] | None:
 
 
 def _nothing_fits(task: str, scored: list[Row], limits: list[Limit]) -> str:
-    """Return one line that says which limit binds and which row misses the limits by the least."""
+    """Return one line that names the binding limit and the row that misses the limits by the least."""
     untimed = next((limit for limit in limits if limit.column == "p50_ms"), None)
     if untimed is not None and all(row["p50_ms"] is None for row in scored):
         return (
-            f"no row of {task} is timed, so that none can keep {untimed}; 'kdbench run' times what is trained"
+            f"no row of {task} is timed, so that none can meet {untimed}; 'kdbench run' times trained models"
         )
     binding = []
     for limit in limits:
@@ -272,15 +272,15 @@ _ARGUMENTS: Mapping[str, str] = {
     "bytes": "max_bytes",
     "quality": "min_quality",
 }
-"""What can be limited; the last from below."""
+"""The quantities that can be limited, with the arguments of `limits_of`; the last is a minimum."""
 SYNTAX = f"NAME=NUMBER,… of {', '.join(_ARGUMENTS)}, as in latency_ms=5,parameters=12M,bytes=50MB"
 
 
 def parse_limits(text: str) -> list[Limit]:
-    """Return the limits that `text` names; they are those of ``kdbench recommend``.
+    """Parse limits from `text`, written as `SYNTAX` says; they are those of ``kdbench recommend``.
 
     Raises:
-        UsageError: a name is unknown or comes twice, or a value is no positive number.
+        UsageError: a name is unknown or repeated, or a value is not a positive number.
     """
     given: dict[str, str] = {}
     for part in text.split(","):

@@ -1,4 +1,4 @@
-"""The table of cells to the table of rows that every output is drawn from: one row a strategy and task."""
+"""Aggregate the table of cells to the table of rows that every output is drawn from: one per strategy and task."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from kdbench.stats.bootstrap import Flags, Floats
 from kdbench.utils.formatting import milliseconds, ratio
 
 _TRAINING_NOISE = 0.1
-"""The same training takes as much longer on a machine that does something else, too."""
+"""The same training takes up to this share longer on a machine that is busy otherwise."""
 
 
 def fronts(rows: pd.DataFrame, statistics: TaskStatistics) -> dict[str, str]:
-    """Return the letters of the fronts that each compared row is on: L (latency), P (parameters), C (training cost).
+    """Return the Pareto fronts of each compared row as letters: L (latency), P (parameters), C (training cost).
 
-    Quality differs where a pair is shown to differ by itself. A row is faster where the intervals of both speed-ups
-    do not overlap, and its training is shorter where it is by more than a tenth; parameters are taken as they are.
+    Quality differs where a pair differs significantly, uncorrected. A row is faster where the intervals of both
+    speed-ups do not overlap, and cheaper to train where it takes a tenth less time; parameters are exact counts.
 
     Args:
         rows: one task's part of the table of rows.
-        statistics: what its predictions show.
+        statistics: the statistics of the task's predictions.
     """
     compared = rows.set_index("strategy").loc[list(statistics.rows)]
     quality = _numbers(compared["score"])
-    better = statistics.shown_better()
+    better = statistics.significantly_better()
     latency, parameters = _numbers(compared["p50_ms"]), _numbers(compared["total_parameters"])
     cost = _numbers(compared["train_s"]) + _numbers(compared["teacher_s"])
     low, high = _numbers(compared["speedup_low"]), _numbers(compared["speedup_high"])
@@ -55,7 +55,7 @@ def _numbers(column: pd.Series[float]) -> Floats:
 
 
 def _less(cost: Floats, noise: float = 0.0) -> Flags:
-    """Return (rows, rows): whether a row costs less than another by more than `noise`, a share."""
+    """Return (rows, rows): whether a row costs less than another by more than the share `noise`."""
     less: Flags = (1 + noise) * cost[:, None] < cost
     return less
 
@@ -75,34 +75,34 @@ _STATISTICS = (
 
 
 def with_statistics(table: pd.DataFrame, statistics: Mapping[str, TaskStatistics]) -> pd.DataFrame:
-    """Return the table of rows with what the predictions of each task show: ranks, fronts, and how sure they are.
+    """Return the table of rows with the statistics of each task's predictions: ranks, fronts, intervals and p.
 
     Args:
         table: the table of rows, its other columns filled.
         statistics: by task.
     """
-    found: list[dict[str, Any]] = [{} for _ in range(len(table))]
+    values: list[dict[str, Any]] = [{} for _ in range(len(table))]
     for task, rows in table.groupby("task"):
-        shown = statistics.get(str(task), TaskStatistics())
-        ranks = shown.ranks(dict(zip(rows["strategy"], rows["score"], strict=True)))
-        letters = fronts(rows, shown)
+        of_task = statistics.get(str(task), TaskStatistics())
+        ranks = of_task.ranks(dict(zip(rows["strategy"], rows["score"], strict=True)))
+        letters = fronts(rows, of_task)
         for place, row, control in zip(rows.index, rows["strategy"], rows["control"], strict=True):
-            found[place] = {**_against_control(row, control, shown), **_gap_interval(row, shown)}
+            values[place] = {**_vs_control(row, control, of_task), **_gap_interval(row, of_task)}
             if row in ranks:
-                found[place] |= {
+                values[place] |= {
                     "rank": ranks[row].rank,
                     "tied": ranks[row].tied,
                     "front": letters[row] or None,
                 }
-    columns = pd.DataFrame(found, index=table.index, columns=list(_STATISTICS))
+    columns = pd.DataFrame(values, index=table.index, columns=list(_STATISTICS))
     return table.assign(**{name: columns[name] for name in _STATISTICS})
 
 
-def _against_control(row: str, control: str | None, statistics: TaskStatistics) -> dict[str, Any]:
-    shown = statistics.difference(row, control) if control else None
-    if shown is None:
+def _vs_control(row: str, control: str | None, statistics: TaskStatistics) -> dict[str, Any]:
+    comparison = statistics.difference(row, control) if control else None
+    if comparison is None:
         return {}
-    difference, holm_p = shown
+    difference, holm_p = comparison
     return {
         "control_difference_low": difference.low,
         "control_difference_high": difference.high,
@@ -126,22 +126,22 @@ _ORDER = {status.value: place for place, status in enumerate(Status)}
 
 
 def aggregate(cells: pd.DataFrame, statistics: Mapping[str, TaskStatistics] | None = None) -> pd.DataFrame:
-    """Return one row a strategy and task, best first within a task, those without a score last.
+    """Return one row per strategy and task, best first within a task, those without a score last.
 
-    A row's score is the mean over its seeds, and a row with a seed that did not end well has none. ``share_kept`` is
-    the score as a share of the teacher's, ``control_difference`` the score minus the control's, ``gap_recovered``
-    that difference as a share of the teacher's lead over the control, of rows that learn from the teacher; each is
-    missing where a score is, or where the teacher has no lead.
+    A row's score is the mean over its seeds; a row with a seed that did not succeed has none. ``share_kept`` is the
+    score as a share of the teacher's, ``control_difference`` the score minus the control's, ``gap_recovered`` that
+    difference as a share of the teacher's lead over the control, for rows that learn from the teacher; each is missing
+    where a score is, or where the teacher has no lead.
 
     Args:
         cells: the table of cells.
-        statistics: what the predictions of each task show. Without them, ranks, fronts and whatever else two rows'
-            answers have to be held against each other for are missing, and several seeds have no interval.
+        statistics: the statistics of each task's predictions. Without them, ranks, fronts and other results of
+            comparing rows are missing, and several seeds have no interval.
     """
     ordered = rows_of(cells.sort_values(["task", "strategy", "seed"]))
-    shown = {} if statistics is None else statistics
+    statistics = {} if statistics is None else statistics
     rows = [
-        _row(list(group), shown.get(task, TaskStatistics()))
+        _row(list(group), statistics.get(task, TaskStatistics()))
         for (task, _), group in groupby(ordered, key=lambda cell: (cell["task"], cell["strategy"]))
     ]
     table = pd.DataFrame(rows, columns=[*ROW_COLUMNS, "latency_setting", "uses_teacher"]).astype(ROW_COLUMNS)
@@ -150,7 +150,7 @@ def aggregate(cells: pd.DataFrame, statistics: Mapping[str, TaskStatistics] | No
     table["control_difference"] = (table["score"] - controls).round(12)
     table["gap_recovered"] = _gap_recovered(table, controls)
     table = _without_foreign_latencies(table)
-    table = with_statistics(table, shown).astype(ROW_COLUMNS)
+    table = with_statistics(table, statistics).astype(ROW_COLUMNS)
     order = pd.DataFrame(
         {
             "task": table["task"],
@@ -170,10 +170,10 @@ def _row(cells: list[Row], statistics: TaskStatistics) -> dict[str, Any]:
     row["is_teacher"] = any(cell["is_teacher"] for cell in cells)
     row["seed_scores"] = _seed_scores(cells)
     warnings = [(cell["seed"], warning) for cell in cells for warning in cell["warnings"]]
-    ended_badly = [cell for cell in cells if cell["status"] != Status.OK.value]
-    if ended_badly:
-        reasons = [(cell["seed"], cell["reason"] or "no reason was recorded") for cell in ended_badly]
-        row |= {"status": ended_badly[0]["status"], "reason": _by_seed(reasons, len(cells))}
+    failed = [cell for cell in cells if cell["status"] != Status.OK.value]
+    if failed:
+        reasons = [(cell["seed"], cell["reason"] or "no reason was recorded") for cell in failed]
+        row |= {"status": failed[0]["status"], "reason": _by_seed(reasons, len(cells))}
     else:
         timed = next((cell for cell in cells if cell["p50_ms"] is not None), cells[0])
         row |= {name: timed[name] for figure in _TIMED for name in figure.columns}
@@ -191,7 +191,7 @@ def _row(cells: list[Row], statistics: TaskStatistics) -> dict[str, Any]:
 
 
 def _interval(cells: list[Row], statistics: TaskStatistics) -> tuple[float | None, float | None]:
-    """Return the interval that the predictions give, or that of the one record there is."""
+    """Return the interval from the predictions, else that of the record where there is only one."""
     known = statistics.intervals.get(cells[0]["strategy"])
     if known is not None:
         return known
@@ -199,7 +199,7 @@ def _interval(cells: list[Row], statistics: TaskStatistics) -> tuple[float | Non
 
 
 def _seed_scores(cells: list[Row]) -> str | None:
-    """Return each seed's score in the order of the seeds, that of one that did not end well left empty."""
+    """Return the seeds' scores in order, joined by semicolons; empty for a seed without a score."""
     scores = ["" if cell["score"] is None else f"{cell['score']:.12g}" for cell in cells]
     return ";".join(scores) if any(scores) else None
 
@@ -208,12 +208,12 @@ def _mean(cells: list[Row], figure: Figure) -> float | None:
     values = [cell[figure.name] for cell in cells]
     if None in values or not values:
         return None
-    # A count stays one: how many texts without a label there are may differ from seed to seed.
+    # A count stays an integer: the number of unlabelled texts may differ between seeds.
     return round(fmean(values)) if figure.dtype == "Int64" else fmean(values)
 
 
 def _by_seed(notes: list[tuple[int, str]], seeds: int) -> str | None:
-    """Return the distinct notes in one text, each with the seeds that it is about unless it is about all."""
+    """Join the distinct notes into one text, each with the seeds that it is about unless it is about all."""
     parts = []
     for text in dict.fromkeys(text for _, text in notes):
         about = dict.fromkeys(seed for seed, noted in notes if noted == text)
@@ -224,13 +224,13 @@ def _by_seed(notes: list[tuple[int, str]], seeds: int) -> str | None:
 
 def _share_kept(table: pd.DataFrame) -> pd.Series[float]:
     teachers = _teacher_scores(table)
-    # A share of a teacher at or below zero (a correlation can be) would say nothing.
+    # A share of a teacher's score at or below zero, as a correlation can be, would be meaningless.
     return (table["score"] / teachers.where(teachers > 0)).round(12)
 
 
 def _gap_recovered(table: pd.DataFrame, controls: pd.Series[float]) -> pd.Series[float]:
     gaps = _teacher_scores(table) - controls
-    # Where the control is as good as the teacher there is nothing to recover, and nobody does who does not learn from it.
+    # Nothing can be recovered where the control is as good as the teacher, or by a row that does not learn from it.
     lead = gaps.where((gaps > 0) & table["uses_teacher"].astype(bool))
     return ((table["score"] - controls) / lead).round(12)
 
@@ -247,7 +247,7 @@ def _control_scores(table: pd.DataFrame) -> pd.Series[float]:
 
 
 def _without_foreign_latencies(table: pd.DataFrame) -> pd.DataFrame:
-    """Keep, for each task, the latencies of the setting that most rows share; the others become a note."""
+    """Retain, for each task, the latencies of the setting that most rows share; move the others to a note."""
     table = table.copy()
     for _, rows in table[table["latency_setting"].notna()].groupby("task"):
         common = rows["latency_setting"].mode().iloc[0]
@@ -262,5 +262,5 @@ def _without_foreign_latencies(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def has_score(row: Row) -> bool:
-    """Return whether every seed of the row ended well."""
+    """Return whether every seed of the row succeeded."""
     return bool(row["status"] == Status.OK.value)

@@ -1,4 +1,4 @@
-"""Where a board's records come from: a results folder, a board's folder, or a file of records."""
+"""Read a board's records from a results folder, a board's folder or a file of records."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from kdbench.utils.formatting import on_one_line
 
 @dataclass(frozen=True)
 class Source:
-    """All records and timings of one place, of whatever budget and base model."""
+    """All records and timings of one place, of any budget and base model."""
 
     name: str
-    """What messages call it."""
+    """Its name in messages."""
     root: Path
     """The folder whose ``predictions/`` and ``logs/`` belong to the records."""
     records: tuple[Record, ...]
     timings: tuple[Timing, ...]
     unreadable: tuple[str, ...] = ()
-    """A line for each file, or line of one, that could not be read."""
+    """One line per file, or line of a file, that could not be read."""
     conflicts: Mapping[str, str] = field(default_factory=dict)
-    """By the key of a cell: how what several places hold of it differs. A line names no folder but by its last name,
-    as it may be published."""
+    """By cell key: how the records of several places differ. As these lines may be published, they name folders by the
+    last parts of their paths only."""
 
 
 def read_results(results: Path) -> Source:
-    """Return what the results folder `results` holds, which may be nothing."""
+    """Read the results folder `results`, which may be empty."""
     records, unreadable = RecordStore(results).load()
     timings, unreadable_timings = load_timings(results)
     return Source(str(results), results, tuple(records), tuple(timings), (*unreadable, *unreadable_timings))
@@ -49,10 +49,10 @@ def holds_records(place: Path) -> bool:
 
 
 def read_source(place: Path) -> Source:
-    """Return what `place` holds: a results folder, the folder of a board, or a ``records.jsonl``.
+    """Read `place`: a results folder, the folder of a board, or a ``records.jsonl``.
 
     Raises:
-        UsageError: there is no such place, or not one record that can be read in it.
+        UsageError: `place` does not exist, or has no record that can be read.
     """
     if not place.exists():
         raise UsageError(f"there is no {place}; name a results folder, a board's folder or a {RECORDS_FILE}")
@@ -69,15 +69,13 @@ def read_source(place: Path) -> Source:
 
 
 def _read_lines(place: Path) -> Source:
-    """Return the records of a file of them, with what stands beside it."""
+    """Read a file of records, and the timings beside it."""
     file = place / RECORDS_FILE if place.is_dir() else place
     records, unreadable = [], []
     try:
         lines = file.read_bytes().splitlines()
     except OSError as error:
-        raise UsageError(
-            f"{file} cannot be read ({error.strerror}); put that right or name another"
-        ) from None
+        raise UsageError(f"{file} cannot be read ({error.strerror}); fix that or name another file") from None
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -91,20 +89,20 @@ def _read_lines(place: Path) -> Source:
 
 
 _TOLERANCE = 1e-9
-"""Scores of the same answers, summed on another machine, differ by less."""
+"""Scores of the same answers that are summed on different machines differ by less."""
 _FILES = ("predictions", "noisy_predictions", "log")
-"""What a board reads of a cell beside its record."""
+"""The files that a board reads of a cell beside its record."""
 
 _Held = list[tuple[Record, Source]]
-"""The records of one cell, newest first, and where each stands."""
+"""The records of one cell, newest first, each with its source."""
 
 
 @contextmanager
 def joined(sources: Sequence[Source]) -> Iterator[Source]:
-    """Give all `sources` as one, for as long as the block lasts.
+    """Merge all `sources` into one for the duration of the block.
 
     Of a cell that several hold, the newest record counts. Where the others differ from it in status, scores or
-    parameters, that is told in `Source.conflicts`. Predictions and log come from the newest record's place or, where
+    parameters, `Source.conflicts` reports it. Predictions and log come from the newest record's source or, where
     it has none, from another whose record does not differ.
     """
     if len(sources) == 1:
@@ -115,8 +113,8 @@ def joined(sources: Sequence[Source]) -> Iterator[Source]:
         for record in source.records:
             cells.setdefault(record.key, []).append((record, source))
     for held in cells.values():
-        held.sort(key=lambda one: one[0].finished_at, reverse=True)
-    names = _last_names([source.name for source in sources])
+        held.sort(key=lambda pair: pair[0].finished_at, reverse=True)
+    names = _short_names([source.name for source in sources])
     conflicts = {key: _conflict(held, names) for key, held in cells.items()}
     with TemporaryDirectory(prefix="kdbench-") as folder:
         for key, held in cells.items():
@@ -133,7 +131,7 @@ def joined(sources: Sequence[Source]) -> Iterator[Source]:
 
 def _conflict(held: _Held, names: Mapping[str, str]) -> str | None:
     """Return how the records of one cell differ, and which one counts; None where they agree."""
-    newest, place = held[0]
+    newest, source = held[0]
     differences = {
         names[other.name]: difference
         for record, other in held[1:]
@@ -141,59 +139,59 @@ def _conflict(held: _Held, names: Mapping[str, str]) -> str | None:
     }
     if not differences:
         return None
-    told = "; ".join(
-        f"{mine} in {names[place.name]} but {its} in {name}" for name, (mine, its) in differences.items()
+    listed = "; ".join(
+        f"{own} in {names[source.name]} but {other} in {name}" for name, (own, other) in differences.items()
     )
     return on_one_line(
-        f"conflict: {newest.strategy.label} on {newest.task.name}, seed {newest.seed} (record {newest.key}): {told}."
-        f" The newest, in {names[place.name]}, counts here"
+        f"conflict: {newest.strategy.label} on {newest.task.name}, seed {newest.seed} (record {newest.key}): {listed}."
+        f" The newest, in {names[source.name]}, counts here"
     )
 
 
 def _difference(a: Record, b: Record) -> tuple[str, str] | None:
-    """Return the first thing that matters and that two records of one cell do not agree in, as each has it."""
+    """Return the first relevant difference of two records of one cell, as the text for each; None where they agree."""
     if a.status is not b.status:
         return str(a.status), str(b.status)
-    first, second = ({} if one.quality is None else one.quality.metrics for one in (a, b))
+    first, second = ({} if record.quality is None else record.quality.metrics for record in (a, b))
     for metric in sorted({*first, *second}, key=lambda name: (name != a.task.metric, name)):
-        mine, its = first.get(metric), second.get(metric)
-        if mine is None or its is None or abs(mine - its) > _TOLERANCE:
-            return _told(metric, mine), _told(metric, its)
-    parameters = [0 if one.size is None else one.size.total_parameters for one in (a, b)]
+        score_a, score_b = first.get(metric), second.get(metric)
+        if score_a is None or score_b is None or abs(score_a - score_b) > _TOLERANCE:
+            return _score_text(metric, score_a), _score_text(metric, score_b)
+    parameters = [0 if record.size is None else record.size.total_parameters for record in (a, b)]
     if parameters[0] != parameters[1]:
         return f"{parameters[0]:,} parameters", f"{parameters[1]:,}"
     return None
 
 
-def _told(metric: str, score: float | None) -> str:
+def _score_text(metric: str, score: float | None) -> str:
     return f"no {metric}" if score is None else f"{metric} {100 * score:.6g}"
 
 
 def _link_files(key: str, held: _Held, folder: Path) -> None:
-    """Make the files of a cell seen in `folder`."""
+    """Link the files of a cell into `folder`."""
     roots = [source.root for record, source in held if _difference(held[0][0], record) is None]
     for kind in _FILES:
         paths: Iterator[Path] = (getattr(CellFiles(root, key), kind) for root in roots)
-        there = next((path for path in paths if path.is_file()), None)
-        if there is not None:
+        existing = next((path for path in paths if path.is_file()), None)
+        if existing is not None:
             link: Path = getattr(CellFiles(folder, key), kind)
             link.parent.mkdir(exist_ok=True)
-            _link(there.resolve(), link)
+            _link(existing.resolve(), link)
 
 
 def _link(path: Path, link: Path) -> None:
     try:
         link.symlink_to(path)
-    except OSError:  # where there are no links, or not for this user
+    except OSError:  # the file system has no links, or this user may not make them
         shutil.copyfile(path, link)
 
 
-def _last_names(places: Sequence[str]) -> dict[str, str]:
-    """Return the shortest ends of `places` that tell them apart: a board names no more of somebody's folders."""
+def _short_names(places: Sequence[str]) -> dict[str, str]:
+    """Return the shortest ends of `places` that are distinct: a board reveals no more of a user's folders."""
     parts = [Path(place).parts for place in places]
     deepest = max(map(len, parts))
     for length in range(1, deepest + 1):
-        ends = ["/".join(one[-length:]) for one in parts]
+        ends = ["/".join(names[-length:]) for names in parts]
         if len(set(ends)) == len(ends):
             break
     return dict(zip(places, ends, strict=True))
@@ -201,18 +199,18 @@ def _last_names(places: Sequence[str]) -> dict[str, str]:
 
 @contextmanager
 def opened(places: Iterable[str], flag: str) -> Iterator[Source]:
-    """Give the records that `places` (folders, files or globs) hold together, for as long as the block lasts.
+    """Read the records of all `places` (folders, files or globs) as one source for the duration of the block.
 
     Args:
         places: results folders, folders of boards, or files of records; `read_source` says what each may be.
-        flag: what the user gave them by, for messages.
+        flag: the option that they were given by, for messages.
 
     Raises:
-        UsageError: a place is not there, or holds no record that can be read. What only a glob led to is skipped and
-            named in `Source.unreadable` instead, unless nothing is left.
+        UsageError: a place does not exist, or has no record that can be read. A place that only a glob matches is
+            skipped and reported in `Source.unreadable` instead, unless none is left.
     """
     sources, skipped = [], []
-    for place, is_named in _found(places, flag).items():
+    for place, is_named in _expanded(places, flag).items():
         if not (is_named or holds_records(place)):
             skipped.append(f"skipped {place}: neither a results folder nor a board's")
             continue
@@ -228,16 +226,16 @@ def opened(places: Iterable[str], flag: str) -> Iterator[Source]:
         yield replace(source, unreadable=(*skipped, *source.unreadable))
 
 
-def _found(patterns: Iterable[str], flag: str) -> dict[Path, bool]:
-    """Return the places that names and globs lead to, in their order, and whether each was named itself."""
-    found: dict[Path, tuple[Path, bool]] = {}
+def _expanded(patterns: Iterable[str], flag: str) -> dict[Path, bool]:
+    """Return the places that names and globs match, in order, and whether each was named explicitly."""
+    expanded: dict[Path, tuple[Path, bool]] = {}
     for pattern in patterns:
         path = Path(pattern).expanduser()
         is_named = path.exists() or not glob.has_magic(pattern)
-        matched = [path] if is_named else [Path(one) for one in sorted(glob.glob(str(path)))]
+        matched = [path] if is_named else [Path(name) for name in sorted(glob.glob(str(path)))]
         if not matched:
-            raise UsageError(f"{flag} {pattern}: nothing there has such a name (looked from {Path.cwd()})")
-        for one in matched:
-            # Two patterns may lead to one folder, which counts once.
-            found.setdefault(one.resolve(), (one, is_named))
-    return dict(found.values())
+            raise UsageError(f"{flag} {pattern}: no file or folder matches (searched from {Path.cwd()})")
+        for place in matched:
+            # Two patterns may match one folder, which counts once.
+            expanded.setdefault(place.resolve(), (place, is_named))
+    return dict(expanded.values())

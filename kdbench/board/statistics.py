@@ -1,4 +1,4 @@
-"""What the predictions of one task show: how sure its rows' scores are, and which rows differ."""
+"""Compute the statistics of one task's predictions: intervals of the rows' scores, and which rows differ."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from kdbench.stats import (
 from kdbench.stats.bootstrap import Flags, Floats
 
 ALPHA = 0.05
-"""The level of every test on a board."""
+"""The significance level of every test on a board."""
 
 
 @dataclass(frozen=True)
 class Power:
-    """The true differences that the median pair of a task's rows would show four times in five."""
+    """The true differences that tests of the median pair of a task's rows detect with a power of 80%."""
 
     alone: float
     """At the level `ALPHA` for this pair alone."""
@@ -47,25 +47,25 @@ class Power:
 
 @dataclass(frozen=True, eq=False)
 class TaskStatistics:
-    """What the predictions of one task show."""
+    """The statistics of one task's predictions."""
 
     rows: tuple[str, ...] = ()
-    """The rows that are compared with each other: scored on the same examples, their predictions at hand."""
+    """The rows that are compared with each other: scored on the same examples, with predictions that can be read."""
     pairs: PairwiseDifferences | None = None
-    """Of `rows`; None where there is none."""
+    """The differences between `rows`; None where there are no rows."""
     holm_p: Floats = field(default_factory=lambda: np.zeros((0, 0)))
-    """(rows, rows): p of each pair by Holm over all pairs of the task."""
+    """(rows, rows): p of each pair, Holm-corrected over all pairs of the task."""
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     gaps: Mapping[str, Gap] = field(default_factory=dict)
-    """Of each row that has a control, where there is a teacher."""
+    """For each row that has a control, where there is a teacher."""
     behaviour: Mapping[str, Behaviour] = field(default_factory=dict)
-    """By a cell's key."""
+    """By cell key."""
     problems: Mapping[str, str] = field(default_factory=dict)
     """Why a row is not among `rows` although it has a score."""
     power: Power | None = None
 
     def ranks(self, scores: Mapping[str, float]) -> dict[str, TieRank]:
-        """Return the place of each compared row; rows not shown to differ share one.
+        """Return the rank of each compared row; rows that do not differ significantly share one.
 
         Args:
             scores: of each row.
@@ -75,14 +75,14 @@ class TaskStatistics:
         return {row: place for row, place in zip(self.rows, places, strict=True) if place is not None}
 
     def difference(self, a: str, b: str) -> tuple[Difference, float] | None:
-        """Return how much better row `a` scored than `b`, and p by Holm; None where the two are not compared."""
+        """Return how much better row `a` scored than `b`, and the Holm-corrected p; None where they are not compared."""
         if self.pairs is None or a not in self.rows or b not in self.rows:
             return None
         i, j = self.rows.index(a), self.rows.index(b)
         return self.pairs.of(i, j), float(self.holm_p[i, j])
 
-    def shown_better(self) -> Flags:
-        """Return (rows, rows): whether a row is shown to be better than another at the level `ALPHA`, uncorrected."""
+    def significantly_better(self) -> Flags:
+        """Return (rows, rows): whether a row is significantly better than another at the level `ALPHA`, uncorrected."""
         if self.pairs is None:
             return np.zeros((0, 0), dtype=bool)
         better: Flags = (self.pairs.p < ALPHA) & (self.pairs.difference > 0)
@@ -91,7 +91,7 @@ class TaskStatistics:
 
 @dataclass
 class Known:
-    """What was computed from predictions; given to the next drawing, it spares computing it again."""
+    """Caches what was computed from predictions, for the next drawing of a board."""
 
     answers: KnownAnswers = field(default_factory=dict)
     behaviour: KnownBehaviour = field(default_factory=dict)
@@ -99,8 +99,8 @@ class Known:
     statistics: dict[MadeFrom, TaskStatistics] = field(default_factory=dict)
     """By all cells of a task."""
 
-    def take(self, other: Known) -> None:
-        """Know what `other` knows, too."""
+    def update(self, other: Known) -> None:
+        """Add the results that `other` caches."""
         self.answers.update(other.answers)
         self.behaviour.update(other.behaviour)
         self.by_class.update(other.by_class)
@@ -114,27 +114,27 @@ def all_statistics(
     jobs: int = 1,
     metrics: Mapping[str, Metric] = METRICS,
 ) -> dict[str, TaskStatistics]:
-    """Return by task what the predictions in `results` show.
+    """Return the statistics of the predictions in `results`, by task.
 
     Args:
         cells: the table of cells.
         results: the folder with the predictions.
-        known: what was computed before; gets what is computed now.
-        jobs: how many processes share the tasks where nothing is known.
-        metrics: the registered ones; by default kdbench's own alone.
+        known: cached results, to which new ones are added.
+        jobs: how many processes share the tasks where nothing is cached.
+        metrics: the registered metrics; by default kdbench's own alone.
     """
     tasks = {str(task): of_task for task, of_task in cells.groupby("task")}
     if known.answers or jobs == 1:
         return {task: task_statistics(of_task, results, known, metrics) for task, of_task in tasks.items()}
-    found = {}
-    answers = spread(partial(_found_anew, results, metrics), tasks.values(), jobs)
-    for task, (statistics, learnt) in zip(tasks, answers, strict=True):
-        found[task] = statistics
-        known.take(learnt)
-    return found
+    computed = {}
+    answers = spread(partial(_uncached, results, metrics), tasks.values(), jobs)
+    for task, (statistics, cache) in zip(tasks, answers, strict=True):
+        computed[task] = statistics
+        known.update(cache)
+    return computed
 
 
-def _found_anew(
+def _uncached(
     results: Path, metrics: Mapping[str, Metric], cells: pd.DataFrame
 ) -> tuple[TaskStatistics, Known]:
     known = Known()
@@ -144,32 +144,32 @@ def _found_anew(
 def task_statistics(
     cells: pd.DataFrame, results: Path, known: Known, metrics: Mapping[str, Metric] = METRICS
 ) -> TaskStatistics:
-    """Return what the predictions in `results` show of one task.
+    """Return the statistics of one task's predictions in `results`.
 
     Args:
         cells: the task's part of the table of cells.
         results: the folder with the predictions.
-        known: what was computed before; gets what is computed now.
-        metrics: the registered ones; by default kdbench's own alone.
+        known: cached results, to which new ones are added.
+        metrics: the registered metrics; by default kdbench's own alone.
     """
-    lines = rows_of(cells)
-    source = made_from(lines)
-    if source in known.statistics:
-        return known.statistics[source]
-    behaviour = TaskBehaviour(lines, results, known.behaviour)
+    rows_of_cells = rows_of(cells)
+    key = made_from(rows_of_cells)
+    if key in known.statistics:
+        return known.statistics[key]
+    behaviour = TaskBehaviour(rows_of_cells, results, known.behaviour)
 
     def watch(of_row: list[Row], predictions: Sequence[Predictions]) -> None:
         known.by_class[made_from(of_row)] = by_class(of_row, predictions)
         for cell, own in zip(of_row, predictions, strict=True):
-            behaviour.take(cell, own)
+            behaviour.add(cell, own)
 
     answers = TaskAnswers(cells, results, known.answers, watch, metrics)
     problems = answers.read(answers.rows)
     read = [row for row in answers.rows if row not in problems]
-    rows = _scored_alike(answers, read)
+    rows = _on_same_examples(answers, read)
     problems |= {row: "scored on other examples than most rows" for row in read if row not in rows}
     pairs = answers.differences(rows) if rows else None
-    found = TaskStatistics(
+    statistics = TaskStatistics(
         rows=tuple(rows),
         pairs=pairs,
         holm_p=np.zeros((0, 0)) if pairs is None else holm_pairs(pairs.p),
@@ -180,12 +180,12 @@ def task_statistics(
         power=None if pairs is None else _power(pairs),
     )
     if not problems:
-        known.statistics[source] = found
-    return found
+        known.statistics[key] = statistics
+    return statistics
 
 
-def _scored_alike(answers: TaskAnswers, rows: list[str]) -> list[str]:
-    """Return those of `rows` that were scored on the examples that most were."""
+def _on_same_examples(answers: TaskAnswers, rows: list[str]) -> list[str]:
+    """Return those of `rows` that were scored on the same examples as most of them."""
     examples = {row: answers.examples(row) for row in rows}
     if not examples:
         return []
@@ -199,13 +199,13 @@ def _intervals(answers: TaskAnswers) -> dict[str, tuple[float, float]]:
         try:
             intervals[row] = answers.interval(row)
         except KdbenchError:
-            continue  # told among the problems
+            continue  # reported among the problems
     return intervals
 
 
 def _gaps(cells: pd.DataFrame, answers: TaskAnswers, rows: list[str]) -> dict[str, Gap]:
     teachers = cells["strategy"][cells["is_teacher"]]
-    # What learns nothing from the teacher is held against its control, but has no gap to the teacher to recover.
+    # A row that does not learn from the teacher is compared with its control, but has no gap to recover.
     controls = cells[cells["control"].notna() & cells["uses_teacher"]].drop_duplicates("strategy")
     if teachers.empty or teachers.iloc[0] not in rows:
         return {}

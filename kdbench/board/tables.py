@@ -1,4 +1,4 @@
-"""The tables of a board, computed from a results folder in one place."""
+"""Compute all tables of a board from a results folder."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ ACROSS_COLUMNS: dict[str, str] = {
     "missing": "object",
     "not_normalized": "object",
 }
-"""The columns of the table over all tasks: names and order are only ever added to."""
+"""The columns of the table over all tasks; columns are only ever appended."""
 
 
 def across_tasks(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a strategy, best average rank first, those without one last.
+    """Return one row per strategy, best average rank first, those without one last.
 
-    A strategy has an average rank, among those that have one, only if each of its cells on every task ended well. Its
-    interquartile mean is over tasks and seeds of (score - majority) / (teacher - majority), the majority being what
-    always giving the most frequent answer scores; it is missing where some task cannot be normalized.
+    Strategies are ranked only if each of their cells on every task succeeded, and among these alone. The interquartile
+    mean is over tasks and seeds of (score - majority) / (teacher - majority), where majority is the score of always
+    giving the most frequent answer; it is missing where some task cannot be normalized.
 
     Args:
         rows: the table of rows.
@@ -50,7 +50,7 @@ def across_tasks(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     ranked = dict(zip(scores.index, average_ranks(scores.to_numpy()), strict=True))
     scales = {task: _scale(rows[rows["task"] == task], cells[cells["task"] == task]) for task in tasks}
     unscaled = [f"{task}: {scale}" for task, scale in scales.items() if isinstance(scale, str)]
-    found = [
+    lines = [
         {
             "strategy": name,
             "tasks": len({cell["task"] for cell in own}),
@@ -61,12 +61,12 @@ def across_tasks(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
         }
         for name, own in strategies.items()
     ]
-    table = pd.DataFrame(found, columns=list(ACROSS_COLUMNS)).astype(ACROSS_COLUMNS)
+    table = pd.DataFrame(lines, columns=list(ACROSS_COLUMNS)).astype(ACROSS_COLUMNS)
     return table.sort_values(["average_rank", "strategy"], na_position="last").reset_index(drop=True)
 
 
 def complete_scores(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
-    """Return (strategies, tasks): the scores of the strategies of which each cell on every task ended well.
+    """Return (strategies, tasks): the scores of the strategies whose cells on every task all succeeded.
 
     Args:
         rows: the table of rows, or of some tasks' alone.
@@ -86,27 +86,27 @@ def _by_strategy(cells: pd.DataFrame) -> dict[str, list[Row]]:
 
 
 def _missing(cells: list[Row], tasks: list[str]) -> str | None:
-    """Return which cells a strategy would need for an average over `tasks`, or None where it has all."""
+    """Return which cells a strategy lacks for an average over `tasks`, or None where it has all."""
     seeds = sorted({cell["seed"] for cell in cells})
     parts = []
     for task in tasks:
-        there = {cell["seed"]: cell["status"] for cell in cells if cell["task"] == task}
-        if not there:
+        statuses = {cell["seed"]: cell["status"] for cell in cells if cell["task"] == task}
+        if not statuses:
             parts.append(f"{task} (not run)")
             continue
-        bad = sorted({status for status in there.values() if status != Status.OK.value})
-        absent = [str(seed) for seed in seeds if seed not in there]
+        bad = sorted({status for status in statuses.values() if status != Status.OK.value})
+        absent = [str(seed) for seed in seeds if seed not in statuses]
         if bad or absent:
-            why = [*bad, *([f"no seed {', '.join(absent)}"] if absent else [])]
-            parts.append(f"{task} ({', '.join(why)})")
+            reasons = [*bad, *([f"no seed {', '.join(absent)}"] if absent else [])]
+            parts.append(f"{task} ({', '.join(reasons)})")
     return ", ".join(parts) or None
 
 
 def _scale(rows: pd.DataFrame, cells: pd.DataFrame) -> tuple[float, float] | str:
-    """Return what scores 0 and what scores 1 on one task, or why nothing does."""
+    """Return the scores that are normalized to 0 and to 1 on one task, or why there are none."""
     majority = first_row(cells)["majority_score"]
     if majority is None and cells["kind"].iloc[0] == TaskKind.SEQUENCE_REGRESSION:
-        majority = 0.0  # what a correlation gives any constant answer
+        majority = 0.0  # the correlation of constant answers
     teachers = rows["score"][rows["is_teacher"]].dropna()
     if teachers.empty:
         return "its teacher has no score"
@@ -133,18 +133,18 @@ def _normalized_mean(cells: list[Row], scales: dict[str, tuple[float, float] | s
 
 @dataclass(frozen=True, eq=False)
 class Tables:
-    """All that a board's outputs are drawn from."""
+    """All tables that a board's outputs are drawn from."""
 
     rows: pd.DataFrame
-    """One row a strategy and task."""
+    """One row per strategy and task."""
     cells: pd.DataFrame
-    """One row a strategy, task and seed."""
+    """One row per strategy, task and seed."""
     points: pd.DataFrame
-    """One row a cell, back end, batch size and length that was timed."""
+    """One row per cell, back end, batch size and length that was timed."""
     across: pd.DataFrame
-    """One row a strategy: what it is worth over all tasks."""
+    """One row per strategy, over all tasks."""
     statistics: Mapping[str, TaskStatistics]
-    """What the predictions of each task show."""
+    """The statistics of each task's predictions."""
 
 
 def board_tables(loaded: Loaded, results: Path, known: Known | None = None, jobs: int = 1) -> Tables:
@@ -153,12 +153,12 @@ def board_tables(loaded: Loaded, results: Path, known: Known | None = None, jobs
     Args:
         loaded: the cells of the board.
         results: the folder with the predictions.
-        known: what was computed before; gets what is computed now.
+        known: cached results, to which new ones are added.
         jobs: how many processes share the work.
     """
     known = Known() if known is None else known
     statistics = all_statistics(loaded.cells, results, known, jobs, loaded.metrics)
-    behaviour = {key: one for found in statistics.values() for key, one in found.behaviour.items()}
+    behaviour = {key: value for of_task in statistics.values() for key, value in of_task.behaviour.items()}
     cells = with_behaviour(loaded.cells, behaviour)
     rows = aggregate(cells, statistics)
     return Tables(

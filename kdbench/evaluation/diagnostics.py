@@ -1,4 +1,4 @@
-"""A classifier's answers class by class, and a tagger's entity type by entity type."""
+"""Compute diagnostics of predictions: scores by class or entity type, calibration, and fidelity to a teacher."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from kdbench.evaluation.predictions import Predictions
 
 @dataclass(frozen=True)
 class ClassScore:
-    """How well one class, or one type of entity, is found; each ratio is 0 where it would divide by zero."""
+    """Precision, recall and F1 of one class or entity type; each is 0 where it would divide by zero."""
 
     name: str
     precision: float
     recall: float
     f1: float
     support: int
-    """How often it is the right answer."""
+    """How often it is the actual class."""
 
 
 def class_scores(predictions: Predictions, labels: tuple[str, ...]) -> tuple[ClassScore, ...] | None:
-    """Return the scores of each of `labels` (for tokens: each tag, word by word), or None where answers are no classes."""
+    """Return the scores of each of `labels` (for tokens: of each tag, by word); None where answers are not classes."""
     matrix = confusion_matrix(predictions, labels)
     if matrix is None:
         return None
@@ -34,60 +34,63 @@ def class_scores(predictions: Predictions, labels: tuple[str, ...]) -> tuple[Cla
 
 
 def confusion_matrix(predictions: Predictions, labels: tuple[str, ...]) -> npt.NDArray[np.int64] | None:
-    """Return (classes, classes): how many units of the row's class are answered by the column's.
+    """Return (classes, classes): how many units have the row's actual and the column's predicted class.
 
     None where answers are not classes.
 
     Args:
-        predictions: of logits with a column a label.
+        predictions: their logits have one column per label.
         labels: the classes.
     """
     if not predictions.is_classification:
         return None
     classes = len(labels)
     pairs = predictions.references.astype(np.int64) * classes + predictions.predicted.astype(np.int64)
-    # scikit-learn's count takes milliseconds to check what it is given, and a board has thousands of these.
+    # scikit-learn spends milliseconds on validating its input, and a board has thousands of matrices.
     return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
 
 
 def entity_scores(predictions: Predictions, labels: tuple[str, ...]) -> tuple[ClassScore, ...]:
-    """Return the scores of each entity type, read as the metric ``entity-f1`` does: strict IOB2, type and all words.
+    """Return the scores of each entity type, matched as by the metric ``entity-f1``: strict IOB2, type and all words.
 
     Raises:
-        UsageError: `labels` are no IOB2 tags.
+        UsageError: `labels` are not IOB2 tags.
     """
     check_iob2(labels)
-    found, found_types = entity_ends(np.asarray(predictions.predicted), labels, predictions.offsets)
-    there, there_types = entity_ends(np.asarray(predictions.references), labels, predictions.offsets)
-    right = (found > 0) & (found == there) & (found_types == there_types)
-    # `entity_ends` numbers the types by their names in order, and that of "O" is empty.
+    predicted, predicted_types = entity_ends(np.asarray(predictions.predicted), labels, predictions.offsets)
+    actual, actual_types = entity_ends(np.asarray(predictions.references), labels, predictions.offsets)
+    correct = (predicted > 0) & (predicted == actual) & (predicted_types == actual_types)
+    # `entity_ends` numbers the types in the order of their names; that of "O" is empty.
     names = sorted({label[2:] for label in labels})
 
     def count(types: npt.NDArray[np.int64], where: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
         return np.bincount(types[where], minlength=len(names))
 
     scores = _scores(
-        tuple(names), count(there_types, right), count(found_types, found > 0), count(there_types, there > 0)
+        tuple(names),
+        count(actual_types, correct),
+        count(predicted_types, predicted > 0),
+        count(actual_types, actual > 0),
     )
     return tuple(score for score in scores if score.name)
 
 
 def _scores(
     names: tuple[str, ...],
-    right: npt.NDArray[np.int64],
-    found: npt.NDArray[np.int64],
-    there: npt.NDArray[np.int64],
+    true_positives: npt.NDArray[np.int64],
+    predicted: npt.NDArray[np.int64],
+    actual: npt.NDArray[np.int64],
 ) -> tuple[ClassScore, ...]:
     return tuple(
         ClassScore(
             name=name,
-            precision=_ratio(one, answers),
-            recall=_ratio(one, support),
-            f1=_ratio(2 * one, answers + support),
+            precision=_ratio(hits, answers),
+            recall=_ratio(hits, support),
+            f1=_ratio(2 * hits, answers + support),
             support=support,
         )
-        for name, one, answers, support in zip(
-            names, right.tolist(), found.tolist(), there.tolist(), strict=True
+        for name, hits, answers, support in zip(
+            names, true_positives.tolist(), predicted.tolist(), actual.tolist(), strict=True
         )
     )
 
@@ -115,9 +118,9 @@ def expected_calibration_error(predictions: Predictions, bins: int = BINS) -> fl
 
 
 def brier_score(predictions: Predictions) -> float | None:
-    """Return the squared distance between probabilities and the right answer, summed over classes; the units' mean.
+    """Return the squared distance between probabilities and one-hot label, summed over classes, averaged over units.
 
-    From 0, which is best, to 2: two classes give twice what is common for a single probability. Source: Brier 1950,
+    From 0, the best, to 2: with two classes, twice the usual score of a single probability. Source: Brier 1950,
     Verification of Forecasts Expressed in Terms of Probability, equation 2. None where answers are not classes.
     """
     if not predictions.is_classification:
@@ -131,7 +134,7 @@ def select_examples(predictions: Predictions, ids: npt.NDArray[np.int64]) -> Pre
     """Return the predictions for the examples `ids`, in this order.
 
     Raises:
-        KdbenchError: there is none for one of them.
+        KdbenchError: an example has no prediction.
     """
     missing = ids[~np.isin(ids, predictions.ids)]
     if len(missing):
@@ -140,18 +143,18 @@ def select_examples(predictions: Predictions, ids: npt.NDArray[np.int64]) -> Pre
             "take predictions for the same examples"
         )
     order = np.argsort(predictions.ids, kind="stable")
-    found = order[np.searchsorted(predictions.ids, ids, sorter=order)]
+    positions = order[np.searchsorted(predictions.ids, ids, sorter=order)]
     decoded = predictions.decoded
     if predictions.offsets is None:
         return Predictions(
             ids,
-            predictions.logits[found],
-            predictions.references[found],
-            decoded=None if decoded is None else decoded[found],
+            predictions.logits[positions],
+            predictions.references[positions],
+            decoded=None if decoded is None else decoded[positions],
         )
-    starts, sizes = predictions.offsets[found], np.diff(predictions.offsets)[found]
+    starts, sizes = predictions.offsets[positions], np.diff(predictions.offsets)[positions]
     offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    # Each unit's place: its sentence's start, and how far behind that it stands.
+    # Each unit's index: the start of its sentence plus its offset within the sentence.
     units = np.repeat(starts - offsets[:-1], sizes) + np.arange(offsets[-1])
     return Predictions(
         ids,
@@ -166,26 +169,26 @@ def same_units(student: Predictions, teacher: Predictions) -> Predictions:
     """Return `teacher`'s predictions in the order of `student`'s examples.
 
     Raises:
-        KdbenchError: they are for other examples, other words of them, or other classes.
+        KdbenchError: they are for different examples, words or classes.
     """
     if len(student) != len(teacher):
         raise KdbenchError(
-            f"predictions for {len(student)} examples cannot be held against those for {len(teacher)}; "
+            f"predictions for {len(student)} examples cannot be compared with those for {len(teacher)}; "
             "take predictions for the same examples"
         )
-    # The usual case is the order that there is; the teacher's probabilities are then computed once for all students.
-    ordered = teacher if _alike(student, teacher) else select_examples(teacher, student.ids)
+    # Usually the order is the same; the teacher's probabilities are then computed once for all students.
+    ordered = teacher if _same_examples(student, teacher) else select_examples(teacher, student.ids)
     if student.logits.shape != ordered.logits.shape or not np.array_equal(
         student.references, ordered.references
     ):
         raise KdbenchError(
-            "two models' predictions for the same examples have other right answers; take predictions for the same task"
+            "two models' predictions for the same examples have different labels; take predictions for the same task"
         )
     return ordered
 
 
-def _alike(a: Predictions, b: Predictions) -> bool:
-    """Return whether both have the same examples in the same order, of the same numbers of units."""
+def _same_examples(a: Predictions, b: Predictions) -> bool:
+    """Return whether both have the same examples in the same order, with the same numbers of units."""
     if a.offsets is None or b.offsets is None:
         return a.offsets is b.offsets and np.array_equal(a.ids, b.ids)
     return np.array_equal(a.ids, b.ids) and np.array_equal(a.offsets, b.offsets)
@@ -220,6 +223,6 @@ def probability_loyalty(student: Predictions, teacher: Predictions) -> float | N
     own, other = student.probabilities, ordered.probabilities
     middle = (own + other) / 2
     twice_in_nats = (rel_entr(own, middle) + rel_entr(other, middle)).sum(axis=1)
-    # Between equal distributions rounding may leave a divergence below zero, which has no root.
+    # Rounding may make the divergence of equal distributions negative.
     divergences = np.maximum(twice_in_nats, 0) / (2 * np.log(2))
     return float(1 - np.sqrt(divergences).mean())

@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 
 class EvaluateMetric(WholeMetric):
-    """A metric that an `evaluate.Metric` computes; as it is no formula on sums, every resample is computed anew.
+    """A metric computed by an `evaluate.Metric`; not being a formula on sums, it is recomputed for every resample.
 
     Args:
         load: returns the metric: its class, or a function such as ``lambda: evaluate.load(folder)``. It is called when
-            a score is first asked for, as `evaluate` loads torch, which listing plugins does without.
-        name: what tasks call it.
+            a score is first needed, as `evaluate` loads torch, which listing plugins must not.
+        name: its name in tasks.
         key: which of the values that ``compute`` returns is the score; by default `name`.
-        kinds: the task kinds that it suits; none of those ``per_word``.
-        title: what it is in a few words.
-        score_range: the least and the greatest score.
+        kinds: the task kinds that it applies to; none of those that are ``per_word``.
+        title: a description in a few words.
+        score_range: the smallest and the largest score.
         options: further arguments of ``compute``, such as ``average="weighted"``.
     """
 
@@ -55,18 +55,18 @@ class EvaluateMetric(WholeMetric):
         return self._load()
 
     def compute(self, predicted: npt.NDArray[Any], references: npt.NDArray[Any]) -> float:
-        """Return what the metric computes; 0 where it is not defined (NaN).
+        """Return the metric's value; 0 where it is undefined (NaN).
 
         Raises:
-            UsageError: the metric computes nothing of the name that was asked for.
+            UsageError: the metric returns no value with the name `key`.
         """
-        found = self._metric.compute(predictions=predicted, references=references, **self._options)
-        if not isinstance(found, dict) or self._key not in found:
-            computed = ", ".join(found) if isinstance(found, dict) else "nothing"
+        values = self._metric.compute(predictions=predicted, references=references, **self._options)
+        if not isinstance(values, dict) or self._key not in values:
+            computed = ", ".join(values) if isinstance(values, dict) else "nothing"
             raise UsageError(f"metric {self.name!r} computes {computed}, not {self._key!r}; set its key")
-        score = float(found[self._key])
+        score = float(values[self._key])
         return 0.0 if np.isnan(score) else score
 
     def __getstate__(self) -> dict[str, Any]:
-        """Pickle the metric as it was described: what `load` returned is loaded again."""
+        """Pickle the metric without its loaded metric, which is loaded again on demand."""
         return {name: value for name, value in vars(self).items() if name != "_metric"}

@@ -1,7 +1,7 @@
-"""The metrics: each a sum over examples and a formula on the sums, so that a resample costs one matrix product.
+"""Define the metrics: each is a formula on sums over examples, so that a resample costs one matrix product.
 
-Every score is a fraction of which more is better, and none is ever NaN: where a formula would divide by zero (no
-entity anywhere, constant answers), the score is 0.
+Every score is a fraction, higher is better, and never NaN: where a formula would divide by zero (no entity anywhere,
+constant answers), the score is 0.
 """
 
 from __future__ import annotations
@@ -31,43 +31,43 @@ def check_iob2(labels: tuple[str, ...]) -> None:
 def entity_ends(
     tags: Integers, labels: tuple[str, ...], offsets: Integers | None
 ) -> tuple[Integers, Integers]:
-    """Return for each word where the entity that opens with it ends, and its type; both are (words,).
+    """Return for each word the end of the entity that begins with it, and the word's entity type; both are (words,).
 
-    An entity opens with B- alone: an I- that continues no entity of its type belongs to none. The end is the place of
-    the first word behind the entity, and 0 for a word with which none opens.
+    An entity begins with B- only: an I- that continues no entity of its type belongs to none. The end is the index of
+    the first word after the entity, and 0 for a word that begins none.
 
     Args:
         tags: (words,), indices of `labels`.
         labels: IOB2 tags.
-        offsets: (sentences + 1,), where each sentence begins, the number of words at last; None: all are one sentence.
+        offsets: (sentences + 1,), the start of each sentence, then the number of words; None for a single sentence.
     """
     type_names = sorted({label[2:] for label in labels})
     types = np.array([type_names.index(label[2:]) for label in labels], dtype=np.int64)[tags]
     prefixes = np.array([label[:1] for label in labels], dtype=np.str_)[tags]
-    # A run is a word and the I- words of its type that follow; it is an entity where that word is a B-.
-    opens_run = (prefixes != "I") | (types != np.roll(types, 1))
+    # A run is a word and the I- words of its type that follow; it is an entity if that word is a B-.
+    starts_run = (prefixes != "I") | (types != np.roll(types, 1))
     first_words = np.zeros(1, dtype=np.int64) if offsets is None else offsets
-    opens_run[first_words[first_words < len(tags)]] = True
-    next_run = np.append(np.flatnonzero(opens_run), len(tags))
-    return np.where(prefixes == "B", next_run[np.cumsum(opens_run)], 0), types
+    starts_run[first_words[first_words < len(tags)]] = True
+    next_run = np.append(np.flatnonzero(starts_run), len(tags))
+    return np.where(prefixes == "B", next_run[np.cumsum(starts_run)], 0), types
 
 
 Flags = npt.NDArray[np.bool_]
 
 
 class _ClassMetric(Metric):
-    """A metric of one class a unit."""
+    """A metric of one class per unit."""
 
     kinds = frozenset({TaskKind.SEQUENCE_CLASSIFICATION, TaskKind.TOKEN_CLASSIFICATION})
 
 
 class Accuracy(_ClassMetric):
-    """The share of units whose class is right; in token classification a unit is a word."""
+    """The share of units whose predicted class is correct; in token classification a unit is a word."""
 
     name = "accuracy"
 
     def unit_statistics(self, answers: Answers) -> Floats:
-        """Return (units, 2): right or not, and 1."""
+        """Return (units, 2): 1 for a correct answer else 0, and 1."""
         return _columns(answers.predicted == answers.references, np.ones(len(answers.references)))
 
 
@@ -84,20 +84,20 @@ class F1(_ClassMetric):
 
     def unit_statistics(self, answers: Answers) -> Floats:
         """Return (units, 2): the terms of F1."""
-        found, there = answers.predicted == 1, answers.references == 1
-        return _f1_terms(found & there, found, there)
+        predicted, actual = answers.predicted == 1, answers.references == 1
+        return _f1_terms(predicted & actual, predicted, actual)
 
 
 class MacroF1(_ClassMetric):
-    """The mean of the classes' F1 over those classes that are predicted or there."""
+    """The mean F1 over the classes that occur among predictions or labels."""
 
     name = "macro-f1"
 
     def unit_statistics(self, answers: Answers) -> Floats:
-        """Return (units, 2 * classes): the first term of each class's F1, then the second of each."""
+        """Return (units, 2 * classes): the first F1 term of each class, then the second of each."""
         classes = np.arange(len(answers.labels))
-        found, there = answers.predicted[:, None] == classes, answers.references[:, None] == classes
-        return _f1_terms(found & there, found, there)
+        predicted, actual = answers.predicted[:, None] == classes, answers.references[:, None] == classes
+        return _f1_terms(predicted & actual, predicted, actual)
 
     def score(self, totals: Floats) -> Floats:
         """Return the mean F1."""
@@ -113,17 +113,17 @@ class Matthews(_ClassMetric):
     score_range = (-1.0, 1.0)
 
     def unit_statistics(self, answers: Answers) -> Floats:
-        """Return (units, 1 + 2 * classes): right or not, then the predicted and the actual class, one-hot."""
+        """Return (units, 1 + 2 * classes): correct or not, then the predicted and the actual class, one-hot."""
         one_hot = np.eye(len(answers.labels))
-        right = answers.predicted == answers.references
-        return _columns(right, one_hot[answers.predicted], one_hot[answers.references])
+        correct = answers.predicted == answers.references
+        return _columns(correct, one_hot[answers.predicted], one_hot[answers.references])
 
     def score(self, totals: Floats) -> Floats:
-        """Return the correlation, 0 where one class alone is predicted or there."""
-        right = totals[..., 0]
+        """Return the correlation, 0 where predictions or labels are all of one class."""
+        correct = totals[..., 0]
         predicted, actual = np.split(totals[..., 1:], 2, axis=-1)
         count = actual.sum(axis=-1)
-        covariance = right * count - (predicted * actual).sum(axis=-1)
+        covariance = correct * count - (predicted * actual).sum(axis=-1)
         variances = (count**2 - (predicted**2).sum(axis=-1)) * (count**2 - (actual**2).sum(axis=-1))
         return quotient(covariance, np.sqrt(variances))
 
@@ -138,7 +138,7 @@ class Pearson(Metric):
     def unit_statistics(self, answers: Answers) -> Floats:
         """Return (units, 6): 1, x, y, x², y² and xy of the centred values."""
         x, y = answers.predicted.astype(np.float64), answers.references.astype(np.float64)
-        # The median, never far from the mean, keeps the sums' digits, and leaves exactly 0 of constants.
+        # The median is close to the mean, so that sums keep their digits, and centres constants at exactly 0.
         x, y = x - np.median(x), y - np.median(y)
         return _columns(np.ones(len(x)), x, y, x * x, y * y, x * y)
 
@@ -146,7 +146,7 @@ class Pearson(Metric):
         """Return the correlation, 0 where either side is constant."""
         count, x, y, xx, yy, xy = np.moveaxis(totals, -1, 0)
         variance_x, variance_y = count * xx - x * x, count * yy - y * y
-        # A resample of one value over and over leaves rounding noise in the place of a zero variance.
+        # In a resample of one repeated value, rounding leaves noise instead of a variance of zero.
         varies = (variance_x > 1e-12 * count * xx) & (variance_y > 1e-12 * count * yy)
         scale = np.sqrt(np.where(varies, variance_x * variance_y, 0.0))
         return np.clip(quotient(count * xy - x * y, scale), -1.0, 1.0)
@@ -155,23 +155,23 @@ class Pearson(Metric):
 class Spearman(Pearson):
     """Spearman's rank correlation, ties averaged.
 
-    The ranks are those in the whole sample: its value is exact; a resample's, which is not ranked anew, is close.
+    The ranks are those in the whole sample: its score is exact; that of a resample, which is not re-ranked, is close.
     """
 
     name = "spearman"
 
     def unit_statistics(self, answers: Answers) -> Floats:
         """Return (units, 6): the moments of the ranks."""
-        from scipy.stats import rankdata  # half a second that listing plugins does without
+        from scipy.stats import rankdata  # takes half a second, which listing plugins must not
 
         ranks = Answers(rankdata(answers.predicted), rankdata(answers.references), answers.labels)
         return super().unit_statistics(ranks)
 
 
 class EntityF1(Metric):
-    """Micro F1 of entities in strict IOB2: one counts where its type and all of its words are right.
+    """Micro F1 of entities in strict IOB2: an entity is correct if its type and all of its words are.
 
-    An entity opens with B- alone: an I- that continues no entity of its type belongs to none.
+    An entity begins with B- only: an I- that continues no entity of its type belongs to none.
     """
 
     name = "entity-f1"
@@ -184,14 +184,17 @@ class EntityF1(Metric):
     def unit_statistics(self, answers: Answers) -> Floats:
         """Return (words, 2): the terms of F1, each entity counted at its first word."""
         ends, types = entity_ends(answers.predicted, answers.labels, answers.offsets)
-        true_ends, true_types = entity_ends(answers.references, answers.labels, answers.offsets)
-        right = (ends > 0) & (ends == true_ends) & (types == true_types)
-        return _f1_terms(right, ends > 0, true_ends > 0)
+        actual_ends, actual_types = entity_ends(answers.references, answers.labels, answers.offsets)
+        correct = (ends > 0) & (ends == actual_ends) & (types == actual_types)
+        return _f1_terms(correct, ends > 0, actual_ends > 0)
 
 
-def _f1_terms(right: Flags, found: Flags, there: Flags) -> Floats:
-    """Return what each unit adds to 2 * right and to found + there, the two sums of which F1 is the quotient."""
-    return _columns(2.0 * right, 1.0 * found + there)
+def _f1_terms(true_positives: Flags, predicted: Flags, actual: Flags) -> Floats:
+    """Return (units, 2 * classes): what each unit adds to 2 * true positives and to predicted + actual positives.
+
+    F1 is the quotient of the two sums.
+    """
+    return _columns(2.0 * true_positives, 1.0 * predicted + actual)
 
 
 def _columns(*parts: npt.NDArray[Any]) -> Floats:
@@ -202,4 +205,4 @@ METRICS: Mapping[str, Metric] = {
     metric.name: metric
     for metric in (Accuracy(), F1(), MacroF1(), Matthews(), Pearson(), Spearman(), EntityF1())
 }
-"""kdbench's own metrics by name; they are registered as any plugin's."""
+"""kdbench's own metrics by name; they are registered like those of any plugin."""

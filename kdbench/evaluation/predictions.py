@@ -1,4 +1,4 @@
-"""What a model answered, example by example, kept so that any statistic can be computed later."""
+"""Store a model's predictions for each example, so that any statistic can be computed later."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _ARRAYS = {
     "offsets": (("int64",), 1),
     "decoded": (("int64", "float32"), None),
 }
-"""The types and the number of dimensions of each array; None: as many as the references have."""
+"""The types and the number of dimensions of each array; None for as many as the references have."""
 
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """A model's outputs for a split beside the right answers.
+    """A model's outputs for a split, with the labels as `references`.
 
     A unit is what gets one answer: the example itself, or a word in token classification, where an example is a
     sentence of words.
 
     Raises:
-        KdbenchError: the arrays do not fit together, or the outputs are not finite.
+        KdbenchError: the arrays are inconsistent, or an output is not finite.
     """
 
     ids: npt.NDArray[np.int64]
@@ -40,12 +40,12 @@ class Predictions:
     logits: npt.NDArray[np.float32]
     """(units, classes); one column in regression."""
     references: npt.NDArray[np.int64] | npt.NDArray[np.float32]
-    """(units,): class indices, or float32 targets in regression; (units, ...) of a plugin's kind of task."""
+    """(units,): class indices, or float32 targets in regression; (units, ...) for a plugin's kind of task."""
     offsets: npt.NDArray[np.int64] | None = None
-    """(examples + 1,): example i owns the units from offsets[i] up to offsets[i + 1]; None: a unit is an example."""
+    """(examples + 1,): example i has the units offsets[i] to offsets[i + 1]; None where a unit is an example."""
     decoded: npt.NDArray[np.int64] | npt.NDArray[np.float32] | None = None
-    """(units, ...): what a plugin's kind of task makes of the logits, kept so that scores can be computed without the
-    plugin; None where it is the class of the largest logit or, in regression, the value."""
+    """(units, ...): what a plugin's kind of task decodes from the logits, stored so that scores can be computed without
+    the plugin; None where it is the class of the largest logit or, in regression, the value."""
 
     def __post_init__(self) -> None:
         problem = self._problem()
@@ -57,19 +57,19 @@ class Predictions:
 
     @property
     def is_regression(self) -> bool:
-        """Whether the answers are the logits as they are: numbers."""
+        """Whether the answers are the logits themselves."""
         return bool(self.decoded is None and self.references.dtype == np.float32)
 
     @property
     def is_classification(self) -> bool:
-        """Whether each unit is answered by the class of its largest logit."""
+        """Whether each unit's answer is the class of its largest logit."""
         return self.decoded is None and not self.is_regression
 
     @cached_property
     def predicted(self) -> npt.NDArray[np.int64] | npt.NDArray[np.float32]:
         """(units,): the class of the largest logit (the first of equals), or the value in regression; else `decoded`.
 
-        Not to be written to, as whoever asks again gets the same.
+        Read-only, as the array is cached.
         """
         if self.decoded is not None:
             predicted = self.decoded
@@ -82,7 +82,7 @@ class Predictions:
 
     @cached_property
     def probabilities(self) -> npt.NDArray[np.float64]:
-        """(units, classes): the softmax of the logits; not to be written to, either."""
+        """(units, classes): the softmax of the logits; read-only, too."""
         logits = self.logits.astype(np.float64)
         probabilities: npt.NDArray[np.float64] = np.exp(logits - logits.max(axis=1, keepdims=True))
         probabilities /= probabilities.sum(axis=1, keepdims=True)
@@ -90,17 +90,17 @@ class Predictions:
         return probabilities
 
     def save(self, path: Path) -> None:
-        """Write a safetensors file that a reader sees whole or not at all."""
-        # safetensors writes an array's memory as it lies, whatever its strides.
+        """Write a safetensors file atomically."""
+        # safetensors writes an array's memory as it is, ignoring its strides.
         arrays = {name: np.ascontiguousarray(array) for name, array in self._arrays().items()}
         write_atomically(path, safetensors.numpy.save(arrays))
 
     @classmethod
     def load(cls, path: Path) -> Predictions:
-        """Return what `save` wrote to `path`.
+        """Load the predictions that `save` wrote to `path`.
 
         Raises:
-            KdbenchError: the file is missing, damaged, or no file of predictions.
+            KdbenchError: the file is missing, damaged, or not a file of predictions.
         """
         try:
             return cls(**safetensors.numpy.load(path.read_bytes()))
@@ -108,7 +108,7 @@ class Predictions:
             reason = error.strerror or str(error)
         except SafetensorError as error:
             reason = f"damaged: {error}"
-        except (KeyError, TypeError):  # a type numpy lacks; an array missing or too many
+        except (KeyError, TypeError):  # a type that numpy lacks, or a missing or extra array
             reason = "its arrays must be ids, logits, references, for words offsets, and decoded for a plugin's kind"
         except KdbenchError as error:
             reason = str(error)
@@ -125,8 +125,8 @@ class Predictions:
             if name == "references" and self.decoded is not None:
                 dimensions = self.decoded.ndim
             if array.dtype.name not in types or dimensions not in (None, array.ndim):
-                wanted = f"{dimensions} dimension(s) of {' or '.join(types)}"
-                return f"{name} must have {wanted}, but is {array.dtype.name} of shape {array.shape}"
+                expected = f"{dimensions} dimension(s) of {' or '.join(types)}"
+                return f"{name} must have {expected}, but is {array.dtype.name} of shape {array.shape}"
         units = len(self.ids) if self.offsets is None else len(self.references)
         if not len(self.logits) == len(self.references) == units:
             return f"{len(self.logits)} logits and {len(self.references)} references for {units} units"
@@ -137,12 +137,12 @@ class Predictions:
         if self.decoded is not None:
             if self.decoded.shape == self.references.shape:
                 return None
-            return f"the answers of shape {self.decoded.shape} are not like the right ones, {self.references.shape}"
+            return f"the answers have shape {self.decoded.shape}, but the references {self.references.shape}"
         classes = self.logits.shape[1]
         if self.is_regression:
             return None if classes == 1 else f"regression needs one output, not {classes}"
         if ((self.references < 0) | (self.references >= classes)).any():
-            return f"a reference is none of the {classes} classes"
+            return f"a reference is not one of the {classes} classes"
         return None
 
 

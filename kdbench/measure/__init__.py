@@ -1,1 +1,1 @@
-"""What is measured of a finished model, and of the machine that measured it."""
+"""Measure a finished model's latency, memory and operations, and describe the machine."""

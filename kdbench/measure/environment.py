@@ -1,4 +1,4 @@
-"""The machine, the libraries and the source that a record came from."""
+"""Describe the machine, the libraries and the source revision that produce a record."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LIBRARIES = (
     "numpy",
     "scipy",
 )
-_FLAGS_THAT_MATTER = (
+_CPU_FLAGS = (
     "avx2",
     "fma",
     "avx_vnni",
@@ -47,12 +47,12 @@ _FLAGS_THAT_MATTER = (
     "i8mm",
     "sve",
 )
-"""Instructions that kernels of matrix products are chosen by."""
+"""CPU instructions by which libraries choose their matrix-product kernels."""
 
 
 @cache
 def describe_environment() -> Environment:
-    """Return where this process runs."""
+    """Return the environment of this process."""
     revision, dirty = _git(Path(__file__).parent)
     return Environment(
         hardware=_hardware(),
@@ -63,8 +63,8 @@ def describe_environment() -> Environment:
 
 
 def peak_memory_bytes() -> int:
-    """Return the largest resident set that this process ever had."""
-    # On Linux getrusage would count what the parent held when it started this process.
+    """Return the largest resident set of this process so far."""
+    # On Linux, getrusage would include the parent's memory at the time it started this process.
     status = Path("/proc/self/status")
     for line in status.read_text().splitlines() if status.exists() else ():
         if line.startswith("VmHWM:"):
@@ -84,14 +84,14 @@ def _hardware() -> dict[str, str]:
     physical = psutil.cpu_count(logical=False)
     if physical is not None:
         hardware["physical_cores"] = str(physical)
-    known = [flag for flag in _FLAGS_THAT_MATTER if flag in flags]
+    known = [flag for flag in _CPU_FLAGS if flag in flags]
     if known:
         hardware["cpu_flags"] = " ".join(known)
     return hardware | _gpu()
 
 
 def _gpu() -> dict[str, str]:
-    """Return the GPU's name and memory, and the versions that decide what it runs; nothing where there is none."""
+    """Return the GPU's name and memory and its software versions; empty without a GPU."""
     if not torch.cuda.is_available():
         return {}
     card = torch.cuda.get_device_properties(torch.cuda.current_device())
@@ -107,9 +107,9 @@ def _gpu() -> dict[str, str]:
 
 
 def _nvidia_driver() -> str | None:
-    """Return the version of NVIDIA's driver; None where its own tool does not tell."""
+    """Return the version of NVIDIA's driver; None where nvidia-smi does not report it."""
     try:
-        told = subprocess.run(
+        versions = subprocess.run(
             ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"],
             capture_output=True,
             text=True,
@@ -118,11 +118,11 @@ def _nvidia_driver() -> str | None:
         ).stdout.split()
     except (OSError, subprocess.SubprocessError):
         return None
-    return told[0] if told else None
+    return versions[0] if versions else None
 
 
 def _cpu() -> tuple[str, set[str]]:
-    """Return the processor's name and flags; Linux names them in a file, others by `platform` alone."""
+    """Return the processor's name and flags, from /proc/cpuinfo on Linux; elsewhere the name from `platform` alone."""
     info = Path("/proc/cpuinfo")
     if not info.exists():
         return platform.processor() or platform.machine(), set()
@@ -140,7 +140,7 @@ def _memory_gib() -> str:
 
 
 def _git(folder: Path) -> tuple[str | None, bool | None]:
-    """Return the revision of the checkout that `folder` belongs to and whether it has changes; None outside of one."""
+    """Return the revision of the git checkout that has `folder`, and whether it has changes; None outside of one."""
 
     def git(*arguments: str) -> str:
         return subprocess.run(
@@ -148,9 +148,8 @@ def _git(folder: Path) -> tuple[str | None, bool | None]:
         ).stdout.strip()
 
     try:
-        git(
-            "ls-files", "--error-unmatch", "environment.py"
-        )  # an installed copy may lie inside another's checkout
+        # An installed copy may lie inside the checkout of another project.
+        git("ls-files", "--error-unmatch", "environment.py")
         return git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--untracked-files=no"))
     except (OSError, subprocess.SubprocessError):
         return None, None

@@ -1,4 +1,4 @@
-"""What an artifact takes to answer: operations and memory."""
+"""Measure the memory and operations that an artifact needs for inference."""
 
 from __future__ import annotations
 
@@ -26,34 +26,34 @@ PROC_CLEAR_REFS = Path("/proc/self/clear_refs")
 
 @dataclass(frozen=True)
 class InferenceMemory:
-    """Memory around a model; None where the system does not tell it (it does on Linux)."""
+    """The memory use of a model; None where the system does not report it (Linux does)."""
 
     peak_bytes: int | None
-    """What the model added to the resident set at most, from being loaded until it had answered."""
+    """The most that the model added to the resident set, from loading until it had answered."""
     libraries_bytes: int | None
     """The resident set without the model."""
     peak_gpu_bytes: int | None
-    """What it added to torch's memory on the GPU at most; None on a CPU."""
+    """The most that it added to torch's memory on the GPU; None on a CPU."""
 
 
 def load_and_answer(
     load: Callable[[], nn.Module], answer: Callable[[nn.Module], object], device: torch.device
 ) -> tuple[nn.Module, InferenceMemory]:
-    """Return the model that `load` gives, and what it took to load it and let it `answer`.
+    """Return the model from `load`, and the memory needed to load it and let it `answer`.
 
-    All is done twice and measured the second time: what the first call brings in (a library's code, its buffers) is
-    not the model's. What was needed for a moment while loading is not counted, what is left of it is. All weights
-    count, also where their file is only mapped into memory and a few answers read a few rows of the embedding table.
+    Everything runs twice and is measured the second time: what the first run loads (a library's code, its buffers) does
+    not belong to the model. Temporary memory during loading is not counted, but what remains of it is. All weights
+    count, even if their file is memory-mapped and the answers read only a few rows of the embedding table.
 
     Args:
         load: returns the model on the CPU.
-        answer: lets it answer what shall be measured, after the model was put on `device`.
+        answer: runs inference on the inputs to measure; the model is on `device`.
     """
     answer(load().to(device))
-    can_measure = _give_memory_back()
+    can_measure = _release_memory()
     before, before_gpu = _resident_bytes(), _gpu_bytes(device)
     model = load().to(device)
-    can_measure = _forget_peaks(device) and can_measure
+    can_measure = _reset_peaks(device) and can_measure
     _read_weights(model)
     answer(model)
     added = peak_memory_bytes() - before if can_measure and before is not None else None
@@ -70,19 +70,19 @@ def _read_weights(model: nn.Module) -> None:
         weights.sum()
 
 
-def _give_memory_back() -> bool:
-    """Return to the system what was freed, which the next model would else fill unseen; whether that is possible."""
+def _release_memory() -> bool:
+    """Return freed memory to the system, as the next model would reuse it unmeasured; return whether this succeeded."""
     gc.collect()
     torch.cuda.empty_cache()
     try:
         ctypes.CDLL(None).malloc_trim(0)
-    except (AttributeError, OSError):  # another C library than glibc
+    except (AttributeError, OSError):  # the C library is not glibc
         return False
     return True
 
 
-def _forget_peaks(device: torch.device) -> bool:
-    """Let peaks be measured from here on (proc(5), clear_refs); return whether the system can."""
+def _reset_peaks(device: torch.device) -> bool:
+    """Reset the peaks, so that they are measured from here on (proc(5), clear_refs); return whether this succeeded."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     with suppress(OSError):
@@ -108,16 +108,15 @@ def _gpu_peak_bytes(device: torch.device, before: int | None) -> int | None:
 
 
 ANSWERED_EXAMPLES = 8
-"""How many scored examples are answered while memory is measured, from the shortest to the longest."""
+"""The number of scored examples, from the shortest to the longest, that are answered while memory is measured."""
 
 
 def load_measured(artifact: Path, experiment: Experiment) -> tuple[nn.Module, Compute]:
-    """Return the model in the folder `artifact` on the experiment's device, and what it takes to answer.
-
-    Everything is measured at batch 1.
+    """Load the model in the folder `artifact` on the experiment's device, and measure its inference at batch 1.
 
     Args:
-        experiment: its scored rows are encoded by the artifact's tokenizer.
+        artifact: the folder of a saved model.
+        experiment: the experiment whose scored rows are encoded by the artifact's tokenizer.
     """
     lengths = np.asarray(experiment.task.scored["length"][:])
     by_length = np.argsort(lengths, kind="stable")

@@ -1,4 +1,4 @@
-"""Latency: every model of a task answers the same inputs in the same rounds, and nothing else runs."""
+"""Run the latency phase of a task: all of its models answer the same inputs in the same rounds, and nothing else runs."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from kdbench.measure.environment import describe_environment
 from kdbench.measure.stopwatch import BusyMeter, busy_warning, texts_of, time_tokenizers
 from kdbench.measure.timed_models import TimedRow, drawn_rows, export_cells
 from kdbench.measure.timing import Candidate, Measured, time_together
-from kdbench.measure.timing_summary import PAIRS_OF_AN_INTERVAL, repeatability, repeatability_warning
+from kdbench.measure.timing_summary import MIN_PAIRS, repeatability, repeatability_warning
 from kdbench.models.onnx import OnnxModel
 from kdbench.results.timings import BackEndTiming, ModelTiming, Timing, Tokenization, put_timing
 from kdbench.training.experiment import Experiment, open_experiment
 from kdbench.utils.system import Report
 
 _TEACHER = "teacher"
-_AGAIN = "teacher again"
-"""The teacher under another name, loaded a second time: its speed-up is 1 but for noise."""
+_SECOND_TEACHER = "teacher again"
+"""The teacher, loaded a second time under another name: its speed-up is 1 up to noise."""
 
 
 class TimingOrder(BaseModel):
-    """What the latency phase of one task must know."""
+    """The arguments of the latency phase of one task."""
 
     config: RunConfig
     task: str
     keys: list[str]
     """The cells whose artifacts are timed."""
     teacher: str | None
-    """The one of them whose artifact is the teacher itself; where there is none, the teacher is loaded beside them."""
+    """The key among them whose artifact is the teacher itself; without one, the teacher is loaded in addition."""
     threads: int
 
 
 def time_task(argument: str, report: Report) -> None:
-    """Time the artifacts of one task beside its teacher and keep the result."""
+    """Time the artifacts of one task together with its teacher, and store the result."""
     order = TimingOrder.model_validate_json(argument)
     experiment = open_experiment(order.config, order.task).experiment
     with _torch_threads(order.threads):
@@ -49,11 +49,11 @@ def time_task(argument: str, report: Report) -> None:
 
 
 class _Phase:
-    """One task's latency phase.
+    """The latency phase of one task.
 
-    First every artifact in the back end that it is made for, and the teacher once more; then, where the budget asks for
-    ONNX Runtime, every artifact of PyTorch as a graph. The teacher in PyTorch takes part in all rounds, so that every
-    speed-up is told of the same.
+    It first times every artifact in the back end that it is made for, and the teacher a second time; then, where the
+    budget includes ONNX Runtime, every PyTorch artifact as a graph. The teacher in PyTorch takes part in all rounds, so
+    that all speed-ups have the same baseline.
     """
 
     def __init__(self, order: TimingOrder, experiment: Experiment, report: Report) -> None:
@@ -66,11 +66,11 @@ class _Phase:
         self._meter = BusyMeter()
 
     def run(self) -> Timing:
-        """Return all that was measured."""
+        """Return the timing of the task."""
         deployed = self._time_deployed()
         reference = deployed[self._order.teacher or _TEACHER].calls_ms
         inputs = len(drawn_rows(self._experiment))
-        noise = repeatability(reference, deployed[_AGAIN].calls_ms, inputs)
+        noise = repeatability(reference, deployed[_SECOND_TEACHER].calls_ms, inputs)
         exported = self._time_exported()
         tokenizations = self._time_tokenizers()
         warnings = [busy_warning(self._meter.share), repeatability_warning(noise)]
@@ -100,20 +100,20 @@ class _Phase:
         )
 
     def _time_deployed(self) -> dict[str, Measured]:
-        """Return what was measured of every artifact as it is, and of the teacher's second loading."""
-        rows = {**self._rows, _AGAIN: self._teacher}
+        """Time every artifact as it is deployed, and the teacher loaded a second time."""
+        rows = {**self._rows, _SECOND_TEACHER: self._teacher}
         if self._order.teacher is None:
             rows[_TEACHER] = self._teacher
         candidates = {}
         for name, row in rows.items():
             candidates[name] = row.candidate()
             self._report("loading", len(candidates), len(rows), None)
-        # An artifact that is a graph is timed on the grid as the others are that are timed as they were saved.
+        # An artifact that is a graph is timed on the grid like all others that are timed as they were saved.
         gridded = set(self._rows) if BackEnd.TORCH in self._budget.latency_grid else set()
         return self._time(candidates, self._order.teacher or _TEACHER, gridded, self._budget)
 
     def _time_exported(self) -> dict[str, list[BackEndTiming]]:
-        """Return what was measured of every artifact of PyTorch as a graph, or why nothing was."""
+        """Time every PyTorch artifact as a graph; the result says why where that is not possible."""
         back_ends: list[BackEnd] = [
             back_end for back_end in self._budget.latency_back_ends if back_end is not BackEnd.TORCH
         ]
@@ -134,9 +134,9 @@ class _Phase:
         gridded = {
             name for name, model in candidates.items() if model.back_end in self._budget.latency_grid
         } - {_TEACHER}
-        # Of a back end beside the artifact's own the median is told: it takes fewer calls.
+        # For back ends beside the artifact's own only the median is reported, which takes fewer calls.
         fewer = {
-            "latency_rounds": max(PAIRS_OF_AN_INTERVAL, self._budget.latency_rounds // 3),
+            "latency_rounds": max(MIN_PAIRS, self._budget.latency_rounds // 3),
             "latency_seconds": self._budget.latency_seconds / 3,
         }
         budget = self._budget.model_copy(update=fewer)
@@ -144,8 +144,8 @@ class _Phase:
             if name != _TEACHER:
                 timing = measured.timing.model_copy(update={"score_lost": lost.get(name)})
                 timings[name.split()[0]].append(timing)
-        for found in timings.values():
-            found.sort(key=lambda timing: back_ends.index(timing.back_end))
+        for of_cell in timings.values():
+            of_cell.sort(key=lambda timing: back_ends.index(timing.back_end))
         return timings
 
     def _time(
@@ -157,7 +157,7 @@ class _Phase:
             )
 
     def _time_tokenizers(self) -> dict[str, Tokenization]:
-        """Return the time that tokenizing takes for each cell; cells that share a tokenizer share its time."""
+        """Time the tokenizer of each cell; cells that share a tokenizer share its time."""
         examples = load_task(self._experiment.task.task, self._order.config.data).splits[
             self._experiment.task.task.eval_split
         ]
@@ -177,9 +177,9 @@ class _Phase:
 
 @contextmanager
 def _torch_threads(threads: int) -> Iterator[None]:
-    """Let torch, and the sessions of ONNX Runtime that are made meanwhile, have so many threads.
+    """Set the thread count of torch, and of ONNX Runtime sessions created in the block.
 
-    The environment of the phase's process sets them before any library is loaded; run in another, it does not.
+    In the phase's own process the environment sets it before any library is loaded; in other processes it does not.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(threads)

@@ -1,4 +1,4 @@
-"""How long one call takes, by the clock that fits the device."""
+"""Time calls with the clock of their device: warm-up, rounds, tokenizers, and the load by other processes."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from kdbench.results.timings import Tokenization
 from kdbench.utils.system import Report, axis_seed
 
 Stopwatch = Callable[[Callable[[], object]], float]
-"""Makes one call and returns its milliseconds."""
+"""Makes one call and returns its duration in milliseconds."""
 
 
 def stopwatch_for(device: torch.device) -> Stopwatch:
-    """Return what times a call on `device`, from empty queue to finished work; copies to and from it not counted."""
+    """Return a stopwatch for calls on `device`, from an empty queue to finished work, without copies to or from it."""
     if device.type == "cuda":
         return cuda_events(device)
     if device.type == "mps":
@@ -32,7 +32,7 @@ def stopwatch_for(device: torch.device) -> Stopwatch:
 def wall_clock(
     clock: Callable[[], float] = time.perf_counter, wait: Callable[[], object] = lambda: None
 ) -> Stopwatch:
-    """Return what times a call by a `clock` of seconds; `wait` returns when the device has done all it was given."""
+    """Return a stopwatch with a `clock` in seconds; `wait` returns when the device has finished its work."""
 
     def measure(call: Callable[[], object]) -> float:
         wait()
@@ -45,10 +45,10 @@ def wall_clock(
 
 
 def cuda_events(device: torch.device) -> Stopwatch:
-    """Return what times a call by two events in the stream of a CUDA `device`: on the device's own clock.
+    """Return a stopwatch with two events in the stream of a CUDA `device`, which uses the device's own clock.
 
-    The device is waited for before the call, so that the first event is reached at once and launching the kernels, which
-    at batch 1 takes longer than running them, counts.
+    It synchronizes before the call, so that the first event is reached at once and the time of launching kernels counts,
+    which at batch 1 exceeds that of running them.
     """
 
     def measure(call: Callable[[], object]) -> float:
@@ -66,45 +66,45 @@ def cuda_events(device: torch.device) -> Stopwatch:
 
 
 WINDOW = 10
-"""Calls whose median is held against that of as many before them."""
+"""The number of calls whose median is compared with that of as many calls before them."""
 TOLERANCE = 0.02
-AT_MOST = 60
+MAX_WARM_UP_CALLS = 60
 
 
 @dataclass(frozen=True)
 class WarmUp:
-    """How warming up ended."""
+    """The result of a warm-up."""
 
     calls: int
     stable: bool
 
 
 def warm_up(call: Callable[[], float]) -> WarmUp:
-    """Make `call`, always with the same input, until its time is stable, but `AT_MOST` times.
+    """Repeat `call`, always with the same input, until its time is stable, at most `MAX_WARM_UP_CALLS` times.
 
-    First calls pay for memory, for kernels that are chosen by the input's shape, and for a processor that was idle.
+    The first calls also allocate memory, choose kernels by the input's shape, and wake up an idle processor.
     """
     taken_ms: list[float] = []
-    while len(taken_ms) < AT_MOST:
+    while len(taken_ms) < MAX_WARM_UP_CALLS:
         taken_ms.append(call())
         if is_stable(taken_ms):
             return WarmUp(len(taken_ms), stable=True)
-    return WarmUp(AT_MOST, stable=False)
+    return WarmUp(MAX_WARM_UP_CALLS, stable=False)
 
 
 def is_stable(taken_ms: Sequence[float]) -> bool:
-    """Return whether the medians of the last `WINDOW` calls and of those before differ by less than `TOLERANCE`."""
+    """Return whether the medians of the last two windows of `WINDOW` calls differ by less than the share `TOLERANCE`."""
     if len(taken_ms) < 2 * WINDOW:
         return False
     before, last = median(taken_ms[-2 * WINDOW : -WINDOW]), median(taken_ms[-WINDOW:])
     return abs(last - before) < TOLERANCE * before
 
 
-MOST = 10
-"""Times the calls asked for: so short calls are repeated until they fill the seconds asked for."""
+MAX_REPEATS = 10
+"""Short calls are repeated until they fill the requested seconds, up to this factor times the requested calls."""
 
 Turn = Callable[[range], list[float]]
-"""Answers the inputs of these numbers, one after the other, and returns the milliseconds that each took."""
+"""Answers the inputs with these numbers one after the other, and returns the milliseconds of each."""
 
 
 def time_rounds(
@@ -112,37 +112,37 @@ def time_rounds(
     *,
     calls: int,
     report: Report,
-    calls_a_turn: int = 1,
+    calls_per_turn: int = 1,
     phase: str = "timing",
     seconds: float = 0,
     reference: str | None = None,
 ) -> dict[str, np.ndarray]:
-    """Return for each of `turns` its milliseconds, ``(its calls,)``, from the first round on.
+    """Time all `turns` in rounds; return the milliseconds of each, ``(its calls,)``, in the order of the rounds.
 
-    In a round each answers the same inputs, `calls_a_turn` of them, in shuffled order, so that what slows the machine
-    for a while slows all of them, and ratios within a round hold. Who has made `calls` and filled `seconds` with them,
-    or made `MOST` times as many calls, takes no further part; `reference` does as long as anybody else does.
+    In a round each turn answers the same `calls_per_turn` inputs, in shuffled order, so that a temporary slowdown of
+    the machine affects all of them and ratios within a round stay valid. A turn drops out once it has made `calls` and
+    filled `seconds` with them, or made `MAX_REPEATS` times as many; `reference` stays as long as any other does.
     """
     order = np.random.default_rng(axis_seed(0, "latency"))
     taken_ms: dict[str, list[float]] = {name: [] for name in turns}
     spent_ms = dict.fromkeys(turns, 0.0)
     number = 0
-    playing = list(turns)
-    while playing:
-        named = playing if reference is None or reference in playing else [*playing, reference]
-        left = calls - number if number < calls else MOST * calls - number
-        numbers = range(number, number + min(calls_a_turn, left))
-        for place in order.permutation(len(named)):
-            name = named[place]
+    active = list(turns)
+    while active:
+        names = active if reference is None or reference in active else [*active, reference]
+        left = calls - number if number < calls else MAX_REPEATS * calls - number
+        numbers = range(number, number + min(calls_per_turn, left))
+        for place in order.permutation(len(names)):
+            name = names[place]
             ms = turns[name](numbers)
             taken_ms[name] += ms
             spent_ms[name] += sum(ms)
         number = numbers.stop
         report(phase, min(number, calls), calls, None)
-        if number >= MOST * calls:
+        if number >= MAX_REPEATS * calls:
             break
         if number >= calls:
-            playing = [name for name in playing if spent_ms[name] < 1000 * seconds]
+            active = [name for name in active if spent_ms[name] < 1000 * seconds]
     return {name: np.array(ms) for name, ms in taken_ms.items()}
 
 
@@ -155,19 +155,19 @@ def time_tokenizers(
     report: Report,
     stopwatch: Stopwatch | None = None,
 ) -> dict[str, Tokenization]:
-    """Return for each of `tokenizers` what one sentence takes, from Python text to ids.
+    """Return the time of each of `tokenizers` per sentence, from Python text to ids.
 
     Args:
-        tokenizers: what is timed, by name, in shuffled rounds as models are.
-        texts: of each sentence its text, or its two texts.
-        max_length: word pieces kept of a text.
-        rounds: calls of each.
-        report: how far it is.
-        stopwatch: what times a call; by default the wall clock, since tokenizers run on the CPU.
+        tokenizers: the tokenizers by name, timed in shuffled rounds like models.
+        texts: the text, or the two texts, of each sentence.
+        max_length: the word pieces to which a text is truncated.
+        rounds: the calls of each tokenizer.
+        report: called with the progress.
+        stopwatch: times a call; by default the wall clock, since tokenizers run on the CPU.
     """
     stopwatch = stopwatch or wall_clock()
     for tokenizer in tokenizers.values():
-        tokenizer(*texts[0], truncation=True, max_length=max_length)  # sets truncation, which costs once
+        tokenizer(*texts[0], truncation=True, max_length=max_length)  # sets truncation, which takes time once
     turns = {name: _turn(tokenizer, texts, max_length, stopwatch) for name, tokenizer in tokenizers.items()}
     taken = time_rounds(turns, calls=rounds, report=report, phase="timing tokenizers")
     return {
@@ -177,7 +177,7 @@ def time_tokenizers(
 
 
 def texts_of(example: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return an example's text or texts; of words, the sentence that they make with blanks in between."""
+    """Return an example's text or texts; words are joined by blanks to a sentence."""
     if "words" in example:
         return (" ".join(example["words"]),)
     return tuple(example[name] for name in ("text", "text_pair") if name in example)
@@ -195,32 +195,32 @@ def _turn(
 
 
 THRESHOLD = 0.1
-"""Of all cores' time: above it other processes may have slowed what was measured."""
+"""The share of all cores' time above which other processes may have slowed the measurement."""
 
 
 @dataclass(frozen=True)
 class Usage:
-    """Counters at one moment, in seconds."""
+    """Processor times at one moment, in seconds."""
 
     busy_s: float
-    """Of all cores together, by anybody: time that a hypervisor gave to other machines counts, too."""
+    """Of all cores and processes, including time that a hypervisor gave to other machines."""
     idle_s: float
     own_s: float
     """Processor time of this process."""
 
 
 def usage() -> Usage:
-    """Return the counters now."""
+    """Return the current counters."""
     machine = psutil.cpu_times()._asdict()
     idle = machine["idle"] + machine.get("iowait", 0.0)
-    # Linux counts a guest's time in user's, too.
+    # Linux includes the time of guests in that of users.
     twice = idle + machine.get("guest", 0.0) + machine.get("guest_nice", 0.0)
     own = psutil.Process().cpu_times()
     return Usage(sum(machine.values()) - twice, idle, own.user + own.system)
 
 
 class BusyMeter:
-    """Adds up what others took while its ``with`` blocks ran."""
+    """Adds up the processor time of other processes during its ``with`` blocks."""
 
     def __init__(self, counters: Callable[[], Usage] = usage) -> None:
         self._counters = counters
@@ -229,7 +229,7 @@ class BusyMeter:
 
     @property
     def share(self) -> float | None:
-        """The share of all cores' time that others took; None where the system's counters stand still."""
+        """The share of all cores' time that other processes used; None where the system's counters do not advance."""
         return min(1.0, max(0.0, self._others_s / self._all_s)) if self._all_s > 0 else None
 
     def __enter__(self) -> None:
@@ -243,10 +243,10 @@ class BusyMeter:
 
 
 def busy_warning(share: float | None) -> str | None:
-    """Return what a reader must know of a machine that was busy, or None."""
+    """Return a warning where other processes kept the machine busy, else None."""
     if share is None or share <= THRESHOLD:
         return None
     return (
-        f"the machine was busy: other processes took {share:.0%} of its cores' time while models were timed; speed-ups "
-        "are of pairs and hold better than milliseconds do"
+        f"the machine was busy: other processes used {share:.0%} of its cores' time while models were timed; speed-ups "
+        "come from paired calls and are more reliable than milliseconds"
     )

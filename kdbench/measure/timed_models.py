@@ -1,4 +1,4 @@
-"""What the latency phase loads of one row of the board: its model, its tokenizer, and its inputs."""
+"""Load what the latency phase times: a row's model, inputs and tokenizer, and its exports to ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class TimedRow:
-    """A row's model, not yet loaded, and the task's data as its tokenizer encodes them."""
+    """A row's model, not yet loaded, and the task's data as encoded by its tokenizer."""
 
     load: Callable[[], nn.Module]
     experiment: Experiment
@@ -47,20 +47,20 @@ class TimedRow:
 
     @classmethod
     def of_teacher(cls, experiment: Experiment) -> TimedRow:
-        """Return the task's teacher, which no row of the board stands for."""
+        """Return the task's teacher, for a task without a row for it."""
         return cls(TeacherStore(experiment).load, experiment)
 
     def candidate(self) -> Candidate:
-        """Return the model, loaded, in the back end that it is made for."""
+        """Load the model in the back end that it is made for."""
         model = self.load().eval()
         if isinstance(model, OnnxModel):
             return self.graph(model)
         return self._candidate(model.to(self.experiment.device), BackEnd.TORCH, self.experiment.device)
 
     def graph(self, model: OnnxModel) -> Candidate:
-        """Return `model`, this row's or made of it, which runs on the CPU whatever else there is."""
+        """Return `model`, this row's or an export of it, as a candidate; graphs always run on the CPU."""
         back_end = back_end_of(model)
-        model.graph = b""  # the session has read it: two copies a model would fill the memory
+        model.graph = b""  # the session has its own copy; two per model would exceed the memory
         return self._candidate(model, back_end, _CPU)
 
     def _candidate(self, model: nn.Module, back_end: BackEnd, device: torch.device) -> Candidate:
@@ -76,13 +76,13 @@ class TimedRow:
 
     @cached_property
     def inputs(self) -> list[Batch]:
-        """Single scored rows, drawn so that lengths come as often as the task has them."""
+        """Single scored rows, sampled with the task's distribution of lengths."""
         rows, collate = self.experiment.task.scored, self.experiment.collate
         return [model_inputs(collate([rows[int(place)]])) for place in drawn_rows(self.experiment)]
 
     @cached_property
     def vocabulary(self) -> list[int]:
-        """The ids that inputs of the grid are made of."""
+        """The ids that inputs of the grid are sampled from."""
         return vocabulary(self.experiment.tokenizer)
 
 
@@ -92,9 +92,9 @@ def back_end_of(graph: OnnxModel) -> BackEnd:
 
 
 def drawn_rows(experiment: Experiment) -> np.ndarray:
-    """Return the places in the scored split of the rows that are timed, each of an example of its own.
+    """Return the indices in the evaluation split of the rows that are timed, at most one per example.
 
-    They are at most half as many as rounds, so that the second half of the rounds answers the inputs of the first again.
+    There are at most half as many as rounds, so that the second half of the rounds repeats the inputs of the first.
     """
     _, firsts = np.unique(np.asarray(experiment.task.scored["example"]), return_index=True)
     drawn: np.ndarray = np.random.default_rng(axis_seed(0, "latency inputs")).choice(
@@ -104,7 +104,7 @@ def drawn_rows(experiment: Experiment) -> np.ndarray:
 
 
 def _longest(experiment: Experiment, model: nn.Module) -> int:
-    """Return the word pieces that `model` can read."""
+    """Return the number of word pieces that `model` can read."""
     config = getattr(model, "config", None)
     name = "max_position_embeddings"
     positions = config.get(name) if isinstance(config, dict) else getattr(config, name, None)
@@ -112,46 +112,46 @@ def _longest(experiment: Experiment, model: nn.Module) -> int:
     return int(min(limit for limit in limits if isinstance(limit, int)))
 
 
-MOST_EXAMPLES = 1000
-"""Scored examples that are answered once more at most."""
+MAX_EXAMPLES = 1000
+"""The most scored examples that are answered again by an exported model."""
 
 
 def score_lost(model: nn.Module, answers: Predictions, experiment: Experiment) -> float:
-    """Return by how much `answers` score higher on the headline metric than what `model` gives to the same examples.
+    """Return how much higher `answers` score on the headline metric than those of `model` to the same examples.
 
     Args:
-        model: runs on the CPU.
-        answers: to all scored examples.
-        experiment: its scored rows are encoded by the model's tokenizer; the first examples of them are answered.
+        model: a model that runs on the CPU.
+        answers: the answers to all scored examples.
+        experiment: the experiment whose scored rows are encoded by the model's tokenizer; the first examples are used.
     """
     task, rows = experiment.task.task, experiment.task.scored
     examples = np.asarray(rows["example"])
-    answered = np.flatnonzero(np.isin(examples, np.unique(examples)[:MOST_EXAMPLES]))
-    found = predict(model, rows.select(answered), experiment.collate, device=torch.device("cpu"))
+    answered = np.flatnonzero(np.isin(examples, np.unique(examples)[:MAX_EXAMPLES]))
+    own = predict(model, rows.select(answered), experiment.collate, device=torch.device("cpu"))
     metric = experiment.metric
-    return metric.of(select_examples(answers, found.ids), task.labels) - metric.of(found, task.labels)
+    return metric.of(select_examples(answers, own.ids), task.labels) - metric.of(own, task.labels)
 
 
-_MANY = 8
-"""Artifacts; for fewer, processes cost more than they gain."""
+_MIN_PARALLEL = 8
+"""The number of artifacts below which starting processes costs more than it gains."""
 
 
 @dataclass(frozen=True)
 class Export:
-    """What became of one artifact."""
+    """The exports of one artifact."""
 
     made: dict[BackEnd, tuple[bytes, dict[str, Any]] | str]
-    """What an `OnnxModel` is made of for each back end, or why there is none."""
+    """The arguments of an `OnnxModel` for each back end, or why there is none."""
     lost: float | None
-    """What the quantized one loses in score; None where there is none, or the cell's own answers are gone."""
+    """The loss in score of the quantized one; None where there is none, or the cell's own answers are missing."""
 
 
 def export_cells(
     config: RunConfig, task: str, keys: Sequence[str], back_ends: Collection[BackEnd]
 ) -> Iterator[tuple[str, Export]]:
-    """Yield each of `keys`, cells of `task`, with what became of its artifact; many are exported a core at a time."""
+    """Yield each of `keys`, cells of `task`, with its exports; many are exported in parallel, one process per core."""
     export = partial(_export_cell, config.model_dump_json(), task, tuple(back_ends))
-    if len(keys) < _MANY:
+    if len(keys) < _MIN_PARALLEL:
         yield from zip(keys, map(export, keys), strict=True)
         return
     with ProcessPoolExecutor(usable_cores(), multiprocessing.get_context("spawn")) as pool:
@@ -159,16 +159,16 @@ def export_cells(
 
 
 def export_row(row: TimedRow, back_ends: Collection[BackEnd]) -> dict[BackEnd, OnnxModel | str]:
-    """Return the model of `row` as a graph for each of `back_ends` of ONNX Runtime, or why it does not run there.
+    """Export the model of `row` as a graph for each of `back_ends` of ONNX Runtime, or say why it does not run there.
 
-    Weights in float32, whatever type the artifact keeps them in; in 8-bit integers with a scale for each output of a
-    layer, embedding tables too. An artifact that is a graph already runs in its own back end alone, and has no entry
-    there.
+    Weights are float32, whatever type the artifact stores; or 8-bit integers with one scale per output of a layer,
+    including embedding tables. An artifact that is already a graph runs only in its own back end, and has no entry
+    for it.
     """
     model = row.load()
     if isinstance(model, OnnxModel):
         own = back_end_of(model)
-        reason = f"the artifact is a graph that {own} runs; it is not made into another"
+        reason = f"the artifact is a graph for {own}; it is not converted to another"
         return {back_end: reason for back_end in back_ends if back_end is not own}
     try:
         graph = OnnxModel.of(model, example_inputs(row.experiment.task.scored, row.experiment.collate))
@@ -187,7 +187,10 @@ def _export_cell(config: str, task: str, back_ends: tuple[BackEnd, ...], key: st
     made = export_row(row, back_ends)
     quantized = made.get(BackEnd.ONNXRUNTIME_INT8)
     return Export(
-        {name: one if isinstance(one, str) else (one.graph, one.config) for name, one in made.items()},
+        {
+            name: model if isinstance(model, str) else (model.graph, model.config)
+            for name, model in made.items()
+        },
         _score_lost(key, quantized, row) if isinstance(quantized, OnnxModel) else None,
     )
 

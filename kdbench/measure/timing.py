@@ -1,4 +1,4 @@
-"""Models that are timed in the same rounds: warmed up, on the task's own sentences, and on a grid of batches."""
+"""Time models together in the same rounds: warm up, then the task's own sentences, then a grid of batches."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ GRID = tuple(
 
 
 def vocabulary(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Return the ids of all word pieces but those with a meaning of their own."""
+    """Return the ids of all word pieces except special tokens."""
     return sorted(set(tokenizer.get_vocab().values()) - set(tokenizer.all_special_ids))
 
 
 def synthetic_batch(ids: Sequence[int], inputs: Iterable[str], batch_size: int, length: int) -> Batch:
-    """Return `inputs`, each int64 ``(batch_size, length)``: word pieces drawn evenly from `ids`, all attended to.
+    """Return `inputs`, each int64 ``(batch_size, length)``: word pieces drawn uniformly from `ids`, without padding.
 
     Args:
-        ids: what to draw from.
-        inputs: the names of what the model reads: ``input_ids``, ``attention_mask``, ``token_type_ids``.
-        batch_size: sentences.
-        length: word pieces of each.
+        ids: the ids to draw from.
+        inputs: the names of the model's inputs: ``input_ids``, ``attention_mask``, ``token_type_ids``.
+        batch_size: the number of sentences.
+        length: the word pieces of each sentence.
     """
     draw = np.random.default_rng(axis_seed(batch_size * 1000 + length, "latency grid"))
     drawn = torch.from_numpy(draw.choice(np.asarray(ids, dtype=np.int64), (batch_size, length)))
@@ -49,57 +49,57 @@ def synthetic_batch(ids: Sequence[int], inputs: Iterable[str], batch_size: int, 
 
 
 _ALIGNMENT = 64
-"""Bytes: a line of the processor's caches."""
+"""Bytes of a line of the processor's caches."""
 
 
 @contextmanager
-def one_memory(models: Iterable[nn.Module]) -> Iterator[Sequence[Callable[[], None]]]:
-    """Have `models`, which are on the CPU, run from one memory in the block; give for each what brings its weights there.
+def shared_memory(models: Iterable[nn.Module]) -> Iterator[Sequence[Callable[[], None]]]:
+    """Run `models`, which are on the CPU, from one shared memory in the block; yield the functions that load each there.
 
-    Where weights happen to lie decides about a call, by a tenth and more among equal models: in the system's cache of
-    files, whose pages a loaded model shares, or in the memory that a virtual machine was given. From one memory all
-    fare alike. In the block a model is itself from when its weights were brought until another's are.
+    Where weights happen to lie changes the time of a call, by a tenth and more among equal models: in the system's file
+    cache, whose pages a loaded model shares, or in the memory that a virtual machine was given. In a shared memory
+    conditions are the same for all. In the block a model is valid from loading its weights until another's are loaded.
     """
-    moved = [_Moved(model) for model in models]
-    memory = torch.empty(max([0, *(len(one.kept) for one in moved)]), dtype=torch.uint8)
-    for one in moved:
-        one.run_from(memory)
+    relocated = [_Relocated(model) for model in models]
+    memory = torch.empty(max([0, *(len(model.weights) for model in relocated)]), dtype=torch.uint8)
+    for model in relocated:
+        model.run_from(memory)
     try:
-        yield [one.bring for one in moved]
+        yield [model.load_weights for model in relocated]
     finally:
-        for one in moved:
-            one.run_from(one.kept)
+        for model in relocated:
+            model.run_from(model.weights)
 
 
-class _Moved:
-    """A model whose weights are kept in one piece, to be brought elsewhere at once."""
+class _Relocated:
+    """A model with a contiguous copy of its weights, which can be copied elsewhere at once."""
 
     def __init__(self, model: nn.Module) -> None:
         self._places: list[tuple[nn.Parameter, slice]] = []
         end = 0
-        for parameter in model.parameters():  # one that is used twice comes once
+        for parameter in model.parameters():  # a shared parameter comes once
             self._places.append((parameter, slice(end, end + parameter.nbytes)))
             end += -(-parameter.nbytes // _ALIGNMENT) * _ALIGNMENT
-        self.kept = torch.empty(end, dtype=torch.uint8)
-        self._memory = self.kept
+        self.weights = torch.empty(end, dtype=torch.uint8)
+        self._memory = self.weights
         for parameter, place in self._places:
-            self.kept[place] = parameter.detach().contiguous().view(-1).view(torch.uint8)
+            self.weights[place] = parameter.detach().contiguous().view(-1).view(torch.uint8)
 
     def run_from(self, memory: Tensor) -> None:
-        """Let the model read its weights in `memory`."""
+        """Make the model read its weights from `memory`."""
         self._memory = memory
         for parameter, place in self._places:
             parameter.data = memory[place].view(parameter.dtype).view(parameter.shape)
 
-    def bring(self) -> None:
-        """Write the weights to where the model reads them."""
-        self._memory[: len(self.kept)].copy_(self.kept)
+    def load_weights(self) -> None:
+        """Copy the weights to where the model reads them."""
+        self._memory[: len(self.weights)].copy_(self.weights)
 
 
-CALLS_A_TURN = 3
-"""Of the task's own sentences: bringing the weights takes as long as a call or two."""
+CALLS_PER_TURN = 3
+"""With the task's own sentences; loading the weights takes as long as one or two calls."""
 HOT_UP_TO = 256
-"""Word pieces of a batch; the calls of a larger one last so long that fetching the weights is a small part of them."""
+"""The most word pieces of a batch that is timed hot; in larger ones, fetching the weights is a small part of a call."""
 
 
 def _nothing() -> None:
@@ -108,7 +108,7 @@ def _nothing() -> None:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model and all that timing it needs."""
+    """A model with everything needed to time it."""
 
     model: nn.Module
     back_end: BackEnd
@@ -117,23 +117,23 @@ class Candidate:
     """The task's own sentences, one by one."""
     vocabulary: Sequence[int]
     longest: int | None
-    """The word pieces that the model can read; None where nothing limits them."""
+    """The word pieces that the model can read; None if unlimited."""
     stopwatch: Stopwatch
 
-    bring: Callable[[], None] = _nothing
-    """Brings the model's weights to where it runs from: see `one_memory`."""
+    load_weights: Callable[[], None] = _nothing
+    """Copies the model's weights to where it runs from: see `shared_memory`."""
 
     def own(self, numbers: range) -> list[float]:
-        """Answer some of the task's own sentences; return milliseconds."""
+        """Answer the task's own sentences with these numbers; return the milliseconds of each."""
         return self.turn([self.inputs[number % len(self.inputs)] for number in numbers])
 
     def turn(self, batches: Sequence[Batch]) -> list[float]:
-        """Answer `batches`; return milliseconds.
+        """Answer `batches`; return the milliseconds of each.
 
-        The models that answered before have filled the processor's caches with their own weights. So a call that is
-        short comes after one that does not count, as that of a model that serves one request after the other.
+        The models that ran before have filled the processor's caches with their own weights. So a short call follows
+        one that does not count, as in a model that serves one request after the other.
         """
-        self.bring()
+        self.load_weights()
         if batches[0]["input_ids"].numel() <= HOT_UP_TO:
             self.model(**batches[0])
         return [self._timed(batch) for batch in batches]
@@ -142,7 +142,7 @@ class Candidate:
         """Warm up on the sentence of median length."""
         order = np.argsort([batch["input_ids"].shape[1] for batch in self.inputs], kind="stable")
         typical = self.inputs[int(order[len(order) // 2])]
-        self.bring()
+        self.load_weights()
         return warm_up(lambda: self._timed(typical))
 
     def _timed(self, batch: Batch) -> float:
@@ -156,10 +156,10 @@ class Candidate:
 
 @dataclass
 class Measured:
-    """What was measured of one candidate."""
+    """The measurements of one candidate."""
 
     calls_ms: np.ndarray
-    """Of the task's own sentences, from the first round on."""
+    """With the task's own sentences, in the order of the rounds."""
     timing: BackEndTiming
 
 
@@ -172,16 +172,16 @@ def time_together(
     gridded: Collection[str],
     report: Report,
 ) -> dict[str, Measured]:
-    """Return what was measured of each of `candidates`.
+    """Time all `candidates` together.
 
     Args:
-        candidates: what is timed, by name.
-        reference: the name of the one that speed-ups are told of.
-        budget: says how many calls, and how much a grid may cost.
+        candidates: the models to time, by name.
+        reference: the name of the candidate that speed-ups are relative to.
+        budget: sets the number of calls, and the time that a grid may take.
         gridded: the names of those that are timed on the grid as well; the reference always joins them.
-        report: how far it is.
+        report: called with the progress.
     """
-    with _in_one_memory(candidates) as candidates:
+    with _in_shared_memory(candidates) as candidates:
         warm = {}
         for number, (name, candidate) in enumerate(candidates.items()):
             warm[name] = candidate.warm_up()
@@ -189,7 +189,7 @@ def time_together(
         calls = time_rounds(
             {name: candidate.own for name, candidate in candidates.items()},
             calls=budget.latency_rounds,
-            calls_a_turn=CALLS_A_TURN,
+            calls_per_turn=CALLS_PER_TURN,
             seconds=budget.latency_seconds,
             reference=reference,
             report=report,
@@ -221,6 +221,8 @@ def time_together(
 
 @dataclass
 class _Grid:
+    """Times candidates on the grid of batch sizes and lengths, as far as the budget's seconds suffice."""
+
     candidates: Mapping[str, Candidate]
     reference: str
     budget: Budget
@@ -231,7 +233,7 @@ class _Grid:
         self.left_s = self.budget.latency_grid_seconds * len(self.candidates)
 
     def measure(self) -> dict[str, list[Point]]:
-        """Return the points of each candidate, from the smallest batch to the largest."""
+        """Return the points of each candidate, from the fewest word pieces to the most."""
         points: dict[str, list[Point]] = {name: [] for name in self.candidates}
         for batch_size, length in GRID:
             for name, point in self._points(batch_size, length).items():
@@ -239,7 +241,7 @@ class _Grid:
         return points
 
     def _points(self, batch_size: int, length: int) -> dict[str, Point]:
-        """Return the point of this size of each candidate; the first call of each, which is not counted, warms it up."""
+        """Time each candidate at this size; the first call of each is a warm-up, which does not count."""
         size = {"batch_size": batch_size, "length": length}
         calls: dict[str, Turn] = {}
         reasons: dict[str, str] = {}
@@ -252,10 +254,10 @@ class _Grid:
             try:
                 first_ms += candidate.turn([batch])[0]
             except Exception as error:
-                told = " ".join(str(error).split())
-                reasons[name] = f"the model does not answer such a batch: {type(error).__name__}: {told}"
+                message = " ".join(str(error).split())
+                reasons[name] = f"the model does not answer such a batch: {type(error).__name__}: {message}"
                 continue
-            calls[name] = _always(candidate, batch)
+            calls[name] = _repeated(candidate, batch)
         self.left_s -= first_ms / 1000
         rounds = self.budget.latency_grid_rounds
         cost_s = rounds * first_ms / 1000
@@ -273,20 +275,21 @@ class _Grid:
         return points
 
 
-def _always(candidate: Candidate, batch: Batch) -> Turn:
+def _repeated(candidate: Candidate, batch: Batch) -> Turn:
     return lambda numbers: candidate.turn([batch] * len(numbers))
 
 
 @contextmanager
-def _in_one_memory(candidates: Mapping[str, Candidate]) -> Iterator[dict[str, Candidate]]:
-    """Give `candidates`, those of PyTorch on the CPU in one memory; a graph keeps its weights itself."""
-    torches = {
+def _in_shared_memory(candidates: Mapping[str, Candidate]) -> Iterator[dict[str, Candidate]]:
+    """Yield `candidates`, those of PyTorch on the CPU in a shared memory; graphs manage their weights themselves."""
+    on_cpu = {
         name: candidate
         for name, candidate in candidates.items()
         if candidate.back_end is BackEnd.TORCH and candidate.device.type == "cpu"
     }
-    with one_memory(candidate.model for candidate in torches.values()) as brings:
-        moved = {
-            name: replace(torches[name], bring=bring) for name, bring in zip(torches, brings, strict=True)
+    with shared_memory(candidate.model for candidate in on_cpu.values()) as loaders:
+        shared = {
+            name: replace(on_cpu[name], load_weights=loader)
+            for name, loader in zip(on_cpu, loaders, strict=True)
         }
-        yield {**candidates, **moved}
+        yield {**candidates, **shared}

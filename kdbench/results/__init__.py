@@ -1,1 +1,1 @@
-"""Keep what a run leaves: records, timings, and where they stand in a results folder."""
+"""Read and write the results of a run: records, timings, and their places in a results folder."""

@@ -1,4 +1,4 @@
-"""Where a results folder keeps what."""
+"""Locate the files of a results folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from kdbench.results.records import Cost, LearningCurve, Size
 
 RECORDS_FILE = "records.jsonl"
-"""The records of a board in one file, in the board's folder."""
+"""The file in a board's folder that has all of its records."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class CellFiles:
 
     @property
     def folder(self) -> Path:
-        """The trained model and what the training stage noted."""
+        """The folder of the trained model and of the training stage's files."""
         return self.results / "models" / self.key
 
     @property
@@ -33,36 +33,36 @@ class CellFiles:
 
     @property
     def adapter(self) -> Path:
-        """What peft trained, before it was merged; there only where peft trained something."""
+        """The adapter that peft trained, before merging; exists only where peft trained one."""
         return self.folder / "adapter"
 
     @property
     def fit(self) -> Path:
-        """What training took."""
+        """The training stage's costs and other results, as `Fit`."""
         return self.folder / "fit.json"
 
     @property
     def probe(self) -> Path:
-        """The model's answers on some examples, before it was saved."""
+        """The model's answers to some examples before it was saved."""
         return self.folder / "probe.safetensors"
 
     @property
     def predictions(self) -> Path:
-        """The reloaded model's answers on every scored example."""
+        """The reloaded model's answers to every scored example."""
         return self.results / "predictions" / f"{self.key}.safetensors"
 
     @property
     def noisy_predictions(self) -> Path:
-        """The reloaded model's answers on the scored examples with typing errors."""
+        """The reloaded model's answers to the scored examples with typing errors."""
         return self.results / "predictions" / f"{self.key}.noisy.safetensors"
 
     @property
     def log(self) -> Path:
-        """What the cell's processes printed."""
+        """The output of the cell's processes."""
         return self.results / "logs" / f"{self.key}.log"
 
     def is_trained(self) -> bool:
-        """Return whether the training stage ended well."""
+        """Return whether the training stage succeeded."""
         return self.fit.is_file()
 
     def remove_model(self) -> None:
@@ -71,20 +71,20 @@ class CellFiles:
 
 
 class Fit(BaseModel):
-    """What the training stage leaves beside the artifact."""
+    """What the training stage stores beside the artifact."""
 
     cost: Cost | None
     """None for a teacher that the user gave: nothing was trained."""
     size: Size
     curves: tuple[LearningCurve, ...] = ()
-    """One a training loop, the stages before included."""
+    """One per training loop, including those of earlier stages."""
     is_teacher: bool
     own_tokenizer: bool = False
-    """Whether the artifact's tokenizer is another than the base model's."""
+    """Whether the artifact's tokenizer differs from the base model's."""
     warnings: tuple[str, ...] = ()
-    """What makes its scores no evidence."""
+    """Reasons why its scores are not evidence."""
 
 
 def read_fit(files: CellFiles) -> Fit:
-    """Return what training left beside the artifact."""
+    """Read what training stored beside the artifact."""
     return Fit.model_validate_json(files.fit.read_text())

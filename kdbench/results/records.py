@@ -1,4 +1,4 @@
-"""What one cell measured, and the folder that keeps it."""
+"""Define the record of a cell, its store, and its content key, which hashes everything its quality depends on."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Status(str, Enum):
 
 
 class StrategyInfo(Part):
-    """Which strategy ran, and the distribution that brought it."""
+    """The strategy that ran, and the distribution that provides it."""
 
     name: str
     label: str
@@ -41,24 +41,24 @@ class StrategyInfo(Part):
     """The paper; records of version 0.1 call it ``reference``."""
     family: str
     params: dict[str, Any]
-    """Every parameter, defaults included; of a stack those of each stage under the stage's name."""
+    """Every parameter, including defaults; for a stack, those of each stage under the stage's name."""
     distribution: str
     version: str
     uses_teacher: bool = False
     """Whether it learns from the teacher, so that there is a gap to recover."""
     control: str | None = None
-    """The label of the row that this one is held against."""
+    """The label of the row that this one is compared with."""
     note: str = ""
     """What a reader of the board must know of the deployed model."""
 
 
 class TaskInfo(Part):
-    """Which task was scored, on what."""
+    """The task that was scored, and its data."""
 
     name: str
     title: str
     kind: str
-    """The name of its `TaskKind`; a plugin's kind need not be known here."""
+    """The name of its `TaskKind`; a plugin's kind need not be registered to read the record."""
     metric: str
     eval_split: str = Field(validation_alias=AliasChoices("eval_split", "scored_split"))
     """The split that was scored; records of version 0.1 call it ``scored_split``."""
@@ -69,13 +69,13 @@ class TaskInfo(Part):
     validation_examples: int
     scored_examples: int
     validation_split: str = "train"
-    """The split that the validation examples are a part of."""
+    """The split that the validation examples come from."""
     duplicates: int = 0
-    """Scored examples whose text stands in train, too; counted over the whole splits."""
+    """Scored examples whose text is also in train, counted over the whole splits."""
     too_long_share: float = 0.0
-    """Share of examples longer than the budget's word pieces: truncated, or for tokens split."""
+    """Share of examples with more word pieces than the budget allows: truncated, or split in token classification."""
     unknown_share: float = 0.0
-    """Share of word pieces that the tokenizer does not know."""
+    """Share of word pieces that are unknown to the tokenizer."""
     licence: str = ""
     citation: str = ""
     majority_score: float | None = None
@@ -92,7 +92,7 @@ class ModelInfo(Part):
 
 
 class Quality(Part):
-    """Scores of the reloaded artifact on the scored split; each as a fraction."""
+    """Scores of the reloaded artifact on the evaluation split, as fractions."""
 
     score: float
     """The headline metric."""
@@ -100,11 +100,11 @@ class Quality(Part):
     high: float
     """The 95% interval of `score`: a percentile bootstrap over the scored examples."""
     metrics: dict[str, float]
-    """Every metric of the task, the headline among them."""
+    """Every metric of the task, including the headline metric."""
     noisy_score: float | None = None
     """The headline metric with typing errors in the text, on the examples of `PreparedTask.noisy`."""
     noisy_drop: float | None = None
-    """How much higher the headline metric of the same examples is without them."""
+    """How much higher the headline metric on the same examples is without typing errors."""
 
 
 class Size(Part):
@@ -112,66 +112,66 @@ class Size(Part):
 
     total_parameters: int
     trainable_parameters: int
-    """What training updated: less than the total for LoRA and its kind."""
+    """The parameters that training updated: fewer than the total for LoRA and similar strategies."""
     non_embedding_parameters: int
     artifact_bytes: int
     task_bytes: int
-    """What one more task on the same base model adds: adapter and head where the base stays as it is, else all."""
+    """What a further task on the same base model adds: adapter and head where the base is frozen, else all."""
 
 
 class Compute(Part):
-    """What the artifact takes to answer one example at a time, on the machine of the record."""
+    """The operations and memory for answering one example at a time, on the machine of the record."""
 
     flops_per_example: int | None = None
     """Operations of its matrix products (integer ones in an integer graph); a multiply-add counts as two."""
     flops_length: int
-    """The word pieces of that example: of all scored lengths the nearest to their mean."""
+    """The word pieces of that example: of all scored lengths the one nearest to the mean."""
     inference_peak_bytes: int | None = None
-    """Memory that the model adds at most, loaded and answering examples from the shortest to the longest."""
+    """The most memory that the model adds while it is loaded and answers examples from the shortest to the longest."""
     inference_libraries_bytes: int | None = None
-    """Resident memory of the process without the model: Python and the libraries, warmed up."""
+    """Resident memory of the process without the model: Python and the warmed-up libraries."""
     inference_peak_gpu_bytes: int | None = None
-    """GPU memory that the model adds at most; None where it ran on no GPU."""
+    """The most GPU memory that the model adds; None where it did not run on a GPU."""
 
 
 class Cost(Part):
-    """What obtaining the model took."""
+    """The cost of obtaining the model."""
 
     train_s: float
-    """Seconds in the training loop, validations included."""
+    """Seconds in the training loop, including validations."""
     total_s: float
-    """Seconds of the whole fitting: loading, training, finalizing, saving."""
+    """Seconds for the whole fitting: loading, training, finalizing, saving."""
     teacher_s: float
-    """Seconds that training the teacher and computing its outputs took, where this cell used them; 0 elsewhere."""
+    """Seconds for training the teacher and computing its outputs, where this cell used them; else 0."""
     steps: int
     examples: int
-    """Training examples seen, repeats counted."""
+    """Training examples seen, counting repeats."""
     tokens: int
-    """Training tokens seen, padding not counted."""
+    """Training tokens seen, without padding."""
     train_flops: int | None = None
-    """Operations of the training steps (see `TrainingRun`); the teacher's own training and cached logits are not
-    among them, as their seconds are not in `train_s`. None where a loop's are not known."""
+    """Operations of the training steps (see `TrainingRun`), without the teacher's training and cached logits, whose
+    seconds are not in `train_s` either. None where those of a loop are unknown."""
     unlabelled_examples: int = 0
-    """Distinct examples without a label that were trained on: a transfer set, or made by augmentation."""
+    """Distinct training examples without a label, from a transfer set or augmentation."""
     peak_memory_bytes: int | None
     """The largest resident set of the fitting process."""
 
 
 class LearningCurve(Part):
-    """How one training loop went."""
+    """The losses and validation scores of one training loop."""
 
     steps: tuple[int, ...]
-    """The last step of each stretch of steps."""
+    """The last step of each interval of steps."""
     losses: tuple[float, ...]
-    """The mean training loss over each stretch; None of them says how good the model is."""
+    """The mean training loss over each interval; it does not measure how good the model is."""
     validated: tuple[int, ...] = ()
     """The steps after which the model was validated."""
     scores: tuple[float, ...] = ()
-    """The headline metric on the validation part then."""
+    """The headline metric on the validation examples at these steps."""
 
 
 class Environment(Part):
-    """Where a record came from."""
+    """The machine, libraries and source revision that produced a record."""
 
     hardware: dict[str, str]
     libraries: dict[str, str]
@@ -180,7 +180,7 @@ class Environment(Part):
 
 
 class Record(Part):
-    """What one cell measured; a number that was not measured is absent, never a stand-in."""
+    """The result of one cell; a number that was not measured is absent, never a placeholder."""
 
     schema_version: Literal[1] = 1
     key: str
@@ -198,13 +198,13 @@ class Record(Part):
     compute: Compute | None = None
     cost: Cost | None = None
     curves: tuple[LearningCurve, ...] = ()
-    """One a training loop: a stack and a training in stages have several."""
+    """One per training loop: stacks and multi-stage training have several."""
     warnings: tuple[str, ...] = ()
     environment: Environment
     finished_at: datetime
 
     def misplaced(self, path: Path) -> str | None:
-        """Return that this is a copy where the file at `path` is named after another key."""
+        """Return the problem where the file at `path` is a copy, named after another key; else None."""
         if path.stem == self.key:
             return None
         return f"a copy of the record {self.key}, which would count twice"
@@ -217,20 +217,20 @@ class RecordStore:
         self.folder = results / "records"
 
     def path(self, key: str) -> Path:
-        """Return where the record of `key` stands or would stand."""
+        """Return the path of the record of `key`, whether it exists or not."""
         return self.folder / f"{key}.json"
 
     def get(self, key: str) -> Record | None:
-        """Return the record of `key`, or None where there is none that can be read."""
+        """Return the record of `key`, or None where none can be read."""
         path = self.path(key)
         return read_json_file(Record, path)[0] if path.exists() else None
 
     def put(self, record: Record) -> None:
-        """Write `record` so that a reader, even after a crash, sees all of it or none."""
+        """Write `record` atomically."""
         write_atomically(self.path(record.key), record.model_dump_json(indent=1) + "\n")
 
     def load(self) -> tuple[list[Record], list[str]]:
-        """Return every readable record in the order of their keys, and a line for each file that is none."""
+        """Return all readable records in the order of their keys, and one line per file that is not a record."""
         return load_json_files(Record, self.folder)
 
 
@@ -245,17 +245,17 @@ def key_of_cell(
     partners: Iterable[tuple[str, str]] = (),
     teacher: str | None = None,
 ) -> str:
-    """Return the hash of all that a cell's quality follows from.
+    """Return a cell's content key: the hash of everything that its quality depends on.
 
     Args:
-        stages: of each stage of the strategy the name (``strategy``), every parameter with the learning rate spelled
-            out (``params``) and, where it reads files of the user's, their SHA-256s (``files``).
+        stages: for each stage of the strategy its name (``strategy``), every parameter with an explicit learning rate
+            (``params``) and, where it reads files of the user, their SHA-256s (``files``).
         task: the task's name.
         data: the fingerprint of the task's data.
         base: the SHA-256 of the base model.
-        budget: what every strategy gets alike.
-        seed: the repetition.
-        partners: of a joint strategy the name and the fingerprint of each task trained together, this one among them.
+        budget: the budget that all strategies share.
+        seed: the random seed of this repetition.
+        partners: for a joint strategy the name and fingerprint of each task trained together, including this one.
         teacher: the SHA-256 of the teacher that the user gave.
     """
     return content_hash(
@@ -276,6 +276,6 @@ def key_of_cell(
 def spelled_out(
     params: Mapping[str, Any], learning_rates: Mapping[str, float], kind: TaskKind
 ) -> dict[str, Any]:
-    """Return `params` with the strategy's own learning rate for tasks of `kind` where the user set none."""
+    """Return `params` with an explicit learning rate: the strategy's own for tasks of `kind` where the user set none."""
     given = params["learning_rate"]
     return {**params, "learning_rate": default_rate(learning_rates, kind) if given is None else given}

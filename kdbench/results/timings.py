@@ -1,4 +1,4 @@
-"""What the latency phase of one task measured, and the folder that keeps it."""
+"""Define the timing of a task, the result of its latency phase, and read and write timings."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from kdbench.utils.files import Part, load_json_files, write_atomically
 
 
 class Point(Part):
-    """Calls of one model with batches of one size; what was not measured is absent, and `reason` tells why."""
+    """Calls of one model with batches of one size; values that were not measured are absent, and `reason` says why."""
 
     batch_size: int
     length: int | None
-    """Word pieces of every sentence, all attended to; None where the sentences are the task's own."""
+    """Word pieces of every sentence, without padding; None where the sentences are the task's own."""
     calls: int
     p50_ms: float | None = None
     p90_ms: float | None = None
     p95_ms: float | None = None
     p99_ms: float | None = None
     throughput_per_s: float | None = None
-    """Sentences answered in a second of calls."""
+    """Sentences answered per second of calls."""
     speedup: float | None = None
     """The median over rounds of the teacher's time in PyTorch divided by this model's."""
     speedup_low: float | None = None
     speedup_high: float | None = None
     """The 95% interval of `speedup`: a moving-block bootstrap over rounds."""
     reason: str | None = None
-    """Why something is absent."""
+    """Why a value is absent."""
 
 
 class BackEndTiming(Part):
@@ -39,24 +39,24 @@ class BackEndTiming(Part):
     back_end: BackEnd
     device: str
     points: tuple[Point, ...] = ()
-    """The task's own sentences one by one come first."""
+    """The first is that of the task's own sentences, one by one."""
     warm_up_calls: int = 0
     warm: bool = False
-    """Whether the time of a call had become stable when warming up ended."""
+    """Whether the time per call was stable when the warm-up ended."""
     score_lost: float | None = None
-    """By how much the artifact scores higher than it does here, on the same examples; None where that was not measured:
-    in float32, which answers alike, and in the back end that the artifact is scored in."""
+    """How much higher the artifact itself scores than in this back end, on the same examples; None where that was not
+    measured: in float32, which gives the same answers, and in the back end that the artifact is scored in."""
     reason: str | None = None
     """Why the model did not run here."""
 
     @property
     def unsteady_after(self) -> int | None:
-        """The calls of warming up after which a call's time was not stable yet; None where it was, or nobody knows."""
+        """The number of warm-up calls after which times were not stable yet; None where they were, or it is unknown."""
         return self.warm_up_calls or None if not self.warm else None
 
 
 class Tokenization(Part):
-    """Turning one sentence into word pieces, by the artifact's own tokenizer."""
+    """The time for tokenizing one sentence with the artifact's own tokenizer."""
 
     calls: int
     p50_ms: float
@@ -64,39 +64,39 @@ class Tokenization(Part):
 
 
 class ModelTiming(Part):
-    """One artifact's latency, from rounds that it shared with every other of its task."""
+    """One artifact's latency, from rounds shared with all other artifacts of its task."""
 
     key: str
-    """The cell that made the artifact."""
+    """The key of the cell that produced the artifact."""
     back_ends: tuple[BackEndTiming, ...]
-    """The one that the artifact is made for comes first."""
+    """The first is the one that the artifact is made for."""
     tokenization: Tokenization | None = None
     calls_ms: tuple[float, ...]
-    """Every call of the main point, in order, to four digits."""
+    """The time of every call of the main point, in order, rounded to four digits."""
 
     @property
     def main(self) -> Point:
-        """The task's own sentences, one by one, in the back end that the artifact is made for."""
+        """The point of the task's own sentences, one by one, in the back end that the artifact is made for."""
         return self.back_ends[0].points[0]
 
     @property
     def p50_ms(self) -> float | None:
-        """The median of a call at the main point."""
+        """The median time per call at the main point."""
         return self.main.p50_ms
 
     @property
     def p90_ms(self) -> float | None:
-        """The time that nine of ten calls at the main point keep within."""
+        """The 90th percentile of the time per call at the main point."""
         return self.main.p90_ms
 
     @property
     def p95_ms(self) -> float | None:
-        """The time that 95% of calls at the main point keep within."""
+        """The 95th percentile of the time per call at the main point."""
         return self.main.p95_ms
 
     @property
     def speedup(self) -> float | None:
-        """How many times as fast as the teacher in PyTorch the artifact is at the main point."""
+        """The speed-up over the teacher in PyTorch at the main point."""
         return self.main.speedup
 
     @property
@@ -111,16 +111,16 @@ class ModelTiming(Part):
 
 
 class Repeatability(Part):
-    """How well the phase repeats itself: the teacher, loaded a second time, is timed as one more model."""
+    """The repeatability of the phase: the teacher, loaded a second time, is timed as a further model."""
 
     ratio: float
-    """The speed-up of the teacher over itself: 1 but for noise."""
+    """The speed-up of the teacher over itself: 1 up to noise."""
     low: float
     high: float
     """The 95% interval of `ratio`."""
     split_half: float
     """The teacher's median over the second half of the rounds, which repeats the inputs of the first half, divided by
-    its median over the first half, less 1."""
+    its median over the first half, minus 1."""
 
 
 class Timing(Part):
@@ -131,22 +131,22 @@ class Timing(Part):
     budget: str
     model: str
     threads: int
-    """Of every back end alike."""
+    """The same for every back end."""
     batch_size: int
     rounds: int
-    """Calls of each model at the main point, at least."""
+    """The minimum of calls of each model at the main point."""
     settings: dict[str, Any] = {}
-    """The budget's settings of the phase."""
+    """The budget's settings for the phase."""
     method: Literal["alternating", "hot"] = "alternating"
-    """``hot``: short calls come right after one of the same model, from one memory for all; else after another model's,
-    from wherever its weights lie."""
+    """``hot``: short calls directly follow one of the same model, with all weights in one shared memory;
+    ``alternating``: calls follow another model's, with weights wherever they were loaded."""
     environment: Environment
     finished_at: datetime
     repeatability: Repeatability | None = None
     busy_share: float | None = None
-    """The share of all cores' time that other processes took meanwhile; None where the system does not tell."""
+    """The share of all cores' time that other processes used meanwhile; None where the system does not report it."""
     warning: str | None = None
-    """Why the numbers are to be doubted."""
+    """Why the numbers are unreliable."""
     models: tuple[ModelTiming, ...]
 
 
@@ -154,20 +154,20 @@ _RUNTIMES = ("torch", "transformers", "onnxruntime")
 
 
 def machine_of(environment: Environment) -> dict[str, str]:
-    """Return all that latencies follow from beside model and input: the hardware, and the versions of what runs models.
+    """Return what latencies depend on beside model and input: the hardware, and the versions of the runtimes.
 
-    Latencies compare only where it is the same.
+    Latencies are comparable only where it is the same.
     """
     return environment.hardware | runtimes_of(environment)
 
 
 def runtimes_of(environment: Environment) -> dict[str, str]:
-    """Return the versions of what runs models."""
+    """Return the versions of the libraries that run models."""
     return {name: environment.libraries[name] for name in _RUNTIMES if name in environment.libraries}
 
 
 def put_timing(results: Path, timing: Timing) -> None:
-    """Write `timing` into ``timings/`` of `results`, in the place of an earlier one of the same task, budget and model."""
+    """Write `timing` to ``timings/`` of `results`, replacing an earlier one of the same task, budget and model."""
     write_atomically(
         _folder(results) / f"{timing.task}-{timing.budget}-{timing.model}.json",
         timing.model_dump_json() + "\n",
@@ -175,7 +175,7 @@ def put_timing(results: Path, timing: Timing) -> None:
 
 
 def load_timings(results: Path) -> tuple[list[Timing], list[str]]:
-    """Return every readable timing of the results folder `results`, and a line for each file that is none."""
+    """Return all readable timings of the results folder `results`, and one line per file that is not a timing."""
     return load_json_files(Timing, _folder(results))
 
 

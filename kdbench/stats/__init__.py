@@ -1,4 +1,4 @@
-"""How sure scores are: intervals, comparisons and ranks over the examples and seeds that were scored."""
+"""Quantify the uncertainty of scores: intervals, comparisons and ranks over examples and seeds."""
 
 from kdbench.stats.bootstrap import Flags, Floats, Resampled, Score, resample
 from kdbench.stats.comparisons import (

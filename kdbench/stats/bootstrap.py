@@ -1,4 +1,4 @@
-"""Scores of test sets that might have been: examples drawn with replacement from the one that was scored."""
+"""Bootstrap scores: resample the examples of the test set with replacement, and estimate variances from that."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ Score = Callable[[Floats], Floats]
 """Turns sums of statistics (..., k) into scores (...), as `kdbench.evaluation.metrics.Metric.score` does."""
 
 ANY_SCORE = (-np.inf, np.inf)
-"""The range of a score of which nothing is known."""
+"""The range of a score whose range is unknown."""
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
 
 NUMBERS_AT_ONCE = 1_000_000
-"""Draws, or sums of statistics, held before they become scores: bounds memory to some 40 MB."""
+"""Draws, or sums of statistics, held at once before they become scores: limits memory to about 40 MB."""
 
 
 def resampled_scores(statistics: Floats, score: Score, resamples: int, rng: np.random.Generator) -> Floats:
     """Return (resamples, seeds): each seed's score on examples drawn with replacement, the same for all seeds.
 
-    All seeds share the examples, as they share the one test set: drawn apart for each seed, the luck of that test
-    set would average out. "Seeds" may as well be models; whatever is stacked on the first axis shares the draws.
+    All seeds share the drawn examples, as they share one test set: with separate draws per seed, the sampling variation
+    of the test set would average out. "Seeds" may also be models; all that is stacked on the first axis shares draws.
 
     Args:
-        statistics: (seeds, examples, k), one seed's examples in the order of every other's.
+        statistics: (seeds, examples, k), with the examples of all seeds in the same order.
         score: turns sums of statistics (..., k) into scores (...).
         resamples: how many test sets are drawn.
-        rng: draws them.
+        rng: the source of the draws.
     """
     seeds, examples, k = statistics.shape
     by_example = examples_first(statistics)
@@ -49,20 +49,20 @@ def resampled_scores(statistics: Floats, score: Score, resamples: int, rng: np.r
 
 
 def examples_first(statistics: Floats) -> Floats:
-    """Return (examples, seeds * k) of (seeds, examples, k): what one product sums for all seeds at once."""
+    """Rearrange (seeds, examples, k) to (examples, seeds * k), so that one matrix product sums for all seeds."""
     seeds, examples, k = statistics.shape
     return statistics.transpose(1, 0, 2).reshape(examples, seeds * k)
 
 
 def chunks(total: int, width: int) -> list[int]:
-    """Return row counts that sum to `total`, so that a chunk of `width` numbers a row fits in memory."""
+    """Return row counts that sum to `total`, each small enough that rows of `width` numbers fit in memory."""
     size = max(1, NUMBERS_AT_ONCE // width)
     return [min(size, total - start) for start in range(0, total, size)]
 
 
 @dataclass(frozen=True, eq=False)
 class Resampled:
-    """One model's scores on its test set and on test sets that might have been."""
+    """One model's scores on its test set and on resampled test sets."""
 
     examples: int
     scores: Floats
@@ -70,22 +70,22 @@ class Resampled:
     means: Floats
     """(resamples,): the mean over seeds on examples drawn with replacement."""
     own_examples_variance: float
-    """Of one seed's score, by what it alone finds hard; 0 of one seed."""
+    """Variance of one seed's score from examples that it alone finds hard; 0 with one seed."""
     score_range: tuple[float, float] = ANY_SCORE
-    """The least and the greatest value that a score can have."""
+    """The smallest and the largest value that a score can have."""
 
 
 @dataclass(frozen=True, eq=False)
 class MeanScores:
-    """Models scored on one test set, each a mean over its seeds.
+    """The mean scores of models over their seeds, all on one test set.
 
-    Examples and seeds are crossed: every seed answers every example. A mean over n seeds therefore varies by what all
-    seeds find hard in the test set, by the luck of the seeds, and by what single seeds find hard in single examples.
-    That last part is in the bootstrap of the examples and in the seeds' sample variance alike, and must not count
-    twice: a model's seeds add to the variance of its bootstrap only what their spread holds beyond it. So the variance
-    is the analysis of variance's estimate for two crossed random factors, but never less than the bootstrap's. And it is
-    never less than what single seeds find hard leaves in a mean: where every seed answers otherwise than the others (two
-    that have collapsed, each onto its own label), what they all find hard would come out below 0, and counts as 0.
+    Examples and seeds are crossed: every seed answers every example. A mean over n seeds therefore varies with the
+    examples (what all seeds find hard), with the seeds, and with their interaction (what single seeds find hard in
+    single examples). The interaction is part of both the bootstrap of the examples and the seeds' sample variance, and
+    must not count twice: a model's seeds add to the variance of its bootstrap only the part of their variance beyond
+    the interaction. So the variance is the ANOVA estimate for two crossed random factors, but never less than the
+    bootstrap's, and never less than what the interaction contributes to a mean: where seeds answer in opposite ways
+    (two that collapsed, each onto its own label), the component of the examples would be negative, and counts as 0.
     """
 
     examples: int
@@ -94,15 +94,15 @@ class MeanScores:
     resampled: Floats
     """(resamples, models): on examples drawn with replacement, the same for all models."""
     added_variance: Floats
-    """(models,): what is added to the variance of each bootstrapped mean: the seeds' spread, and what was below 0."""
+    """(models,): what is added to the variance of each bootstrapped mean, from seeds and from negative components."""
     added_df: Floats
     """(models,): the degrees of freedom of `added_variance`; infinite where nothing is added and no spread known."""
     added_terms: Floats
-    """(models,): the sum over the added parts of variance**2 / degrees of freedom, the variance of the spread being all
-    that it gives a mean; 0 where nothing is added."""
+    """(models,): the sum over the added parts of variance**2 / degrees of freedom, where the seeds' part counts with
+    the whole variance that they contribute to a mean; 0 where nothing is added."""
 
     def contrast(self, weights: Floats) -> tuple[float, float]:
-        """Return the variance of the sum of the models' means, each times its weight, and its degrees of freedom."""
+        """Return the variance of the weighted sum of the models' means, and its degrees of freedom."""
         from_examples = np.asarray((self.resampled @ weights).var(ddof=1))
         variance = from_examples + weights**2 @ self.added_variance
         added_terms = np.asarray(weights**4 @ self.added_terms)
@@ -117,15 +117,15 @@ def resample(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> list[Resampled]:
-    """Return `models`, scored on the same test sets drawn anew.
+    """Score `models` on the same resampled test sets.
 
-    The draws follow from `seed` and the number of examples alone: models that were resampled by different calls can
-    still be held against each other pair by pair.
+    The draws depend on `seed` and the number of examples alone: models that were resampled by different calls can
+    still be compared in pairs.
 
     Args:
-        models: each (its seeds, examples, k), of the same examples in the same order.
+        models: each (its seeds, examples, k), with the same examples in the same order.
         score: turns sums of statistics (..., k) into scores (...).
-        score_range: the least and the greatest value that `score` can return.
+        score_range: the smallest and the largest value that `score` can return.
         resamples: how many test sets are drawn.
         seed: fixes the draws.
 
@@ -149,14 +149,15 @@ def resample(
 
 
 def mean_scores(models: Sequence[Resampled], spreads: Sequence[SeedSpread | None]) -> MeanScores:
-    """Return the mean scores of `models`, which were resampled from one seed.
+    """Return the mean scores of `models`, which were resampled with the same seed.
 
     Args:
-        models: as `resample` gives them.
-        spreads: what is known of each model's seeds; None takes the model's own sample variance, if it has two seeds.
+        models: results of `resample`.
+        spreads: the estimated spread of each model's seeds; None uses the model's own sample variance, if it has two
+            seeds.
 
     Raises:
-        ValueError: there is another number of spreads.
+        ValueError: the number of spreads differs from that of the models.
     """
     if len(spreads) != len(models):
         raise ValueError(f"{len(models)} models need as many spreads, but there are {len(spreads)}")
@@ -165,9 +166,9 @@ def mean_scores(models: Sequence[Resampled], spreads: Sequence[SeedSpread | None
         examples=models[0].examples,
         observed=np.array([model.scores.mean() for model in models]),
         resampled=np.stack([model.means for model in models], axis=1),
-        added_variance=np.array([one.variance for one in added]),
-        added_df=np.array([one.df for one in added]),
-        added_terms=np.array([one.term for one in added]),
+        added_variance=np.array([part.variance for part in added]),
+        added_df=np.array([part.df for part in added]),
+        added_terms=np.array([part.term for part in added]),
     )
 
 
@@ -179,13 +180,13 @@ class _Added:
 
 
 def _added(model: Resampled, given: SeedSpread | None) -> _Added:
-    """Return what is added to the variance of the bootstrapped mean of `model`, and how well that is known."""
+    """Return what is added to the variance of the bootstrapped mean of `model`, with its degrees of freedom."""
     seeds = len(model.scores)
     spread = given or own_spread(model.scores.tolist()) or SeedSpread(0.0, np.inf)
     of_seeds = max(0.0, spread.variance - model.own_examples_variance) / seeds
-    # The bootstrap's variance is that of what all seeds find hard, and this; it falls short where they err oppositely.
-    least = model.own_examples_variance / seeds
-    missing = max(0.0, least - float(model.means.var(ddof=1))) if seeds > 1 else 0.0
+    # The bootstrap's variance contains this one; it comes out smaller only where seeds err in opposite ways.
+    minimum = model.own_examples_variance / seeds
+    missing = max(0.0, minimum - float(model.means.var(ddof=1))) if seeds > 1 else 0.0
     variance = of_seeds + missing
     if not missing:
         return _Added(variance, spread.df, (spread.variance / seeds) ** 2 / spread.df if variance else 0.0)
@@ -195,12 +196,12 @@ def _added(model: Resampled, given: SeedSpread | None) -> _Added:
 
 
 def satterthwaite(variance: Floats, from_examples: Floats, examples: int, added_terms: Floats) -> Floats:
-    """Return the degrees of freedom of a sum of variances (Satterthwaite 1946, eq. 17), any shape, at least 1.
+    """Return the degrees of freedom of a sum of variances (Satterthwaite 1946, eq. 17), of any shape, at least 1.
 
     Args:
         variance: the sum.
-        from_examples: the part of it that the bootstrap of `examples` gave, with examples - 1 degrees of freedom.
-        examples: how many there are.
+        from_examples: the part of it from the bootstrap of `examples`, with examples - 1 degrees of freedom.
+        examples: the number of examples.
         added_terms: the sum over the other parts of variance**2 / degrees of freedom.
     """
     alone = max(1, examples - 1)
@@ -210,7 +211,7 @@ def satterthwaite(variance: Floats, from_examples: Floats, examples: int, added_
 
 
 def check_same_examples(models: Sequence[Floats]) -> None:
-    """Raise a ValueError unless all `models` (seeds, examples, k) have as many examples and statistics."""
+    """Raise a ValueError unless all `models` (seeds, examples, k) have the same numbers of examples and statistics."""
     shapes = {model.shape[1:] for model in models}
     if len(shapes) != 1:
         raise ValueError(
@@ -219,7 +220,7 @@ def check_same_examples(models: Sequence[Floats]) -> None:
 
 
 def _own_examples_variance(resampled: Floats) -> float:
-    """Return the variance of one seed's score by what it alone finds hard, of (resamples, seeds); 0 of one seed."""
+    """Estimate from (resamples, seeds) the variance of one seed's score from what it alone finds hard; 0 with one seed."""
     if resampled.shape[1] < 2:
         return 0.0
     deviations = resampled - resampled.mean(axis=1, keepdims=True)

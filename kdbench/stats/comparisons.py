@@ -1,4 +1,4 @@
-"""How much better one model scored than another on the same examples, and whether that is more than luck."""
+"""Compare models scored on the same examples: differences, intervals, p-values and their correction."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from kdbench.stats.seed_variance import SeedSpread
 
 @dataclass(frozen=True)
 class Difference:
-    """How much better the first of two models scored on one test set."""
+    """The difference between the scores of two models on one test set."""
 
     difference: float
-    """The first's score less the second's, each a mean over its seeds."""
+    """The first model's score minus the second's, each a mean over its seeds."""
     low: float
     high: float
-    """The interval of `difference`, by t."""
+    """The bounds of the interval of `difference`, from Student's t."""
     p: float
-    """Two-sided: how often chance alone would show a difference as large, were there none."""
+    """Two-sided: the probability of a difference at least as large if there were none."""
     standard_error: float
     df: float
     """The degrees of freedom of the standard error."""
@@ -42,21 +42,21 @@ class Difference:
 
 @dataclass(frozen=True, eq=False)
 class PairwiseDifferences:
-    """Every model against every other; all arrays are (models, models), [i, j] of model i less model j."""
+    """The differences between all models; all arrays are (models, models), [i, j] for model i minus model j."""
 
     difference: Floats
     standard_error: Floats
     df: Floats
     p: Floats
-    """Two-sided, for each pair alone: see `holm_pairs`."""
+    """Two-sided, uncorrected: see `holm_pairs`."""
 
     def interval(self, confidence: float = CONFIDENCE) -> tuple[Floats, Floats]:
-        """Return the low and high ends of the intervals of `difference`, for each pair alone."""
+        """Return the lower and upper bounds of the intervals of `difference`, uncorrected."""
         half = scipy.stats.t.ppf((1 + confidence) / 2, self.df) * self.standard_error
         return self.difference - half, self.difference + half
 
     def of(self, a: int, b: int, confidence: float = CONFIDENCE) -> Difference:
-        """Return how much better model `a` scored than model `b`, and the interval of that."""
+        """Return how much better model `a` scored than model `b`, with its interval."""
         low, high = self.interval(confidence)
         return Difference(
             difference=float(self.difference[a, b]),
@@ -83,10 +83,10 @@ def paired_difference(
 
     Args:
         a: (seeds of a, examples, k).
-        b: (seeds of b, examples, k), of the same examples in the same order.
+        b: (seeds of b, examples, k), with the same examples in the same order.
         score: turns sums of statistics (..., k) into scores (...).
-        spread_a: what is known of a's seeds, as `seed_spreads` gives it; None takes the sample variance of these.
-        spread_b: the same of b.
+        spread_a: the estimated spread of a's seeds, from `seed_spreads`; None uses their sample variance.
+        spread_b: the same for b.
         confidence: the interval's nominal coverage.
         resamples: how many resamples are drawn.
         seed: fixes the draws.
@@ -108,24 +108,24 @@ def pairwise_differences(
 ) -> PairwiseDifferences:
     """Return how much better each model scored than each other, by one paired bootstrap of the examples.
 
-    A difference's variance is that of its bootstrap (Efron & Tibshirani 1993, ch. 6), and what each model's seeds
-    add to it (`MeanScores`); two models' seeds count as independent, which asks for more evidence than is needed
-    where a lucky seed helps both. p comes from Student's t with the degrees of freedom of the whole variance
-    (Satterthwaite 1946), not from counting resamples, so that it can be small enough for hundreds of comparisons; but
-    it is never below 2 / 2**examples, all that swapping the two models' answers could show (Noreen 1989).
+    The variance of a difference is that of its bootstrap (Efron & Tibshirani 1993, ch. 6) plus what each model's seeds
+    add to it (`MeanScores`). The seeds of two models count as independent, which is conservative where a seed affects
+    both alike. p comes from Student's t with the degrees of freedom of the whole variance (Satterthwaite 1946), not
+    from counting resamples, so that it can be small enough for hundreds of comparisons; but it is never below
+    2 / 2**examples, the smallest p that swapping the two models' answers can give (Noreen 1989).
 
-    A model against one of the very same statistics, seed for seed, differs by exactly 0 with no error and p = 1.
+    Two models with identical statistics, seed for seed, differ by exactly 0 with a standard error of 0 and p = 1.
 
     Args:
-        models: each (its seeds, examples, k), of the same examples in the same order.
+        models: each (its seeds, examples, k), with the same examples in the same order.
         score: turns sums of statistics (..., k) into scores (...).
-        spreads: what is known of each model's seeds, as `seed_spreads` gives it; a None takes the model's own sample
-            variance; a single seed without a spread adds nothing, and p is then for these very weights.
+        spreads: the estimated spread of each model's seeds, from `seed_spreads`; None uses the model's own sample
+            variance; a single seed without a spread adds nothing, and p then holds for these trained weights alone.
         resamples: how many resamples are drawn.
         seed: fixes the draws.
 
     Raises:
-        ValueError: the models were not scored on the same examples, or there is another number of spreads.
+        ValueError: the models were not scored on the same examples, or the number of spreads differs from theirs.
     """
     resampled = resample(models, score, resamples=resamples, seed=seed)
     same = np.array([[np.array_equal(a, b) for b in models] for a in models])
@@ -135,18 +135,18 @@ def pairwise_differences(
 def resampled_differences(
     models: Sequence[Resampled], spreads: Sequence[SeedSpread | None], same: Flags
 ) -> PairwiseDifferences:
-    """Return `pairwise_differences` of models that were resampled before, from one seed.
+    """Return `pairwise_differences` of models that were already resampled, with the same seed.
 
     Args:
-        models: as `kdbench.stats.resample` gives them.
-        spreads: what is known of each model's seeds, as `seed_spreads` gives it; a None takes the sample variance.
-        same: (models, models): whether two have the very same statistics, seed for seed.
+        models: results of `kdbench.stats.resample`.
+        spreads: the estimated spread of each model's seeds, from `seed_spreads`; None uses the sample variance.
+        same: (models, models): whether two have identical statistics, seed for seed.
 
     Raises:
-        ValueError: there is another number of spreads.
+        ValueError: the number of spreads differs from that of the models.
     """
     means = mean_scores(models, spreads)
-    # The variance of differences, not a sum of covariances: of equal columns it is exactly 0.
+    # The variance of differences, not a sum of covariances, is exactly 0 for equal columns.
     from_examples = np.stack(
         [(column[:, None] - means.resampled).var(axis=0, ddof=1) for column in means.resampled.T]
     )
@@ -164,24 +164,24 @@ def resampled_differences(
 
 
 def _sums(values: Floats) -> Floats:
-    """Return (models, models): the sum of each two of `values`."""
+    """Return (models, models): the sums of all pairs of `values`."""
     sums: Floats = np.add.outer(values, values)
     return sums
 
 
 def _p(difference: Floats, standard_error: Floats, df: Floats, lowest: float) -> Floats:
-    # No error and yet a difference is infinitely many errors; no difference is none, whatever the error.
-    far = np.where(difference == 0, 0.0, np.inf)
-    t = np.divide(np.abs(difference), standard_error, out=far, where=standard_error > 0)
+    # With a standard error of 0, t is 0 for no difference and infinite for any other.
+    without_error = np.where(difference == 0, 0.0, np.inf)
+    t = np.divide(np.abs(difference), standard_error, out=without_error, where=standard_error > 0)
     p: Floats = np.maximum(2 * scipy.stats.t.sf(t, df), lowest)
     return p
 
 
 def holm(p_values: Sequence[float] | Floats) -> Floats:
-    """Return (n,) p-values of which the chance that any true null falls below alpha is at most alpha (Holm 1979).
+    """Return (n,) Holm-corrected p-values, which control the family-wise error rate (Holm 1979).
 
-    The smallest of n is multiplied by n, the next by n - 1, and so on; none is made less than one before it, or more
-    than 1. NaN stands for a comparison that was not made: it stays NaN and counts for nothing.
+    The smallest of n is multiplied by n, the next by n - 1, and so on; none becomes smaller than its predecessor, or
+    larger than 1. NaN stands for a comparison that was not made: it stays NaN and does not count.
 
     Args:
         p_values: (n,).
@@ -196,7 +196,7 @@ def holm(p_values: Sequence[float] | Floats) -> Floats:
 
 
 def holm_pairs(p: Floats) -> Floats:
-    """Return (models, models): Holm's p-values over all pairs of a symmetric (models, models), 1 on the diagonal."""
+    """Return (models, models): Holm-corrected p over all pairs of a symmetric (models, models), 1 on the diagonal."""
     above = np.triu_indices(len(p), k=1)
     adjusted = np.eye(len(p))
     adjusted[above] = holm(p[above])
@@ -205,16 +205,16 @@ def holm_pairs(p: Floats) -> Floats:
 
 
 _ERRORS = 10_000
-"""Percentiles of the estimated standard error over which the chance of showing a difference is averaged."""
+"""Percentiles of the estimated standard error over which the power is averaged."""
 
 
 def smallest_difference(
     standard_error: float, df: float, *, alpha: float = 0.05, power: float = 0.8
 ) -> float:
-    """Return the smallest true difference that a two-sided test at `alpha` shows with a chance of `power`.
+    """Return the smallest true difference that a two-sided test at `alpha` detects with the given `power`.
 
     The test statistic of a true difference d is noncentral t with noncentrality d / standard_error (Cohen 1988,
-    ch. 2); what falls in the wrong tail counts as shown, as it does in the test.
+    ch. 2); the wrong tail counts as significant, as it does in the test.
 
     Args:
         standard_error: of the difference, in the units of the score.
@@ -228,7 +228,7 @@ def smallest_difference(
     if not alpha < power < 1:
         raise ValueError(f"power must lie between alpha = {alpha} and 1, but is {power}")
     critical = scipy.stats.t.ppf(1 - alpha / 2, df)
-    # Noncentral t is a normal over an error of its own; scipy's is NaN far in the tails of few degrees of freedom.
+    # Noncentral t is a normal over an estimated error; scipy's is NaN far in the tails with few degrees of freedom.
     percentiles = (np.arange(_ERRORS) + 0.5) / _ERRORS
     critical_values = critical * (
         np.sqrt(scipy.stats.chi2.ppf(percentiles, df) / df) if np.isfinite(df) else 1.0
@@ -239,7 +239,7 @@ def smallest_difference(
         wrong_tail = scipy.special.ndtr(-noncentrality - critical_values)
         return float(np.mean(right_tail + wrong_tail)) - power
 
-    enough = critical + 1.0
-    while missing_power(enough) < 0:
-        enough *= 2
-    return float(standard_error * scipy.optimize.brentq(missing_power, 0.0, enough))
+    upper = critical + 1.0
+    while missing_power(upper) < 0:
+        upper *= 2
+    return float(standard_error * scipy.optimize.brentq(missing_power, 0.0, upper))

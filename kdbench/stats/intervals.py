@@ -1,4 +1,4 @@
-"""How sure one row's score is."""
+"""Compute confidence intervals of scores, of the recovered gap and of ratios of times."""
 
 from __future__ import annotations
 
@@ -35,25 +35,25 @@ def bootstrap_interval(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Return the interval of the mean score over seeds, for other test sets and other seeds alike.
+    """Return the interval of the mean score over seeds, which covers the variation of test sets and of seeds.
 
-    Each resample draws examples with replacement, the same for all seeds, averages the seeds, and adds the luck of the
-    seeds: a draw of Student's t, since how widely a few seeds spread is itself only guessed, times the standard error
-    that the seeds' spread holds beyond the examples' luck (`MeanScores`). The interval lies between the percentiles
-    of that (Efron & Tibshirani 1993, ch. 13).
+    Each resample draws examples with replacement, the same for all seeds, averages the seeds, and adds the variation of
+    the seeds: a draw of Student's t, since the variance of a few seeds is itself only estimated, times the standard
+    error that the seeds add to that of the examples (`MeanScores`). The bounds are percentiles of these values (Efron &
+    Tibshirani 1993, ch. 13).
 
-    One seed without a `spread` shows nothing of the seeds' luck: its interval is for other test sets alone, the plain
-    percentile interval. Where seeds add to the width, it may reach an end of the score's range, and is cut there.
+    One seed without a `spread` says nothing about the variation of seeds: its interval is the plain percentile
+    interval, which covers test sets alone. Where seeds add to the width, the interval is cut to the score's range.
 
     In simulations 95% intervals of three seeds cover the truth in 93.5% to 97% of draws, whether the test set or the
-    seeds dominate. Only where seeds err on examples independently of each other, so that no example is hard for all,
-    and differ otherwise as much again, is it 91%.
+    seeds dominate. It is 91% only where seeds err on examples independently of each other, so that no example is hard
+    for all, and vary as much again for other reasons.
 
     Args:
-        statistics: (seeds, examples, k), one seed's examples in the order of every other's.
+        statistics: (seeds, examples, k), with the examples of all seeds in the same order.
         score: turns sums of statistics (..., k) into scores (...).
-        spread: what is known of the seeds, as `seed_spreads` gives it; None takes the sample variance of these.
-        score_range: the least and the greatest value that `score` can return.
+        spread: the estimated spread of the seeds, from `seed_spreads`; None uses their sample variance.
+        score_range: the smallest and the largest value that `score` can return.
         confidence: the interval's nominal coverage.
         resamples: how many resamples are drawn.
         seed: fixes the draws.
@@ -65,35 +65,35 @@ def bootstrap_interval(
 def resampled_interval(
     model: Resampled, *, spread: SeedSpread | None = None, confidence: float = CONFIDENCE, seed: int = 0
 ) -> tuple[float, float]:
-    """Return `bootstrap_interval` of a model that was resampled before.
+    """Return `bootstrap_interval` of a model that was already resampled.
 
     Args:
-        model: as `kdbench.stats.resample` gives it.
-        spread: what is known of the seeds, as `seed_spreads` gives it; None takes the sample variance of these.
+        model: a result of `kdbench.stats.resample`.
+        spread: the estimated spread of the seeds, from `seed_spreads`; None uses their sample variance.
         confidence: the interval's nominal coverage.
         seed: fixes the draws.
     """
     _, seeds_rng = np.random.default_rng(seed).spawn(2)
     means = mean_scores([model], [spread])
-    # Draws spread evenly over their percentiles: no luck of the draw beside that of the examples.
+    # Evenly spaced percentiles instead of random draws: no Monte Carlo noise beside that of the examples.
     resamples = len(model.means)
     percentiles = (np.arange(resamples) + 0.5) / resamples
-    luck = scipy.special.stdtrit(means.added_df[0], percentiles)  # as scipy.stats.t.ppf, much faster
-    drawn = model.means + np.sqrt(means.added_variance[0]) * seeds_rng.permutation(luck)
+    t = scipy.special.stdtrit(means.added_df[0], percentiles)  # as scipy.stats.t.ppf, much faster
+    drawn = model.means + np.sqrt(means.added_variance[0]) * seeds_rng.permutation(t)
     low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
-    least, greatest = model.score_range
-    return max(float(low), least), min(float(high), greatest)
+    smallest, largest = model.score_range
+    return max(float(low), smallest), min(float(high), largest)
 
 
 @dataclass(frozen=True)
 class Gap:
-    """The part of the distance from control to teacher that a student covers: 0 is the control, 1 the teacher."""
+    """The share of the distance from control to teacher that a student recovers: 0 is the control, 1 the teacher."""
 
     share: float | None
-    """None where the teacher does not lead at all."""
+    """None where the teacher's score is not above the control's."""
     low: float | None
     high: float | None
-    """The interval of `share`; None where there is none."""
+    """The bounds of the interval of `share`; None where there is none."""
     reason: str | None = None
     """Why there is no interval."""
 
@@ -115,16 +115,16 @@ def gap_recovered(
 
     A share belongs to the interval if a t test does not reject that student - control is that share of
     teacher - control; the test's variance and degrees of freedom are those of `pairwise_differences`. Where the
-    teacher's lead itself may be 0 by the same test, any share is possible, and no interval is given.
+    teacher's lead is itself not significant by the same test, any share is possible, and there is no interval.
 
     Args:
         student: (its seeds, examples, k).
-        control: (its seeds, examples, k), of the same examples in the same order.
+        control: (its seeds, examples, k), with the same examples in the same order.
         teacher: (its seeds, examples, k), likewise.
         score: turns sums of statistics (..., k) into scores (...).
-        spread_student: what is known of its seeds, as `seed_spreads` gives it; None takes the sample variance.
-        spread_control: the same of the control.
-        spread_teacher: the same of the teacher.
+        spread_student: the estimated spread of its seeds, from `seed_spreads`; None uses the sample variance.
+        spread_control: the same for the control.
+        spread_teacher: the same for the teacher.
         confidence: the interval's nominal coverage.
         resamples: how many resamples are drawn.
         seed: fixes the draws.
@@ -140,11 +140,11 @@ def gap_recovered(
 def resampled_gap(
     models: Sequence[Resampled], spreads: Sequence[SeedSpread | None], *, confidence: float = CONFIDENCE
 ) -> Gap:
-    """Return `gap_recovered` of student, control and teacher, in this order, that were resampled before.
+    """Return `gap_recovered` of student, control and teacher, in this order, that were already resampled.
 
     Args:
-        models: as `kdbench.stats.resample` gives them.
-        spreads: what is known of each model's seeds, as `seed_spreads` gives it; a None takes the sample variance.
+        models: results of `kdbench.stats.resample`.
+        spreads: the estimated spread of each model's seeds, from `seed_spreads`; None uses the sample variance.
         confidence: the interval's nominal coverage.
     """
     means = mean_scores(models, spreads)
@@ -154,7 +154,7 @@ def resampled_gap(
         return Gap(None, None, None, "the teacher does not lead the control")
     share = float((of_student - of_control) / lead)
     if _excess(means, np.array([0.0, -1.0, 1.0]), confidence) <= 0:
-        return Gap(share, None, None, "the teacher is not shown to lead the control")
+        return Gap(share, None, None, "the teacher does not significantly lead the control")
 
     def excess(assumed: float) -> float:
         return _excess(means, np.array([1.0, assumed - 1.0, -assumed]), confidence)
@@ -163,18 +163,18 @@ def resampled_gap(
 
 
 def _excess(means: MeanScores, weights: Floats, confidence: float) -> float:
-    """Return by how much the squared contrast passes what a t test calls 0; above 0 the test rejects."""
+    """Return by how much the squared contrast exceeds the critical value of a t test; above 0 the test rejects."""
     variance, df = means.contrast(weights)
     critical = scipy.special.stdtrit(df, (1 + confidence) / 2)  # as scipy.stats.t.ppf, much faster
     return float((means.observed @ weights) ** 2 - critical**2 * variance)
 
 
 def _end(excess: Callable[[float], float], share: float, step: float) -> float:
-    """Return where, from `share` in the direction of `step`, the test begins to reject.
+    """Return where the test begins to reject, from `share` in the direction of `step`.
 
-    It does somewhere: far away the test is that of the teacher's lead, which has been shown.
+    It does so somewhere: far away the test becomes that of the teacher's lead, which is significant.
     """
-    if excess(share) >= 0:  # nothing varies, so that no other share is possible
+    if excess(share) >= 0:  # the variance is 0, so that no other share is possible
         return share
     while excess(share + step) < 0:
         step *= 2
@@ -183,12 +183,12 @@ def _end(excess: Callable[[float], float], share: float, step: float) -> float:
 
 @dataclass(frozen=True)
 class Ratio:
-    """A median ratio."""
+    """A median ratio with its interval."""
 
     ratio: float
     low: float | None
     high: float | None
-    """Its interval; None where one pair is all there is."""
+    """The bounds of its interval; None with a single pair."""
 
 
 def paired_ratio(
@@ -202,20 +202,20 @@ def paired_ratio(
 ) -> Ratio:
     """Return the median of the ratios of pairs, with the interval of a moving-block bootstrap.
 
-    What slows a machine lasts longer than a round, so that neighbouring ratios resemble each other. A resample
-    therefore joins whole runs of `block` consecutive ratios, drawn with replacement out of all n - block + 1
-    (Kuensch 1989, section 2), and cuts them to n.
+    What slows a machine lasts longer than a round, so that neighbouring ratios are correlated. A resample therefore
+    joins runs of `block` consecutive ratios, drawn with replacement from all n - block + 1 (Kuensch 1989, section 2),
+    and cuts them to n.
 
-    The percentiles of so few blocks lie too near to the median: they are moved away from it by the factor that is
-    Student's t, of the blocks less 1 degrees of freedom, over the normal quantile, times sqrt(n / (n - block)), the
-    part of the variance that the mean of a block is missing. In simulations of 100 to 1,000 rounds 95% intervals then
-    cover the truth in 93% to 97% of draws, where neighbours correlate by 0.5 in 90% to 93%; of 20 rounds in 92%.
+    With few blocks the percentiles lie too close to the median. Their distance from it is therefore multiplied by the
+    ratio of Student's t, with blocks - 1 degrees of freedom, to the normal quantile, and by sqrt(n / (n - block)), for
+    the variance that the mean of a block lacks. In simulations of 100 to 1,000 rounds 95% intervals then cover the
+    truth in 93% to 97% of draws; with a correlation of 0.5 between neighbours in 90% to 93%; with 20 rounds in 92%.
 
     Args:
         numerator: (n,), such as the teacher's milliseconds, in the order of the rounds.
-        denominator: (n,), such as the student's, of the same rounds.
-        block: how many consecutive ratios stay together; by default n**(1/3), rounded: the order of the best length
-            (Hall, Horowitz & Jing 1995), with a constant of 1. 1 is the ordinary bootstrap.
+        denominator: (n,), such as the student's milliseconds in the same rounds.
+        block: how many consecutive ratios stay together; by default n**(1/3), rounded: the order of the optimal length
+            (Hall, Horowitz & Jing 1995), with a constant of 1. A block of 1 gives the ordinary bootstrap.
         confidence: the interval's nominal coverage.
         resamples: how many resamples are drawn.
         seed: fixes the draws.
@@ -246,7 +246,7 @@ def paired_ratio(
 
 
 def _widening(n: int, length: int, confidence: float) -> float:
-    """Return by what factor the bootstrap of n / length blocks is too narrow; 1 of single ratios, which are many."""
+    """Return the factor by which the bootstrap of n / length blocks is too narrow; 1 for blocks of single ratios."""
     if length == 1:
         return 1.0
     upper = (1 + confidence) / 2

@@ -1,4 +1,4 @@
-"""Places on a board, shared by models that were not shown to differ."""
+"""Rank models with ties where differences are not significant, find Pareto fronts, and average over tasks."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from kdbench.stats.bootstrap import CONFIDENCE, RESAMPLES, Flags, Floats
 
 @dataclass(frozen=True)
 class TieRank:
-    """A model's place."""
+    """A model's rank."""
 
     rank: int
-    """From 1, which is the best."""
+    """Starting at 1, the best."""
     tied: bool
     """Whether others share it."""
 
@@ -26,24 +26,23 @@ class TieRank:
 
 
 def tie_ranks(scores: Sequence[float], differs: Flags) -> list[TieRank | None]:
-    """Return each model's place.
+    """Return each model's rank.
 
-    The models are taken from the highest score down. The best leads a group; the models after it join the group
-    until one is shown to differ from its leader. That one leads the next group, whose rank is 1 and the number of
-    models in the groups before; and so on. Of equal scores those that join the present group are taken first, so that
-    models that answer alike never stand in two groups.
+    Models are processed from the highest score down. The best leads a group; the models after it join the group until
+    one differs significantly from its leader. That one leads the next group, whose rank is 1 plus the number of models
+    in the groups before; and so on. Among equal scores those that join the current group come first, so that models
+    with identical answers are never in two groups.
 
-    "Not shown to differ" is no equivalence: where a and b are not told apart, nor b and c, a and c may well be. Only
-    the leader counts, so that two members of a group may differ from each other, and a model that differs from no
-    member of the group above except its leader still stands below. A rank says: shown to be worse than a model of
-    every better rank.
+    "Not significantly different" is not transitive: it may hold for a and b and for b and c, but not for a and c. Only
+    the leader counts: two members of a group may differ from each other, and a model that differs only from the leader
+    of the group above still ranks below it. A rank means: significantly worse than a model of every better rank.
 
     Args:
-        scores: (models,), of which more is better; NaN is a model without a score.
-        differs: (models, models), symmetric: whether the two were shown to differ.
+        scores: (models,), higher is better; NaN for a model without a score.
+        differs: (models, models), symmetric: whether the two differ significantly.
 
     Returns:
-        A place a model, None of NaN.
+        One rank per model, None for NaN.
     """
     values = np.asarray(scores, dtype=np.float64)
     best_first = [int(i) for i in np.argsort(-values, kind="stable") if not np.isnan(values[i])]
@@ -63,7 +62,7 @@ def tie_ranks(scores: Sequence[float], differs: Flags) -> list[TieRank | None]:
 
 
 def _joining_first(equal: list[int], groups: list[list[int]], differs: Flags) -> list[int]:
-    """Return models of one score, those that join the present group before those that do not."""
+    """Return models of one score, those that join the current group before those that do not."""
     if not groups:
         return equal
     leader = groups[-1][0]
@@ -73,19 +72,19 @@ def _joining_first(equal: list[int], groups: list[list[int]], differs: Flags) ->
 def pareto_front(
     quality: Sequence[float] | Floats, cost: Sequence[float] | Floats, better: Flags, cheaper: Flags
 ) -> Flags:
-    """Return (models,): whether a model is on the front of high quality and low cost.
+    """Return (models,): whether a model is on the Pareto front of high quality and low cost.
 
     Model j is off the front if and only if some model i has at least its quality at no more than its cost, and is
-    shown to be better or shown to be cheaper: what differs by luck alone pushes nobody off.
+    significantly better or significantly cheaper: differences within sampling variation do not count.
 
     Args:
-        quality: (models,), of which more is better.
-        cost: (models,), of which less is better.
-        better: (models, models): whether i is shown to be better than j.
-        cheaper: (models, models): whether i is shown to be cheaper than j; of an exactly known cost, cost i < cost j.
+        quality: (models,), higher is better.
+        cost: (models,), lower is better.
+        better: (models, models): whether i is significantly better than j.
+        cheaper: (models, models): whether i is significantly cheaper than j; for an exact cost, cost i < cost j.
 
     Returns:
-        False of a model whose quality or cost is NaN; it pushes nobody off either.
+        False for a model whose quality or cost is NaN; it removes no other model from the front.
     """
     q, c = np.asarray(quality, dtype=np.float64), np.asarray(cost, dtype=np.float64)
     known = ~(np.isnan(q) | np.isnan(c))
@@ -102,17 +101,17 @@ class InterquartileMean:
     mean: float
     low: float | None
     high: float | None
-    """Its interval over seeds; None where no task has two."""
+    """The bounds of its interval over seeds; None where no task has two seeds."""
 
 
 def score_ranks(scores: Floats) -> Floats:
     """Return (rows, tasks): each row's rank on each task; 1 is the best, and ties share their mean rank.
 
-    Ranks compare only where the same rows compete: a row that lacks a score (NaN) on some task takes part on none,
-    and its ranks are NaN.
+    Ranks are comparable only among the same rows: a row without a score (NaN) on some task is excluded from all, and
+    its ranks are NaN.
 
     Args:
-        scores: (rows, tasks), of which more is better.
+        scores: (rows, tasks), higher is better.
     """
     complete = ~np.isnan(scores).any(axis=1)
     ranks = np.full(scores.shape, np.nan)
@@ -125,7 +124,7 @@ def average_ranks(scores: Floats) -> Floats:
     """Return (rows,): each row's `score_ranks`, averaged over tasks.
 
     Args:
-        scores: (rows, tasks), of which more is better.
+        scores: (rows, tasks), higher is better.
     """
     averages: Floats = score_ranks(scores).mean(axis=1)
     return averages
@@ -140,21 +139,21 @@ def interquartile_mean(
 ) -> InterquartileMean:
     """Return the interquartile mean of one row over tasks and seeds (Agarwal et al. 2021, section 4.3).
 
-    All scores of all tasks are pooled, a quarter of them (rounded down) is cut from either end, and the rest
-    averaged: it is moved neither by one task of its own nor by one collapsed seed. The interval is that of a stratified
-    bootstrap, which draws each task's seeds with replacement (section 4.1), and speaks of other seeds on these tasks,
-    not of other tasks or other test sets.
+    All scores of all tasks are pooled, a quarter of them (rounded down) is cut from either end, and the rest averaged:
+    neither a single outlying task nor a collapsed seed moves it. The interval is that of a stratified bootstrap, which
+    draws each task's seeds with replacement (section 4.1); it covers other seeds on these tasks, not other tasks or
+    test sets.
 
-    A bootstrap of n seeds holds (n - 1) / n of their variance, 2/3 of that of three, and knows that no better than they
-    do: the distance of each drawn seed from its task's mean is divided by the root of that share, and that of the
-    percentiles from the mean multiplied by Student's t, of as many degrees of freedom as the tasks have seeds beyond
-    their first, over the normal quantile. In simulations 95% intervals of one to four tasks of three to ten seeds then
-    cover in 94% to 97% of draws, where the plain percentiles do in 73% to 93%; where tasks stand so far apart that the
-    middle half is about one task's seeds alone, in 86% to 92%.
+    A bootstrap of n seeds has only (n - 1) / n of their variance (2/3 with three), estimated from as few seeds. So the
+    distance of each drawn seed from its task's mean is divided by the root of that share, and the distance of the
+    percentiles from the mean is multiplied by the ratio of Student's t to the normal quantile, with one degree of
+    freedom per seed beyond the first of each task. In simulations 95% intervals of one to four tasks with three to ten
+    seeds then cover the truth in 94% to 97% of draws, plain percentiles in 73% to 93%; where tasks differ so much that
+    the middle half is about the seeds of one task, 86% to 92%.
 
     Args:
-        scores_by_task: a list of seeds' scores for each task, normalized so that tasks compare; a task with more
-            seeds weighs more.
+        scores_by_task: the seeds' scores for each task, normalized so that tasks are comparable; a task with more
+            seeds has more weight.
         confidence: the interval's nominal coverage.
         resamples: how many resamples are drawn.
         seed: fixes the draws.
@@ -177,7 +176,7 @@ def interquartile_mean(
 
 
 def _drawn(scores: Floats, resamples: int, rng: np.random.Generator) -> Floats:
-    """Return (resamples, seeds) of (seeds,): drawn with replacement, as far from their mean as other seeds would be."""
+    """Resample (seeds,) to (resamples, seeds) with replacement, and scale to the variance of new seeds."""
     n = len(scores)
     centre = scores.mean()
     drawn: Floats = centre + (scores - centre)[rng.integers(n, size=(resamples, n))] * np.sqrt(

@@ -1,4 +1,4 @@
-"""Tests of two models that assume nothing of how scores are distributed; they speak of these very weights alone."""
+"""Test differences between two models without assumptions on distributions, for these trained weights alone."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ import scipy.stats
 from kdbench.stats.bootstrap import CONFIDENCE, Floats, Score, check_same_examples, chunks, examples_first
 
 _SAME = 1e-12
-"""Scores come in steps, so that many shuffles tie with the observed difference but for rounding."""
+"""Scores are discrete, so that many shuffles tie with the observed difference up to rounding of this size."""
 
 
 @dataclass(frozen=True)
 class McNemar:
-    """The examples on which two models part ways."""
+    """McNemar's test on the examples where exactly one of two models is right."""
 
     only_a: int
-    """How many a alone answered right."""
+    """How many examples only model a answered correctly."""
     only_b: int
     p: float
-    """Two-sided and exact: how often a fair coin would split them as unevenly."""
+    """Two-sided and exact: the probability that a fair coin splits them at least as unevenly."""
 
 
 def mcnemar(right_a: npt.ArrayLike, right_b: npt.ArrayLike) -> McNemar:
-    """Return whether two classifiers are right equally often, by the exact binomial test (McNemar 1947).
+    """Test whether two classifiers are right equally often, by the exact binomial test (McNemar 1947).
 
     Args:
         right_a: (examples,): whether model a was right.
-        right_b: (examples,): whether model b was, on the same examples.
+        right_b: (examples,): whether model b was right, on the same examples.
 
     Raises:
         ValueError: the lengths differ.
@@ -52,14 +52,14 @@ def approximate_randomization(
 ) -> float:
     """Return the two-sided p of the difference of two models' mean scores (Noreen 1989, ch. 2; Yeh 2000).
 
-    Were the models alike, either might have given either's answer to any example: each shuffle swaps the answers of
-    random examples, of all seeds together, since the seeds of one example are no independent witnesses. p is the share
-    of shuffles that differ at least as much as the models do, the observed one counted among them; it is never 0.
-    It holds for these trained weights: that other seeds might have been luckier is not in it.
+    Under the null hypothesis the answers to any example are exchangeable: each shuffle swaps the answers to random
+    examples, for all seeds together, since seeds on one example are not independent. p is the share of shuffles with a
+    difference at least as large as the observed one, which counts as a shuffle; it is never 0. It holds for these
+    trained weights: it does not cover the variation over seeds.
 
     Args:
         a: (seeds, examples, k).
-        b: the same shape, of the same examples in the same order.
+        b: the same shape, with the same examples in the same order.
         score: turns sums of statistics (..., k) into scores (...).
         permutations: how many shuffles are drawn.
         seed: fixes the draws.
@@ -74,13 +74,13 @@ def approximate_randomization(
     rng = np.random.default_rng(seed)
     sum_a, sum_b, moved_by = a.sum(axis=1), b.sum(axis=1), examples_first(b - a)
     observed = abs(_mean(score(sum_a)) - _mean(score(sum_b)))
-    as_far = 0
+    as_large = 0
     for rows in chunks(permutations, max(examples, seeds * k)):
         swapped = rng.integers(2, size=(rows, examples)).astype(np.float64)
         moved = (swapped @ moved_by).reshape(rows, seeds, k)
         differences = _mean(score(sum_a + moved)) - _mean(score(sum_b - moved))
-        as_far += int((np.abs(differences) >= observed - _SAME).sum())
-    return (as_far + 1) / (permutations + 1)
+        as_large += int((np.abs(differences) >= observed - _SAME).sum())
+    return (as_large + 1) / (permutations + 1)
 
 
 def _mean(scores: Floats) -> Floats:
@@ -96,20 +96,20 @@ def almost_stochastic_order(
     resamples: int = 1000,
     seed: int = 0,
 ) -> float:
-    """Return the smallest epsilon, 0 to 1, for which a is shown to dominate b but for a violation of epsilon.
+    """Return the smallest epsilon, 0 to 1, for which a significantly dominates b up to a violation of epsilon.
 
     The violation ratio is the part of the squared distance between the two quantile functions that lies where b's
-    is above a's: 0 if a's every quantile is higher, 1 if b's is (del Barrio, Cuesta-Albertos & Matran 2018, eq. 4).
-    Its upper confidence bound, with a bootstrapped standard deviation, is the minimal epsilon (Dror, Shlomov &
-    Reichart 2019, section 4): below 0.5 a is called almost stochastically dominant; nearer 0 is stronger. Samples that
-    are the same value for value have a ratio of 0.5.
+    is above a's: 0 if every quantile of a is higher, 1 if every one of b is (del Barrio, Cuesta-Albertos & Matran 2018,
+    eq. 4). Its upper confidence bound, with a bootstrapped standard deviation, is the minimal epsilon (Dror, Shlomov &
+    Reichart 2019, section 4): below 0.5, a is called almost stochastically dominant; nearer 0 is stronger. Samples that
+    are identical value for value have a ratio of 0.5.
 
-    The bound is optimistic. Of samples of one distribution, 3 to 50 seeds each, it falls below 0.5 in 16% to 22% of
-    simulations. Below 0.2, the threshold of Ulmer, Hardmeier & Frellsen 2022, it falls in 3% with ten seeds or more,
-    but in 7% with five and 9% with three.
+    The bound is optimistic. For samples from one distribution, 3 to 50 seeds each, it falls below 0.5 in 16% to 22% of
+    simulations, and below 0.2, the threshold of Ulmer, Hardmeier & Frellsen 2022, in 3% with ten seeds or more, but in
+    7% with five and 9% with three.
 
     Args:
-        a: (seeds of a,): scores, of which more is better.
+        a: (seeds of a,): scores, higher is better.
         b: (seeds of b,).
         confidence: of the upper bound.
         resamples: how many bootstrap resamples estimate its standard deviation.
@@ -131,18 +131,18 @@ def almost_stochastic_order(
 
 
 def violation_ratio(a: Floats, b: Floats) -> Floats:
-    """Return (...): how much of the distance between samples a (..., n) and b (..., m) speaks against a over b.
+    """Return (...): the violation ratio of samples a (..., n) and b (..., m), as `almost_stochastic_order` defines it.
 
-    The samples' quantile functions are steps, so that the integrals are sums over the steps of both.
+    The samples' quantile functions are step functions, so that the integrals are sums over the steps of both.
     """
     n, m = a.shape[-1], b.shape[-1]
-    # In steps of 1 / (n * m), so that no rounding parts two ends that are one.
+    # In units of 1 / (n * m), so that rounding cannot separate two equal ends.
     ends = np.union1d(np.arange(n + 1) * m, np.arange(m + 1) * n)
     starts, widths = ends[:-1], np.diff(ends)
     distance = np.sort(a, axis=-1)[..., starts // m] - np.sort(b, axis=-1)[..., starts // n]
-    against = (widths * np.minimum(distance, 0) ** 2).sum(axis=-1)
-    whole = (widths * distance**2).sum(axis=-1)
-    ratio: Floats = np.divide(against, whole, out=np.full_like(whole, 0.5), where=whole > 0)
+    violation = (widths * np.minimum(distance, 0) ** 2).sum(axis=-1)
+    total = (widths * distance**2).sum(axis=-1)
+    ratio: Floats = np.divide(violation, total, out=np.full_like(total, 0.5), where=total > 0)
     return ratio
 
 

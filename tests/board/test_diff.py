@@ -39,7 +39,7 @@ def test_rows_are_better_worse_or_not_shown_to_differ_by_a_paired_test(old, new)
         # Of `alike` 3 answers are lost and 8 gained: 0.005 with a standard error of 0.0033.
         put_row(new, name, {0: right(now, start=3 if name == "alike" else 0)}, minutes=5)
     found = held(old, new)
-    assert kinds(found) == {"worse": "worse", "better": "better", "alike": "not shown to differ"}
+    assert kinds(found) == {"worse": "worse", "better": "better", "alike": "not significantly different"}
     by_name = {change.strategy: change for change in found.rows}
     assert by_name["worse"].difference.difference == pytest.approx(-0.1)
     assert by_name["better"].difference.low < 0.1 < by_name["better"].difference.high
@@ -64,7 +64,7 @@ def test_one_example_in_a_thousand_is_not_shown_however_alike_the_answers(old, n
     put_row(new, "a", {0: right(699)}, minutes=5)
     (change,) = held(old, new).rows
     assert change.difference.difference == pytest.approx(-0.001)
-    assert change.kind is Kind.NOT_SHOWN
+    assert change.kind is Kind.NOT_SIGNIFICANT
 
 
 def test_the_luck_of_seeds_is_in_the_difference_where_it_is_known(old, new):
@@ -72,7 +72,7 @@ def test_the_luck_of_seeds_is_in_the_difference_where_it_is_known(old, new):
     put_row(new, "a", {seed: right(count) for seed, count in enumerate((640, 700, 760))}, minutes=5)
     (change,) = held(old, new).rows
     assert change.difference.difference == pytest.approx(-0.06)
-    assert (change.kind, change.seeds_are_known) == (Kind.NOT_SHOWN, True)
+    assert (change.kind, change.seeds_are_known) == (Kind.NOT_SIGNIFICANT, True)
     put_row(old, "b", {0: right(760)}, task="other")
     put_row(new, "b", {0: right(700)}, task="other", minutes=5)
     found = {change.strategy: change for change in held(old, new).rows}
@@ -128,7 +128,7 @@ def test_without_predictions_the_intervals_of_the_scores_decide(old, new):
     found = {change.strategy: change for change in held(old, new).rows}
     assert {name: str(change.kind) for name, change in found.items()} == {
         "worse": "worse",
-        "near": "not shown to differ",
+        "near": "not significantly different",
         "better": "better",
     }
     assert found["worse"].is_regression
@@ -144,7 +144,7 @@ def test_without_predictions_all_seeds_must_lie_on_one_side(old, new):
     for seed, (then, now) in enumerate(((0.70, 0.60), (0.64, 0.60))):
         RecordStore(old).put(make_record("a", score=then, seed=seed))
         RecordStore(new).put(make_record("a", score=now, seed=seed, minutes=5))
-    assert kinds(held(old, new)) == {"a": "not shown to differ"}  # 61.5 to 72.4, and 57.5 to 62.4
+    assert kinds(held(old, new)) == {"a": "not significantly different"}  # 61.5 to 72.4, and 57.5 to 62.4
 
 
 def test_scores_on_other_examples_of_the_same_data_are_compared_by_their_intervals(old, new):
@@ -184,7 +184,7 @@ def test_of_several_base_models_the_boards_own_is_taken_and_another_is_told(old,
     RecordStore(old).put(make_record("a", score=0.2, minutes=3, **other))
     RecordStore(new).put(make_record("a", score=0.7, minutes=5))
     found = held(old, new)
-    assert (kinds(found), found.remarks) == ({"a": "not shown to differ"}, ())
+    assert (kinds(found), found.remarks) == ({"a": "not significantly different"}, ())
     (old / "records" / f"{make_record('a').key}.json").unlink()
     assert held(old, new).remarks == (
         "the older rows start from another (ffffffff), the newer from all-MiniLM-L6-v2 (53aa5117)",
@@ -201,9 +201,9 @@ def test_what_was_asked_for_alone_is_held_against_each_other(old, new):
         ("sst2", "int8"),
         ("sst2", "lora[r=16]"),
     ]
-    assert found.remarks == ("only what was asked for is held against each other: s*, lora[r=16], int8",)
+    assert found.remarks == ("only the selected tasks and rows are compared: s*, lora[r=16], int8",)
     with pytest.raises(
-        UsageError, match=r"--strategy 'lora\[r=61\]' fits no row.*did you mean 'lora\[r=16\]'"
+        UsageError, match=r"--strategy 'lora\[r=61\]' matches no row.*did you mean 'lora\[r=16\]'"
     ):
         held(old, new, strategies=["lora[r=61]"])
 
@@ -212,7 +212,7 @@ def test_older_records_of_another_budget_are_none(old, new):
     RecordStore(old).put(make_record("a", budget="smoke"))
     RecordStore(new).put(make_record("a"))
     with pytest.raises(
-        UsageError, match=r"no record of budget 'quick' in .*old .there: .* at budget 'smoke'"
+        UsageError, match=r"no record of budget 'quick' in .*old .existing: .* at budget 'smoke'"
     ):
         held(old, new)
 

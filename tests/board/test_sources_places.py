@@ -58,7 +58,7 @@ def test_an_unreadable_folder_spoils_a_glob_no_more_than_itself(runs):
     [
         ("runs/three", "--from: there is no runs/three; name a results folder"),
         ("runs/notes", r"--from: runs/notes holds neither records/ nor records\.jsonl"),
-        ("elsewhere/*", r"--from elsewhere/\*: nothing there has such a name"),
+        ("elsewhere/*", r"--from elsewhere/\*: no file or folder matches"),
         ("runs/n*", r"--from runs/n\*: no records there \(skipped runs/notes"),
     ],
 )

@@ -95,7 +95,7 @@ def test_a_board_is_held_against_the_one_that_it_replaces(board, machines):
     ("arguments", "told"),
     [
         (["--from", "runs/three"], "--from: there is no runs/three; name a results folder"),
-        (["--from", "nowhere/*"], r"--from nowhere/\*: nothing there has such a name"),
+        (["--from", "nowhere/*"], r"--from nowhere/\*: no file or folder matches"),
         (
             ["--results", "runs/one", "--diff", "nowhere"],
             "--diff: there is no nowhere; name a results folder",

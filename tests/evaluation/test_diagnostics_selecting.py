@@ -54,9 +54,9 @@ def test_two_models_answers_are_brought_into_one_order():
 @pytest.mark.parametrize(
     ("other", "complaint"),
     [
-        (sentences([2], [3]), "predictions for 2 examples cannot be held against those for 1"),
+        (sentences([2], [3]), "predictions for 2 examples cannot be compared with those for 1"),
         (sentences([2, 1], [3, 9]), "no prediction for example 4"),
-        (sentences([2, 2], [3, 4]), "other right answers"),
+        (sentences([2, 2], [3, 4]), "different labels"),
     ],
 )
 def test_answers_to_other_questions_are_refused(other, complaint):

@@ -139,7 +139,7 @@ def test_a_full_phase_has_every_back_end_and_the_grid(trained, monkeypatch):
     assert own.reason is None
     assert len(own.points) == 1 + len(GRID)
     assert (other.back_end, other.points) == (BackEnd.ONNXRUNTIME, ())
-    assert other.reason == "the artifact is a graph that onnxruntime-int8 runs; it is not made into another"
+    assert other.reason == "the artifact is a graph for onnxruntime-int8; it is not converted to another"
 
 
 def test_identical_weights_under_two_names_differ_in_nothing(trained, monkeypatch):

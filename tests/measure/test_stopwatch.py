@@ -9,8 +9,8 @@ from helpers.training import no_report
 from transformers import BertTokenizerFast
 
 from kdbench.measure.stopwatch import (
-    AT_MOST,
-    MOST,
+    MAX_REPEATS,
+    MAX_WARM_UP_CALLS,
     WINDOW,
     BusyMeter,
     Usage,
@@ -104,7 +104,7 @@ def test_everyone_answers_the_same_input_once_a_round():
 
 def test_a_turn_is_several_calls_and_the_last_as_many_as_are_left():
     log = Log(a=1, b=2)
-    taken = time_rounds(log.timed, calls=20, calls_a_turn=3, report=no_report)
+    taken = time_rounds(log.timed, calls=20, calls_per_turn=3, report=no_report)
     assert {name: len(ms) for name, ms in taken.items()} == {"a": 20, "b": 20}
     for start in range(0, 36, 6):
         (first, second), numbers = (
@@ -142,7 +142,7 @@ def test_who_is_fast_is_called_until_the_seconds_are_full_and_the_reference_with
 
 def test_who_can_never_fill_the_seconds_is_let_go():
     taken = time_rounds(Log(a=0.001, b=1000).timed, calls=20, seconds=5, reference="b", report=no_report)
-    assert {name: len(ms) for name, ms in taken.items()} == {"a": 20 * MOST, "b": 20 * MOST}
+    assert {name: len(ms) for name, ms in taken.items()} == {"a": 20 * MAX_REPEATS, "b": 20 * MAX_REPEATS}
 
 
 @pytest.mark.parametrize("seconds", [0, 0.1])
@@ -167,7 +167,7 @@ def test_slow_first_calls_are_waited_for():
 
 def test_a_model_that_goes_on_getting_slower_is_given_up_and_said_to_be_unstable():
     calls = (1.05**number for number in range(1000))
-    assert warm_up(lambda: next(calls)) == WarmUp(AT_MOST, stable=False)
+    assert warm_up(lambda: next(calls)) == WarmUp(MAX_WARM_UP_CALLS, stable=False)
 
 
 @pytest.mark.parametrize(("last", "stable"), [(101.9, True), (98.1, True), (102.1, False), (97.9, False)])
@@ -211,7 +211,7 @@ def test_a_share_is_none_where_counters_stand_still_and_never_below_zero():
 def test_a_warning_is_given_above_a_tenth():
     assert busy_warning(None) is None
     assert busy_warning(0.1) is None
-    assert busy_warning(0.47).startswith("the machine was busy: other processes took 47% of its cores' time")
+    assert busy_warning(0.47).startswith("the machine was busy: other processes used 47% of its cores' time")
 
 
 @pytest.mark.skipif(sum(psutil.cpu_times()) == 0, reason="the system keeps no counters of its processors")

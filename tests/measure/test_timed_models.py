@@ -68,7 +68,7 @@ def test_a_graph_is_not_made_into_another(make_experiment):
     row = TimedRow(lambda: OnnxModel.of(Toy(), example), experiment)
     assert row.candidate().back_end is BackEnd.ONNXRUNTIME
     assert export_row(row, BOTH) == {
-        BackEnd.ONNXRUNTIME_INT8: "the artifact is a graph that onnxruntime runs; it is not made into another"
+        BackEnd.ONNXRUNTIME_INT8: "the artifact is a graph for onnxruntime; it is not converted to another"
     }
 
 

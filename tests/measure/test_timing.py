@@ -11,7 +11,7 @@ from transformers import BertTokenizerFast
 
 from kdbench.budgets import BackEnd
 from kdbench.measure.stopwatch import wall_clock
-from kdbench.measure.timing import GRID, Candidate, one_memory, synthetic_batch, time_together, vocabulary
+from kdbench.measure.timing import GRID, Candidate, shared_memory, synthetic_batch, time_together, vocabulary
 
 INPUTS = [
     {"input_ids": torch.full((1, length), length), "attention_mask": torch.ones(1, length, dtype=torch.long)}
@@ -278,7 +278,7 @@ def answers(model, given):
 
 def test_each_answers_in_its_turns_as_before_and_all_do_again_afterwards(models):
     before = [answers(*one) for one in models]
-    with one_memory(model for model, _ in models) as brings:
+    with shared_memory(model for model, _ in models) as brings:
         for place in (0, 1, 2, 1, 0):
             brings[place]()
             assert torch.equal(answers(*models[place]), before[place])
@@ -294,7 +294,7 @@ def test_each_answers_in_its_turns_as_before_and_all_do_again_afterwards(models)
 
 def test_models_are_themselves_again_whatever_happens(models):
     before = [answers(*one) for one in models]
-    with pytest.raises(KeyboardInterrupt), one_memory(model for model, _ in models):
+    with pytest.raises(KeyboardInterrupt), shared_memory(model for model, _ in models):
         raise KeyboardInterrupt
     assert [torch.equal(answers(*one), expected) for one, expected in zip(models, before, strict=True)] == [
         True
@@ -302,7 +302,7 @@ def test_models_are_themselves_again_whatever_happens(models):
 
 
 def test_without_weights_there_is_nothing_to_bring():
-    with one_memory([nn.ReLU()]) as (bring,):
+    with shared_memory([nn.ReLU()]) as (bring,):
         bring()
-    with one_memory([]) as brings:
+    with shared_memory([]) as brings:
         assert brings == []

@@ -42,7 +42,7 @@ def found(folders):
 
 
 def test_the_numbers_of_each_kind_stand_first_and_regressions_are_named(found):
-    assert headline(found) == "1 worse, 1 fails now, 1 gone, 1 not shown to differ, 1 the same run"
+    assert headline(found) == "1 worse, 1 fails now, 1 gone, 1 not significantly different, 1 the same run"
     assert regressions_line(found) == (
         f"3 regressions: {EVIL} on rotten-tomatoes: worse; breaks on rotten-tomatoes: fails now; gone on"
         " rotten-tomatoes: gone"
@@ -57,7 +57,7 @@ def test_the_page_lists_what_changed_worst_first(found):
         ["**worse**", "&lt;b&gt;\\|evil", "70.0", "60.0"],
         ["**fails now**", "breaks", "70.0", "failed"],
         ["**gone**", "gone", "70.0", ""],
-        ["not shown to differ", "bare", "70.0", "70.0"],
+        ["not significantly different", "bare", "70.0", "70.0"],
     ]
     assert rows[0][4].startswith("-10.0 [-")
     assert rows[0][5] == "&lt; 0.001"
@@ -71,7 +71,13 @@ def test_the_page_lists_what_changed_worst_first(found):
 def test_the_table_for_programs_has_a_line_for_every_row(found):
     table = pd.read_csv(io.StringIO(str(changes_files(found)["changes.csv"])))
     assert list(table.columns) == list(CHANGES_COLUMNS)
-    assert list(table["change"]) == ["worse", "fails now", "gone", "not shown to differ", "the same run"]
+    assert list(table["change"]) == [
+        "worse",
+        "fails now",
+        "gone",
+        "not significantly different",
+        "the same run",
+    ]
     assert list(table["is_regression"]) == [True, True, True, False, False]
     assert list(table["by_scores"]) == [False, False, False, True, False]
     worse = table.iloc[0]

@@ -137,7 +137,7 @@ def test_why_no_gap_has_an_interval_is_told_for_all_rows_of_a_control_together(t
     for name in ("kd", "pkd"):
         put_row(tmp_path, name, {0: right(710)}, control="hard-labels")
     text = page_of(tables_in(tmp_path))
-    assert "None of kd, pkd: the teacher is not shown to lead the control hard-labels." in text
+    assert "None of kd, pkd: the teacher does not significantly lead the control hard-labels." in text
     assert "gap recovered" not in tables_on(text)["Quality"][0]  # a share of what may be nothing
 
 

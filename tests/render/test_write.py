@@ -107,14 +107,14 @@ def test_nothing_to_show_says_what_is_there_and_what_to_do(tmp_path, store, reco
     with pytest.raises(UsageError) as caught:
         write_board(tmp_path / "results", tmp_path / "board", budget="quick")
     there = "all-MiniLM-L6-v2 at budget 'standard'" if records else "none"
-    assert f"(there: {there})" in str(caught.value)
+    assert f"(existing: {there})" in str(caught.value)
     assert "'kdbench run --budget quick'" in str(caught.value)
     assert not (tmp_path / "board").exists()
 
 
 def test_an_unknown_base_model_is_named_with_those_there(tmp_path, store):
     put(store, make_record())
-    with pytest.raises(UsageError, match=r"base model 'bert-tiny' .*there: all-MiniLM-L6-v2"):
+    with pytest.raises(UsageError, match=r"base model 'bert-tiny' .*existing: all-MiniLM-L6-v2"):
         write_board(tmp_path / "results", tmp_path / "board", budget="quick", model="bert-tiny")
 
 

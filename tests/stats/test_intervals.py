@@ -209,7 +209,7 @@ def test_it_equals_fiellers_formula():
 @pytest.mark.parametrize(
     ("teacher", "share", "reason"),
     [
-        (820, 0.5, "the teacher is not shown to lead the control"),
+        (820, 0.5, "the teacher does not significantly lead the control"),
         (800, None, "the teacher does not lead the control"),
         (700, None, "the teacher does not lead the control"),
     ],

@@ -179,7 +179,7 @@ def test_a_gap_beyond_the_edge_is_told(board):
 
 def test_no_gap_is_drawn_where_the_teacher_is_not_shown_to_lead(board):
     rows, loaded = board
-    doubted = rows.assign(gap_reason="the teacher is not shown to lead the control")
+    doubted = rows.assign(gap_reason="the teacher does not significantly lead the control")
     assert gap_picture("reviews", drawn_rows(doubted[doubted["task"] == "reviews"], loaded)) is None
 
 
