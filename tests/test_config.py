@@ -162,7 +162,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_name(file):
             "[budgets.long]\nsteps.tokens = 8\n",
             ["line 1", "budgets.long.steps.tokens", "sequence-classification"],
         ),
-        ("[budgets.full]\nseeds = 1\n", ["line 1", "a budget of kdbench's own"]),
+        ("[budgets.full]\nseeds = 1\n", ["line 1", "a built-in budget"]),
         ('[budgets."../up"]\nseeds = 1\n', ["line 1", "lower-case letters"]),
         ('budget = "lon"\n[budgets.long]\nseeds = 1\n', ["line 1", "did you mean 'long'?"]),
         ("[grid]\nlora = 8\n", ["line 2", "grid.lora", "got 8"]),

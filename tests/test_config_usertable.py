@@ -30,7 +30,7 @@ def test_two_columns_make_a_pair():
         ({"train": "a.csv", "txt": "body"}, "Extra inputs are not permitted"),
         ({"train": "a.csv", "kind": "ranking"}, "'sequence-classification', 'sequence-regression'"),
         ({"train": "a.conll", "kind": "token-classification", "text": ["a", "b"]}, "one column of words"),
-        ({"train": "a.csv", "kind": "sequence-regression", "labels": ["a"]}, "labels have no place"),
+        ({"train": "a.csv", "kind": "sequence-regression", "labels": ["a"]}, "leave labels out"),
     ],
 )
 def test_an_impossible_table_is_refused(settings, message):
