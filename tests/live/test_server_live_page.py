@@ -233,7 +233,7 @@ def test_a_real_run_is_shown_by_itself_and_by_watch_from_its_first_cell_to_its_e
 
     watch.signal(signal.SIGINT, group=True)
     code, output = watch.end()
-    assert (code, output.splitlines()[1:]) == (0, ["Ctrl-C ends this page, and no run."])
+    assert (code, output.splitlines()[1:]) == (0, ["Ctrl-C stops this page but not the run."])
     for page in pages:
         page.close()
 
@@ -247,5 +247,5 @@ def test_mistakes_are_told_in_a_line(command):
     alone = command.run("--port", "0")
     assert alone.returncode == 2
     assert alone.stderr == (
-        "kdbench: --port says where --serve shows the run; add --serve, or leave --port out\n"
+        "kdbench: --port is the port of --serve; add --serve, or leave --port out\n"
     )

@@ -78,7 +78,7 @@ def test_the_exit_code_is_1_and_one_line_says_what_to_do(failed):
     for run, number in zip(runs, ("8 of 10", "9 of 11"), strict=True):
         assert run.returncode == 1
         assert run.stderr == (
-            f"{number} cells have no result; the board says why, {command.results / 'logs'} holds the details, "
+            f"{number} cells have no result; the board gives the reasons, {command.results / 'logs'} has the logs, "
             "and --overwrite failed runs them again\n"
         )
 

@@ -44,7 +44,7 @@ def ended_as_it_should(command, run):
     assert code == 130
     assert "Traceback" not in output
     assert re.fullmatch(
-        r"kdbench: interrupted with 1 cells? to go; the same command goes on from here",
+        r"kdbench: interrupted with 1 cells? to go; run the same command again to resume",
         output.splitlines()[-1],
     )
     assert pd.read_csv(command.board / "toy-sentiment.csv")["strategy"].tolist() == ["finetune"]
