@@ -12,7 +12,7 @@ ENDED = {
     "raises": ("failed", "ValueError: no luck <b>at all</b> | here", "in go_wrong"),
     "leaves-a-program": ("failed", "RuntimeError: the program runs on", "in go_wrong"),
     "exits": ("failed", "SystemExit: 7", "in go_wrong"),
-    "exits-at-once": ("failed", "its process ended with exit code 7 and said nothing", ""),
+    "exits-at-once": ("failed", "its process ended with exit code 7 and reported nothing", ""),
     "is-killed": (
         "failed",
         "its process was killed by SIGKILL, as the system does when memory runs out",
@@ -21,7 +21,7 @@ ENDED = {
     "eats-memory": ("failed", "MemoryError", "in go_wrong"),
     "returns-nothing": (
         "failed",
-        "returns-nothing's fit returned None, which is no torch module",
+        "returns-nothing's fit returned None, which is not a torch module",
         "Traceback",
     ),
     "cannot-be-saved": (
