@@ -58,9 +58,9 @@ def export(
     if best_under is not None and config.strategy != ["*"]:
         raise UsageError("--best-under chooses the strategy; leave --strategy out")
     limits = None if best_under is None else parse_limits(best_under)
-    from kdbench.export.export import export_and_tell
+    from kdbench.export.export import export_and_report
 
-    for line in export_and_tell(
+    for line in export_and_report(
         config,
         registry_of(config),
         folder,
