@@ -52,7 +52,7 @@ def publish(
         dry_run=dry_run,
         columns=partial(plugin_columns, registry, warnings),
         metrics=registry.metrics,
-        tell=partial(out.print, soft_wrap=True),
+        report=partial(out.print, soft_wrap=True),
     )
     warn((*remarks, *warnings))
     return 0
