@@ -1,14 +1,14 @@
-"""Benchmark every way of making a BERT-like model smaller or cheaper to adapt; all that a plugin imports.
+"""Benchmark ways of making a BERT-like model smaller or cheaper to adapt; exports everything a plugin imports.
 
-What loads torch is imported at its first use, so that listing plugins stays quick: `losses`, `readers`, ready-made models
-and what builds and saves them. `load` opens a model that ``kdbench export`` wrote.
+Names that load torch (`losses`, `readers`, ready-made models and what builds and saves them) are imported at first
+use, so that listing plugins stays fast. `load` opens a model that ``kdbench export`` wrote.
 """
 
 import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-# ONNX Runtime would keep files of its own in the user's folders and report its use over the network.
+# Keeps ONNX Runtime from writing files into the user's folders and reporting usage over the network.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 from kdbench.api.bench import (
@@ -102,7 +102,7 @@ __all__ = [
     "train_jointly",
 ]
 
-_AT_FIRST_USE = {
+_LAZY_IMPORTS = {
     "METRICS": "kdbench.evaluation.metrics",
     "FolderModel": "kdbench.api.models",
     "OnnxModel": "kdbench.models.onnx",
@@ -116,13 +116,13 @@ _AT_FIRST_USE = {
     "readers": "kdbench.data",
     "train_jointly": "kdbench.training.multi_task",
 }
-"""By name the module or package that brings it."""
+"""The module or package that provides each name."""
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _AT_FIRST_USE:
+    if name not in _LAZY_IMPORTS:
         raise AttributeError(f"module 'kdbench' has no attribute {name!r}")
-    module = _AT_FIRST_USE[name]
+    module = _LAZY_IMPORTS[name]
     return (
         import_module(f"{module}.{name}")
         if name in ("losses", "readers")

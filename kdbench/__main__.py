@@ -1,4 +1,4 @@
-"""`python -m kdbench`."""
+"""Run the command line as `python -m kdbench`."""
 
 from kdbench.cli.main import main
 

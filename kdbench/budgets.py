@@ -1,4 +1,4 @@
-"""What every strategy gets alike: examples, steps, batch, seeds."""
+"""Define the budgets: the examples, steps, batch size and seeds that are the same for every strategy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kdbench.errors import nearest
 
 
 class BackEnd(str, Enum):
-    """What runs a model: PyTorch in eager mode, or ONNX Runtime with weights in float32 or in 8-bit integers."""
+    """An inference back end: PyTorch in eager mode, or ONNX Runtime with weights in float32 or 8-bit integers."""
 
     TORCH = "torch"
     ONNXRUNTIME = "onnxruntime"
@@ -32,45 +32,45 @@ _TOKENS = TaskKind.TOKEN_CLASSIFICATION
 
 
 class Budget(BaseModel):
-    """The training examples, steps, batch and seeds that every strategy gets alike."""
+    """The training examples, steps, batch size and seeds that are the same for every strategy."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
-    train_examples: int | None = Field(None, ge=8, description="labelled training examples; all where absent")
-    validation_examples: int = Field(ge=4, description="examples split off train, at most a fifth of it")
+    train_examples: int | None = Field(None, ge=8, description="labelled training examples; all if absent")
+    validation_examples: int = Field(ge=4, description="examples held out of train, at most a fifth of it")
     scored_examples: int | None = Field(
-        None, ge=8, description="examples of the scored split; all where absent"
+        None, ge=8, description="examples of the evaluation split; all if absent"
     )
     noisy_examples: int = Field(
-        1000, ge=1, description="scored examples that are answered once more with typing errors, at most"
+        1000, ge=1, description="scored examples that are predicted again with typing errors, at most"
     )
-    steps: dict[str, int] = Field(description="optimizer steps by kind of task")
-    batch_size: dict[str, int] = Field(description="examples a step by kind of task")
+    steps: dict[str, int] = Field(description="optimizer steps per kind of task")
+    batch_size: dict[str, int] = Field(description="examples per step for each kind of task")
     teacher_factor: float = Field(
-        1, ge=1, description="how many times as many steps the teacher takes as every other row"
+        1, ge=1, description="training steps of the teacher as a multiple of every other row's"
     )
-    max_epochs: int | None = Field(None, ge=1, description="passes over the training examples at most")
-    max_length: int = Field(128, ge=8, description="word pieces kept of a text")
+    max_epochs: int | None = Field(None, ge=1, description="maximum number of epochs")
+    max_length: int = Field(128, ge=8, description="tokens kept per text")
     evaluations: int = Field(
-        4, ge=1, description="validations during training; the best one's weights are kept"
+        4, ge=1, description="validations during training; the best weights are restored"
     )
-    seeds: int = Field(1, ge=1, description="seeds where the user names no number")
-    latency_rounds: int = Field(100, ge=20, description="timed calls a model, at least")
+    seeds: int = Field(1, ge=1, description="number of seeds, unless the user sets it")
+    latency_rounds: int = Field(100, ge=20, description="timed calls per model, at least")
     latency_seconds: float = Field(
-        0, ge=0, description="seconds of timed calls a model, at least; but ten times the rounds at most"
+        0, ge=0, description="seconds of timed calls per model, at least; at most ten times the rounds"
     )
     latency_back_ends: tuple[BackEnd, ...] = Field(
-        (BackEnd.TORCH,), description="what runs the models that are timed"
+        (BackEnd.TORCH,), description="back ends in which models are timed"
     )
     latency_grid: tuple[BackEnd, ...] = Field(
-        (), description="back ends in which models are timed with batches of several sizes and lengths, too"
+        (), description="back ends in which models are also timed at several batch sizes and lengths"
     )
-    latency_grid_rounds: int = Field(7, ge=6, description="timed calls a model with each size and length")
+    latency_grid_rounds: int = Field(7, ge=6, description="timed calls per model, size and length")
     latency_grid_seconds: float = Field(
         15,
         gt=0,
-        description="seconds a model and a back end for all sizes and lengths; what costs more is left out",
+        description="seconds per model and back end for all sizes and lengths; slower combinations are left out",
     )
 
     @field_validator("steps", "batch_size")
@@ -78,26 +78,26 @@ class Budget(BaseModel):
     def _names_kinds(cls, by_kind: dict[str, int]) -> dict[str, int]:
         if _CLASSIFICATION not in by_kind:
             raise ValueError(
-                f"must name {_CLASSIFICATION}, whose number holds for every kind that is not named"
+                f"must name {_CLASSIFICATION}, whose number applies to every kind that is not named"
             )
         for kind in by_kind:
-            meant = get_close_matches(kind, list(TaskKind), n=1, cutoff=0.9)
-            if meant and kind not in meant:
-                raise ValueError(f"no kind of task is called {kind!r} (did you mean {str(meant[0])!r}?)")
+            similar = get_close_matches(kind, list(TaskKind), n=1, cutoff=0.9)
+            if similar and kind not in similar:
+                raise ValueError(f"unknown kind of task {kind!r} (did you mean {str(similar[0])!r}?)")
         return {str(kind): number for kind, number in by_kind.items()}
 
     def identity(self) -> dict[str, Any]:
-        """Return the fields that a model's quality follows from: not how many seeds run, or how models are timed."""
+        """Return the fields that a model's quality depends on: all but the number of seeds and the timing settings."""
         return self.model_dump(mode="json", exclude={"seeds", *_LATENCY})
 
     def latency_settings(self) -> dict[str, Any]:
-        """Return the fields that say how models are timed."""
+        """Return the fields that control how models are timed."""
         return self.model_dump(mode="json", include=_LATENCY)
 
     def steps_for(self, kind: str, train_examples: int) -> int:
-        """Return the optimizer steps of a task: those of its kind, but no more than `max_epochs` allows.
+        """Return the optimizer steps for a task: those of its kind, but no more than `max_epochs` allows.
 
-        A kind that the budget does not name, a plugin's, gets the steps of sequence classification.
+        A kind that the budget does not name (a plugin's) gets the steps of sequence classification.
         """
         steps = _by_kind(self.steps, kind)
         if self.max_epochs is None:
@@ -105,7 +105,7 @@ class Budget(BaseModel):
         return min(steps, math.ceil(self.max_epochs * train_examples / self.batch_size_for(kind)))
 
     def batch_size_for(self, kind: str) -> int:
-        """Return the examples a step of a task of `kind`; of one not named, those of sequence classification."""
+        """Return the examples per step for tasks of `kind`; for a kind not named, those of sequence classification."""
         return _by_kind(self.batch_size, kind)
 
 
@@ -143,7 +143,7 @@ BUDGETS: dict[str, Budget] = {
             max_epochs=6,
             max_length=48,
             evaluations=2,
-            latency_rounds=75,  # a p95 takes 72
+            latency_rounds=75,  # an interval of the p95 needs 72
             latency_seconds=0.3,
         ),
         Budget(
@@ -179,24 +179,26 @@ BUDGETS: dict[str, Budget] = {
 """The budgets that come with kdbench, by name."""
 
 
-def own_budget(name: str, table: Mapping[str, Any]) -> Budget:
-    """Return the user's own budget: that of the name ``base`` (``standard`` by default) but for what `table` says.
+def custom_budget(name: str, table: Mapping[str, Any]) -> Budget:
+    """Return a user-defined budget: the one named by ``base`` (``standard`` by default) with the overrides in `table`.
 
-    Steps and batch sizes of the kinds that it does not name are those of the base.
+    Steps and batch sizes of the kinds that `table` does not name are those of the base.
 
     Raises:
-        ValueError: the name cannot be a budget's, or the table has something that no budget has; names the key.
+        ValueError: the name is not allowed, or the table has an unknown key or an invalid value; names the key.
     """
     if name in BUDGETS:
-        raise ValueError(f"budgets.{name}: {name!r} is a budget of kdbench's own; choose another name")
+        raise ValueError(f"budgets.{name}: {name!r} is a built-in budget; choose another name")
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
-        raise ValueError(f"budgets.{name}: a budget's name has lower-case letters, digits and hyphens alone")
-    said = {"base": "standard", **table}
-    base = said.pop("base")
+        raise ValueError(
+            f"budgets.{name}: a budget's name may contain only lower-case letters, digits and hyphens"
+        )
+    overrides = {"base": "standard", **table}
+    base = overrides.pop("base")
     if base not in BUDGETS:
         raise ValueError(f"budgets.{name}.base: unknown budget {base!r}{nearest(str(base), list(BUDGETS))}")
     fields = BUDGETS[base].model_dump()
-    for key, value in said.items():
+    for key, value in overrides.items():
         by_kind = isinstance(value, Mapping) and isinstance(fields.get(key), Mapping)
         fields[key] = {**fields[key], **value} if by_kind else value
     try:

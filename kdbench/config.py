@@ -1,4 +1,4 @@
-"""The settings of a run: defaults, then the config file, then the flags, in one validated `RunConfig`."""
+"""Merge defaults, config file and flags into one validated `RunConfig`."""
 
 from __future__ import annotations
 
@@ -25,69 +25,75 @@ from pydantic import (
 from tomlkit.exceptions import ParseError, TOMLKitError
 
 from kdbench.api.task import TaskKind
-from kdbench.budgets import BUDGETS, Budget, own_budget
+from kdbench.budgets import BUDGETS, Budget, custom_budget
 from kdbench.errors import UsageError, nearest
 from kdbench.utils.system import default_workers
 
+EMBEDDED_NAME = "all-MiniLM-L6-v2"
+"""The base model that a run uses by default."""
+
 
 def default_cache_dir() -> Path:
-    """Return the folder that ``KDBENCH_CACHE`` names, or else the platform's cache folder for kdbench."""
+    """Return the folder named by ``KDBENCH_CACHE``, or else the platform's cache folder for kdbench."""
     named = os.environ.get("KDBENCH_CACHE")
     return Path(named).expanduser() if named else platformdirs.user_cache_path("kdbench")
 
 
 @dataclass(frozen=True)
 class DataSettings:
-    """Where data is looked for, and where it is kept."""
+    """Where data is read from and where it is cached."""
 
     data_dir: Path | None = None
-    """The folder of corpora in their official layouts."""
+    """A folder with corpora in their official layouts."""
     cache_dir: Path = field(default_factory=default_cache_dir)
-    """What was fetched, read and encoded; may be deleted at any time."""
+    """Downloads, read and encoded data; may be deleted at any time."""
 
 
-def _own_kind(name: object) -> TaskKind:
-    """Return the kind of task called `name`, one of kdbench's own: only of those are files read without code."""
+def _built_in_kind(name: object) -> TaskKind:
+    """Return the built-in kind of task called `name`: files of other kinds cannot be read without code."""
     for kind in TaskKind:
         if kind == name:
             return kind
     known = " or ".join(repr(str(kind)) for kind in TaskKind)
-    raise ValueError(f"must be {known.replace(' or ', ', ', 1)}; a plugin's kind takes a Task in a plugin")
+    raise ValueError(
+        f"must be {known.replace(' or ', ', ', 1)}; a task of a plugin's kind must be defined in a plugin"
+    )
 
 
 def task_name(file: Path) -> str:
-    """Return what a task of `file` is called: the file's name in lower case, with dashes for what names cannot hold."""
+    """Return the task name for `file`: its stem in lower case, with dashes in place of characters names cannot have."""
     return re.sub(r"[^a-z0-9]+", "-", file.name.split(".")[0].lower()).strip("-") or "task"
 
 
 class TaskTable(BaseModel):
-    """A task of the user's own: files, or a data set of the hub."""
+    """A user-defined task: files, or a data set on the hub."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: Annotated[TaskKind, PlainValidator(_own_kind), PlainSerializer(str)] = Field(
+    kind: Annotated[TaskKind, PlainValidator(_built_in_kind), PlainSerializer(str)] = Field(
         TaskKind.SEQUENCE_CLASSIFICATION,
         description="sequence-classification, sequence-regression or token-classification",
     )
     title: str = ""
-    train: str = Field("", description="file of training examples; of a hub data set the name of the split")
-    validation: str = Field("", description="file or split to tune on; by default a part of train")
-    test: str = Field("", description="file or split to score; by default a fifth of train, held out")
-    dataset: str = Field("", description="a data set of the hub, in the place of files")
-    config: str = Field("", description="the hub data set's configuration, where it has several")
+    train: str = Field("", description="file of training examples; for a hub data set the name of the split")
+    validation: str = Field("", description="file or split for validation; by default a part of train")
+    test: str = Field("", description="file or split for evaluation; by default a fifth of train, held out")
+    dataset: str = Field("", description="a data set on the hub, instead of files")
+    config: str = Field("", description="the hub data set's configuration, if it has several")
     revision: str = Field("", description="the hub data set's revision")
     text: int | str | tuple[str] | tuple[str, str] = Field(
-        "", description="column of the text, two for a pair, or of the words; in column files its number"
+        "",
+        description="column of the text (two for a pair) or of the words; in CoNLL files its number",
     )
-    label: int | str = Field("", description="column of the label or of the tags; in column files its number")
-    group: str = Field("", description="column of what must not stand on both sides of a split")
-    labels: tuple[str, ...] = Field((), description="the classes or entity types; by default those of train")
-    metric: str = Field("", description="headline metric; accuracy, pearson or entity-f1 by default")
-    metrics: tuple[str, ...] = Field((), description="further metrics")
+    label: int | str = Field("", description="column of the label or of the tags; in CoNLL files its number")
+    group: str = Field("", description="column whose equal values must stay in one split")
+    labels: tuple[str, ...] = Field((), description="the classes or entity types; by default those in train")
+    metric: str = Field("", description="headline metric; by default accuracy, pearson or entity-f1")
+    metrics: tuple[str, ...] = Field((), description="additional metrics")
     delimiter: str = Field(
-        "", max_length=1, description="between values; by default , in .csv and a tab in .tsv"
+        "", max_length=1, description="delimiter of values; by default a comma in .csv and a tab in .tsv"
     )
-    quotes: bool = Field(True, description='whether " quotes values in .csv and .tsv')
+    quotes: bool = Field(True, description='whether values in .csv and .tsv may be quoted by "')
 
     @model_validator(mode="after")
     def _has_one_source(self) -> TaskTable:
@@ -96,7 +102,7 @@ class TaskTable(BaseModel):
         if self.kind.per_word and isinstance(self.text, tuple) and len(self.text) > 1:
             raise ValueError("text names one column of words, since the task is a token classification")
         if self.kind is TaskKind.SEQUENCE_REGRESSION and self.labels:
-            raise ValueError("labels have no place in a sequence-regression task")
+            raise ValueError("a sequence-regression task has no labels; leave labels out")
         return self
 
     @property
@@ -124,7 +130,7 @@ _MODELS = ("model", "teacher")
 
 
 class PluginTable(BaseModel):
-    """Plugins that are not installed."""
+    """Plugins that are not installed but named in the settings."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -132,64 +138,62 @@ class PluginTable(BaseModel):
 
 
 class RunConfig(BaseModel):
-    """What a run does; the names are those of the flags."""
+    """The settings of a run; the field names are those of the flags."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    strategy: list[str] = Field(["*"], min_length=1, description="names, globs, or name[parameter=value,…]")
+    strategy: list[str] = Field(["*"], min_length=1, description="names, globs or name[parameter=value,…]")
     task: list[str] = Field(
         [],
-        description="names or globs; by default those described under tasks, or else those in data_dir, "
+        description="names or globs; by default the tasks defined in the config, or else those in data_dir, "
         "or else the embedded ones",
     )
-    budgets: dict[str, dict[str, Any]] = Field(
-        {}, description="budgets of the user's own: a `base`, and what is different"
-    )
-    budget: str = Field("quick", description="smoke, quick, standard, full, or one of budgets")
-    seeds: int | None = Field(
-        None, ge=1, le=100, description="how many seeds; by default the budget's number"
-    )
+    budgets: dict[str, dict[str, Any]] = Field({}, description="user-defined budgets: a `base` and overrides")
+    budget: str = Field("quick", description="smoke, quick, standard, full or a user-defined budget")
+    seeds: int | None = Field(None, ge=1, le=100, description="number of seeds; by default the budget's")
     model: str | None = Field(None, description="a folder or a hub id; by default the embedded MiniLM")
     teacher: str | None = Field(
         None,
-        description="a fine-tuned model, folder or hub id, in the place of one trained here; for one task",
+        description="a fine-tuned model, folder or hub id, to use instead of training one; for one task",
     )
     data_dir: Path | None = Field(None, description="a folder with corpora in their official layouts")
-    results: Path = Field(Path("results"), description="the folder that records and models are kept in")
-    board: Path | None = Field(
-        None, description="the folder that boards are written to; by default leaderboards/<budget>"
-    )
+    results: Path = Field(Path("results"), description="the folder for records and models")
+    board: Path | None = Field(None, description="the folder for boards; by default leaderboards/<budget>")
     cache_dir: Path = Field(default_factory=default_cache_dir, description="downloads and encoded data")
-    executor: Literal["process", "inline"] = Field("process", description="where cells run")
+    executor: Literal["process", "inline"] = Field(
+        "process", description="whether cells run in processes of their own or in this one"
+    )
     workers: int | None = Field(
         None,
         ge=1,
         le=256,
-        description="cells at once; by default one a core, as far as memory goes, one on a GPU",
+        description="cells run at once; by default one per core as memory allows, one on a GPU",
     )
-    threads: int | None = Field(None, ge=1, le=1024, description="threads a cell; by default cores / workers")
-    timeout: float | None = Field(None, gt=0, description="seconds a cell may take")
+    threads: int | None = Field(
+        None, ge=1, le=1024, description="threads per cell; by default cores / workers"
+    )
+    timeout: float | None = Field(None, gt=0, description="time limit per cell in seconds")
     overwrite: Literal["never", "failed", "all"] = Field(
         "never", description="which finished cells are run again"
     )
     drawings: bool = Field(
-        True, description="whether the page index.html and the pictures are drawn beside the board's tables"
+        True, description="whether to write the page index.html and the plots beside the board's tables"
     )
     report_to: list[str] = Field(
         [],
-        description="trackers told of losses and validations, such as wandb; TensorBoard files are written anyway",
+        description="trackers to report losses and validations to, such as wandb; TensorBoard files are always written",
     )
-    tasks: dict[str, TaskTable] = Field({}, description="tasks of the user's own: files, or hub data sets")
+    tasks: dict[str, TaskTable] = Field({}, description="user-defined tasks: files, or hub data sets")
     plugins: PluginTable = PluginTable()
     grid: dict[str, dict[str, Annotated[list[Any], Field(min_length=1)]]] = Field(
-        {}, description="by strategy and parameter: the values to try, every combination a row"
+        {}, description="values to try per strategy and parameter; every combination is a row"
     )
 
     @field_validator("budgets")
     @classmethod
-    def _possible_budgets(cls, tables: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    def _valid_budgets(cls, tables: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         for name, table in tables.items():
-            own_budget(name, table)
+            custom_budget(name, table)
         return tables
 
     @field_validator("budget")
@@ -202,49 +206,49 @@ class RunConfig(BaseModel):
 
     @property
     def known_budgets(self) -> dict[str, Budget]:
-        """The budgets by name, the user's own last."""
-        return {**BUDGETS, **{name: own_budget(name, table) for name, table in self.budgets.items()}}
+        """The budgets by name, the user-defined ones last."""
+        return {**BUDGETS, **{name: custom_budget(name, table) for name, table in self.budgets.items()}}
 
     @property
     def resolved_budget(self) -> Budget:
-        """The budget with its numbers."""
+        """The selected budget."""
         return self.known_budgets[self.budget]
 
     @property
     def seed_count(self) -> int:
-        """How many seeds run."""
+        """The number of seeds."""
         return self.seeds or self.resolved_budget.seeds
 
     @property
     def worker_count(self) -> int:
-        """How many cells run at once."""
+        """The number of cells run at once."""
         return self.workers or default_workers()
 
     @property
     def board_folder(self) -> Path:
-        """Where boards are written."""
+        """The folder that boards are written to."""
         return self.board or Path("leaderboards") / self.budget
 
     @property
     def drawings_cache(self) -> Path | None:
-        """Where the page's libraries are kept; None where neither page nor pictures are wanted."""
+        """Where the page's libraries are cached; None if neither page nor plots are to be written."""
         return self.cache_dir if self.drawings else None
 
     @property
     def data(self) -> DataSettings:
-        """Where data is looked for and kept."""
+        """Where data is read from and cached."""
         return DataSettings(data_dir=self.data_dir, cache_dir=self.cache_dir)
 
 
 def load_config(file: Path | None, flags: Mapping[str, Any]) -> RunConfig:
-    """Return the merged settings; a flag beats the file, the file beats the default.
+    """Return the merged settings; flags override the file, the file overrides the defaults.
 
     Args:
-        file: a TOML file, whose relative paths count from its own folder.
-        flags: by name; None and empty lists mean that a flag was not given.
+        file: a TOML file; its relative paths are relative to its own folder.
+        flags: values by name; None and empty lists mean that a flag was not given.
 
     Raises:
-        UsageError: the file cannot be read, or a value is impossible; names the file, the line and the key.
+        UsageError: the file cannot be read, or a value is invalid; names the file, the line and the key.
     """
     given = {name: value for name, value in flags.items() if value is not None and value != []}
     text = _read(file) if file is not None else ""
@@ -256,7 +260,7 @@ def load_config(file: Path | None, flags: Mapping[str, Any]) -> RunConfig:
 
 
 def to_toml(config: RunConfig) -> str:
-    """Return `config` as a TOML file that gives the same run again."""
+    """Return `config` as the text of a TOML file that reproduces the run."""
     return tomlkit.dumps(config.model_dump(mode="json", exclude_none=True))
 
 
@@ -283,35 +287,38 @@ def _parse(file: Path, text: str) -> dict[str, Any]:
         raise UsageError(f"config {file}: {error}") from None
     for name in _PATHS:
         if isinstance(settings.get(name), str):
-            settings[name] = _beside(file, settings[name])
+            settings[name] = _relative_to(file, settings[name])
     for name in _MODELS:
         model = settings.get(name)
-        if isinstance(model, str) and _beside(file, model).is_dir():
-            settings[name] = str(_beside(file, model))
+        if isinstance(model, str) and _relative_to(file, model).is_dir():
+            settings[name] = str(_relative_to(file, model))
     match settings:
         case {"plugins": {"modules": [*modules], **others}}:
-            settings["plugins"] = {**others, "modules": [_plugin_beside(file, module) for module in modules]}
+            settings["plugins"] = {
+                **others,
+                "modules": [_resolved_module(file, module) for module in modules],
+            }
     match settings:
         case {"tasks": {**tables}}:
-            settings["tasks"] = {name: _task_beside(file, table) for name, table in tables.items()}
+            settings["tasks"] = {name: _resolved_task(file, table) for name, table in tables.items()}
     return settings
 
 
-def _beside(file: Path, path: str) -> Path:
+def _relative_to(file: Path, path: str) -> Path:
     return file.parent / Path(path).expanduser()
 
 
-def _plugin_beside(file: Path, module: object) -> object:
+def _resolved_module(file: Path, module: object) -> object:
     is_file = isinstance(module, str) and module.endswith(".py")
-    return str(_beside(file, str(module))) if is_file else module
+    return str(_relative_to(file, str(module))) if is_file else module
 
 
-def _task_beside(file: Path, table: object) -> object:
+def _resolved_task(file: Path, table: object) -> object:
     if not isinstance(table, dict) or table.get("dataset"):
-        return table  # of a hub data set the splits have names, not paths
+        return table  # the splits of a hub data set are names, not paths
     splits = ("train", "validation", "test")
     return {
-        key: str(_beside(file, value)) if key in splits and value and isinstance(value, str) else value
+        key: str(_relative_to(file, value)) if key in splits and value and isinstance(value, str) else value
         for key, value in table.items()
     }
 
@@ -328,14 +335,14 @@ def _explain(error: ValidationError, flags: Mapping[str, Any], file: Path | None
         if first["type"] == "value_error":
             what = message
     if keys[0] in flags:
-        # What flags say of a task file ends up in a table of `tasks`.
+        # The flags of a task file end up in a table of `tasks`.
         flag = keys[2] if keys[0] == "tasks" and len(keys) > 2 else keys[0]
         return f"--{flag.replace('_', '-')}: {what.removeprefix('.'.join(keys) + ': ')}"
     return f"config {file}, line {_line_of(first['loc'], text)}: {what}"
 
 
 def _line_of(place: tuple[int | str, ...], text: str) -> int:
-    """Return the line on which the innermost of the keys in `place` that the file spells out stands."""
+    """Return the line number of the innermost key in `place` that the file contains."""
     start = 0
     for key in (part for part in place if isinstance(part, str)):
         pattern = re.compile(rf"^[^=#\n]*(?<![\w-]){re.escape(key)}[\"']?[ \t]*[=\].]", re.MULTILINE)
@@ -343,6 +350,3 @@ def _line_of(place: tuple[int | str, ...], text: str) -> int:
         if match is not None:
             start = match.start()
     return text.count("\n", 0, start) + 1
-
-
-EMBEDDED_NAME = "all-MiniLM-L6-v2"

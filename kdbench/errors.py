@@ -1,4 +1,4 @@
-"""The errors that a user can act on, and how any error is told in one line."""
+"""Define the errors that a user can act on, and format any error as one line."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _REPR.maxstring = _REPR.maxother = 100
 
 
 class KdbenchError(Exception):
-    """A user's mistake or a fault of the surroundings, told in one line with its remedy; no traceback is shown."""
+    """A user's mistake or an environment problem, reported in one line with its remedy; no traceback is shown."""
 
 
 class UsageError(KdbenchError):
-    """A command, config or input file that cannot be run as it stands; exit code 2."""
+    """An invalid command, config or input file; exit code 2."""
 
 
 def did_you_mean(name: str, known: list[str]) -> str:
-    """Return a hint such as `` (did you mean 'lora'?)``, or nothing where no known name is near."""
+    """Return a hint such as `` (did you mean 'lora'?)``, or an empty string if no known name is similar."""
     from difflib import get_close_matches
 
     close = get_close_matches(name, known, n=1)
@@ -29,7 +29,7 @@ def did_you_mean(name: str, known: list[str]) -> str:
 
 
 def nearest(name: str, known: list[str]) -> str:
-    """Return a hint such as `` (did you mean 'lora'?)``, or the known names where none is near."""
+    """Return a hint such as `` (did you mean 'lora'?)``, or the list of known names if none is similar."""
     return did_you_mean(name, known) or f" (known: {', '.join(sorted(known)) or 'none'})"
 
 
@@ -38,15 +38,15 @@ def one_line(error: BaseException) -> str:
     message = " ".join(str(error).split())
     if isinstance(error, KdbenchError):
         return message
-    told = ": ".join(part for part in (type(error).__name__, message) if part)
+    described = ": ".join(part for part in (type(error).__name__, message) if part)
     if isinstance(error, SyntaxError):
-        return told  # it names the place itself
-    # The first frame is the one that caught the error; what raised it lies below.
+        return described  # its message contains file and line
+    # The first frame is the one that caught the error; the one that raised it comes last.
     frames = [(frame.f_code.co_filename, line) for frame, line in walk_tb(error.__traceback__)][1:]
     places = [f"{file}, line {line}" for file, line in frames if not file.startswith(_IMPORT_SYSTEM)]
-    return f"{told} ({places[-1]})" if places else told
+    return f"{described} ({places[-1]})" if places else described
 
 
 def shown(value: object) -> str:
-    """Return the ``repr`` of `value`, with what is long in it left out."""
+    """Return the ``repr`` of `value`, with long parts abbreviated."""
     return _REPR.repr(value)

@@ -1,4 +1,4 @@
-"""The hooks of kdbench; a plugin implements any of them with `kdbench.hookimpl`."""
+"""Declare the plugin hooks of kdbench; a plugin implements any of them with `kdbench.hookimpl`."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @hookspec
 def kdbench_strategies() -> Iterable[type[Strategy]]:
-    """Return the strategies that this plugin brings, as classes; an instance stands for its class."""
+    """Return the strategies that this plugin provides, as classes; an instance stands for its class."""
     return ()
 
 
 @hookspec
 def kdbench_tasks() -> Iterable[Task]:
-    """Return the tasks that this plugin brings, as instances or as classes that need no argument."""
+    """Return the tasks that this plugin provides, as instances or as classes that need no argument."""
     return ()
 
 
 @hookspec
 def kdbench_model_classes() -> Mapping[str, str]:
-    """Return the classes of models that the strategies make, ``module:Class`` by a key that saved models name them by."""
+    """Return the model classes that the strategies build: ``module:Class`` by the key that saved models store."""
     return {}
 
 
 @hookspec
 def kdbench_kinds() -> Iterable[TaskKind]:
-    """Return the kinds of task that this plugin brings."""
+    """Return the kinds of task that this plugin provides."""
     return ()
 
 
 @hookspec
 def kdbench_metrics() -> Iterable[Metric]:
-    """Return the metrics that this plugin brings."""
+    """Return the metrics that this plugin provides."""
     return ()
 
 
@@ -59,4 +59,4 @@ def kdbench_cell_finished(record: Record) -> None:
 
 @hookspec
 def kdbench_board_columns(table: pd.DataFrame) -> pd.DataFrame | None:
-    """Return further columns for the board, a row for each row of `table` (same index), or None."""
+    """Return additional columns for the board, one row per row of `table` (same index), or None."""

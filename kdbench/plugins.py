@@ -1,4 +1,4 @@
-"""Discovery: every plugin that is installed or named is loaded; a broken one is reported and never fatal."""
+"""Load every installed or named plugin and validate what it provides; a broken one is reported, never fatal."""
 
 from __future__ import annotations
 
@@ -29,104 +29,117 @@ from kdbench.data.user_tasks import UserTask
 from kdbench.errors import UsageError, nearest, one_line, shown
 from kdbench.registry import PluginInfo, Registered, Registry
 
+__all__ = ["MODULE", "Registry", "load_plugins"]
+
+MODULE = "(module)"
+"""The distribution shown for a plugin that was named and is not installed."""
+_SETTINGS = "(settings)"
+"""The distribution shown for a task that the settings define."""
+
+_T = TypeVar("_T", type[Strategy], Task, TaskKind, Metric)
+_HOOKS = [name for name in vars(hookspecs) if name.startswith(f"{hookspecs.PROJECT}_")]
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-_WAYS: Mapping[str, type] = {"package": PackageSource, "local": LocalSource, "hub": HubSource}
+_SOURCE_TYPES: Mapping[str, type] = {"package": PackageSource, "local": LocalSource, "hub": HubSource}
 
 
-def checked_strategy(found: object) -> type[Strategy]:
-    """Return `found`, or the class of an instance, if it is a Strategy that can be listed and run.
-
-    Raises:
-        UsageError: names the class and everything that its contract misses.
-    """
-    if isinstance(found, Strategy):
-        found = type(found)
-    if not (isinstance(found, type) and issubclass(found, Strategy)):
-        raise UsageError(f"{shown(found)} is no Strategy")
-    _refuse(f"strategy {found.__module__}.{found.__qualname__}", [*_strategy_faults(found)])
-    return found
-
-
-def checked_task(found: object) -> Task:
-    """Return `found`, or an instance of a class, if it is a Task that can be listed and loaded.
+def checked_strategy(candidate: object) -> type[Strategy]:
+    """Return `candidate` (of an instance its class) if it is a valid Strategy.
 
     Raises:
-        UsageError: names the class and everything that its contract misses.
+        UsageError: names the class and every problem.
     """
-    if isinstance(found, type) and issubclass(found, Task):
-        if inspect.isabstract(found):
+    if isinstance(candidate, Strategy):
+        candidate = type(candidate)
+    if not (isinstance(candidate, type) and issubclass(candidate, Strategy)):
+        raise UsageError(f"{shown(candidate)} is not a Strategy")
+    _raise_if_any(f"strategy {_class_name(candidate)}", [*_strategy_problems(candidate)])
+    return candidate
+
+
+def checked_task(candidate: object) -> Task:
+    """Return `candidate` (of a class an instance) if it is a valid Task.
+
+    Raises:
+        UsageError: names the class and every problem.
+    """
+    if isinstance(candidate, type) and issubclass(candidate, Task):
+        if inspect.isabstract(candidate):
             raise UsageError(
-                f"{shown(found)} does not implement {', '.join(sorted(found.__abstractmethods__))}"
+                f"{shown(candidate)} does not implement {', '.join(sorted(candidate.__abstractmethods__))}"
             )
-        found = found()
-    if not isinstance(found, Task):
-        raise UsageError(f"{shown(found)} is no Task")
-    _refuse(f"task {type(found).__module__}.{type(found).__qualname__}", [*_task_faults(found)])
-    return found
+        candidate = candidate()
+    if not isinstance(candidate, Task):
+        raise UsageError(f"{shown(candidate)} is not a Task")
+    _raise_if_any(f"task {_class_name(candidate)}", [*_task_problems(candidate)])
+    return candidate
 
 
-def checked_kind(found: object) -> TaskKind:
-    """Return `found` if it is a TaskKind that tasks can be of.
+def checked_kind(candidate: object) -> TaskKind:
+    """Return `candidate` if it is a valid TaskKind.
 
     Raises:
-        UsageError: names the class and everything that its contract misses.
+        UsageError: names the class and every problem.
     """
-    if isinstance(found, type) and issubclass(found, TaskKind):
-        raise UsageError(f"{shown(found)} is no TaskKind; return an instance, {found.__name__}()")
-    if not isinstance(found, TaskKind):
-        raise UsageError(f"{shown(found)} is no TaskKind")
-    _refuse(
-        f"kind {_class_of(found)}", [*_name_faults(found), *_line_faults(found, "metric"), *_abstract(found)]
+    if isinstance(candidate, type) and issubclass(candidate, TaskKind):
+        raise UsageError(f"{shown(candidate)} is a class; return an instance, {candidate.__name__}()")
+    if not isinstance(candidate, TaskKind):
+        raise UsageError(f"{shown(candidate)} is not a TaskKind")
+    _raise_if_any(
+        f"kind {_class_name(candidate)}",
+        [*_name_problems(candidate), *_line_problems(candidate, "metric"), *_abstract_problems(candidate)],
     )
-    return found
+    return candidate
 
 
-def checked_metric(found: object) -> Metric:
-    """Return `found` if it is a Metric that tasks can name.
+def checked_metric(candidate: object) -> Metric:
+    """Return `candidate` if it is a valid Metric.
 
     Raises:
-        UsageError: names the class and everything that its contract misses.
+        UsageError: names the class and every problem.
     """
-    if isinstance(found, type) and issubclass(found, Metric):
-        raise UsageError(f"{shown(found)} is no Metric; return an instance, {found.__name__}()")
-    if not isinstance(found, Metric):
-        raise UsageError(f"{shown(found)} is no Metric")
-    _refuse(f"metric {_class_of(found)}", [*_name_faults(found), *_metric_faults(found)])
-    return found
+    if isinstance(candidate, type) and issubclass(candidate, Metric):
+        raise UsageError(f"{shown(candidate)} is a class; return an instance, {candidate.__name__}()")
+    if not isinstance(candidate, Metric):
+        raise UsageError(f"{shown(candidate)} is not a Metric")
+    _raise_if_any(
+        f"metric {_class_name(candidate)}", [*_name_problems(candidate), *_metric_problems(candidate)]
+    )
+    return candidate
 
 
-def _class_of(found: object) -> str:
-    return f"{type(found).__module__}.{type(found).__qualname__}"
+def _class_name(candidate: object) -> str:
+    cls = candidate if isinstance(candidate, type) else type(candidate)
+    return f"{cls.__module__}.{cls.__qualname__}"
 
 
-def _abstract(found: TaskKind) -> Iterator[str]:
-    # A string's subclass can be made with abstract methods left over.
-    missing: frozenset[str] = getattr(type(found), "__abstractmethods__", frozenset())
+def _abstract_problems(candidate: TaskKind) -> Iterator[str]:
+    # A subclass of str can be instantiated although it has abstract methods.
+    missing: frozenset[str] = getattr(type(candidate), "__abstractmethods__", frozenset())
     if missing:
         yield f"does not implement {', '.join(sorted(missing))}"
 
 
-def _metric_faults(metric: Metric) -> Iterator[str]:
+def _metric_problems(metric: Metric) -> Iterator[str]:
     kinds: object = getattr(metric, "kinds", None)
     if not (isinstance(kinds, frozenset) and all(isinstance(kind, TaskKind) for kind in kinds)):
         yield f"kinds must be a frozenset of TaskKind, not {shown(kinds)}"
     if not metric.higher_is_better:
-        yield "higher_is_better must be true; return 1 - error in the place of an error"
+        yield "higher_is_better must be true; return 1 - error instead of an error"
 
 
-def _refuse(what: str, faults: list[str]) -> None:
-    if faults:
-        raise UsageError(f"{what}: {'; '.join(faults)}")
+def _raise_if_any(what: str, problems: list[str]) -> None:
+    if problems:
+        raise UsageError(f"{what}: {'; '.join(problems)}")
 
 
-def _strategy_faults(strategy: type[Strategy]) -> Iterator[str]:
-    yield from _name_faults(strategy)
-    yield from _line_faults(strategy, "title", "citation", "family")
+def _strategy_problems(strategy: type[Strategy]) -> Iterator[str]:
+    yield from _name_problems(strategy)
+    yield from _line_problems(strategy, "title", "citation", "family")
     kinds: object = strategy.kinds
     if not (isinstance(kinds, (set, frozenset)) and kinds and all(isinstance(k, TaskKind) for k in kinds)):
         yield f"kinds must be a set of TaskKind, not {shown(kinds)}"
     else:
-        yield from _rate_faults(strategy.learning_rates, kinds)
+        yield from _rate_problems(strategy.learning_rates, kinds)
     if strategy.teacher_outputs not in (None, *get_args(TeacherOutput)):
         yield f"teacher_outputs must be one of {', '.join(get_args(TeacherOutput))} or None, not {shown(strategy.teacher_outputs)}"
     if inspect.isabstract(strategy):
@@ -138,24 +151,24 @@ def _strategy_faults(strategy: type[Strategy]) -> Iterator[str]:
     try:
         params()
     except Exception as error:
-        yield f"Params() must work, since every parameter has a default: {one_line(error)}"
+        yield f"Params() must work without arguments, every parameter needs a default: {one_line(error)}"
 
 
-def _rate_faults(rates: object, kinds: set[Any] | frozenset[Any]) -> Iterator[str]:
+def _rate_problems(rates: object, kinds: set[Any] | frozenset[Any]) -> Iterator[str]:
     if not isinstance(rates, Mapping):
         yield f"learning_rates must be a mapping from TaskKind to a number, not {shown(rates)}"
         return
     for kind in sorted(kinds):
         if kind not in rates and kind not in list(TaskKind):
-            continue  # a plugin's kind has a rate of its own, see `default_rate`
+            continue  # a plugin's kind brings its own default, see `default_rate`
         rate = rates.get(kind)
         if not (isinstance(rate, (int, float)) and rate > 0):
-            yield f"learning_rates has no positive number for {kind}"
+            yield f"learning_rates must have a positive number for {kind}"
 
 
-def _task_faults(task: Task) -> Iterator[str]:
-    yield from _name_faults(task)
-    yield from _line_faults(task, "title", "metric", "eval_split")
+def _task_problems(task: Task) -> Iterator[str]:
+    yield from _name_problems(task)
+    yield from _line_problems(task, "title", "metric", "eval_split")
     if getattr(task, "eval_split", None) == "train":
         yield "eval_split must not be 'train'"
     if not _is_tuple_of_text(task.metrics):
@@ -164,39 +177,39 @@ def _task_faults(task: Task) -> Iterator[str]:
     if not isinstance(kind, TaskKind):
         yield f"kind must be a TaskKind, not {shown(kind)}"
     else:
-        yield from _label_faults(task.labels, kind)
-    yield from _source_faults(getattr(task, "sources", None))
+        yield from _label_problems(task.labels, kind)
+    yield from _source_problems(getattr(task, "sources", None))
 
 
-def _label_faults(labels: object, kind: TaskKind) -> Iterator[str]:
+def _label_problems(labels: object, kind: TaskKind) -> Iterator[str]:
     if not _is_tuple_of_text(labels):
         yield f"labels must be a tuple of names, not {shown(labels)}"
         return
     if len(set(labels)) < len(labels):
-        yield f"labels names one twice: {shown(labels)}"
+        yield f"labels has duplicates: {shown(labels)}"
     yield from kind.label_faults(labels)
 
 
-def _source_faults(sources: object) -> Iterator[str]:
+def _source_problems(sources: object) -> Iterator[str]:
     if not isinstance(sources, Mapping) or not sources:
-        yield f"sources must map one or more of {', '.join(_WAYS)} to a source, not {shown(sources)}"
+        yield f"sources must map one or more of {', '.join(_SOURCE_TYPES)} to a source, not {shown(sources)}"
         return
-    for way, source in sources.items():
-        if way not in _WAYS:
-            yield f"sources has the unknown way {way!r}; the ways are {', '.join(_WAYS)}"
-        elif not isinstance(source, _WAYS[way]):
-            yield f"sources[{way!r}] must be a {_WAYS[way].__name__}, not {shown(source)}"
+    for key, source in sources.items():
+        if key not in _SOURCE_TYPES:
+            yield f"sources has the unknown key {key!r}; the keys are {', '.join(_SOURCE_TYPES)}"
+        elif not isinstance(source, _SOURCE_TYPES[key]):
+            yield f"sources[{key!r}] must be a {_SOURCE_TYPES[key].__name__}, not {shown(source)}"
 
 
-def _name_faults(found: object) -> Iterator[str]:
-    name = getattr(found, "name", None)
+def _name_problems(candidate: object) -> Iterator[str]:
+    name = getattr(candidate, "name", None)
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         yield f"name must be lower-case letters, digits and single dashes, not {shown(name)}"
 
 
-def _line_faults(found: object, *attributes: str) -> Iterator[str]:
+def _line_problems(candidate: object, *attributes: str) -> Iterator[str]:
     for attribute in attributes:
-        value = getattr(found, attribute, None)
+        value = getattr(candidate, attribute, None)
         if not isinstance(value, str) or not value.strip() or len(value.splitlines()) > 1:
             yield f"{attribute} must be one line of text, not {shown(value)}"
 
@@ -205,20 +218,11 @@ def _is_tuple_of_text(value: object) -> TypeGuard[tuple[str, ...]]:
     return isinstance(value, tuple) and all(isinstance(item, str) and item for item in value)
 
 
-__all__ = ["MODULE", "Registry", "load_plugins"]
-
-MODULE = "(module)"
-"""Stands for the distribution of a plugin that was named and not installed."""
-
-_HOOKS = [name for name in vars(hookspecs) if name.startswith(f"{hookspecs.PROJECT}_")]
-_T = TypeVar("_T", type[Strategy], Task, TaskKind, Metric)
-
-
 def load_plugins(modules: Sequence[str] = ()) -> Registry:
-    """Return what the plugins of the entry-point group ``kdbench`` and of `modules` bring.
+    """Return the registry of everything that the plugins of entry-point group ``kdbench`` and of `modules` provide.
 
-    kdbench's own come first, then the others by distribution and name, then `modules` as given. The same modules
-    give the same registry in every process.
+    Order: kdbench's own plugins, the others by distribution and name, then `modules` as given. The same modules give
+    the same registry in every process.
 
     Args:
         modules: plugins that are not installed, by dotted name or by the path of a ``.py`` file.
@@ -228,7 +232,7 @@ def load_plugins(modules: Sequence[str] = ()) -> Registry:
         loading.add(PluginInfo(entry.name, *_distribution(entry)), entry.load)
     for module in modules:
         loading.add(PluginInfo(module, MODULE, ""), partial(_import, module))
-    loading.drop_unanswerable()
+    loading.drop_unsupported_tasks()
     return Registry(
         loading.strategies,
         loading.tasks,
@@ -240,7 +244,7 @@ def load_plugins(modules: Sequence[str] = ()) -> Registry:
 
 
 def _distribution(entry: EntryPoint) -> tuple[str, str]:
-    """Return name and version of what brought `entry`; a half-removed distribution has neither."""
+    """Return name and version of the distribution of `entry`; a half-removed distribution has neither."""
     if entry.dist is None:
         return "(unknown)", ""
     return entry.dist.name or "(unknown)", entry.dist.version or ""
@@ -269,7 +273,7 @@ def _import(module: str) -> object:
 def _import_file(path: Path) -> object:
     if not path.is_file():
         raise UsageError(f"there is no file {path}")
-    # The folder is part of the name: two files may be called alike, and neither may hide an installed module.
+    # The name includes a hash of the path: two files may share a name, and neither may shadow an installed module.
     name = f"kdbench_file_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, path)
@@ -285,14 +289,14 @@ def _import_file(path: Path) -> object:
 
 
 class _OneHook:
-    """A single hook of a plugin, as pluggy takes it: one that does not fit its spec leaves the others standing."""
+    """A pluggy plugin with one hook, so that a hook that does not match its spec does not affect the others."""
 
     def __init__(self, attribute: str, function: object) -> None:
         setattr(self, attribute, function)
 
 
 class _Loading:
-    """Takes in plugins one by one; whatever is wrong with one is noted in its `PluginInfo`."""
+    """Loads plugins one by one; problems of a plugin are recorded in its `PluginInfo`."""
 
     def __init__(self) -> None:
         self.manager = pluggy.PluginManager(hookspecs.PROJECT)
@@ -305,18 +309,18 @@ class _Loading:
         self._seen: list[object] = []
 
     def add(self, info: PluginInfo, load: Callable[[], object]) -> None:
-        """Load a plugin and take in what is sound in it; one that already came in is passed over."""
+        """Load a plugin and register its valid parts; skip a plugin that was loaded before."""
         try:
             plugin = load()
             if any(plugin is seen for seen in self._seen):
                 return
             self._seen.append(plugin)
-            self._take_in(plugin, info)
+            self._register(plugin, info)
         except (Exception, SystemExit) as error:
             info.errors.append(one_line(error))
         self.plugins.append(info)
 
-    def _take_in(self, plugin: object, info: PluginInfo) -> None:
+    def _register(self, plugin: object, info: PluginInfo) -> None:
         hooks = list(self._hooks(plugin, info))
         if not hooks and not info.errors:
             info.errors.append("implements no hook of kdbench")
@@ -334,33 +338,33 @@ class _Loading:
             else:
                 info.hooks.append(hook)
 
-    def drop_unanswerable(self) -> None:
-        """Drop the tasks whose kind or metrics no plugin brings; asked when all are loaded, in whatever order."""
-        metrics = {name: found.item for name, found in self.metrics.items()}
+    def drop_unsupported_tasks(self) -> None:
+        """Drop tasks whose kind or metrics no plugin provides; call it after all plugins are loaded."""
+        metrics = {name: registered.item for name, registered in self.metrics.items()}
         for info in self.plugins:
             for name in list(info.tasks):
                 try:
-                    _check_answerable(self.tasks[name].item, self.kinds, metrics)
+                    _check_supported(self.tasks[name].item, self.kinds, metrics)
                 except UsageError as error:
                     info.errors.append(str(error))
                     info.tasks.remove(name)
                     del self.tasks[name]
 
     def _hooks(self, plugin: object, info: PluginInfo) -> Iterator[tuple[str, Callable[[], object]]]:
-        """Register the hooks of `plugin` that fit their specs, and yield each with its function."""
+        """Register the hooks of `plugin` that match their specs, and yield each with its function."""
         for attribute in dir(plugin):
             options = self.manager.parse_hookimpl_opts(plugin, attribute)
             if options is None:
                 if attribute in _HOOKS:
-                    info.errors.append(f"{attribute} lacks its mark; write @hookimpl above it")
+                    info.errors.append(f"{attribute} lacks its decorator; write @hookimpl above it")
                 continue
             hook = options.get("specname") or attribute
             function = getattr(plugin, attribute)
             if hook not in _HOOKS:
-                info.errors.append(f"{hook} is no hook of kdbench{nearest(hook, _HOOKS)}")
+                info.errors.append(f"{hook} is not a hook of kdbench{nearest(hook, _HOOKS)}")
             elif options.get("wrapper") or options.get("hookwrapper"):
                 info.errors.append(
-                    f"{attribute} is a wrapper; kdbench calls each plugin's hooks on their own"
+                    f"{attribute} is a hook wrapper, which kdbench does not support; write a plain hook"
                 )
             else:
                 try:
@@ -368,7 +372,7 @@ class _Loading:
                 except pluggy.PluginValidationError:
                     passed = ", ".join(inspect.signature(getattr(hookspecs, hook)).parameters)
                     info.errors.append(
-                        f"{attribute}{inspect.signature(function)} asks for what the hook does not pass; "
+                        f"{attribute}{inspect.signature(function)} has arguments that the hook does not pass; "
                         f"it passes ({passed})"
                     )
                 else:
@@ -389,26 +393,26 @@ class _Loading:
         names: list[str],
         info: PluginInfo,
     ) -> None:
-        """Add the sound ones of what `function` returns to `into` and their names to `names`."""
+        """Add the valid items that `function` returns to `into` and their names to `names`."""
         try:
             returned = function()
             if isinstance(returned, str) or not isinstance(returned, Iterable):
                 raise UsageError(f"returned {shown(returned)}, not a list")
-            for found in returned:
-                self._add(found, check, into, names, info)
+            for candidate in returned:
+                self._add(candidate, check, into, names, info)
         except (Exception, SystemExit) as error:
             info.errors.append(f"{hook}: {one_line(error)}")
 
     def _add(
         self,
-        found: object,
+        candidate: object,
         check: Callable[[object], _T],
         into: dict[str, Registered[_T]],
         names: list[str],
         info: PluginInfo,
     ) -> None:
         try:
-            item = check(found)
+            item = check(candidate)
         except (Exception, SystemExit) as error:
             info.errors.append(one_line(error))
             return
@@ -420,8 +424,8 @@ class _Loading:
         names.append(item.name)
 
 
-def _check_answerable(task: Task, kinds: Iterable[str], metrics: Mapping[str, Metric]) -> None:
-    """Make sure that the kind and the metrics of `task` are registered and suit each other."""
+def _check_supported(task: Task, kinds: Iterable[str], metrics: Mapping[str, Metric]) -> None:
+    """Check that the kind and the metrics of `task` are registered and compatible."""
     kinds = list(kinds)
     if task.kind not in kinds:
         hint = nearest(task.kind, kinds)
@@ -433,24 +437,20 @@ def _check_answerable(task: Task, kinds: Iterable[str], metrics: Mapping[str, Me
             raise UsageError(f"task {task.name!r}: {error}") from None
 
 
-_SETTINGS = "(settings)"
-"""Stands for the distribution of a task that the settings describe."""
-
-
 def load_registry(config: RunConfig) -> Registry:
-    """Return what the plugins bring and the tasks of the settings.
+    """Return the registry of all plugins plus the tasks that the settings define.
 
     Raises:
-        UsageError: a table takes the name of another task, or describes none that could run.
+        UsageError: a task table has the name of another task, or is invalid.
     """
     registry = load_plugins(config.plugins.modules)
     tasks: dict[str, Registered[Task]] = dict(registry.tasks)
     for name, table in config.tasks.items():
         if name in tasks:
             raise UsageError(
-                f"[tasks.{name}]: task {name!r} is {tasks[name].distribution}'s; choose another name"
+                f"[tasks.{name}]: {tasks[name].distribution} has a task {name!r}; choose another name"
             )
         task = UserTask(name, table, Path.cwd(), config.cache_dir)
-        _check_answerable(task, registry.kinds, registry.metrics)
+        _check_supported(task, registry.kinds, registry.metrics)
         tasks[name] = Registered(checked_task(task), _SETTINGS, "")
     return dataclasses.replace(registry, tasks=tasks)

@@ -1,4 +1,4 @@
-"""What the plugins brought: strategies, tasks, kinds of task, metrics, and the hooks that observe a run."""
+"""Look up what plugins provide: strategies, tasks, kinds of task, metrics, and hooks that observe a run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Registered(Generic[_T]):
-    """A strategy class, a task, a kind of task or a metric, and the distribution that brought it."""
+    """A strategy class, task, kind of task or metric, and the distribution that provides it."""
 
     item: _T
     distribution: str
@@ -40,7 +40,7 @@ class Registered(Generic[_T]):
 
 @dataclass(frozen=True)
 class Broken:
-    """One thing that is wrong with a plugin."""
+    """A problem of a plugin."""
 
     plugin: str
     distribution: str
@@ -53,7 +53,7 @@ class Broken:
 
 @dataclass(frozen=True)
 class PluginInfo:
-    """What one plugin brought, and what is wrong with it."""
+    """The contents and the problems of one plugin."""
 
     name: str
     distribution: str
@@ -65,20 +65,20 @@ class PluginInfo:
     hooks: list[str] = field(default_factory=list)
     """The observing hooks that it implements."""
     errors: list[str] = field(default_factory=list)
-    """A line for each thing that is wrong; what is sound was taken in all the same."""
+    """One line per problem; the valid parts are registered all the same."""
 
     def __str__(self) -> str:
         return _plugin_label(self.name, self.distribution, self.version)
 
     @property
     def error(self) -> str | None:
-        """Everything that is wrong with the plugin in one line, or None."""
+        """All problems of the plugin in one line, or None."""
         return "; ".join(self.errors) or None
 
 
 @dataclass(frozen=True)
 class Registry:
-    """Everything that the installed and the named plugins brought, in the order in which they were loaded."""
+    """Everything that the installed and the named plugins provide, in loading order."""
 
     strategies: dict[str, Registered[type[Strategy]]]
     tasks: dict[str, Registered[Task]]
@@ -89,54 +89,54 @@ class Registry:
 
     @property
     def broken(self) -> list[Broken]:
-        """Each thing that is wrong with a plugin."""
+        """The problems of all plugins."""
         return [Broken(p.name, p.distribution, p.version, error) for p in self.plugins for error in p.errors]
 
     def strategy(self, spec: StrategySpec) -> Strategy:
-        """Return the strategy that `spec` names, with its parameters validated; of a stack the last stage.
+        """Return the strategy that `spec` names, with validated parameters; for a stack its last stage.
 
-        A transform named alone follows the reference, the fine-tuned base model.
+        A transform named alone is applied to the fine-tuned base model.
 
         Raises:
-            UsageError: there is no such strategy or parameter, a value has a wrong type or is impossible, or a stage
-                cannot follow another.
+            UsageError: unknown strategy or parameter, a value of wrong type or out of range, or a stage that cannot
+                follow another.
         """
-        stages = [self._stage(one) for one in spec.stages]
+        stages = [self._stage(stage) for stage in spec.stages]
         if isinstance(stages[0], Transform):
-            stages.insert(0, self._reference(stages[0]))
-        for before, stage in itertools.pairwise(stages):
+            stages.insert(0, self._fine_tuned_base(stages[0]))
+        for previous, stage in itertools.pairwise(stages):
             if not isinstance(stage, Transform):
                 raise UsageError(
-                    f"strategy '{spec}': {stage.name!r} is no transform; what follows '+' must be one of "
+                    f"strategy '{spec}': {stage.name!r} is not a transform; what follows '+' must be one of "
                     f"{', '.join(name for name, found in self.strategies.items() if issubclass(found.item, Transform))}"
                 )
-            if isinstance(before, Transform) and before.terminal:
-                raise UsageError(f"strategy '{spec}': nothing can follow {before.name!r}; put it last")
-            if isinstance(before, JointStrategy):
+            if isinstance(previous, Transform) and previous.terminal:
+                raise UsageError(f"strategy '{spec}': nothing can follow {previous.name!r}; put it last")
+            if isinstance(previous, JointStrategy):
                 raise UsageError(
-                    f"strategy '{spec}': no transform can follow the joint strategy {before.name!r}"
+                    f"strategy '{spec}': no transform can follow the joint strategy {previous.name!r}"
                 )
-            stage.after = before
+            stage.after = previous
         return stages[-1]
 
     def _stage(self, spec: StrategySpec) -> Strategy:
         strategy = _known(spec.name, self.strategies, "strategy").item
         return strategy(_validated(spec, strategy.Params))
 
-    def _reference(self, transform: Strategy) -> Strategy:
+    def _fine_tuned_base(self, transform: Strategy) -> Strategy:
         for found in self.strategies.values():
             if found.item.is_teacher_row:
                 return found.item(found.item.Params())
         raise UsageError(
-            f"strategy {transform.name!r} changes a fitted model, and no strategy is the reference; "
+            f"strategy {transform.name!r} changes a fitted model, and no plugin provides fine-tuning of the base; "
             f"name one before it: 'strategy+{transform.name}'"
         )
 
     def control(self, strategy: Strategy) -> StrategySpec | None:
-        """Return what `strategy` is compared with on a board, or None where it names no control.
+        """Return the control that `strategy` is compared with on a board, or None if it names none.
 
         Raises:
-            UsageError: it names a control that no plugin brings.
+            UsageError: it names a control that no plugin provides.
         """
         if strategy.control is None:
             return None
@@ -144,7 +144,7 @@ class Registry:
         spec = parse_spec(named) if isinstance(named, str) else StrategySpec(name=named.name)
         if spec.name not in self.strategies:
             raise UsageError(
-                f"strategy {strategy.name!r} is compared with the control {spec.name!r}, which no plugin brings"
+                f"strategy {strategy.name!r} is compared with the control {spec.name!r}, which no plugin provides"
                 f"{nearest(spec.name, list(self.strategies))}"
             )
         if spec.params:
@@ -165,7 +165,7 @@ class Registry:
         """Return the kind of task called `name`.
 
         Raises:
-            UsageError: no plugin brings it.
+            UsageError: no plugin provides it.
         """
         return _known(name, self.kinds, "kind of task").item
 
@@ -175,48 +175,48 @@ class Registry:
         return {name: found.item for name, found in self.registered_metrics.items()}
 
     def match_strategies(self, patterns: Iterable[str]) -> list[StrategySpec]:
-        """Return the strategies that any of `patterns` names, in the order of registration, each once.
+        """Return the strategies that match any of `patterns`, in order of registration, without duplicates.
 
         Args:
-            patterns: names, globs such as ``tinybert*``, either with parameters: ``lora[r=16]``, ``*[dropout=0.2]``.
+            patterns: names or globs such as ``tinybert*``, optionally with parameters: ``lora[r=16]``, ``*[dropout=0.2]``.
 
         Raises:
-            UsageError: a pattern has no hit, or sets a parameter that one of its hits lacks or refuses.
+            UsageError: a pattern has no match, or sets a parameter that one of its matches lacks or rejects.
         """
-        asked = [parse_spec(pattern) for pattern in patterns]
-        hits = [
+        specs = [parse_spec(pattern) for pattern in patterns]
+        matches = [
             StrategySpec(name=name, params=pattern.params, then=pattern.then)
-            for pattern in asked
+            for pattern in specs
             for name in _matches(pattern.name, self.strategies, "strategy")
         ]
-        for spec in hits:
+        for spec in matches:
             self.strategy(spec)
         order = list(self.strategies)
-        return sorted(dict.fromkeys(hits), key=lambda spec: order.index(spec.name))
+        return sorted(dict.fromkeys(matches), key=lambda spec: order.index(spec.name))
 
     def match_tasks(self, patterns: Iterable[str]) -> list[Task]:
-        """Return the tasks that any of `patterns` (names or globs) names, in the order of registration, each once.
+        """Return the tasks that match any of `patterns` (names or globs), in order of registration, without duplicates.
 
         Raises:
-            UsageError: a pattern has no hit.
+            UsageError: a pattern has no match.
         """
-        hits = {name for pattern in patterns for name in _matches(pattern, self.tasks, "task")}
-        return [registered.item for name, registered in self.tasks.items() if name in hits]
+        matches = {name for pattern in patterns for name in _matches(pattern, self.tasks, "task")}
+        return [registered.item for name, registered in self.tasks.items() if name in matches]
 
     def cell_finished(self, record: Record) -> list[str]:
-        """Show `record` to every plugin that observes cells, and return a line for each that failed."""
+        """Pass `record` to every plugin that observes cells; return one line per plugin that failed."""
         warnings: list[str] = []
         for _ in _call_each(self.hook.kdbench_cell_finished, lambda: {"record": record}, warnings):
-            pass  # what an observer returns means nothing
+            pass  # what an observer returns is ignored
         return warnings
 
     def board_columns(self, table: pd.DataFrame) -> tuple[list[pd.DataFrame], list[str]]:
-        """Return the columns that plugins add to `table`, and a line for each plugin that failed."""
+        """Return the columns that plugins add to `table`, and one line per plugin that failed."""
         warnings: list[str] = []
         added: list[pd.DataFrame] = []
         taken: set[object] = set(table.columns)
         hook = self.hook.kdbench_board_columns
-        # Each plugin gets a copy: none can change the board's own columns or what the next one sees.
+        # Each plugin gets a copy: it cannot change the board's own columns or what the next plugin sees.
         for plugin, columns in _call_each(hook, lambda: {"table": table.copy()}, warnings):
             problem = _column_problem(columns, table, taken)
             if problem is not None:
@@ -239,10 +239,10 @@ def _known(name: str, registered: Mapping[str, Registered[_T]], what: str) -> Re
 
 def _matches(pattern: str, names: Iterable[str], what: str) -> list[str]:
     names = list(names)
-    hits = [name for name in names if fnmatchcase(name, pattern)]
-    if not hits:
+    matches = [name for name in names if fnmatchcase(name, pattern)]
+    if not matches:
         raise UsageError(f"no {what} matches {pattern!r}{nearest(pattern, names)}")
-    return hits
+    return matches
 
 
 def _validated(spec: StrategySpec, params: type[Params]) -> Params:
@@ -254,28 +254,28 @@ def _validated(spec: StrategySpec, params: type[Params]) -> Params:
                 f"it has: {', '.join(sorted(known))}"
             )
     try:
-        # Strict JSON takes a list for a tuple, but no 'true' or '"8"' for a number: one meaning has one spelling.
+        # Strict JSON mode accepts a list for a tuple, but neither true nor "8" for a number: one value, one spelling.
         return params.model_validate_json(to_json(spec.params), strict=True)
     except ValidationError as error:
         raise UsageError(f"strategy {spec.name!r}: {'; '.join(_problems(error, spec))}") from None
 
 
 def _problems(error: ValidationError, spec: StrategySpec) -> Iterator[str]:
-    """Tell what is wrong with each parameter; what each branch of a union wants is joined by 'or'."""
-    wanted: dict[str, list[str]] = {}
-    for fault in error.errors():
-        name = str(fault["loc"][0]) if fault["loc"] else ""
-        message = re.sub(r"^\w+ should ", "must ", fault["msg"])
-        wanted.setdefault(name, []).append(message.removeprefix("Value error, "))
-    for name, messages in wanted.items():
-        told = " or ".join(dict.fromkeys(messages)).replace(" or must be ", " or ")
-        yield f"{name} {told}, got {spec.params[name]!r}" if name in spec.params else told
+    """Yield one message per invalid parameter; the messages of a union's branches are joined by 'or'."""
+    messages: dict[str, list[str]] = {}
+    for problem in error.errors():
+        name = str(problem["loc"][0]) if problem["loc"] else ""
+        message = re.sub(r"^\w+ should ", "must ", problem["msg"])
+        messages.setdefault(name, []).append(message.removeprefix("Value error, "))
+    for name, alternatives in messages.items():
+        text = " or ".join(dict.fromkeys(alternatives)).replace(" or must be ", " or ")
+        yield f"{name} {text}, got {spec.params[name]!r}" if name in spec.params else text
 
 
 def _call_each(
     hook: pluggy.HookCaller, arguments: Callable[[], Mapping[str, object]], warnings: list[str]
 ) -> Iterator[tuple[str, Any]]:
-    """Yield who answered what; an implementation that raises becomes a line of `warnings`, and the next is called."""
+    """Yield each plugin's name and answer; one that raises adds a line to `warnings`, and the next is called."""
     for impl in hook.get_hookimpls():
         try:
             given = arguments()

@@ -163,7 +163,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_name(file):
             "[budgets.long]\nsteps.token-clasification = 8\n",
             ["line 1", "budgets.long.steps", "'token-classification'"],
         ),
-        ("[budgets.full]\nseeds = 1\n", ["line 1", "a budget of kdbench's own"]),
+        ("[budgets.full]\nseeds = 1\n", ["line 1", "a built-in budget"]),
         ('[budgets."../up"]\nseeds = 1\n', ["line 1", "lower-case letters"]),
         ('budget = "lon"\n[budgets.long]\nseeds = 1\n', ["line 1", "did you mean 'long'?"]),
         ("[grid]\nlora = 8\n", ["line 2", "grid.lora", "got 8"]),
@@ -231,7 +231,7 @@ def test_two_columns_make_a_pair():
         ({"train": "a.csv", "txt": "body"}, "Extra inputs are not permitted"),
         ({"train": "a.csv", "kind": "ranking"}, "'sequence-classification', 'sequence-regression'"),
         ({"train": "a.conll", "kind": "token-classification", "text": ["a", "b"]}, "one column of words"),
-        ({"train": "a.csv", "kind": "sequence-regression", "labels": ["a"]}, "labels have no place"),
+        ({"train": "a.csv", "kind": "sequence-regression", "labels": ["a"]}, "leave labels out"),
     ],
 )
 def test_an_impossible_table_is_refused(settings, message):

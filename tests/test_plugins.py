@@ -102,9 +102,9 @@ def test_every_plugin_is_listed_kdbench_first_then_by_distribution(listings):
     ("distribution", "plugin", "version", "error"),
     [
         ("kdbench-raises-at-import", "raises", "1.0", "RuntimeError: the licence file is missing ("),
-        ("kdbench-misspelled-hook", "misspelled", "1.1", "kdbench_cell_finish is no hook of kdbench (did you mean "),
+        ("kdbench-misspelled-hook", "misspelled", "1.1", "kdbench_cell_finish is not a hook of kdbench (did you mean "),
         ("kdbench-taken-name", "taken", "1.2", "the name 'mean-pool' is taken by kdbench-mean-pool 0.3.1"),
-        ("kdbench-no-strategy", "no-strategy", "1.3", "<class 'kdbench_no_strategy.Recipe'> is no Strategy"),
+        ("kdbench-no-strategy", "no-strategy", "1.3", "<class 'kdbench_no_strategy.Recipe'> is not a Strategy"),
     ],
 )  # fmt: skip
 def test_a_broken_distribution_is_listed_with_its_error(listings, distribution, plugin, version, error):
@@ -134,7 +134,7 @@ def test_an_import_error_names_file_and_line(listings):
         ("x = 1\nimport nowhere_to_be_found", "ModuleNotFoundError: No module named 'nowhere_to_be_found' (PLUGIN, line 2)"),
         ("def f(:\n  pass", "SyntaxError: invalid syntax (plugin.py, line 1)"),
         ("x = 1", "implements no hook of kdbench"),
-        ("def kdbench_tasks():\n  return []", "kdbench_tasks lacks its mark; write @hookimpl above it"),
+        ("def kdbench_tasks():\n  return []", "kdbench_tasks lacks its decorator; write @hookimpl above it"),
     ],
 )  # fmt: skip
 def test_a_plugin_that_cannot_be_loaded_is_told_in_one_line(load, tmp_path, source, error):
@@ -149,9 +149,9 @@ def test_a_plugin_that_cannot_be_loaded_is_told_in_one_line(load, tmp_path, sour
     ("hook", "error"),
     [
         ("@hookimpl\ndef kdbench_cell_finished(record, cell): pass",
-         "kdbench_cell_finished(record, cell) asks for what the hook does not pass; it passes (record)"),
+         "kdbench_cell_finished(record, cell) has arguments that the hook does not pass; it passes (record)"),
         ("@hookimpl(wrapper=True)\ndef kdbench_cell_finished(record): yield",
-         "kdbench_cell_finished is a wrapper; kdbench calls each plugin's hooks on their own"),
+         "kdbench_cell_finished is a hook wrapper, which kdbench does not support; write a plain hook"),
         ("@hookimpl\ndef kdbench_tasks(): return 1 / 0",
          "kdbench_tasks: ZeroDivisionError: division by zero (PLUGIN, line "),
         ("@hookimpl\ndef kdbench_tasks(): raise SystemExit(1)", "kdbench_tasks: SystemExit: 1 (PLUGIN, line "),
@@ -159,7 +159,7 @@ def test_a_plugin_that_cannot_be_loaded_is_told_in_one_line(load, tmp_path, sour
         ("@hookimpl\ndef kdbench_tasks(): return 'sst2'", "kdbench_tasks: returned 'sst2', not a list"),
         ("@hookimpl\ndef kdbench_tasks(): return [Sound]", "<class 'kdbench_file_plugin_"),
         ("@hookimpl(specname='kdbench_taks')\ndef tasks(): return []",
-         "kdbench_taks is no hook of kdbench (did you mean 'kdbench_tasks'?)"),
+         "kdbench_taks is not a hook of kdbench (did you mean 'kdbench_tasks'?)"),
     ],
 )  # fmt: skip
 def test_a_bad_hook_is_told_and_the_plugins_good_hooks_count(load, tmp_path, hook, error):

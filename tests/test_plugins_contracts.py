@@ -67,13 +67,13 @@ def test_sound_ones_come_back_as_they_are():
         ("kinds", [TaskKind.TOKEN_CLASSIFICATION], "kinds must be a set of TaskKind"),
         ("kinds", frozenset(), "kinds must be a set of TaskKind"),
         ("learning_rates", {TaskKind.SEQUENCE_REGRESSION: 1e-3, TaskKind.TOKEN_CLASSIFICATION: 0},
-         "learning_rates has no positive number for sequence-classification; "
-         "learning_rates has no positive number for token-classification"),
+         "learning_rates must have a positive number for sequence-classification; "
+         "learning_rates must have a positive number for token-classification"),
         ("learning_rates", 1e-3, "learning_rates must be a mapping from TaskKind to a number, not 0.001"),
         ("Params", dict, "Params must be a subclass of kdbench.Params, not <class 'dict'>"),
         ("Params", Params(), "Params must be a subclass of kdbench.Params"),
-        ("Params", NoDefault, "Params() must work, since every parameter has a default: ValidationError: 1 validation"),
-        ("Params", Impossible, "Params() must work, since every parameter has a default: ValidationError: 1 validation"),
+        ("Params", NoDefault, "Params() must work without arguments, every parameter needs a default: ValidationError: 1 validation"),
+        ("Params", Impossible, "Params() must work without arguments, every parameter needs a default: ValidationError: 1 validation"),
     ],
 )  # fmt: skip
 def test_each_bad_attribute_of_a_strategy_is_named(attribute, value, fault):
@@ -130,9 +130,9 @@ def test_a_strategy_uses_the_teacher_when_it_names_the_outputs_that_it_reads():
 
 @pytest.mark.parametrize("found", [None, "lora", 3, dict, Params])
 def test_other_things_are_neither(found):
-    with pytest.raises(UsageError, match=r"is no Strategy$"):
+    with pytest.raises(UsageError, match=r"is not a Strategy$"):
         checked_strategy(found)
-    with pytest.raises(UsageError, match=r"is no Task$"):
+    with pytest.raises(UsageError, match=r"is not a Task$"):
         checked_task(found)
 
 
@@ -148,14 +148,14 @@ def test_other_things_are_neither(found):
         ({"labels": ["no", "yes"]}, "labels must be a tuple of names, not ['no', 'yes']"),
         ({"labels": (0, 1)}, "labels must be a tuple of names, not (0, 1)"),
         ({"labels": ("yes",)}, "labels must name two classes or more, not ('yes',)"),
-        ({"labels": ("yes", "no", "yes")}, "labels names one twice: ('yes', 'no', 'yes')"),
+        ({"labels": ("yes", "no", "yes")}, "labels has duplicates: ('yes', 'no', 'yes')"),
         ({"kind": TaskKind.SEQUENCE_REGRESSION}, "labels must be empty, since the task is a regression"),
         ({"kind": TaskKind.TOKEN_CLASSIFICATION}, "labels must be IOB2 tags, 'O' first, not ('no', 'yes')"),
         ({"kind": TaskKind.TOKEN_CLASSIFICATION, "labels": ("B-PER", "I-PER", "O")}, "labels must be IOB2 tags"),
         ({"kind": TaskKind.TOKEN_CLASSIFICATION, "labels": ("O",)}, "labels must be IOB2 tags"),
         ({"sources": {}}, "sources must map one or more of package, local, hub to a source, not {}"),
         ({"sources": None}, "sources must map one or more of"),
-        ({"sources": {"web": HubSource("a")}}, "sources has the unknown way 'web'; the ways are package, local, hub"),
+        ({"sources": {"web": HubSource("a")}}, "sources has the unknown key 'web'; the keys are package, local, hub"),
         ({"sources": {"local": HubSource("a")}}, "sources['local'] must be a LocalSource, not HubSource("),
     ],
 )  # fmt: skip

@@ -1,1 +1,1 @@
-"""The commands: parse, call, print."""
+"""Implement the commands: parse arguments, call the library, print the result."""

@@ -1,4 +1,4 @@
-"""Commands that read the records: boards, comparisons, recommendations."""
+"""Define the commands that read records: board, compare, recommend."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kdbench.board.compare import Comparison, Disagreements, disagreements
 from kdbench.board.load import Loaded
 from kdbench.board.predictions import TaskAnswers
 from kdbench.cli.options import (
@@ -28,31 +29,30 @@ from kdbench.registry import Registry
 
 if TYPE_CHECKING:
     from datasets import Dataset
-from kdbench.board.compare import Comparison, Disagreements, disagreements
 
 
 @click.command()
 @settings
-@click.option("--papers", is_flag=True, help="show published results beside the board, with what differs")
+@click.option("--papers", is_flag=True, help="also print published results and how their setup differs")
 @click.option(
     "--from",
     "places",
     multiple=True,
     metavar="DIR",
-    help="a results folder, a board's folder or a glob such as 'runs/*', in the place of --results; repeatable: the"
-    " board has the records of all",
+    help="a results folder, a board's folder or a glob such as 'runs/*', instead of --results; repeatable: records are"
+    " merged",
 )
 @click.option(
     "--diff",
     "old",
     metavar="OLD",
-    help="a results folder, a board's folder or a records.jsonl: mark what changed since; --task and --strategy choose"
-    " the rows",
+    help="a results folder, a board's folder or a records.jsonl to compare with; --task and --strategy select the"
+    " rows",
 )
 @click.option(
     "--fail-on-regression",
     is_flag=True,
-    help="with --diff: exit code 1 if a row is shown worse, fails now, or is gone",
+    help="with --diff: exit code 1 if a row is significantly worse, fails now or is missing",
 )
 @click.argument("more", nargs=-1, metavar="")
 def board(
@@ -63,7 +63,7 @@ def board(
     fail_on_regression: bool,
     more: tuple[str, ...],
 ) -> int:
-    """Draw the boards again from the records; nothing is run."""
+    """Write the boards from existing records; run nothing."""
     from kdbench.board.diff import Against
     from kdbench.board.sources import opened
     from kdbench.render.diff import CHANGES_PAGE, print_changes, regressions_line
@@ -72,7 +72,7 @@ def board(
 
     if more:
         raise UsageError(
-            f"no argument is known here: {' '.join(more)}; put a glob in quotes, as in --from 'runs/*'"
+            f"unexpected arguments {' '.join(more)}; put a glob in quotes, as in --from 'runs/*'"
         )
     if fail_on_regression and old is None:
         raise UsageError("--fail-on-regression needs older records; name them with --diff")
@@ -120,12 +120,12 @@ def board(
     default=5,
     show_default=True,
     metavar="N",
-    help="scored examples a task on which the two differ",
+    help="examples to show per task on which the two differ",
 )
-@click.option("--aso", is_flag=True, help="the almost stochastic order of the seeds' scores, too")
+@click.option("--aso", is_flag=True, help="also test the seeds' scores for almost stochastic order")
 @json_flag
 def compare_(config: RunConfig, a: str, b: str, examples: int, aso: bool, as_json: bool) -> int:
-    """Hold two rows of a board against each other: what is shown, and what is not."""
+    """Compare two rows of a board, with tests for significance."""
     from kdbench.board.compare import compare
     from kdbench.board.load import load_cells
     from kdbench.render.compare import comparison_data, print_comparison
@@ -134,57 +134,57 @@ def compare_(config: RunConfig, a: str, b: str, examples: int, aso: bool, as_jso
     loaded = load_cells(
         config.results, budget=config.budget, model=model_of(config), metrics=registry.metrics
     )
-    found = compare(loaded, config.results, a, b, config.task, aso=aso)
-    shown = shown_examples(found, loaded, config, registry, examples) if examples else {}
+    comparison = compare(loaded, config.results, a, b, config.task, aso=aso)
+    differing = differing_examples(comparison, loaded, config, registry, examples) if examples else {}
     if as_json:
-        print_json(comparison_data(found, shown))
+        print_json(comparison_data(comparison, differing))
     else:
-        print_comparison(found, shown, out)
+        print_comparison(comparison, differing, out)
     warn((*loaded.unreadable, *loaded.left_out))
     return 0
 
 
 @click.command("recommend")
 @settings
-@click.option("--max-latency-ms", metavar="MS", help="the longest p50, as 5")
-@click.option("--max-params", metavar="N", help="the most parameters, as 12M")
-@click.option("--max-bytes", metavar="N", help="the largest artifact, as 50MB")
-@click.option("--min-quality", metavar="PERCENT", help="the lowest score, in percent as on the board")
+@click.option("--max-latency-ms", metavar="MS", help="maximum median latency, such as 5")
+@click.option("--max-params", metavar="N", help="maximum parameters, such as 12M")
+@click.option("--max-bytes", metavar="N", help="maximum artifact size, such as 50MB")
+@click.option("--min-quality", metavar="PERCENT", help="minimum score, in percent as on the board")
 @json_flag
 def recommend_(config: RunConfig, as_json: bool, **limits: str | None) -> int:
-    """Say which row of a task to ship under these limits, why, and what that costs."""
+    """Recommend which model of a task to deploy within given limits."""
     from kdbench.board.load import load_cells
     from kdbench.board.recommend import limits_of, recommend
     from kdbench.render.recommend import print_recommendation, recommendation_data
 
     if len(config.task) != 1:
         raise UsageError("name the one task to recommend for with --task")
-    wanted = limits_of(**limits)
+    bounds = limits_of(**limits)
     loaded = load_cells(
         config.results, budget=config.budget, model=model_of(config), metrics=registry_of(config).metrics
     )
-    found = recommend(loaded, config.results, config.task[0], wanted)
+    recommendation = recommend(loaded, config.results, config.task[0], bounds)
     if as_json:
-        print_json(recommendation_data(found))
+        print_json(recommendation_data(recommendation))
     else:
-        print_recommendation(found, out)
+        print_recommendation(recommendation, out)
     warn((*loaded.unreadable, *loaded.left_out))
     return 0
 
 
-def shown_examples(
+def differing_examples(
     comparison: Comparison, loaded: Loaded, config: RunConfig, registry: Registry, limit: int
 ) -> dict[str, Disagreements | str]:
-    """Return by task where the two rows part ways, or in one line why that cannot be shown.
+    """Return by task the examples on which the two rows differ, or in one line why they cannot be shown.
 
     Args:
-        comparison: the two rows.
-        loaded: the cells that they were compared from.
-        config: where the data and the predictions are.
-        registry: the tasks.
-        limit: how many examples of a task are shown.
+        comparison: the comparison of the two rows.
+        loaded: the cells it was computed from.
+        config: names the folders of the data and the predictions.
+        registry: provides the tasks.
+        limit: maximum number of examples per task.
     """
-    shown: dict[str, Disagreements | str] = {}
+    differing: dict[str, Disagreements | str] = {}
     for task in comparison.tasks:
         if task.contrast is None:
             continue
@@ -196,27 +196,27 @@ def shown_examples(
             )
             texts = scored_texts(config, registry, task.task, split, fingerprint)
         except KdbenchError as error:
-            shown[task.task] = str(error)
+            differing[task.task] = str(error)
             continue
-        found = disagreements(a, b, texts, limit)
-        shown[task.task] = found if found is not None else "the two rows share no seed"
-    return shown
+        disagreement = disagreements(a, b, texts, limit)
+        differing[task.task] = "the two rows share no seed" if disagreement is None else disagreement
+    return differing
 
 
 def scored_texts(config: RunConfig, registry: Registry, task: str, split: str, fingerprint: str) -> Dataset:
-    """Return the scored split of `task` from the data on this machine; nothing is fetched.
+    """Return the evaluation split of `task` from the data on this machine; nothing is fetched.
 
     Raises:
-        KdbenchError: the data is not here, or is not that of the records; one line that says which.
+        KdbenchError: the data is not on this machine, or is not the data of the records.
     """
     from kdbench.data import load_task, missing_downloads
 
     if task not in registry.tasks:
-        raise KdbenchError(f"no plugin or setting brings the task {task!r} now")
-    found = registry.task(task)
-    if missing_downloads(found, config.data):
+        raise KdbenchError(f"no plugin or setting defines the task {task!r}")
+    definition = registry.task(task)
+    if missing_downloads(definition, config.data):
         raise KdbenchError(f"the data of {task} is not on this machine")
-    data = load_task(found, config.data)
+    data = load_task(definition, config.data)
     if data.fingerprint != fingerprint:
         raise KdbenchError(f"the data of {task} on this machine is not the data that was scored")
     return data.splits[split]

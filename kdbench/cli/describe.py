@@ -1,4 +1,4 @@
-"""Commands that tell what there is."""
+"""Define the commands list and describe."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kdbench.config import RunConfig
 @settings
 @json_flag
 def list_(config: RunConfig, what: str, as_json: bool) -> int:
-    """Print the strategies, tasks, plugins or budgets that there are."""
+    """List the available strategies, tasks, plugins or budgets."""
     from kdbench.cli.description import listing, listing_table
 
     rows = listing(registry_of(config), what, config.known_budgets)
@@ -29,14 +29,14 @@ def list_(config: RunConfig, what: str, as_json: bool) -> int:
 @settings
 @json_flag
 def describe(config: RunConfig, name: str, as_json: bool) -> int:
-    """Print all that is known of a strategy, a task or a budget."""
+    """Describe a strategy, a task or a budget in full."""
     from kdbench.cli.description import description, description_view, task_sizes
 
     registry = registry_of(config)
     sizes = task_sizes(registry.task(name), config) if name in registry.tasks else None
-    found = description(registry, name, sizes, config.known_budgets)
+    row = description(registry, name, sizes, config.known_budgets)
     if as_json:
-        print_json(found)
+        print_json(row)
     else:
-        out.print(description_view(found))
+        out.print(description_view(row))
     return 0

@@ -1,4 +1,4 @@
-"""What `kdbench list` and `kdbench describe` tell: plain data first, then its rendering for a terminal."""
+"""Build the output of `kdbench list` and `kdbench describe`: plain data, and its rendering for a terminal."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from kdbench.errors import UsageError, nearest
 from kdbench.registry import PluginInfo, Registered, Registry
 
 Row = dict[str, Any]
-"""One strategy, task, plugin or budget as JSON has it."""
+"""One strategy, task, plugin or budget as JSON."""
 
 _COLUMNS: Mapping[str, Sequence[str]] = {
     "strategies": ("name", "title", "family", "kinds", "distribution"),
@@ -42,18 +42,18 @@ _CONSTRAINTS = {
     "maxItems": "items <=",
 }
 _TYPES = {"null": "none", "array": "list", "object": "table"}
-"""JSON Schema's words to those that a user of TOML knows; the others stand as they are."""
+"""JSON Schema types by their names in TOML; other types keep their names."""
 
 
 def listing(registry: Registry, what: str, budgets: Mapping[str, Budget] = BUDGETS) -> list[Row]:
-    """Return all that is known of each of `what`: ``strategies``, ``tasks``, ``plugins`` or ``budgets``.
+    """Return a full description of every item of `what`: ``strategies``, ``tasks``, ``plugins`` or ``budgets``.
 
     Raises:
         UsageError: `what` is something else.
     """
     rows: Mapping[str, Callable[[], list[Row]]] = {
-        "strategies": lambda: [_strategy(found) for found in registry.strategies.values()],
-        "tasks": lambda: [_task(found) for found in registry.tasks.values()],
+        "strategies": lambda: [_strategy(registered) for registered in registry.strategies.values()],
+        "tasks": lambda: [_task(registered) for registered in registry.tasks.values()],
         "plugins": lambda: [_plugin(info) for info in registry.plugins],
         "budgets": lambda: [_budget(budget) for budget in budgets.values()],
     }
@@ -68,16 +68,16 @@ def description(
     sizes: Mapping[str, Any] | None = None,
     budgets: Mapping[str, Budget] = BUDGETS,
 ) -> Row:
-    """Return all that is known of the strategy, task or budget `name`, looked up in this order.
+    """Return a full description of the strategy, task or budget `name`, looked up in this order.
 
     Args:
-        registry: what the plugins brought.
+        registry: what the plugins provide.
         name: as the user types it.
-        sizes: what was counted in the task's data, where it was read.
-        budgets: those that there are.
+        sizes: the result of `task_sizes`, if the task's data was read.
+        budgets: the available budgets.
 
     Raises:
-        UsageError: there is nothing of that name.
+        UsageError: nothing has that name.
     """
     known: dict[str, Row] = {}
     for what in ("budgets", "tasks", "strategies"):
@@ -88,19 +88,19 @@ def description(
 
 
 def listing_table(what: str, rows: Sequence[Row]) -> Table:
-    """Return the table that shows the `rows` of `listing`."""
+    """Return the `rows` of `listing` as a table for the terminal."""
     table = Table(title=what, title_justify="left")
     for column in _COLUMNS[what]:
         table.add_column(column.replace("_", " "), no_wrap=column == "name", overflow="fold")
     for row in rows:
-        # All kinds in full would make every row three lines high.
+        # All kinds spelled out would make every row three lines high.
         short = {**row, "kinds": "all"} if len(row.get("kinds", ())) == len(TaskKind) else row
         table.add_row(*(_cell(short[column]) for column in _COLUMNS[what]))
     return table
 
 
 def description_view(row: Row) -> RenderableType:
-    """Return the text that shows the answer of `description`."""
+    """Return the result of `description` as text for the terminal."""
     facts = Table.grid(padding=(0, 2))
     for key, value in {**row, **row.get("sizes", {})}.items():
         if key not in ("parameters", "sizes"):
@@ -115,8 +115,8 @@ def description_view(row: Row) -> RenderableType:
     return Group(facts, parameters)
 
 
-def _strategy(found: Registered[type[Strategy]]) -> Row:
-    strategy = found.item
+def _strategy(registered: Registered[type[Strategy]]) -> Row:
+    strategy = registered.item
     return {
         "name": strategy.name,
         "title": strategy.title,
@@ -127,8 +127,8 @@ def _strategy(found: Registered[type[Strategy]]) -> Row:
         "learning_rates": {
             str(kind): default_rate(strategy.learning_rates, kind) for kind in sorted(strategy.kinds)
         },
-        "distribution": found.distribution,
-        "version": found.version,
+        "distribution": registered.distribution,
+        "version": registered.version,
         "parameters": _parameters(strategy.Params),
     }
 
@@ -153,7 +153,7 @@ def _parameters(params: type[Params]) -> list[Row]:
 
 
 def _type(field: Row, schema: Row) -> str:
-    """Return a JSON Schema type in words; `schema` holds the definitions that `field` may point to."""
+    """Return a JSON Schema type in words; `schema` holds the definitions that `field` may refer to."""
     if "$ref" in field:
         return _type(schema["$defs"][field["$ref"].rpartition("/")[2]], schema)
     if "enum" in field:
@@ -165,12 +165,12 @@ def _type(field: Row, schema: Row) -> str:
 
 def _constraints(branches: Sequence[Row]) -> list[str]:
     return [
-        f"{told} {field[word]}" for field in branches for word, told in _CONSTRAINTS.items() if word in field
+        f"{words} {field[key]}" for field in branches for key, words in _CONSTRAINTS.items() if key in field
     ]
 
 
-def _task(found: Registered[Task]) -> Row:
-    task = found.item
+def _task(registered: Registered[Task]) -> Row:
+    task = registered.item
     return {
         "name": task.name,
         "title": task.title,
@@ -181,8 +181,8 @@ def _task(found: Registered[Task]) -> Row:
         "sources": [_source(source) for source in task.sources.values()],
         "licence": task.licence,
         "citation": task.citation,
-        "distribution": found.distribution,
-        "version": found.version,
+        "distribution": registered.distribution,
+        "version": registered.version,
     }
 
 
@@ -214,19 +214,19 @@ def _budget(budget: Budget) -> Row:
 
 
 def _cell(value: object) -> Text:
-    """Return `value` as text that no plugin can style or break."""
+    """Return `value` as plain text, so that a plugin's markup is not interpreted."""
     if isinstance(value, Mapping):
         value = ", ".join(f"{key}: {_cell(item)}" for key, item in value.items())
     elif isinstance(value, (list, tuple)):
-        between = "\n" if any(isinstance(item, Mapping) for item in value) else ", "
-        value = between.join(str(_cell(item)) for item in value)
+        separator = "\n" if any(isinstance(item, Mapping) for item in value) else ", "
+        value = separator.join(str(_cell(item)) for item in value)
     elif isinstance(value, bool):
         value = "yes" if value else "no"
     return Text("-" if value is None else str(value))
 
 
 def task_sizes(task: Task, config: RunConfig) -> dict[str, Any]:
-    """Return the examples of each split and the share of each label; nothing is fetched."""
+    """Return sizes of the splits, lengths, label shares and first examples of a task's data; nothing is fetched."""
     missing = missing_downloads(task, config.data)
     if missing:
         return {
@@ -248,7 +248,7 @@ def task_sizes(task: Task, config: RunConfig) -> dict[str, Any]:
 
 
 def _lengths(rows: Any) -> dict[str, int]:
-    """Return percentiles of the number of words, as spaces part them."""
+    """Return percentiles of the number of words separated by white space."""
     if "words" in rows.column_names:
         lengths = [len(words) for words in rows["words"]]
     else:

@@ -1,4 +1,4 @@
-"""The command line: its commands, and how it ends."""
+"""Run the command line and map errors to messages and exit codes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from kdbench.errors import KdbenchError, UsageError
 
 
 def main() -> None:
-    """Run the command line; a user's mistake is one line on standard error, not a traceback."""
+    """Run the command line; a user's mistake is reported in one line on standard error, without a traceback."""
     debug = "--debug" in sys.argv
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         status = cli.main(args=[word for word in sys.argv[1:] if word != "--debug"], standalone_mode=False)
     except BrokenPipeError:
-        sys.exit(1)  # the reader of our output has gone, as `| head` does
+        sys.exit(1)  # the reader of our output has closed the pipe, as `| head` does
     except (KdbenchError, OSError) as error:
         if debug:
             traceback.print_exc()
@@ -43,9 +43,9 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="kdbench")
 def cli() -> None:
-    """Benchmark every way of making a BERT-like model smaller or cheaper to adapt, under one budget.
+    """Benchmark ways of making a BERT-like model smaller or cheaper to adapt, under one budget.
 
-    With --debug an error shows its traceback.
+    Any command takes --debug, which prints the traceback of an error.
     """
 
 

@@ -1,4 +1,4 @@
-"""Commands that take a model out of the results, and use it."""
+"""Define the commands that export a model from the results and predict with it."""
 
 from __future__ import annotations
 
@@ -15,24 +15,29 @@ from kdbench.utils.formatting import plural
 @click.command()
 @settings
 @click.option(
-    "--out", "folder", type=click.Path(path_type=Path), required=True, metavar="DIR", help="a new folder"
+    "--out",
+    "folder",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="DIR",
+    help="the new folder to write",
 )
 @click.option(
     "--format",
     "form",
     type=click.Choice(["hf", "onnx", "onnx-int8", "kdbench"]),
-    help="what it shall be loaded by; by default transformers (hf), or else ONNX Runtime",
+    help="format to write; by default hf (transformers) if the model allows it, or else onnx",
 )
 @click.option(
-    "--seed", type=int, metavar="N", help="of which seed; by default the first whose model was kept"
+    "--seed", type=int, metavar="N", help="seed of the model; by default the first whose model was kept"
 )
 @click.option(
     "--best-under",
     metavar="LIMITS",
-    help="in the place of --strategy: what to ship within limits such as latency_ms=5,parameters=12M,bytes=50MB",
+    help="instead of --strategy: choose the best row within limits such as latency_ms=5,parameters=12M,bytes=50MB",
 )
 @click.option(
-    "--adapter-only", is_flag=True, help="of LoRA and its kind: the adapter alone, in peft's format"
+    "--adapter-only", is_flag=True, help="for LoRA and similar: export only the adapter, in peft's format"
 )
 def export(
     config: RunConfig,
@@ -42,20 +47,20 @@ def export(
     best_under: str | None,
     adapter_only: bool,
 ) -> int:
-    """Write one row's model into a folder that others load, with a card and an example that was run.
+    """Export a model with a model card and a tested example.
 
-    Name the row by --task and --strategy; what was exported is checked against the benchmarked model and scored.
+    Select the row by --task and --strategy. The exported model is checked against the benchmarked one and scored.
     """
     from kdbench.board.recommend import parse_limits
 
     if adapter_only and form is not None:
-        raise UsageError("--adapter-only is a form of its own; leave --format out")
+        raise UsageError("--adapter-only implies its own format; leave --format out")
     if best_under is not None and config.strategy != ["*"]:
         raise UsageError("--best-under chooses the strategy; leave --strategy out")
     limits = None if best_under is None else parse_limits(best_under)
-    from kdbench.export.export import export_and_tell
+    from kdbench.export.export import export_and_report
 
-    for line in export_and_tell(
+    for line in export_and_report(
         config,
         registry_of(config),
         folder,
@@ -70,21 +75,26 @@ def export(
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
 @click.argument("texts", nargs=-1, metavar="[TEXT]...")
-@click.option("--file", "source", type=click.Path(path_type=Path), help="a .csv, .tsv or .jsonl of texts")
 @click.option(
-    "--out", "target", type=click.Path(path_type=Path), help="where --file's rows go, answers beside"
+    "--file", "source", type=click.Path(path_type=Path), help="a .csv, .tsv or .jsonl file of texts"
+)
+@click.option(
+    "--out",
+    "target",
+    type=click.Path(path_type=Path),
+    help="the file to write: the rows of --file with predictions",
 )
 @click.option(
     "--text-column",
     multiple=True,
     metavar="NAME",
-    help="of --file; text by default; twice where texts are pairs",
+    help="column of the texts in --file, text by default; give it twice for pairs",
 )
 @click.option(
     "--plugin",
     multiple=True,
     metavar="MODULE",
-    help="a plugin that is not installed and brings the kind of task of DIR's model",
+    help="a plugin that is not installed and provides the kind of task of DIR's model",
 )
 @json_flag
 def predict(
@@ -96,17 +106,17 @@ def predict(
     plugin: tuple[str, ...],
     as_json: bool,
 ) -> int:
-    """Answer texts, or a file of them, with a model that 'kdbench export' wrote into DIR."""
+    """Predict texts or a file of texts with an exported model."""
     from kdbench.export import predict
 
     predict.check_arguments(texts, source, target)
     if source is not None and target is not None:
-        done = predict.predict_rows(folder, source, target, text_column, plugin)
-        out.print(f"{plural(done, 'row')} with answers: {target}", soft_wrap=True)
+        count = predict.predict_rows(folder, source, target, text_column, plugin)
+        out.print(f"{plural(count, 'row')} with predictions: {target}", soft_wrap=True)
         return 0
-    answers = predict.predict_texts(folder, texts, plugin)
+    predictions = predict.predict_texts(folder, texts, plugin)
     if as_json:
-        print_json(predict.predictions_data(answers))
+        print_json(predict.predictions_data(predictions))
     else:
-        out.print(predict.predictions_table(answers))
+        out.print(predict.predictions_table(predictions))
     return 0

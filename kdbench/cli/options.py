@@ -1,4 +1,4 @@
-"""The flags that every command with settings shares, explained by the descriptions in `RunConfig`."""
+"""Define flags, output and helpers that commands share; flags take their help from `RunConfig`."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
-_TABLE = ("text", "label", "kind", "test", "group", "metric")
-"""What can be said of a --task-file by flags; a config file can say all of it."""
+_TASK_FLAGS = ("text", "label", "kind", "test", "group", "metric")
+"""The fields of a `TaskTable` that have flags; a config file can set all of them."""
 
 
 def _setting(
     name: str, *, metavar: str, multiple: bool = False, kind: Any = None
 ) -> Callable[[_Command], _Command]:
-    """Return the flag of one setting of `RunConfig`, explained by its description there."""
+    """Return the flag for a setting of `RunConfig`, with its description as help."""
     description = RunConfig.model_fields[name].description
     return click.option(
         f"--{name.replace('_', '-')}", name, help=description, metavar=metavar, multiple=multiple, type=kind
@@ -42,7 +42,7 @@ def _of_task_file(name: str, *, multiple: bool) -> Callable[[_Command], _Command
     flag = "--test-file" if name == "test" else f"--{name}"
     description = TaskTable.model_fields[name].description
     return click.option(
-        flag, f"file_{name}", multiple=multiple, metavar="NAME", help=f"of --task-file: {description}"
+        flag, f"file_{name}", multiple=multiple, metavar="NAME", help=f"for --task-file: {description}"
     )
 
 
@@ -84,9 +84,9 @@ def settings(command: _Command) -> _Command:
             "--task-file",
             type=click.Path(path_type=Path),
             metavar="FILE",
-            help="a task of your own, as [tasks] has it",
+            help="training data of a user-defined task, as train in [tasks]",
         ),
-        *(_of_task_file(name, multiple=name == "text") for name in _TABLE),
+        *(_of_task_file(name, multiple=name == "text") for name in _TASK_FLAGS),
     ]
 
     @wraps(command)
@@ -96,11 +96,11 @@ def settings(command: _Command) -> _Command:
         flags = {name: value for name, value in chosen.items() if name in names}
         if plugin:
             flags["plugins"] = {"modules": list(plugin)}
-        table = {name: value for name in _TABLE if (value := given.pop(f"file_{name}"))}
+        table = {name: value for name in _TASK_FLAGS if (value := given.pop(f"file_{name}"))}
         if task_file is not None:
             flags["tasks"] = {task_name(task_file): {"train": str(task_file), **table}}
         elif table:
-            raise UsageError(f"--{next(iter(table))} says something of a task file; name it with --task-file")
+            raise UsageError(f"--{next(iter(table))} describes a task file; name the file with --task-file")
         others = {name: value for name, value in given.items() if name not in names}
         return command(load_config(file, flags), **others)
 
@@ -109,11 +109,11 @@ def settings(command: _Command) -> _Command:
     return cast(_Command, merged)
 
 
-# The commands import what they need when they run, so that --help and a mistyped flag answer at once.
+# Commands import what they need when they run, so that --help and a mistyped flag respond at once.
 
-_WIDTH_OF_FILES = 120  # of tables, where the output is no terminal
+_WIDTH_OF_FILES = 120  # width of tables if the output is not a terminal
 
-# Paths and names may hold brackets and colons: they are text, neither markup nor emoji.
+# Paths and names may contain brackets and colons, which must not be read as markup or emoji.
 _console = partial(Console, highlight=False, markup=False, emoji=False)
 out = _console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES)
 err = _console(stderr=True)
@@ -122,7 +122,7 @@ json_flag = click.option("--json", "as_json", is_flag=True, help="print JSON")
 
 
 def complain(message: str) -> None:
-    """Tell in one line why a command ends."""
+    """Print in one line why a command failed."""
     err.print(f"kdbench: {message}", soft_wrap=True, style="red")
 
 
@@ -138,14 +138,18 @@ def print_json(data: object) -> None:
 
 
 def model_of(config: RunConfig) -> str | None:
-    """Return what records call the base model that the settings name."""
+    """Return the name by which records refer to the base model of the settings."""
     from kdbench.models.base import model_name
 
     return None if config.model is None else model_name(config.model)
 
 
 def registry_of(config: RunConfig) -> Registry:
-    """Return what the plugins and the settings bring; what is wrong with a plugin is told and never fatal."""
+    """Return the registry of plugins and settings; problems of a plugin are printed as warnings.
+
+    Raises:
+        UsageError: a plugin named by ``--plugin`` provides nothing.
+    """
     from kdbench.plugins import load_registry
 
     registry = load_registry(config)
@@ -161,14 +165,14 @@ def registry_of(config: RunConfig) -> Registry:
 
 
 def plugin_columns(registry: Registry, warnings: list[str], table: pd.DataFrame) -> list[pd.DataFrame]:
-    """Return what plugins add to the table of rows; what went wrong is added to `warnings`."""
+    """Return the columns that plugins add to the table of rows; problems are appended to `warnings`."""
     columns, problems = registry.board_columns(table)
     warnings.extend(problems)
     return columns
 
 
 def show_board(config: RunConfig, summary: BoardSummary) -> None:
-    """Print a board that was written, and where it is."""
+    """Print a written board and its path."""
     from kdbench.render.terminal import render_terminal
 
     for table in render_terminal(summary.rows):

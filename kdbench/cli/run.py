@@ -1,4 +1,4 @@
-"""Commands that run the matrix, or tell what a run would do."""
+"""Define the commands that run the matrix, plan a run, or show its settings and progress."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ port_flag = click.option(
     "--port",
     type=click.IntRange(0, 65535),
     metavar="N",
-    help="of the live page on 127.0.0.1; by default 8731 or the next that is free",
+    help="port of the live page on 127.0.0.1; by default 8731 or the next free one",
 )
 
 
@@ -38,26 +38,26 @@ port_flag = click.option(
 @settings
 @port_flag
 def watch(config: RunConfig, port: int | None) -> int:
-    """Show in a browser how the run in a results folder is going, until Ctrl-C; nothing can be changed there."""
+    """Show the progress of a run in a browser, until Ctrl-C."""
     if not config.results.is_dir():
         raise UsageError(
             f"no results folder {config.results}; start 'kdbench run' first, or correct --results"
         )
-    with suppress(KeyboardInterrupt), serving(config, port, gives_way=True):
-        out.print("Ctrl-C ends this page, and no run.")
+    with suppress(KeyboardInterrupt), serving(config, port, low_priority=True):
+        out.print("Ctrl-C stops this page but not the run.")
         threading.Event().wait()
     return 0
 
 
 @contextmanager
 def serving(
-    config: RunConfig, port: int | None, *, since: datetime | None = None, gives_way: bool = False
+    config: RunConfig, port: int | None, *, since: datetime | None = None, low_priority: bool = False
 ) -> Iterator[None]:
     """Serve the live page of the settings' results folder while the block runs, and print its address.
 
     Args:
         since: as in `Place`.
-        gives_way: whether everything else that runs on the machine comes before this process.
+        low_priority: whether other processes on the machine take precedence over this one.
 
     Raises:
         UsageError: the port is taken, or the cache cannot be written.
@@ -75,8 +75,8 @@ def serving(
     )
     follow = Follow(place)
     answers = live_answers(follow, config.cache_dir)
-    if gives_way:  # only now, so that the page is there soon
-        with suppress(AttributeError):  # no such thing on this system
+    if low_priority:  # only now, so that the page starts fast
+        with suppress(AttributeError):  # not available on this system
             os.nice(10)
     with served(answers, port) as address:
         out.print(f"Live page: {address}", soft_wrap=True)
@@ -86,15 +86,16 @@ def serving(
 
 @click.command()
 @settings
-@click.option(
-    "--serve", is_flag=True, help="show the run in a browser while it goes on, as 'kdbench watch' does"
-)
+@click.option("--serve", is_flag=True, help="show the progress in a browser, as 'kdbench watch' does")
 @port_flag
 def run(config: RunConfig, serve: bool, port: int | None) -> int:
-    """Run every strategy on every task and write the boards; what has finished before is kept."""
+    """Run every strategy on every task and write the boards.
+
+    Cells that finished in an earlier run are not run again.
+    """
     if not serve:
         if port is not None:
-            raise UsageError("--port says where --serve shows the run; add --serve, or leave --port out")
+            raise UsageError("--port is the port of --serve; add --serve, or leave --port out")
         return _run(config)
     with serving(config, port, since=datetime.now(timezone.utc)):
         return _run(config)
@@ -114,13 +115,13 @@ def _run(config: RunConfig) -> int:
     out.print(f"Records, models and logs: {config.results}", soft_wrap=True)
     if outcome.interrupted:
         complain(
-            f"interrupted with {plural(outcome.unfinished, 'cell')} to go; the same command goes on from here"
+            f"interrupted with {plural(outcome.unfinished, 'cell')} to go; run the same command again to resume"
         )
         return 130
     if outcome.failed:
         err.print(
-            f"{outcome.failed} of {len(outcome.plan.cells)} cells have no result; the board says why, "
-            f"{config.results / 'logs'} holds the details, and --overwrite failed runs them again",
+            f"{outcome.failed} of {len(outcome.plan.cells)} cells have no result; the board gives the reasons, "
+            f"{config.results / 'logs'} has the logs, and --overwrite failed runs them again",
             soft_wrap=True,
         )
     warn(outcome.latency_failures)
@@ -131,21 +132,21 @@ def _run(config: RunConfig) -> int:
 @settings
 @json_flag
 def plan(config: RunConfig, as_json: bool) -> int:
-    """Print what a run with the same flags would do, and about how long it would take; nothing is run."""
+    """Print what a run would do and how long it would take."""
     from kdbench.run.plan import make_plan
     from kdbench.run.preflight import plan_data, print_plan
 
-    found = make_plan(config, registry_of(config), fetch=False)
+    planned = make_plan(config, registry_of(config), fetch=False)
     if as_json:
-        print_json(plan_data(found, config))
+        print_json(plan_data(planned, config))
     else:
-        print_plan(found, config, out)
+        print_plan(planned, config, out)
     return 0
 
 
 @click.command("config")
 @settings
 def show_config(config: RunConfig) -> int:
-    """Print the settings that a run with the same flags would have, as a config file."""
+    """Print the merged settings of a run as a config file."""
     click.echo(to_toml(config), nl=False)
     return 0

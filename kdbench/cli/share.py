@@ -1,4 +1,4 @@
-"""Commands that publish records, and check those of others."""
+"""Define the commands that publish records and verify those of others."""
 
 from __future__ import annotations
 
@@ -16,16 +16,18 @@ from kdbench.config import RunConfig
 @click.option(
     "--out", "folder", type=click.Path(path_type=Path), metavar="DIR", help="write the site into DIR"
 )
-@click.option("--git", "remote", metavar="REMOTE", help="push the site to a branch: a URL, a path, or origin")
-@click.option("--branch", default="gh-pages", show_default=True, metavar="NAME", help="the branch of --git")
-@click.option("--hub", metavar="ORG/NAME", help="upload to the Hugging Face hub: a data set and a Space")
+@click.option(
+    "--git", "remote", metavar="REMOTE", help="push the site to a branch of REMOTE: a URL, a path or origin"
+)
+@click.option("--branch", default="gh-pages", show_default=True, metavar="NAME", help="branch for --git")
+@click.option("--hub", metavar="ORG/NAME", help="upload a data set and a Space to the Hugging Face hub")
 @click.option(
     "--allow",
     multiple=True,
     metavar="WORD",
-    help="a word that may be published although it is your user's name",
+    help="a word that may be published although it is your user name",
 )
-@click.option("--dry-run", is_flag=True, help="print what would be sent, and send nothing")
+@click.option("--dry-run", is_flag=True, help="print what would be sent; send nothing")
 def publish(
     config: RunConfig,
     folder: Path | None,
@@ -35,7 +37,10 @@ def publish(
     allow: tuple[str, ...],
     dry_run: bool,
 ) -> int:
-    """Publish the board with its records, timings and predictions, without a word about this machine."""
+    """Publish a board, without names or paths of this machine.
+
+    Sends the page, records, timings and predictions.
+    """
     from kdbench.share.publish import Destinations, publish
 
     registry = registry_of(config)
@@ -47,7 +52,7 @@ def publish(
         dry_run=dry_run,
         columns=partial(plugin_columns, registry, warnings),
         metrics=registry.metrics,
-        tell=partial(out.print, soft_wrap=True),
+        report=partial(out.print, soft_wrap=True),
     )
     warn((*remarks, *warnings))
     return 0
@@ -56,11 +61,14 @@ def publish(
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
 @click.option(
-    "--plugin", multiple=True, metavar="MODULE", help="a plugin whose strategies DIR has records of"
+    "--plugin", multiple=True, metavar="MODULE", help="a plugin whose strategies have records in DIR"
 )
 @json_flag
 def verify(folder: Path, plugin: tuple[str, ...], as_json: bool) -> int:
-    """Check the records in DIR, a results folder or a published one: keys, scores, intervals, impossible values."""
+    """Verify the records in a results folder or a published one.
+
+    Checks keys, scores, intervals and the plausibility of values in DIR.
+    """
     from kdbench.config import load_config
     from kdbench.share.verify import verify as verify_folder
     from kdbench.share.verify_report import print_report

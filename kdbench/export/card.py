@@ -1,4 +1,4 @@
-"""The model card of an exported folder."""
+"""Write the model card of an exported folder."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ _TEMPLATE = Path(__file__).with_name("card.md.jinja")
 _FUNCTIONS: dict[str, Any] = {
     "text": escape_markdown,
     **{
-        written.__name__: written
-        for written in (count, difference, fmean, milliseconds, percent, plural, ratio, seconds, size, stdev)
+        function.__name__: function
+        for function in (count, difference, fmean, milliseconds, percent, plural, ratio, seconds, size, stdev)
     },
     "with_interval": with_interval,
 }
-"""What the template writes numbers with."""
+"""The functions that the template formats values with."""
 _FORMS = {
-    Format.HF: "Weights in safetensors, loaded by transformers alone: no code of the benchmark's, no pickle.",
+    Format.HF: "Weights in safetensors, loaded by transformers: no code of the benchmark, no pickle.",
     Format.ONNX: "An ONNX graph, run by ONNX Runtime.",
-    Format.ONNX_INT8: "An ONNX graph whose weights are 8-bit integers, quantized per output channel; what a layer "
-    "reads is quantized anew in each call. Run by ONNX Runtime on a CPU.",
-    Format.KDBENCH: "The benchmark's own form of a network that transformers has no class for; `kdbench.load` "
-    "answers from it.",
-    Format.ADAPTER: "An adapter alone, in peft's format: it needs the base model, and holds the head.",
+    Format.ONNX_INT8: "An ONNX graph whose weights are 8-bit integers, quantized per output channel; activations are "
+    "quantized dynamically. Run by ONNX Runtime on a CPU.",
+    Format.KDBENCH: "The benchmark's own format, for a network that transformers has no class for; load it with "
+    "`kdbench.load`.",
+    Format.ADAPTER: "Only the adapter, in peft's format: it needs the base model, and includes the head.",
 }
 
 
 @dataclass(frozen=True)
 class Facts:
-    """All that a card says beside the record."""
+    """The contents of a card beyond those of the record."""
 
     choice: Choice
     manifest: Manifest
@@ -61,19 +61,19 @@ class Facts:
     parameters: int
     """In the exported files."""
     model_bytes: int
-    """Of all exported files that a model is loaded from."""
+    """Of all exported files that the model is loaded from."""
     is_converted: bool
-    """Whether the files hold another form of the model than the artifact that was timed."""
+    """Whether the files have another format than the artifact that was timed."""
     learning_rate: float | None
-    """The peak, where the strategy is here to tell its default; a stack has several."""
+    """The peak rate; None if it is the default of a strategy that is not installed, or of a stack, which has several."""
     example: str
     """The example's code."""
     printed: str
-    """What the example printed at export."""
+    """The output of the example at export."""
 
 
 def model_card(facts: Facts) -> str:
-    """Return a README.md with metadata as `huggingface_hub.ModelCard` reads it."""
+    """Return the text of a README.md with metadata that `huggingface_hub.ModelCard` reads."""
     record = facts.choice.record
     assert record.quality is not None  # a row without a score is not exported
     card: ModelCard = ModelCard.from_template(
@@ -104,7 +104,7 @@ def _metadata(facts: Facts) -> ModelCardData:
         )
         for name, value in facts.checked.quality.metrics.items()
     ]
-    # A name of the hub's is told apart from a folder's by its slash.
+    # A hub id has exactly one slash; a folder's recorded name has none.
     base = record.model.name if record.model.name.count("/") == 1 else None
     return ModelCardData(
         library_name=_LIBRARIES.get(

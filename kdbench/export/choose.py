@@ -1,4 +1,4 @@
-"""Which cell's model is taken."""
+"""Choose the cell whose model is exported."""
 
 from __future__ import annotations
 
@@ -23,37 +23,37 @@ from kdbench.results.timings import ModelTiming, Timing, load_timings
 
 @dataclass(frozen=True)
 class Choice:
-    """A cell whose model is there, and what was measured around it."""
+    """A cell whose model exists, with the records of its row and its timing."""
 
     record: Record
     files: CellFiles
     seeds: tuple[Record, ...]
-    """The records of every seed of its row."""
+    """The records of all seeds of its row."""
     timing: tuple[Timing, ModelTiming] | None
     """The newest timing of the cell's artifact."""
     reason: str = ""
-    """Why this row, where the user named limits instead."""
+    """Why this row was chosen, if the user gave limits instead of a strategy."""
 
 
 def choose(config: RunConfig, registry: Registry, seed: int | None, limits: list[Limit] | None) -> Choice:
-    """Return the cell that the settings name by task and strategy, or the one to ship within `limits`.
+    """Return the cell that the settings name by task and strategy, or the best one within `limits`.
 
     Args:
         seed: by default the first whose model was kept.
-        limits: see `kdbench.board.recommend.recommend`, whose choice is taken.
+        limits: those of `kdbench.board.recommend.recommend`, whose recommendation is used.
 
     Raises:
-        UsageError: no such record, or no model of it is left.
-        KdbenchError: no scored row is within the limits; names the nearest miss.
+        UsageError: no such record, or its model does not exist any more.
+        KdbenchError: no scored row is within the limits; names the nearest row.
     """
     model = None if config.model is None else model_name(config.model)
     loaded = load_cells(config.results, budget=config.budget, model=model, metrics=registry.metrics)
     task = _task(config, loaded.cells)
     if limits is None:
-        row, reason = _named(config, registry, loaded, task), ""
+        row, reason = _row_by_name(config, registry, loaded, task), ""
     else:
         row = recommend(loaded, config.results, task, limits).chosen.row
-        reason = f"row to ship within {', '.join(map(str, limits))}, as 'kdbench recommend' chooses"
+        reason = f"row that 'kdbench recommend' chooses within {', '.join(map(str, limits))}"
     cells = loaded.cells[(loaded.cells["task"] == task) & (loaded.cells["strategy"] == row["strategy"])]
     seeds = _records(config, cells)
     record = _of_seed(seeds, seed, config)
@@ -61,28 +61,30 @@ def choose(config: RunConfig, registry: Registry, seed: int | None, limits: list
 
 
 def _task(config: RunConfig, cells: pd.DataFrame) -> str:
-    there = sorted(set(cells["task"]))
-    named = config.task or list(config.tasks) or there
+    existing = sorted(set(cells["task"]))
+    named = config.task or list(config.tasks) or existing
     if len(named) != 1:
-        raise UsageError(f"a model is of one task; name it with --task (there: {', '.join(there)})")
-    if named[0] not in there:
-        raise UsageError(f"--task {named[0]!r} has no result in {config.results}{nearest(named[0], there)}")
+        raise UsageError(f"name the one task of the model with --task (existing: {', '.join(existing)})")
+    if named[0] not in existing:
+        raise UsageError(
+            f"--task {named[0]!r} has no result in {config.results}{nearest(named[0], existing)}"
+        )
     return named[0]
 
 
-def _named(config: RunConfig, registry: Registry, loaded: Loaded, task: str) -> Row:
+def _row_by_name(config: RunConfig, registry: Registry, loaded: Loaded, task: str) -> Row:
     rows = rows_of(aggregate(loaded.cells[loaded.cells["task"] == task]))
-    there = [row["strategy"] for row in rows]
+    existing = [row["strategy"] for row in rows]
     if len(config.strategy) != 1 or config.strategy == ["*"]:
         raise UsageError(
-            f"name one row of {task} with --strategy, or limits with --best-under (there: {', '.join(there)})"
+            f"name one row of {task} with --strategy, or limits with --best-under (existing: {', '.join(existing)})"
         )
-    (asked,) = config.strategy
-    # A row may be of a plugin that is not here any more; a spelling other than the board's needs the plugin.
-    label = asked if asked in there else str(spec_of(registry.strategy(parse_spec(asked))))
+    (requested,) = config.strategy
+    # The row's plugin may not be installed any more; it is needed only for a spelling that differs from the board's.
+    label = requested if requested in existing else str(spec_of(registry.strategy(parse_spec(requested))))
     row = next((row for row in rows if row["strategy"] == label), None)
     if row is None:
-        raise UsageError(f"--strategy {label!r} has no result on {task}{nearest(label, there)}")
+        raise UsageError(f"--strategy {label!r} has no result on {task}{nearest(label, existing)}")
     if not has_score(row):
         raise UsageError(f"{label} on {task} has no model: {row['status']} ({row['reason']})")
     return row
@@ -90,34 +92,34 @@ def _named(config: RunConfig, registry: Registry, loaded: Loaded, task: str) -> 
 
 def _records(config: RunConfig, cells: pd.DataFrame) -> tuple[Record, ...]:
     store = RecordStore(config.results)
-    found = [store.get(key) for key in cells["key"]]
-    return tuple(record for record in found if record is not None)
+    records = [store.get(key) for key in cells["key"]]
+    return tuple(record for record in records if record is not None)
 
 
 def _of_seed(seeds: tuple[Record, ...], seed: int | None, config: RunConfig) -> Record:
-    kept = {
+    available = {
         record.seed: record for record in seeds if CellFiles(config.results, record.key).artifact.is_dir()
     }
     label = seeds[0].strategy.label
-    if not kept:
+    if not available:
         raise UsageError(
-            f"no model of {label} is left in {config.results / 'models'}; make it again by 'kdbench run --overwrite all'"
+            f"no model of {label} is left in {config.results / 'models'}; train it again with 'kdbench run --overwrite all'"
         )
-    wanted = min(kept) if seed is None else seed
-    if wanted not in kept:
+    chosen = min(available) if seed is None else seed
+    if chosen not in available:
         raise UsageError(
-            f"--seed {wanted}: no model of {label} from this seed is left, only of {', '.join(map(str, sorted(kept)))}; "
+            f"--seed {chosen}: no model of {label} with this seed is left, only {', '.join(map(str, sorted(available)))}; "
             "a run keeps the models of its first seed"
         )
-    return kept[wanted]
+    return available[chosen]
 
 
 def _timing(config: RunConfig, record: Record) -> tuple[Timing, ModelTiming] | None:
     timings, _ = load_timings(config.results)
-    found = [
+    matching = [
         (timing, timed)
         for timing in sorted(timings, key=lambda timing: timing.finished_at)
         for timed in timing.models
         if timed.key == record.key and timed.p50_ms is not None
     ]
-    return found[-1] if found else None
+    return matching[-1] if matching else None

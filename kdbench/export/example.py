@@ -1,4 +1,4 @@
-"""The example that stands in an exported folder, and what it printed there."""
+"""Write the example script of an exported folder, and run it."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from kdbench.errors import KdbenchError
 from kdbench.export.manifest import Format, Manifest
 
 FILE = "example.py"
-_PATIENCE_S = 600
+_TIMEOUT_S = 600
 _WITHOUT_KDBENCH = (
     "import runpy, sys; sys.modules['kdbench'] = None; sys.argv = sys.argv[1:]; "
     "runpy.run_path(sys.argv[0], run_name='__main__')"
 )
-"""Runs a script that must do without kdbench."""
+"""Runs a script with kdbench made impossible to import."""
 
 _TEXTS = ["It was a good film.", "The music was awful and the story boring."]
 _SENTENCES = ["Anna Schmidt moved from Oslo to Paris in May ."]
 _PAIRS = [("A man plays a guitar.", "Someone makes music."), ("A man plays a guitar.", "Nobody is there.")]
 
-_PIPELINE = '''"""Answers texts; needs transformers and torch."""
+_PIPELINE = '''"""Predict texts; needs transformers and torch."""
 from pathlib import Path
 
 from transformers import pipeline
 
 folder = str(Path(__file__).parent)
-answer = pipeline({task!r}, model=folder, {option})
+predict = pipeline({task!r}, model=folder, {option})
 for text in {texts!r}:
-    print(text, "->", answer(text))
+    print(text, "->", predict(text))
 '''
-_LOGITS = '''"""Answers texts; needs transformers and torch."""
+_LOGITS = '''"""Predict texts; needs transformers and torch."""
 from pathlib import Path
 
 from transformers import AutoTokenizer, {auto_class}
@@ -42,11 +42,11 @@ folder = Path(__file__).parent
 model, tokenizer = {auto_class}.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
 labels = [model.config.id2label[i] for i in range(model.config.num_labels)]
 for text in {texts!r}:
-    pieces = tokenizer({given}, truncation=True, max_length={length}, return_tensors="pt")
-    logits = model(**pieces).logits[0].detach().numpy()
-    print(text, "->", {answer})
+    encoding = tokenizer({given}, truncation=True, max_length={length}, return_tensors="pt")
+    logits = model(**encoding).logits[0].detach().numpy()
+    print(text, "->", {prediction})
 '''
-_ONNX = '''"""Answers texts; needs onnxruntime and transformers, no torch."""
+_ONNX = '''"""Predict texts; needs onnxruntime and transformers, no torch."""
 import json
 from pathlib import Path
 
@@ -58,20 +58,20 @@ labels = json.loads((folder / "config.json").read_text(encoding="utf-8"))["id2la
 tokenizer = AutoTokenizer.from_pretrained(folder)
 session = onnxruntime.InferenceSession(folder / "model.onnx")
 for text in {texts!r}:
-    pieces = tokenizer({given}, truncation=True, max_length={length}, return_tensors="np")
-    logits = session.run(["logits"], {{put.name: pieces[put.name] for put in session.get_inputs()}})[0][0]
-    print(text, "->", {answer})
+    encoding = tokenizer({given}, truncation=True, max_length={length}, return_tensors="np")
+    logits = session.run(["logits"], {{item.name: encoding[item.name] for item in session.get_inputs()}})[0][0]
+    print(text, "->", {prediction})
 '''
-_KDBENCH = '''"""Answers texts; needs kdbench and the plugin that made the model."""
+_KDBENCH = '''"""Predict texts; needs kdbench and the plugin that made the model."""
 from pathlib import Path
 
 import kdbench
 
 texts = {texts!r}
-for text, answer in zip(texts, kdbench.load(Path(__file__).parent).predict(texts)):
-    print(text, "->", answer)
+for text, prediction in zip(texts, kdbench.load(Path(__file__).parent).predict(texts)):
+    print(text, "->", prediction)
 '''
-_ADAPTER = '''"""Answers texts: python example.py BASE, the base model's folder or hub id; needs peft."""
+_ADAPTER = '''"""Predict texts: python example.py BASE, the base model's folder or hub id; needs peft."""
 import json
 import sys
 from pathlib import Path
@@ -84,33 +84,33 @@ labels = json.loads((folder / "kdbench_export.json").read_text(encoding="utf-8")
 base = {auto_class}.from_pretrained(sys.argv[1], num_labels=len(labels))
 model, tokenizer = PeftModel.from_pretrained(base, folder).eval(), AutoTokenizer.from_pretrained(folder)
 for text in {texts!r}:
-    pieces = tokenizer({given}, truncation=True, max_length={length}, return_tensors="pt")
-    logits = model(**pieces).logits[0].detach().numpy()
-    print(text, "->", {answer})
+    encoding = tokenizer({given}, truncation=True, max_length={length}, return_tensors="pt")
+    logits = model(**encoding).logits[0].detach().numpy()
+    print(text, "->", {prediction})
 '''
 
 
 def write_example(manifest: Manifest, kind: TaskKind, folder: Path) -> None:
-    """Write the example for the model in `folder`, of a task of `kind`."""
+    """Write the example for the model in `folder`, which serves a task of `kind`."""
     (folder / FILE).write_text(_script(manifest, kind), encoding="utf-8")
 
 
 def run_example(manifest: Manifest, folder: Path, *arguments: str) -> str:
-    """Run the example in a process of its own, without kdbench where it needs none, and return what it printed.
+    """Run the example in a process of its own, without kdbench unless it needs that; return its output.
 
     Raises:
-        KdbenchError: it failed, and so would a user's.
+        KdbenchError: it failed.
     """
     needs_kdbench = manifest.format is Format.KDBENCH
-    start = [] if needs_kdbench else ["-c", _WITHOUT_KDBENCH]
+    launcher = [] if needs_kdbench else ["-c", _WITHOUT_KDBENCH]
     done = subprocess.run(
-        [sys.executable, *start, str((folder / FILE).resolve()), *arguments],
+        [sys.executable, *launcher, str((folder / FILE).resolve()), *arguments],
         env={**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=_PATIENCE_S,
+        timeout=_TIMEOUT_S,
         check=False,
     )
     if done.returncode:
@@ -120,8 +120,8 @@ def run_example(manifest: Manifest, folder: Path, *arguments: str) -> str:
 
 
 def _script(manifest: Manifest, kind: TaskKind) -> str:
-    is_own = kind in list(TaskKind)
-    if manifest.format is Format.HF and is_own:
+    is_built_in = kind in list(TaskKind)
+    if manifest.format is Format.HF and is_built_in:
         return _pipeline(manifest, kind)
     texts: list[str] | list[tuple[str, str]] = _PAIRS if manifest.paired else _texts(kind)
     if manifest.format is Format.KDBENCH:
@@ -132,7 +132,7 @@ def _script(manifest: Manifest, kind: TaskKind) -> str:
         given="*text" if manifest.paired else "text",
         length=manifest.max_length,
         auto_class=kind.auto_class,
-        answer=_answer(manifest, kind) if is_own else _logits(manifest, kind),
+        prediction=_prediction(manifest, kind) if is_built_in else _logits(manifest, kind),
     )
 
 
@@ -152,20 +152,20 @@ def _pipeline(manifest: Manifest, kind: TaskKind) -> str:
     return _PIPELINE.format(task=kind.pipeline, option=option, texts=texts)
 
 
-def _answer(manifest: Manifest, kind: TaskKind) -> str:
-    """Return the expression that says an answer, of ``logits`` and ``labels``."""
+def _prediction(manifest: Manifest, kind: TaskKind) -> str:
+    """Return the Python expression for a prediction, given ``logits`` and ``labels``."""
     index = "str({})" if manifest.format in (Format.ONNX, Format.ONNX_INT8) else "{}"
     if kind is TaskKind.SEQUENCE_REGRESSION:
         return "logits[0]"
     if kind.per_word:
         label = f"labels[{index.format('row.argmax()')}]"
-        return f"[(piece, {label}) for piece, row in zip(pieces.tokens()[1:-1], logits[1:-1])]"
+        return f"[(piece, {label}) for piece, row in zip(encoding.tokens()[1:-1], logits[1:-1])]"
     return f"labels[{index.format('logits.argmax()')}]"
 
 
 def _logits(manifest: Manifest, kind: TaskKind) -> str:
-    """Return the expression that says the logits of a plugin's kind: what they mean takes the plugin."""
+    """Return the Python expression for the logits of a plugin's kind, which only the plugin can interpret."""
     if kind.per_word:
-        return "list(zip(pieces.tokens(), logits.tolist()))"
+        return "list(zip(encoding.tokens(), logits.tolist()))"
     labels = "labels.values()" if manifest.format in (Format.ONNX, Format.ONNX_INT8) else "labels"
     return f"dict(zip({labels}, logits.tolist()))"

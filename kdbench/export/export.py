@@ -1,4 +1,4 @@
-"""A benchmarked model made a folder that others load."""
+"""Export a benchmarked model into a folder that other programs can load."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from kdbench.utils.formatting import size, with_interval
 
 @dataclass(frozen=True)
 class Exported:
-    """What `export_model` wrote."""
+    """The result of `export_model`."""
 
     folder: Path
     manifest: Manifest
@@ -56,48 +56,48 @@ def export_model(
     seed: int | None = None,
     limits: list[Limit] | None = None,
 ) -> Exported:
-    """Write the model that `config` names by task and strategy, or the best within `limits`, into the new folder `out`.
+    """Export the model that `config` names by task and strategy, or the best within `limits`, into the new folder `out`.
 
-    The folder appears when all of it has been loaded again, answered as the artifact does and been scored.
+    The folder appears only after the exported model was loaded, compared with the artifact and scored.
 
     Args:
-        form: by default the one that most can load.
+        form: by default the most portable one.
         seed: by default the first whose model was kept.
 
     Raises:
-        UsageError: there is no such model, it cannot take the form, or `out` is in the way.
-        KdbenchError: the exported model does not answer as the artifact does, or its example fails.
+        UsageError: there is no such model, it does not support the format, or `out` exists already.
+        KdbenchError: the exported model differs from the artifact, or its example fails.
     """
     quiet_libraries()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"--out {out} is there already; name a new folder, or remove it first")
-    taken = _take(config, registry, choose(config, registry, seed, limits))
+        raise UsageError(f"--out {out} exists already; name a new folder, or remove it first")
+    source = _load_source(config, registry, choose(config, registry, seed, limits))
     if form is Format.ADAPTER:
-        base = _base_of(config, taken.choice)
+        base = _base_of(config, source.choice)
     else:
-        form, base = chosen_format(taken.model, form, taken.choice.record.strategy.label), None
+        form, base = chosen_format(source.model, form, source.choice.record.strategy.label), None
     with folder_atomically(out) as partial:
         if base is None:
             write_model(
-                taken.model,
+                source.model,
                 form,
-                taken.choice.files.artifact,
+                source.choice.files.artifact,
                 partial,
-                tokenizer=taken.tokenizer,
-                example=example_inputs(taken.task.train, Collator(taken.tokenizer, taken.task.task.kind)),
-                kind=taken.task.task.kind,
-                labels=taken.task.task.labels,
+                tokenizer=source.tokenizer,
+                example=example_inputs(source.task.train, Collator(source.tokenizer, source.task.task.kind)),
+                kind=source.task.task.kind,
+                labels=source.task.task.labels,
             )
         else:
-            shutil.copytree(taken.choice.files.adapter, partial, dirs_exist_ok=True)
-            taken.tokenizer.save_pretrained(partial)
-        facts = _finish(partial, form, taken, base)
+            shutil.copytree(source.choice.files.adapter, partial, dirs_exist_ok=True)
+            source.tokenizer.save_pretrained(partial)
+        facts = _finish(partial, form, source, base)
     return Exported(out, facts.manifest, facts.checked, facts.model_bytes)
 
 
 @dataclass(frozen=True)
-class _Taken:
-    """A benchmarked model, and what it was scored on."""
+class _Source:
+    """A benchmarked model and the data that it was scored on."""
 
     choice: Choice
     model: nn.Module
@@ -109,10 +109,10 @@ class _Taken:
     learning_rate: float | None
 
 
-def _take(config: RunConfig, registry: Registry, choice: Choice) -> _Taken:
+def _load_source(config: RunConfig, registry: Registry, choice: Choice) -> _Source:
     tokenizer = load_tokenizer(choice.files.artifact)
     task = _task(config, registry, choice, tokenizer)
-    return _Taken(
+    return _Source(
         choice,
         load_artifact(choice.files.artifact),
         tokenizer,
@@ -122,10 +122,10 @@ def _take(config: RunConfig, registry: Registry, choice: Choice) -> _Taken:
     )
 
 
-def _finish(folder: Path, form: Format, taken: _Taken, base: BaseModel | None) -> Facts:
+def _finish(folder: Path, form: Format, source: _Source, base: BaseModel | None) -> Facts:
     """Check the model's files in `folder`, and add manifest, example and card."""
-    record, task = taken.choice.record, taken.task
-    assert record.quality is not None  # a cell without a score has no model to choose
+    record, task = source.choice.record, source.task
+    assert record.quality is not None  # `choose` returns only cells with a score
     model_bytes = folder_bytes(folder)
     manifest = Manifest(
         format=form,
@@ -145,31 +145,31 @@ def _finish(folder: Path, form: Format, taken: _Taken, base: BaseModel | None) -
     if form is Format.KDBENCH and kind not in list(TaskKind):
         raise UsageError(
             f"--format kdbench: the example of an exported folder cannot load the plugin of the kind {str(kind)!r}; "
-            "choose another strategy, whose model transformers or ONNX Runtime loads"
+            "choose a strategy whose model transformers or ONNX Runtime can load"
         )
     exported = open_model(folder, manifest, kind, str(base.path) if base else None)
     checked = check_export(
         exported,
-        taken.model,
+        source.model,
         task,
-        Collator(taken.tokenizer, taken.task.task.kind),
-        Predictions.load(taken.choice.files.probe),
+        Collator(source.tokenizer, source.task.task.kind),
+        Predictions.load(source.choice.files.probe),
         record.quality,
-        metrics=taken.metrics,
-        exact=not quantizes(taken.model, form),
+        metrics=source.metrics,
+        exact=not quantizes(source.model, form),
     )
     manifest = manifest.model_copy(update={"score": checked.quality.score})
     write_manifest(manifest, folder)
     write_example(manifest, kind, folder)
     facts = Facts(
-        choice=taken.choice,
+        choice=source.choice,
         manifest=manifest,
         checked=checked,
         parameters=count_parameters(exported) if base is None else stored_parameters(folder),
         model_bytes=model_bytes,
         is_converted=form in (Format.ONNX, Format.ONNX_INT8, Format.ADAPTER)
-        and not isinstance(taken.model, OnnxModel),
-        learning_rate=taken.learning_rate,
+        and not isinstance(source.model, OnnxModel),
+        learning_rate=source.learning_rate,
         kind=kind,
         example=(folder / EXAMPLE).read_text(encoding="utf-8"),
         printed=run_example(manifest, folder, *([str(base.path)] if base else [])),
@@ -181,44 +181,44 @@ def _finish(folder: Path, form: Format, taken: _Taken, base: BaseModel | None) -
 def _task(
     config: RunConfig, registry: Registry, choice: Choice, tokenizer: PreTrainedTokenizerBase
 ) -> PreparedTask:
-    """Return the data that the model was scored on, encoded by its own tokenizer."""
+    """Return the data that the model was scored on, encoded by the model's own tokenizer."""
     name = choice.record.task.name
     data = load_task(registry.task(name), config.data)
     if data.fingerprint != choice.record.task.fingerprint:
         raise UsageError(
-            f"the data of {name} is not what {choice.record.strategy.label} was scored on; give the same --data-dir "
-            "or --task-file as the run had"
+            f"the data of {name} is not the data that {choice.record.strategy.label} was scored on; use the --data-dir "
+            "or --task-file of the run"
         )
     return prepare(data, choice.record.budget, tokenizer, config.cache_dir)
 
 
 def _learning_rate(registry: Registry, choice: Choice) -> float | None:
     strategy, kind = choice.record.strategy, choice.record.task.kind
-    given: float | None = strategy.params.get("learning_rate")
-    if given is not None or strategy.name not in registry.strategies:
-        return given
+    rate: float | None = strategy.params.get("learning_rate")
+    if rate is not None or strategy.name not in registry.strategies:
+        return rate
     return default_rate(registry.strategies[strategy.name].item.learning_rates, registry.kind(kind))
 
 
 def _base_of(config: RunConfig, choice: Choice) -> BaseModel:
-    """Return the base model of the adapter that was kept beside the artifact."""
+    """Return the base model of the adapter that was saved beside the artifact."""
     record = choice.record
     if not choice.files.adapter.is_dir():
         raise UsageError(
-            f"no adapter of {record.strategy.label} was kept in {choice.files.folder}: peft trained none there, or an "
-            "earlier version did not keep it; export the merged model without --adapter-only, or make it again by "
+            f"no adapter of {record.strategy.label} is in {choice.files.folder}: peft trained none, or an earlier "
+            "version did not save it; export the merged model without --adapter-only, or train it again with "
             "'kdbench run --overwrite all'"
         )
     base = resolve_base_model(config.model, config.cache_dir)
     if base.sha256 != record.model.weights_sha256:
         raise UsageError(
             f"the base model {base.name} is not the one of {record.strategy.label} ({record.model.name}, "
-            f"{record.model.weights_sha256[:8]}); name that with --model"
+            f"{record.model.weights_sha256[:8]}); name that one with --model"
         )
     return base
 
 
-def export_and_tell(
+def export_and_report(
     config: RunConfig,
     registry: Registry,
     folder: Path,
@@ -227,14 +227,14 @@ def export_and_tell(
     seed: int | None,
     limits: list[Limit] | None,
 ) -> list[str]:
-    """Write the model that `config` names into `folder` and return lines that say what is there; see `export_model`."""
-    done = export_model(
+    """Call `export_model` and return its result as lines for the terminal."""
+    exported = export_model(
         config, registry, folder, form=None if form is None else Format(form), seed=seed, limits=limits
     )
-    manifest, quality = done.manifest, done.checked.quality
+    manifest, quality = exported.manifest, exported.checked.quality
     return [
-        f"{manifest.strategy} on {manifest.task} as {manifest.format}, {size(done.model_bytes)}: {manifest.metric} "
+        f"{manifest.strategy} on {manifest.task} as {manifest.format}, {size(exported.model_bytes)}: {manifest.metric} "
         f"{with_interval(quality.score, quality.low, quality.high)}, scored with the exported files",
-        f"logits differ from the benchmarked model's by up to {done.checked.drift:.1e}",
+        f"logits differ from the benchmarked model's by up to {exported.checked.drift:.1e}",
         f"Folder: {folder} (README.md is its card, example.py was run)",
     ]

@@ -1,4 +1,4 @@
-"""A model's files in the form that was asked for."""
+"""Write a model in an export format, and open an exported model."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from kdbench.plugins import load_plugins
 from kdbench.training.experiment import quiet_libraries
 
 _CONFIG = "config.json"
-_OWN = "kdbench.json"
-"""By which kdbench finds the class of an artifact; of no use to others."""
+_KDBENCH_FILE = "kdbench.json"
+"""Names the class of an artifact for kdbench; other libraries do not need it."""
 _INTEGERS = (TensorProto.INT8, TensorProto.UINT8)
 
 
 def formats_of(model: nn.Module) -> list[Format]:
-    """Return the forms that `model` can be exported in, the one that most can load first."""
+    """Return the formats that `model` can be exported to, the most portable one first."""
     if isinstance(model, OnnxModel):
         return [Format.ONNX, Format.ONNX_INT8, Format.KDBENCH]
     if isinstance(model, PreTrainedModel) and type(model).__module__.startswith("transformers."):
@@ -40,25 +40,25 @@ def formats_of(model: nn.Module) -> list[Format]:
     return [Format.ONNX, Format.ONNX_INT8, Format.KDBENCH]
 
 
-def chosen_format(model: nn.Module, asked: Format | None, strategy: str) -> Format:
-    """Return the form to write: `asked`, or the one that most can load.
+def chosen_format(model: nn.Module, requested: Format | None, strategy: str) -> Format:
+    """Return the format to write: `requested`, or the most portable one.
 
     Raises:
-        UsageError: `model` cannot take the form that was asked for; names those that it can.
+        UsageError: `model` does not support the requested format; names those that it supports.
     """
-    there = formats_of(model)
-    if asked is None:
-        return there[0]
-    if asked in there:
-        return asked
-    instead = {
-        Format.ONNX: "onnx (ONNX Runtime alone runs it)",
-        Format.ONNX_INT8: "onnx-int8 (in a quarter of the bytes)",
-        Format.KDBENCH: "kdbench (kdbench.load answers from it)",
+    supported = formats_of(model)
+    if requested is None:
+        return supported[0]
+    if requested in supported:
+        return requested
+    descriptions = {
+        Format.ONNX: "onnx (run by ONNX Runtime)",
+        Format.ONNX_INT8: "onnx-int8 (a quarter of the size)",
+        Format.KDBENCH: "kdbench (loaded by kdbench.load)",
     }
     raise UsageError(
-        f"{strategy} made a {type(model).__name__}, which transformers cannot load plainly; export it by --format "
-        f"{' or '.join(instead[one] for one in there)}"
+        f"{strategy} made a {type(model).__name__}, which transformers has no class for; export it with --format "
+        f"{' or '.join(descriptions[form] for form in supported)}"
     )
 
 
@@ -76,14 +76,14 @@ def write_model(
     """Write `model`, loaded from `artifact`, and its tokenizer into the empty `folder`.
 
     Args:
-        model: for a graph it is turned to float32 in place.
-        example: inputs to hold a graph against the model, see `kdbench.models.onnx.example_inputs`.
+        model: converted to float32 in place for an ONNX graph.
+        example: inputs to compare an ONNX graph with the model, see `kdbench.models.onnx.example_inputs`.
 
     Raises:
         UsageError: the model cannot be exported to ONNX.
     """
     if form in (Format.HF, Format.KDBENCH):
-        left_out = shutil.ignore_patterns(_OWN) if form is Format.HF else None
+        left_out = shutil.ignore_patterns(_KDBENCH_FILE) if form is Format.HF else None
         shutil.copytree(artifact, folder, dirs_exist_ok=True, ignore=left_out)
     else:
         graph = model if isinstance(model, OnnxModel) else OnnxModel.of(model, example)
@@ -96,7 +96,7 @@ def write_model(
 
 
 def quantizes(model: nn.Module, form: Format) -> bool:
-    """Return whether `write_model` makes 8-bit integers of weights that are none in the artifact."""
+    """Return whether `write_model` quantizes weights that are not quantized in the artifact."""
     return form is Format.ONNX_INT8 and not (isinstance(model, OnnxModel) and is_quantized(model.graph))
 
 
@@ -109,9 +109,9 @@ def is_quantized(graph: bytes) -> bool:
 
 
 def _name_labels(path: Path, kind: TaskKind, labels: tuple[str, ...]) -> None:
-    """Let the configuration at `path` say the labels by name, and be one that transformers reads where it can be."""
+    """Add label names to the configuration at `path`, and make it one that transformers reads if possible."""
     config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    # Around a transformers model that was changed its own configuration tells readers most.
+    # A modified transformers model has its original configuration inside, which is the most useful one.
     config = config.get("architecture", {}).get("config", config)
     config.pop("_name_or_path", None)
     if kind.problem_type is not None:
@@ -132,8 +132,8 @@ def open_model(
     """Return the model in `folder`, in evaluation mode on the CPU.
 
     Args:
-        kind: of the manifest's task.
-        base: of an adapter the base model, as ``--model`` names it.
+        kind: the kind of the manifest's task.
+        base: for an adapter, the base model as ``--model`` names it.
 
     Raises:
         UsageError: a file is missing or damaged, or `base` is not the adapter's base model.
@@ -143,7 +143,7 @@ def open_model(
         return _open(folder, manifest, kind, base, cache_dir or default_cache_dir()).eval()
     except UsageError:
         raise
-    # What a damaged file raises is its reader's: torch's, onnxruntime's, json's.
+    # The error of a damaged file depends on its reader: torch, onnxruntime or json.
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, ImportError) as error:
         raise _damaged(folder, error) from error
 
@@ -158,7 +158,7 @@ def open_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         raise UsageError(f"{folder} has no tokenizer.json; export the model again")
     try:
         return load_tokenizer(folder)
-    except Exception as error:  # a damaged tokenizer raises whatever its parser does
+    except Exception as error:  # the tokenizer's parser may raise anything
         raise _damaged(folder, error) from error
 
 
@@ -176,22 +176,24 @@ def _open(folder: Path, manifest: Manifest, kind: TaskKind, base: str | None, ca
         model: nn.Module = auto_class(kind).from_pretrained(folder, local_files_only=True)
         return model
     if manifest.format is Format.KDBENCH:
-        load_plugins()  # they register the classes of their models
+        load_plugins()  # registers the plugins' model classes
         return load_artifact(folder)
     if manifest.format is Format.ADAPTER:
-        found = resolve_base_model(base, cache_dir)
-        if found.sha256 != manifest.base_sha256:
+        resolved = resolve_base_model(base, cache_dir)
+        if resolved.sha256 != manifest.base_sha256:
             raise UsageError(
-                f"{folder} is an adapter of {manifest.base_model} ({manifest.base_sha256[:8]}), not of {found.name} "
-                f"({found.sha256[:8]}); name its base model"
+                f"{folder} is an adapter of {manifest.base_model} ({manifest.base_sha256[:8]}), not of {resolved.name} "
+                f"({resolved.sha256[:8]}); name its base model"
             )
-        return adapted(found.path, folder, manifest, kind)
+        return adapted(resolved.path, folder, manifest, kind)
     try:
         return OnnxModel.from_pretrained(folder)
-    except Exception as error:  # onnxruntime's errors share no class
+    except Exception as error:  # onnxruntime's errors have no common class
         raise _damaged(folder, error) from error
 
 
 def _damaged(folder: Path, error: BaseException) -> UsageError:
-    what = f"config.json is no JSON ({error})" if isinstance(error, json.JSONDecodeError) else one_line(error)
+    what = (
+        f"config.json is not JSON ({error})" if isinstance(error, json.JSONDecodeError) else one_line(error)
+    )
     return UsageError(f"the model in {folder} cannot be loaded: {what}; export it again")

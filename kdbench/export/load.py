@@ -1,4 +1,4 @@
-"""`kdbench.load`."""
+"""Load an exported model: `kdbench.load`."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 
 def load(folder: str | Path, *, base: str | Path | None = None, plugins: Sequence[str] = ()) -> ExportedModel:
-    """Return the model in a folder that ``kdbench export`` wrote, whatever its format and kind of task.
+    """Return the model in a folder that ``kdbench export`` wrote, of any format and kind of task.
 
     Args:
         folder: the exported folder.
-        base: for a folder that holds an adapter alone, the base model: a folder, a hub id, or None for the embedded one.
-        plugins: where the kind of task is that of a plugin which is not installed, its module or ``.py`` file.
+        base: for a folder with only an adapter, the base model: a folder, a hub id, or None for the embedded one.
+        plugins: modules or ``.py`` files of plugins that provide the kind of task and are not installed.
 
     Raises:
-        UsageError: the folder is none, or is damaged, or the base model is another than the adapter's, or no plugin
-            brings the kind of task.
+        UsageError: the folder is no exported model or is damaged, the base model is not the adapter's, or no plugin
+            provides the kind of task.
     """
-    manifest = read_manifest(Path(folder))  # a mistyped folder answers before torch is loaded
+    manifest = read_manifest(Path(folder))  # a mistyped folder is reported before torch is loaded
     kind = _kind(manifest.kind, plugins)
     from kdbench.export.formats import open_model, open_tokenizer
     from kdbench.export.model import ExportedModel
@@ -37,15 +37,15 @@ def load(folder: str | Path, *, base: str | Path | None = None, plugins: Sequenc
 
 
 def _kind(name: str, plugins: Sequence[str]) -> TaskKind:
-    own = next((kind for kind in TaskKind if kind == name), None)
-    if own is not None:
-        return own
+    built_in = next((kind for kind in TaskKind if kind == name), None)
+    if built_in is not None:
+        return built_in
     from kdbench.plugins import load_plugins
 
-    found = load_plugins(plugins).kinds.get(name)
-    if found is None:
+    registered = load_plugins(plugins).kinds.get(name)
+    if registered is None:
         raise UsageError(
-            f"the model answers tasks of the kind {name!r}, which no plugin here brings; name the plugin's file: "
+            f"the model serves tasks of the kind {name!r}, which no installed plugin provides; name the plugin's file: "
             "kdbench.load(folder, plugins=[FILE]), or kdbench predict --plugin FILE"
         )
-    return found.item
+    return registered.item

@@ -1,4 +1,4 @@
-"""What an exported folder says of itself, for `kdbench.load`."""
+"""Read and write the manifest of an exported folder, from which `kdbench.load` loads it."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ _FILE = "kdbench_export.json"
 
 
 class Format(str, Enum):
-    """The form of an exported model."""
+    """The format of an exported model."""
 
     HF = "hf"
-    """What transformers loads by its Auto classes."""
+    """Loaded by transformers' Auto classes."""
     ONNX = "onnx"
-    """A float32 graph for ONNX Runtime, or the graph that the artifact is."""
+    """A float32 graph for ONNX Runtime, or the artifact's own graph."""
     ONNX_INT8 = "onnx-int8"
     """A graph whose weights are 8-bit integers."""
     KDBENCH = "kdbench"
-    """The artifact as it is, which kdbench alone loads."""
+    """The artifact unchanged, which only kdbench loads."""
     ADAPTER = "adapter"
-    """What peft trained beside a base model, without the base model."""
+    """The adapter that peft trained, without the base model."""
 
     def __str__(self) -> str:
         return self.value
 
 
 class Manifest(BaseModel):
-    """How an exported model is loaded and asked, and what came out at export."""
+    """How an exported model is loaded and called, and how it scored at export."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -40,19 +40,19 @@ class Manifest(BaseModel):
     kind: str
     """The name of the task's kind."""
     labels: tuple[str, ...]
-    """Class names in the order of the logits; empty in regression."""
+    """Class names in the order of the logits; empty for regression."""
     paired: bool
-    """Whether an example is two texts."""
+    """Whether an example is a pair of texts."""
     max_length: int
-    """Word pieces of a text that the model was trained and scored on."""
+    """The number of tokens that texts were truncated to in training and scoring."""
     strategy: str
     key: str
-    """The cell's."""
+    """The cell's key."""
     base_model: str
     base_sha256: str
     metric: str
     score: float
-    """The headline metric of this folder's model on the scored split, as a fraction."""
+    """The headline metric of the exported model on the evaluation split, as a fraction."""
 
 
 def write_manifest(manifest: Manifest, folder: Path) -> None:
@@ -61,15 +61,15 @@ def write_manifest(manifest: Manifest, folder: Path) -> None:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Return what the exported `folder` says of itself.
+    """Return the manifest of the exported `folder`.
 
     Raises:
-        UsageError: it is no folder that `kdbench export` wrote.
+        UsageError: `kdbench export` did not write the folder, or its manifest is damaged.
     """
     path = folder / _FILE
     if not path.is_file():
-        there = "has no" if folder.is_dir() else "is no folder with"
-        raise UsageError(f"{folder} {there} {_FILE}; name a folder that 'kdbench export' wrote")
+        problem = "has no" if folder.is_dir() else "is not a folder with"
+        raise UsageError(f"{folder} {problem} {_FILE}; name a folder that 'kdbench export' wrote")
     try:
         return Manifest.model_validate_json(path.read_bytes())
     except ValidationError as error:

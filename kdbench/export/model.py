@@ -1,4 +1,4 @@
-"""An exported model that answers texts."""
+"""Predict texts with an exported model."""
 
 from __future__ import annotations
 
@@ -31,37 +31,37 @@ from kdbench.training.predict import predict
 
 @dataclass(frozen=True)
 class Entity:
-    """A run of words that the tags say is an entity."""
+    """A span of words tagged as an entity."""
 
     label: str
     """Its type: the tag without ``B-``."""
     text: str
     start: int | None
-    """Where it begins in the text, in characters; None where words were given."""
+    """Its start in the text, in characters; None if the text was given as words."""
     end: int | None
-    """Where it ends, exclusive."""
+    """Its end, exclusive."""
     score: float
-    """The least probable of its words' tags."""
+    """The smallest probability among its words' tags."""
 
 
 @dataclass(frozen=True)
 class TagsPrediction:
-    """The answer to a text of a token classification task."""
+    """The prediction for a text of a token classification task."""
 
     words: tuple[str, ...]
     tags: tuple[str, ...]
-    """One a word."""
+    """One per word."""
     scores: tuple[float, ...]
     """The probability of each word's tag."""
     entities: tuple[Entity, ...]
-    """In strict IOB2: one opens with ``B-`` alone. Empty where the tags are not IOB2."""
+    """By strict IOB2: an entity starts only with ``B-``. Empty if the tags are not IOB2."""
 
 
 Prediction = LabelPrediction | ValuePrediction | TagsPrediction | Any
-"""An answer; of a plugin's kind of task the dataclass that its `answer` returns."""
+"""A prediction; for a plugin's kind of task, the dataclass that its `answer` method returns."""
 
 
-# Quotes of every language are meant as such.
+# Quotation marks of several languages.
 _OPENING = "([{<\"'`«“‘„¿¡"  # noqa: RUF001
 _CLOSING = ")]}>\"'`»”’.,;:!?…"  # noqa: RUF001
 _CHUNK = re.compile(r"\S+")
@@ -69,7 +69,7 @@ _CHUNK = re.compile(r"\S+")
 
 @dataclass(frozen=True)
 class Word:
-    """A word and where it stands in its text, in characters; the end is exclusive."""
+    """A word and its position in the text, in characters; the end is exclusive."""
 
     text: str
     start: int
@@ -77,9 +77,9 @@ class Word:
 
 
 def split_words(text: str) -> list[Word]:
-    """Return what white space separates, with brackets, quotes and marks at either end as words of their own.
+    """Split a text at white space; brackets, quotes and punctuation at either end become words of their own.
 
-    What stands inside a word stays (``don't``, ``U.S``, ``@user``, ``3.5``).
+    Punctuation inside a word stays (``don't``, ``U.S``, ``@user``, ``3.5``).
     """
     return [word for chunk in _CHUNK.finditer(text) for word in _words_of(chunk.group(), chunk.start())]
 
@@ -97,16 +97,16 @@ def _words_of(chunk: str, at: int) -> list[Word]:
 
 
 Text = str | Sequence[str]
-"""A text; two texts where the task has pairs; for token classification a text or the list of its words."""
+"""A text; two texts if the task has pairs; for token classification a text or the list of its words."""
 
 
 class ExportedModel:
-    """A model and its tokenizer, which answer texts as they were scored: same word pieces, same length.
+    """A model and its tokenizer, which predict texts as in scoring: same tokenization, same maximum length.
 
     Args:
-        model: answers ``.logits``.
-        manifest: what the exported folder says of itself.
-        kind: of its task.
+        model: returns ``.logits``.
+        manifest: the manifest of the exported folder.
+        kind: the kind of its task.
     """
 
     def __init__(
@@ -119,27 +119,29 @@ class ExportedModel:
         self._encoder = Encoder(_AsTask(manifest, kind), tokenizer, manifest.max_length)
 
     def predict(self, texts: Iterable[Text]) -> list[Prediction]:
-        """Return the answer to each of `texts`, in their order.
+        """Return the prediction for each of `texts`, in their order.
 
-        A text longer than ``manifest.max_length`` word pieces is truncated; for token classification it is split
-        between words and answered part by part.
+        A text longer than ``manifest.max_length`` tokens is truncated; for token classification it is split between
+        words and predicted part by part.
 
         Raises:
-            UsageError: one of `texts` is none, or `texts` is a single string.
+            UsageError: one of `texts` has the wrong type, or `texts` is a single string.
         """
         if isinstance(texts, str):
             raise UsageError("predict takes a list of texts, not one text; write predict([text])")
-        asked = list(texts)
-        if not asked:
+        inputs = list(texts)
+        if not inputs:
             return []
         if self._kind.per_word:
-            return self._tags(asked)
+            return self._tags(inputs)
         label = self._kind.placeholder(self.manifest.labels)
-        answers = self._answer({**_text_columns(asked, self.manifest.paired), "label": [label] * len(asked)})
-        return [self._kind.answer(row, self.manifest.labels) for row in answers.logits]
+        predictions = self._predict_columns(
+            {**_text_columns(inputs, self.manifest.paired), "label": [label] * len(inputs)}
+        )
+        return [self._kind.answer(row, self.manifest.labels) for row in predictions.logits]
 
-    def _tags(self, asked: list[Text]) -> list[Prediction]:
-        sentences = [_words(text, place) for place, text in enumerate(asked)]
+    def _tags(self, inputs: list[Text]) -> list[Prediction]:
+        sentences = [_words(text, place) for place, text in enumerate(inputs)]
         filled = [[word.text for word in words] for words in sentences if words]
         first = self._kind.placeholder(self.manifest.labels)
         rows = iter(
@@ -150,14 +152,14 @@ class ExportedModel:
         nothing = np.zeros((0, len(self.manifest.labels)))
         return [
             self._tagged(words, next(rows) if words else nothing, text if isinstance(text, str) else None)
-            for text, words in zip(asked, sentences, strict=True)
+            for text, words in zip(inputs, sentences, strict=True)
         ]
 
     def _sentences(self, columns: dict[str, list[Any]]) -> list[npt.NDArray[np.float64]]:
-        """Return for each sentence the probabilities ``(words, tags)``."""
-        answers = self._answer(columns)
-        assert answers.offsets is not None  # tokens have them
-        return np.split(softmax(answers.logits), answers.offsets[1:-1])
+        """Return the probabilities ``(words, tags)`` of each sentence."""
+        predictions = self._predict_columns(columns)
+        assert predictions.offsets is not None  # token classification has them
+        return np.split(softmax(predictions.logits), predictions.offsets[1:-1])
 
     def _tagged(self, words: list[Word], rows: npt.NDArray[np.float64], text: str | None) -> TagsPrediction:
         labels = self.manifest.labels
@@ -178,8 +180,8 @@ class ExportedModel:
             tuple(entities),
         )
 
-    def _answer(self, columns: dict[str, list[Any]]) -> Predictions:
-        """Return the model's outputs for texts by column; the labels among them only tell the shape."""
+    def _predict_columns(self, columns: dict[str, list[Any]]) -> Predictions:
+        """Return the model's outputs for columns of texts; the labels in them are placeholders."""
         with TemporaryDirectory() as folder:
             path = Path(folder) / "rows.arrow"
             self._encoder.write(datasets.Dataset.from_dict(columns), path)
@@ -188,7 +190,7 @@ class ExportedModel:
 
 
 class _AsTask(Task):
-    """What an encoder must know of the task of an exported model."""
+    """The parts of an exported model's task that an encoder needs."""
 
     sources = {}
 
@@ -198,22 +200,22 @@ class _AsTask(Task):
         self.labels = manifest.labels
 
     def load(self, opened: object) -> Splits:
-        """Refuse: an exported model carries no data."""
+        """Raise: an exported model has no data."""
         raise NotImplementedError
 
 
-def _text_columns(asked: list[Text], paired: bool) -> dict[str, list[str]]:
-    """Return `asked` as the columns that an encoder reads."""
-    for place, text in enumerate(asked):
+def _text_columns(inputs: list[Text], paired: bool) -> dict[str, list[str]]:
+    """Return `inputs` as the columns that an encoder reads."""
+    for place, text in enumerate(inputs):
         if not paired and not isinstance(text, str):
-            raise UsageError(f"text {place} is {shown(text)}, no text; give a list of strings")
+            raise UsageError(f"text {place} is {shown(text)}, not a text; give a list of strings")
         if paired and not _is_pair(text):
             raise UsageError(
-                f"text {place} is {shown(text)}, no pair; this task has two texts: give (first, second)"
+                f"text {place} is {shown(text)}, not a pair; this task has two texts: give (first, second)"
             )
     if not paired:
-        return {"text": [str(text) for text in asked]}
-    return {"text": [pair[0] for pair in asked], "text_pair": [pair[1] for pair in asked]}
+        return {"text": [str(text) for text in inputs]}
+    return {"text": [pair[0] for pair in inputs], "text_pair": [pair[1] for pair in inputs]}
 
 
 def _is_pair(text: object) -> bool:
@@ -229,7 +231,7 @@ def _words(text: Text, place: int) -> list[Word]:
     if isinstance(text, str):
         return split_words(text)
     if not isinstance(text, Sequence) or not all(isinstance(word, str) for word in text):
-        raise UsageError(f"text {place} is {shown(text)}; give a text, or the list of its words")
+        raise UsageError(f"text {place} is {shown(text)}; give a text or a list of its words")
     return [Word(word, 0, 0) for word in text]
 
 

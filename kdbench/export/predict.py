@@ -1,4 +1,4 @@
-"""What ``kdbench predict`` does."""
+"""Implement ``kdbench predict``: predict texts or the rows of a file with an exported model."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ _JSON_LINES = (".jsonl", ".ndjson")
 
 
 def predict_file(model: ExportedModel, source: Path, target: Path, text_columns: tuple[str, ...] = ()) -> int:
-    """Write the rows of `source` with the answers beside them to `target`, and return how many there are.
+    """Write the rows of `source` with predictions to `target`, and return the number of rows.
 
-    Files are CSV, TSV or JSON Lines by their endings. In CSV and TSV a value that a spreadsheet would run as a formula
-    gets an apostrophe before it.
+    Files are CSV, TSV or JSON Lines by their extensions. In CSV and TSV a value that a spreadsheet would run as a
+    formula is prefixed by an apostrophe.
 
     Args:
-        text_columns: by default ``text``, and ``text_pair`` where the task has pairs.
+        text_columns: by default ``text``, and ``text_pair`` if the task has pairs.
 
     Raises:
-        UsageError: a file cannot be read or is of another form, a column is missing or would be replaced, or `target`
+        UsageError: a file cannot be read or has another format, a column is missing or would be replaced, or `target`
             is `source`.
     """
-    _check(source, target)
+    _check_files(source, target)
     columns = text_columns or (("text", "text_pair") if model.manifest.paired else ("text",))
     if len(columns) != (2 if model.manifest.paired else 1):
         raise UsageError(
@@ -48,41 +48,41 @@ def predict_file(model: ExportedModel, source: Path, target: Path, text_columns:
             f"{'pairs: name two' if model.manifest.paired else 'one text: name one'}"
         )
     rows = _read(source, columns)
-    answers = model.predict([_asked(place, row, columns) for place, row in rows])
+    predictions = model.predict([_input(place, row, columns) for place, row in rows])
     results = [
-        _joined(place, row, answer_columns(answer))
-        for (place, row), answer in zip(rows, answers, strict=True)
+        _with_prediction(place, row, prediction_columns(prediction))
+        for (place, row), prediction in zip(rows, predictions, strict=True)
     ]
     write_atomically(target, _text_of(results, target))
     return len(results)
 
 
-def answer_columns(answer: Prediction) -> dict[str, Any]:
-    """Return the columns of one answer."""
-    if isinstance(answer, LabelPrediction):
-        return {"predicted_label": answer.label, "predicted_score": answer.score}
-    if isinstance(answer, ValuePrediction):
-        return {"predicted_value": answer.value}
-    if not isinstance(answer, TagsPrediction):  # a plugin's kind of task
-        return {f"predicted_{name}": value for name, value in asdict(answer).items()}
+def prediction_columns(prediction: Prediction) -> dict[str, Any]:
+    """Return the output columns of a prediction."""
+    if isinstance(prediction, LabelPrediction):
+        return {"predicted_label": prediction.label, "predicted_score": prediction.score}
+    if isinstance(prediction, ValuePrediction):
+        return {"predicted_value": prediction.value}
+    if not isinstance(prediction, TagsPrediction):  # a plugin's kind of task
+        return {f"predicted_{name}": value for name, value in asdict(prediction).items()}
     return {
-        "predicted_words": list(answer.words),
-        "predicted_tags": list(answer.tags),
-        "predicted_entities": [asdict(entity) for entity in answer.entities],
+        "predicted_words": list(prediction.words),
+        "predicted_tags": list(prediction.tags),
+        "predicted_entities": [asdict(entity) for entity in prediction.entities],
     }
 
 
-def _check(source: Path, target: Path) -> None:
+def _check_files(source: Path, target: Path) -> None:
     for flag, path in (("--file", source), ("--out", target)):
         if path.suffix.lower() not in (*_DELIMITERS, *_JSON_LINES):
             known = ", ".join((*_DELIMITERS, *_JSON_LINES))
-            raise UsageError(f"{flag} {path}: what form it has is not known by its ending; use {known}")
+            raise UsageError(f"{flag} {path}: unknown file type; use {known}")
     if not source.is_file():
         raise UsageError(f"--file {source}: there is no such file")
     if target.exists() and target.samefile(source):
         raise UsageError(f"--out {target} is the input itself; name another file")
     if not target.parent.is_dir():
-        raise UsageError(f"--out {target}: there is no folder {target.parent}; make it first")
+        raise UsageError(f"--out {target}: there is no folder {target.parent}; create it first")
 
 
 def _read(source: Path, columns: tuple[str, ...]) -> list[tuple[str, dict[str, Any]]]:
@@ -92,19 +92,19 @@ def _read(source: Path, columns: tuple[str, ...]) -> list[tuple[str, dict[str, A
     return list(read_delimited(source, columns, delimiter=delimiter))
 
 
-def _asked(place: str, row: dict[str, Any], columns: tuple[str, ...]) -> Any:
+def _input(place: str, row: dict[str, Any], columns: tuple[str, ...]) -> Any:
     texts = [row[column] for column in columns]
     for column, text in zip(columns, texts, strict=True):
         if not isinstance(text, (str, list)):
-            raise UsageError(f"{place}: {column!r} is {text!r}, no text; correct it")
+            raise UsageError(f"{place}: {column!r} is {text!r}, not a text; correct it")
     return texts[0] if len(texts) == 1 else tuple(texts)
 
 
-def _joined(place: str, row: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
-    taken = [name for name in answer if name in row]
+def _with_prediction(place: str, row: dict[str, Any], prediction: dict[str, Any]) -> dict[str, Any]:
+    taken = [name for name in prediction if name in row]
     if taken:
-        raise UsageError(f"{place}: the column {taken[0]!r} is there already; rename it")
-    return {**row, **answer}
+        raise UsageError(f"{place}: the column {taken[0]!r} exists already; rename it")
+    return {**row, **prediction}
 
 
 def _text_of(results: list[dict[str, Any]], target: Path) -> str:
@@ -125,7 +125,7 @@ def _cell(value: object) -> object:
 
 
 def check_arguments(texts: tuple[str, ...], source: Path | None, target: Path | None) -> None:
-    """Refuse what cannot be meant, before anything is loaded.
+    """Check the arguments of `kdbench predict` before anything is loaded.
 
     Raises:
         UsageError: texts and a file, or neither; a file without the other.
@@ -139,7 +139,7 @@ def check_arguments(texts: tuple[str, ...], source: Path | None, target: Path | 
 
 
 def predict_texts(folder: Path, texts: tuple[str, ...], plugins: Sequence[str] = ()) -> list[Prediction]:
-    """Return the answers of the model in `folder`; where its task has pairs, each two texts are one.
+    """Return the predictions of the model in `folder`; if its task has pairs, every two texts form one.
 
     Raises:
         UsageError: `folder` holds no exported model, or a pair lacks its second text.
@@ -149,7 +149,7 @@ def predict_texts(folder: Path, texts: tuple[str, ...], plugins: Sequence[str] =
         return model.predict(texts)
     if len(texts) % 2:
         raise UsageError(
-            f"{folder}: the task {model.manifest.task} has pairs of texts, and {len(texts)} were given; give two each"
+            f"{folder}: the task {model.manifest.task} has pairs of texts, but {len(texts)} texts were given; give two per pair"
         )
     return model.predict(list(zip(texts[::2], texts[1::2], strict=True)))
 
@@ -161,34 +161,36 @@ def predict_rows(
     text_columns: tuple[str, ...],
     plugins: Sequence[str] = (),
 ) -> int:
-    """Answer the rows of the file `source` into the file `target` by the model in `folder`; return how many.
+    """Predict the rows of the file `source` with the model in `folder`, write them to `target` and return their number.
 
     Raises:
-        UsageError: `folder` holds no exported model, or a file is not as `predict_file` needs it.
+        UsageError: `folder` holds no exported model, or see `predict_file`.
     """
     return predict_file(load(folder, plugins=plugins), source, target, text_columns)
 
 
-def predictions_data(answers: Iterable[Prediction]) -> list[dict[str, Any]]:
-    """Return `answers` as plain JSON."""
-    return [asdict(answer) for answer in answers]
+def predictions_data(predictions: Iterable[Prediction]) -> list[dict[str, Any]]:
+    """Return `predictions` as plain JSON."""
+    return [asdict(prediction) for prediction in predictions]
 
 
-def predictions_table(answers: Iterable[Prediction]) -> Table:
-    """Return `answers` as a table for the terminal."""
-    table = Table("#", "answer", box=None)
-    for place, answer in enumerate(answers):
-        table.add_row(str(place), on_one_line(_told(answer)))
+def predictions_table(predictions: Iterable[Prediction]) -> Table:
+    """Return `predictions` as a table for the terminal."""
+    table = Table("#", "prediction", box=None)
+    for place, prediction in enumerate(predictions):
+        table.add_row(str(place), on_one_line(_prediction_text(prediction)))
     return table
 
 
-def _told(answer: Prediction) -> str:
-    if isinstance(answer, LabelPrediction):
-        return f"{answer.label} ({answer.score:.3f})"
-    if isinstance(answer, ValuePrediction):
-        return f"{answer.value:.4g}"
-    if not isinstance(answer, TagsPrediction):
-        return ", ".join(f"{name} {value}" for name, value in asdict(answer).items())
-    found = ", ".join(f"{entity.text} = {entity.label} ({entity.score:.3f})" for entity in answer.entities)
-    tagged = " ".join(f"{word}/{tag}" for word, tag in zip(answer.words, answer.tags, strict=True))
-    return f"{found or 'no entity'}; {tagged}"
+def _prediction_text(prediction: Prediction) -> str:
+    if isinstance(prediction, LabelPrediction):
+        return f"{prediction.label} ({prediction.score:.3f})"
+    if isinstance(prediction, ValuePrediction):
+        return f"{prediction.value:.4g}"
+    if not isinstance(prediction, TagsPrediction):
+        return ", ".join(f"{name} {value}" for name, value in asdict(prediction).items())
+    entities = ", ".join(
+        f"{entity.text} = {entity.label} ({entity.score:.3f})" for entity in prediction.entities
+    )
+    tagged = " ".join(f"{word}/{tag}" for word, tag in zip(prediction.words, prediction.tags, strict=True))
+    return f"{entities or 'no entity'}; {tagged}"

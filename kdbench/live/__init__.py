@@ -1,1 +1,1 @@
-"""A run looked at in a browser while it goes on: what it leaves word of, and the server that shows it on this machine."""
+"""Show a run in a browser while it goes on: record its state, and serve it on this machine."""

@@ -1,4 +1,4 @@
-"""A run as the live page sees it: how far its cells are, and the board that it drew last."""
+"""Provide the data of the live page: the progress of a run's cells, and its latest board."""
 
 from __future__ import annotations
 
@@ -23,35 +23,35 @@ from kdbench.render.html.content import page_content
 from kdbench.render.html.page import picture_specification
 
 ROWS = "rows.parquet"
-"""The table of rows, as a run leaves it in the board's folder after each cell."""
-MOST_OF_THE_TIME = 0.1
-"""The largest part of the time that goes into preparing boards: a run shall not notice who looks at it."""
-LINGERING_S = 6.0
-"""Longer than an open page waits between two questions."""
+"""The table of rows, which a run writes into the board's folder after each cell."""
+MAX_TIME_SHARE = 0.1
+"""The largest share of the time spent on preparing boards, so that viewers do not slow down the run."""
+READER_TIMEOUT_S = 6.0
+"""After so long without a request no page is open; an open page requests the state more often."""
 
 Version = str | None
-"""Tells one table of rows from the next."""
+"""Identifies a version of the table of rows."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where to look."""
+    """The run and the folders to show."""
 
     results: Path
     board: Path | None
-    """None takes the folder that the run says."""
+    """None stands for the folder that the run recorded."""
     default_board: Path
-    """Where no run has left word."""
+    """The board's folder if no run has recorded one."""
     budget: str
     model: str | None
     since: datetime | None = None
-    """What runs before this moment left is not told; None tells the last run, whenever it was."""
+    """Runs that started before this moment are ignored; None shows the last run."""
 
 
 class Follow:
-    """Answers the live page, from files alone: nothing is computed from predictions but what an opened row tells.
+    """Answers the live page's requests from files; only the details of an opened row are computed from predictions.
 
-    The statistics are those that the run computed for its own board.
+    The statistics are those that the run computed for its board.
     """
 
     def __init__(self, place: Place) -> None:
@@ -60,15 +60,15 @@ class Follow:
         self._version: Version = None
         self._content = _json({"version": None, "content": None})
         self._next_s = 0.0
-        self._asked_s = -math.inf
-        self._told_end = False
+        self._last_request_s = -math.inf
+        self._end_reported = False
         self._known: KnownByClass = {}
 
     def state(self) -> bytes:
-        """Return as JSON how the run is going, and which board there is to fetch."""
+        """Return as JSON the state of the run and the version of the board that can be fetched."""
         run, problem = self._run()
-        self._asked_s = time.monotonic()
-        self._told_end = run is not None and run.ending is not None
+        self._last_request_s = time.monotonic()
+        self._end_reported = run is not None and run.ending is not None
         now = datetime.now(timezone.utc)
         return _json(
             {
@@ -76,36 +76,36 @@ class Follow:
                 "problem": problem,
                 "expected": self._place.since is not None,
                 "silent_s": max(0.0, (now - run.told_at).total_seconds()) if run else None,
-                "board": self._offered(run),
+                "board": self._available_version(run),
             }
         )
 
     def content(self) -> bytes:
-        """Return as JSON the newest board, or the last one where a newer would come too soon."""
+        """Return as JSON the newest board, or the previous one if it was prepared only shortly ago."""
         run, _ = self._run()
         with self._lock:
-            version = self._offered(run)
+            version = self._available_version(run)
             if version is not None and version != self._version:
                 started = time.monotonic()
-                drawn = self._drawn(run)
-                self._content = _json({"version": version, **drawn})
-                self._version = version if drawn["content"] else None  # or else it is tried again
+                board = self._board(run)
+                self._content = _json({"version": version, **board})
+                self._version = version if board["content"] else None  # otherwise it is tried again
                 took_s = time.monotonic() - started
-                self._next_s = time.monotonic() + took_s * (1 / MOST_OF_THE_TIME - 1)
+                self._next_s = time.monotonic() + took_s * (1 / MAX_TIME_SHARE - 1)
             return self._content
 
     def wait_for_readers(self) -> None:
-        """Return when whoever looks at the page has seen how the run ended, or after `LINGERING_S`."""
-        give_up_s = time.monotonic() + LINGERING_S
-        while self._is_looked_at() and not self._told_end and time.monotonic() < give_up_s:
+        """Wait until open pages have shown how the run ended, at most `READER_TIMEOUT_S`."""
+        deadline_s = time.monotonic() + READER_TIMEOUT_S
+        while self._has_readers() and not self._end_reported and time.monotonic() < deadline_s:
             time.sleep(0.1)
-        if self._told_end and self._is_looked_at():
-            time.sleep(1.0)  # in which the page asks for the last board
+        if self._end_reported and self._has_readers():
+            time.sleep(1.0)  # the page requests the last board in this time
             with self._lock:
                 return
 
-    def _is_looked_at(self) -> bool:
-        return time.monotonic() - self._asked_s < LINGERING_S
+    def _has_readers(self) -> bool:
+        return time.monotonic() - self._last_request_s < READER_TIMEOUT_S
 
     def _run(self) -> tuple[LiveState | None, str | None]:
         run, problem = read_state(self._place.results)
@@ -116,19 +116,19 @@ class Follow:
     def _rows_file(self, run: LiveState | None) -> Path:
         return (self._place.board or (Path(run.board) if run else self._place.default_board)) / ROWS
 
-    def _offered(self, run: LiveState | None) -> Version:
+    def _available_version(self, run: LiveState | None) -> Version:
         """Return the version of the board that `content` would return."""
         is_over = run is not None and run.ending is not None
         if time.monotonic() < self._next_s and not is_over:
             return self._version
         try:
-            found = self._rows_file(run).stat()
+            status = self._rows_file(run).stat()
         except OSError:
             return self._version
-        return f"{found.st_mtime_ns}-{found.st_size}"
+        return f"{status.st_mtime_ns}-{status.st_size}"
 
-    def _drawn(self, run: LiveState | None) -> dict[str, Any]:
-        """Return what the page shows of the board, or why it cannot."""
+    def _board(self, run: LiveState | None) -> dict[str, Any]:
+        """Return the page's content of the board, or the reason why there is none."""
         place = self._place
         try:
             rows = _read_rows(self._rows_file(run))
@@ -138,10 +138,10 @@ class Follow:
                 model=run.weights_sha256 if run else place.model,
             )
             known = set(zip(loaded.cells["task"], loaded.cells["strategy"], strict=True))
-            there = [pair in known for pair in zip(rows["task"], rows["strategy"], strict=True)]
-            if not any(there):
+            recorded = [pair in known for pair in zip(rows["task"], rows["strategy"], strict=True)]
+            if not any(recorded):
                 return {"content": None}
-            rows = rows[there].reset_index(drop=True)
+            rows = rows[recorded].reset_index(drop=True)
             across = across_tasks(rows, loaded.cells)
             content = page_content(rows, across, loaded, place.results, self._known)
         except (KdbenchError, OSError, ValueError) as error:
@@ -153,13 +153,13 @@ def _read_rows(path: Path) -> pd.DataFrame:
     """Return the table of rows at `path`.
 
     Raises:
-        ValueError: another version of kdbench drew it.
+        ValueError: another version of kdbench wrote it.
     """
     rows = pd.read_parquet(path)
     missing = sorted(set(ROW_COLUMNS) - set(rows.columns))
     if missing:
         raise ValueError(
-            f"{path} was drawn by another version of kdbench: it has no {missing[0]}; draw it again by 'kdbench board'"
+            f"{path} was written by another version of kdbench: it has no {missing[0]}; write it again with 'kdbench board'"
         )
     return rows
 

@@ -1,4 +1,4 @@
-"""A watcher that leaves word of the run in its results folder, for `kdbench watch` to read."""
+"""Record the state of a run in its results folder, for `kdbench watch` to read."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from kdbench.utils.system import start_thread
 
 
 class CellState(str, Enum):
-    """Where a cell of a run is."""
+    """The state of a cell of a run."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -38,24 +38,24 @@ class Ending(str, Enum):
     DONE = "done"
     INTERRUPTED = "interrupted"
     BROKEN = "broken"
-    """By an error that was no cell's."""
+    """By an error outside of the cells."""
 
 
 class Work(Part):
-    """Something that a run does, and how far it is."""
+    """A part of a run and its progress."""
 
     state: CellState = CellState.QUEUED
     phase: str | None = None
     done: int = 0
     total: int = 0
-    """`done` of `total`, in whatever the phase counts."""
+    """`done` of `total`, in the units of the phase."""
     loss: float | None = None
     losses: tuple[tuple[int, float], ...] = ()
-    """Of the training loop that runs: some of its steps, each with its loss."""
+    """Some steps of the current training loop, each with its loss."""
     reason: str | None = None
-    """Why it failed, or does not apply."""
+    """Why it failed, or is not applicable."""
     seconds: float | None = None
-    """How long it took."""
+    """Its duration."""
 
 
 class LiveCell(Work):
@@ -65,7 +65,7 @@ class LiveCell(Work):
     task: str
     seed: int
     score: float | None = None
-    """The headline metric as a fraction; None, too, where a run before this one did the cell."""
+    """The headline metric as a fraction; None if there is none, or an earlier run completed the cell."""
 
 
 class LiveTiming(Work):
@@ -75,7 +75,7 @@ class LiveTiming(Work):
 
 
 class LiveState(Part):
-    """How a run is going."""
+    """The state of a run."""
 
     schema_version: Literal[1] = 1
     budget: str
@@ -85,11 +85,11 @@ class LiveState(Part):
     """The folder that its boards are written to."""
     started_at: datetime
     told_at: datetime
-    """When this was written: every `HEARTBEAT_S` at the latest, as long as the run lives."""
+    """When this was written: at least every `HEARTBEAT_S` while the run is alive."""
     ending: Ending | None = None
-    """None while it goes on."""
+    """None while the run goes on."""
     left_s: float | None = None
-    """About how long the cells will still take."""
+    """The estimated time until all cells are done."""
     cells: tuple[LiveCell, ...]
     timings: tuple[LiveTiming, ...] = ()
 
@@ -98,28 +98,28 @@ HEARTBEAT_S = 10.0
 
 
 def state_path(results: Path) -> Path:
-    """Return where a run leaves word in its results folder."""
+    """Return the file in a results folder that a run writes its state to."""
     return results / "live.json"
 
 
 def write_state(results: Path, state: LiveState) -> None:
-    """Replace what the last run, or this one before, left."""
-    told = {
+    """Write `state`, replacing the earlier one."""
+    data = {
         "schema_version": state.schema_version,
         **state.model_dump(mode="json", exclude_defaults=True),
     }
-    write_atomically(state_path(results), json.dumps(told, ensure_ascii=False) + "\n")
+    write_atomically(state_path(results), json.dumps(data, ensure_ascii=False) + "\n")
 
 
 def read_state(results: Path) -> tuple[LiveState | None, str | None]:
-    """Return what the last run in `results` left, or why that cannot be read; neither where none left anything."""
+    """Return the state of the last run in `results`, or why it cannot be read; (None, None) if there is no state."""
     path = state_path(results)
     return read_json_file(LiveState, path) if path.exists() else (None, None)
 
 
-WRITING_S = 2.0
-"""So far apart, at least, are two writings."""
-MOST_LOSSES = 80
+WRITE_INTERVAL_S = 2.0
+"""The minimum time between two writes."""
+MAX_LOSSES = 80
 
 _STATES = {
     State.PENDING: CellState.QUEUED,
@@ -130,9 +130,9 @@ _STATES = {
 
 
 class Recorder:
-    """Keeps what it is told, and writes it from a thread of its own, so that the run never waits for the disk.
+    """A `Watcher` that writes the state from a thread of its own, so that the run never waits for the disk.
 
-    A disk that takes nothing ends no run for want of this file.
+    Failures to write are ignored: they must not end a run.
     """
 
     def __init__(self, config: RunConfig) -> None:
@@ -157,7 +157,7 @@ class Recorder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._thread is None:  # nothing was planned: the folder may be another run's
+        if self._thread is None:  # nothing was planned: another run may be using the folder
             return
         if self._ending is None:
             self._ending = Ending.INTERRUPTED if kind is KeyboardInterrupt else Ending.BROKEN
@@ -166,11 +166,11 @@ class Recorder:
         self._write()
 
     def end(self, ending: Ending) -> None:
-        """The run has ended by itself, or was told to."""
+        """Note how the run ended."""
         self._ending = ending
 
     def planned(self, plan: Plan) -> None:
-        """Begin to write."""
+        """Note the plan and start writing."""
         if plan.base is not None:
             self._model, self._weights_sha256 = plan.base.name, plan.base.sha256
         self._cells = {planned.cell.label: _cell(planned) for planned in plan.cells}
@@ -179,7 +179,7 @@ class Recorder:
         self._thread = start_thread("live state", self._keep_writing)
 
     def started(self, name: str) -> None:
-        """Note that a cell, or the timing of a task, began."""
+        """Note that a cell or latency phase started."""
         self._first_start = self._first_start or time.monotonic()
         with self._lock:
             if name not in self._cells:
@@ -187,17 +187,17 @@ class Recorder:
             self._update(name, state=CellState.RUNNING)
 
     def progressed(self, name: str, progress: Progress) -> None:
-        """Note how far it is."""
+        """Note the progress of a cell or latency phase."""
         loss = progress.loss if progress.loss is not None and math.isfinite(progress.loss) else None
         with self._lock:
             if loss is not None:
-                self._losses[name] = _with(self._losses.get(name, []), progress.done, loss)
+                self._losses[name] = _with_loss(self._losses.get(name, []), progress.done, loss)
             self._update(name, phase=progress.phase, done=progress.done, total=progress.total, loss=loss)
 
     def ended(
         self, name: str, status: Status, reason: str | None, score: float | None, seconds: float
     ) -> None:
-        """Note how it ended."""
+        """Note the result of a cell or latency phase."""
         state = CellState.DONE if status is Status.OK else CellState.FAILED
         with self._lock:
             self._losses.pop(name, None)
@@ -207,20 +207,20 @@ class Recorder:
             self._update(name, state=state, phase=None, loss=None, reason=reason, seconds=round(seconds, 1))
 
     def remark(self, line: str) -> None:
-        """Leave remarks to the terminal and the board."""
+        """Ignore remarks, which the terminal and the board show."""
 
-    def _update(self, name: str, **what: object) -> None:
+    def _update(self, name: str, **changes: object) -> None:
         if name in self._cells:
-            self._cells[name] = self._cells[name].model_copy(update=what)
+            self._cells[name] = self._cells[name].model_copy(update=changes)
         else:
-            self._timings[name] = self._timings[name].model_copy(update=what)
+            self._timings[name] = self._timings[name].model_copy(update=changes)
         self._changed = True
 
     def _keep_writing(self) -> None:
-        told = time.monotonic()
-        while not self._over.wait(WRITING_S):
-            if self._changed or time.monotonic() - told >= HEARTBEAT_S - WRITING_S:
-                told = time.monotonic()
+        last_write_s = time.monotonic()
+        while not self._over.wait(WRITE_INTERVAL_S):
+            if self._changed or time.monotonic() - last_write_s >= HEARTBEAT_S - WRITE_INTERVAL_S:
+                last_write_s = time.monotonic()
                 self._write()
 
     def _write(self) -> None:
@@ -258,10 +258,10 @@ def _cell(planned: PlannedCell) -> LiveCell:
     )
 
 
-def _with(losses: list[tuple[int, float]], step: int, loss: float) -> list[tuple[int, float]]:
-    """Return `losses` with one more, thinned out where they are many; a step before the last begins another loop."""
+def _with_loss(losses: list[tuple[int, float]], step: int, loss: float) -> list[tuple[int, float]]:
+    """Return `losses` with one more, thinned out if there are many; a step number that decreases starts a new loop."""
     if losses and step <= losses[-1][0]:
         losses = []
-    elif len(losses) >= MOST_LOSSES:
+    elif len(losses) >= MAX_LOSSES:
         losses = losses[::2]
     return [*losses, (step, round(loss, 4))]

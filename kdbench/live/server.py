@@ -1,4 +1,4 @@
-"""The server of the live page: on this machine alone, and nothing can be changed through it."""
+"""Serve the live page, read-only and on this machine only."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HOST = "127.0.0.1"
 DEFAULT_PORT = 8731
 _PORTS_TRIED = 20
 _NAMES = ("localhost", "127.0.0.1", "::1")
-"""What a browser on this machine, or at the end of a tunnel, calls the server. Any other name was made to lead here."""
+"""Host names by which local or tunnelled browsers address the server; others indicate DNS rebinding."""
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "frame-ancestors 'none'",
@@ -35,7 +35,7 @@ _HEADERS = {
 
 @dataclass(frozen=True)
 class Answer:
-    """What is served under one path."""
+    """The response served under one path."""
 
     kind: str
     body: Callable[[], bytes]
@@ -43,14 +43,14 @@ class Answer:
 
 @contextmanager
 def served(answers: Mapping[str, Answer], port: int | None) -> Iterator[str]:
-    """Serve `answers`, by their paths, from threads while the block runs, and give the address.
+    """Serve `answers` by their paths from threads while the block runs, and yield the address.
 
     Args:
-        answers: all that there is; any other path is not found.
-        port: 0 takes any that is free; None the first free one from `DEFAULT_PORT` on.
+        answers: everything that is served; other paths are not found.
+        port: 0 for any free port; None for the first free one from `DEFAULT_PORT` on.
 
     Raises:
-        UsageError: the port, or every one tried, is taken.
+        UsageError: the port, or every port that was tried, is taken.
     """
     with _listening(answers, port) as server:
         thread = start_thread("live page", lambda: server.serve_forever(poll_interval=0.2))
@@ -71,11 +71,11 @@ def _listening(answers: Mapping[str, Answer], port: int | None) -> _Server:
                 raise
             reason = error.strerror
     ports = f"port {port} is" if port is not None else f"ports {tried[0]} to {tried[-1]} are"
-    raise UsageError(f"{ports} not to be had on {HOST} ({reason}); name another by --port")
+    raise UsageError(f"{ports} not available on {HOST} ({reason}); name another with --port")
 
 
 class _Server(ThreadingHTTPServer):
-    allow_reuse_port = False  # two servers would else share the requests
+    allow_reuse_port = False  # otherwise two servers would share the requests
     daemon_threads = True
 
     def __init__(self, answers: Mapping[str, Answer], port: int) -> None:
@@ -83,31 +83,31 @@ class _Server(ThreadingHTTPServer):
         super().__init__((HOST, port), _Handler)
 
     def server_bind(self) -> None:
-        """Bind without asking a name server what this machine is called."""
+        """Bind without looking up this machine's name in DNS."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = HOST, int(self.server_address[1])
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing: a browser went away while it was answered."""
+        """Print nothing: a browser disconnected during a response."""
 
 
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
     timeout = 10
-    """Seconds; for who connects and asks nothing."""
+    """Seconds; for clients that connect and send no request."""
 
     def do_GET(self) -> None:
-        """Answer, or refuse."""
+        """Send the response or an error."""
         self._answer(with_body=True)
 
     def do_HEAD(self) -> None:
-        """Answer without the body."""
+        """Send the response without its body."""
         self._answer(with_body=False)
 
     def _answer(self, *, with_body: bool) -> None:
-        if not self._is_asked_for_by_name():
+        if not self._is_known_host():
             self.send_error(HTTPStatus.MISDIRECTED_REQUEST)
             return
         answer = self.server.answers.get(self.path.split("?")[0])
@@ -116,16 +116,16 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self._send(HTTPStatus.OK, answer.kind, answer.body(), with_body=with_body)
 
-    def _is_asked_for_by_name(self) -> bool:
-        """Return whether the browser took this server for what it is; a page from elsewhere may have led it here."""
+    def _is_known_host(self) -> bool:
+        """Return whether the Host header names this machine, which DNS rebinding by a foreign page cannot fake."""
         try:
             return urlsplit(f"//{self.headers.get('Host', '')}").hostname in _NAMES
         except ValueError:
             return False
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Refuse in one plain line that repeats nothing of what was asked."""
-        # What the base class does not know is a method that this server does not have.
+        """Send an error as one plain line that repeats nothing of the request."""
+        # The base class reports an unsupported method as 501; 405 is correct for it.
         status = HTTPStatus.METHOD_NOT_ALLOWED if code == HTTPStatus.NOT_IMPLEMENTED else HTTPStatus(code)
         line = f"{status.value} {status.phrase}\n".encode()
         self.close_connection = True
@@ -146,8 +146,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Return a name without versions."""
         return "kdbench"
 
-    def log_message(self, *told: object) -> None:
-        """Keep the terminal for the run."""
+    def log_message(self, *message: object) -> None:
+        """Print nothing: the terminal belongs to the run."""
 
 
 STATE = "/state.json"
@@ -155,11 +155,11 @@ CONTENT = "/content.json"
 
 
 def live_answers(follow: Follow, cache: Path) -> Mapping[str, Answer]:
-    """Return all that the server of the live page serves.
+    """Return the responses of the live page's server by path.
 
     Args:
-        follow: answers what the page asks.
-        cache: a folder to keep the page's libraries in.
+        follow: provides the page's data.
+        cache: a folder to cache the page's libraries in.
 
     Raises:
         UsageError: the cache cannot be written.
@@ -168,7 +168,7 @@ def live_answers(follow: Follow, cache: Path) -> Mapping[str, Answer]:
     markup, style, script = (
         (folder / f"live.{ending}").read_text(encoding="utf-8") for ending in ("html", "css", "js")
     )
-    # The board itself comes by `CONTENT`, so that the page is made once.
+    # The board is fetched from `CONTENT`, so that the page is built once.
     page = html_page(no_content("Leaderboard"), cache, LivePart(markup, style, script)).encode()
     return {
         "/": Answer("text/html", lambda: page),

@@ -1,1 +1,1 @@
-"""Plan a run, execute its cells, and report how it goes."""
+"""Plan a run, execute its cells and report progress."""

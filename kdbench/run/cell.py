@@ -1,4 +1,4 @@
-"""One cell in two stages: train and save a model; in a fresh process reload it, score it, write the record."""
+"""Run a cell in two stages: train and save the model; in a fresh process reload it, score it and write the record."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ from kdbench.utils.files import folder_atomically, folder_bytes
 from kdbench.utils.system import Report, axis_seed
 
 PROBE_EXAMPLES = 64
-"""How many scored examples are answered before saving, to be held against the reloaded model's answers."""
+"""Number of scored examples predicted before saving, to compare with the reloaded model's predictions."""
 _LARGEST_LOGIT_DRIFT = 1e-4
 _LARGEST_SCORE_DRIFT = 1e-6
 
 
 class CellOrder(BaseModel):
-    """What a cell's process must know."""
+    """The arguments of a cell's processes."""
 
     config: RunConfig
     spec: StrategySpec
@@ -58,7 +58,7 @@ class CellOrder(BaseModel):
     seed: int
     key: str
     partners: tuple[str, ...] = ()
-    """Of a joint strategy the tasks that it trains on together."""
+    """For a joint strategy, the tasks that it trains on together."""
 
 
 def train_cell(argument: str, report: Report) -> None:
@@ -77,21 +77,21 @@ def train_cell(argument: str, report: Report) -> None:
 
 
 def score_cell(argument: str, report: Report) -> None:
-    """Reload one cell's model, hold it against the model that was saved, score it and write its record."""
+    """Reload one cell's model, check that saving did not change it, score it and write its record."""
     order = CellOrder.model_validate_json(argument)
     files = CellFiles(order.config.results, order.key)
     opened = open_experiment(order.config, order.task)
     fit = read_fit(files)
     experiment = with_own_tokenizer(opened.experiment, files)
     model, compute = load_measured(files.artifact, experiment)
-    _compare(
-        Predictions.load(files.probe), _answer(model, experiment, _probe(experiment), report), experiment
+    _check_unchanged(
+        Predictions.load(files.probe), _predict(model, experiment, _probe(experiment), report), experiment
     )
-    answers = _answer(model, experiment, experiment.task.scored, report)
-    answers.save(files.predictions)
-    noisy = _answer(model, experiment, experiment.task.noisy, report)
+    predictions = _predict(model, experiment, experiment.task.scored, report)
+    predictions.save(files.predictions)
+    noisy = _predict(model, experiment, experiment.task.noisy, report)
     noisy.save(files.noisy_predictions)
-    quality, info = _quality(answers, noisy, experiment), task_info(experiment.task, experiment.metrics)
+    quality, info = _quality(predictions, noisy, experiment), task_info(experiment.task, experiment.metrics)
     RecordStore(order.config.results).put(
         Record(
             key=order.key,
@@ -107,7 +107,7 @@ def score_cell(argument: str, report: Report) -> None:
             compute=compute,
             cost=fit.cost,
             curves=fit.curves,
-            warnings=(*fit.warnings, *score_warnings(answers, quality.score, info)),
+            warnings=(*fit.warnings, *score_warnings(predictions, quality.score, info)),
             environment=describe_environment(),
             finished_at=datetime.now(timezone.utc),
         )
@@ -117,29 +117,29 @@ def score_cell(argument: str, report: Report) -> None:
 def _train_alone(
     strategy: Strategy, order: CellOrder, experiment: Experiment, files: CellFiles, report: Report
 ) -> None:
-    """Train one cell, after the stages before it; these are cells of their own, and found there if they were run."""
-    fitted, before = None, None
+    """Train one cell and, first, the earlier stages of a stack; these are cells too, and reused if they were run."""
+    fitted, previous = None, None
     if strategy.after is not None:
-        files_before = CellFiles(order.config.results, cell_key(strategy.after, experiment, order.seed))
-        _train_alone(strategy.after, order, experiment, files_before, report)
-        before = read_fit(files_before)
-        experiment = with_own_tokenizer(experiment, files_before)
-    with _training(files) as needed:
+        previous_files = CellFiles(order.config.results, cell_key(strategy.after, experiment, order.seed))
+        _train_alone(strategy.after, order, experiment, previous_files, report)
+        previous = read_fit(previous_files)
+        experiment = with_own_tokenizer(experiment, previous_files)
+    with _locked_for_training(files) as needed:
         if not needed:
             return
         started = time.perf_counter()
         if strategy.after is not None:
-            fitted = load_artifact(files_before.artifact)
+            fitted = load_artifact(previous_files.artifact)
         bench = TrainingBench(experiment, strategy, order.seed, report, fitted)
-        bench.own_tokenizer = before is not None and before.own_tokenizer
+        bench.own_tokenizer = previous is not None and previous.own_tokenizer
         bench.row = str(spec_of(strategy))
         set_seed(axis_seed(order.seed, "strategy"))
         model = _checked(strategy.fit(bench), f"{strategy.name}'s fit")
-        _save(model, bench, strategy, files, time.perf_counter() - started, before, report)
+        _save(model, bench, strategy, files, time.perf_counter() - started, previous, report)
 
 
 def _train_jointly(strategy: JointStrategy, order: CellOrder, opened: Opened, report: Report) -> None:
-    """Train the cells of one joint strategy and seed on every task: whichever comes first trains for all."""
+    """Train the cells of a joint strategy and seed for all tasks; the first process to come here trains all of them."""
     experiments = {
         task: make_experiment(order.config, opened.registry, task, opened.experiment.base)
         for task in order.partners
@@ -151,8 +151,8 @@ def _train_jointly(strategy: JointStrategy, order: CellOrder, opened: Opened, re
         )
         for task, experiment in experiments.items()
     }
-    first = CellFiles(order.config.results, min(found.key for found in files.values()))
-    with FileLock(f"{first.folder}.joint.lock"), _training(files[order.task]) as needed:
+    first = CellFiles(order.config.results, min(cell_files.key for cell_files in files.values()))
+    with FileLock(f"{first.folder}.joint.lock"), _locked_for_training(files[order.task]) as needed:
         if not needed:
             return
         started = time.perf_counter()
@@ -175,8 +175,8 @@ def _train_jointly(strategy: JointStrategy, order: CellOrder, opened: Opened, re
 
 
 @contextmanager
-def _training(files: CellFiles) -> Iterator[bool]:
-    """Hold the cell against other processes, and tell whether it is still to be trained."""
+def _locked_for_training(files: CellFiles) -> Iterator[bool]:
+    """Lock the cell against other processes; yield whether it still has to be trained."""
     files.folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{files.folder}.lock"):
         yield not files.is_trained()
@@ -188,20 +188,20 @@ def _save(
     strategy: Strategy,
     files: CellFiles,
     fit_s: float,
-    before: Fit | None,
+    previous: Fit | None,
     report: Report,
     warnings: tuple[str, ...] = (),
 ) -> None:
-    """Finalize a model that took `fit_s` seconds to fit, and leave artifact, probe and notes.
+    """Finalize a model that took `fit_s` seconds to fit, and write its artifact, probe predictions and `Fit`.
 
     Args:
-        before: the notes of a stack's earlier stages.
-        warnings: what makes its scores no evidence.
+        previous: for a stack, the `Fit` of its earlier stages.
+        warnings: reasons why its scores are not valid evidence.
     """
     started = time.perf_counter()
-    # What trains nothing itself has trained what the stages before it have.
-    untrained = before is not None and not bench.runs
-    trainable = before.size.trainable_parameters if before and untrained else count_trainable(fitted)
+    # A stage that trains nothing has the trainable parameters of the stages before it.
+    untrained = previous is not None and not bench.runs
+    trainable = previous.size.trainable_parameters if previous and untrained else count_trainable(fitted)
     task_bytes = trainable_bytes(fitted) if strategy.freezes_base else bench.task_bytes
     adapter = Adapter.of(fitted)  # before finalize merges it
     model = _checked(strategy.finalize(fitted, bench), f"{strategy.name}'s finalize")
@@ -213,9 +213,9 @@ def _save(
             adapter.save(partial / files.adapter.name)
         artifact_bytes = folder_bytes(artifact)
         seconds = fit_s + time.perf_counter() - started
-        _answer(model, experiment, _probe(experiment), report).save(partial / files.probe.name)
+        _predict(model, experiment, _probe(experiment), report).save(partial / files.probe.name)
         fit = Fit(
-            cost=_cost(bench, seconds, before.cost if before else None),
+            cost=_cost(bench, seconds, previous.cost if previous else None),
             size=Size(
                 total_parameters=count_parameters(model),
                 trainable_parameters=trainable,
@@ -224,7 +224,7 @@ def _save(
                 task_bytes=artifact_bytes if task_bytes is None else task_bytes,
             ),
             curves=(
-                *(before.curves if before else ()),
+                *(previous.curves if previous else ()),
                 *(run.curve for run in bench.runs if run.curve is not None),
             ),
             is_teacher=bench.is_teacher,
@@ -235,14 +235,14 @@ def _save(
 
 
 def _checked(model: object, made_by: str) -> nn.Module:
-    """Return `model`, unless a plugin's author forgot to return one."""
+    """Return `model` if it is a module; a plugin may have forgotten to return one."""
     if not isinstance(model, nn.Module):
-        raise KdbenchError(f"{made_by} returned {shown(model)}, which is no torch module")
+        raise KdbenchError(f"{made_by} returned {shown(model)}, which is not a torch module")
     return model
 
 
 def _probe(experiment: Experiment) -> datasets.Dataset:
-    """Return the rows of some scored examples, from the shortest to the longest."""
+    """Return the rows of up to `PROBE_EXAMPLES` scored examples, evenly spaced by length."""
     rows = experiment.task.scored
     by_length = np.argsort(np.asarray(rows["length"]), kind="stable")
     picked = by_length[np.unique(np.linspace(0, len(by_length) - 1, PROBE_EXAMPLES).astype(int))]
@@ -250,7 +250,7 @@ def _probe(experiment: Experiment) -> datasets.Dataset:
     return rows.select(np.flatnonzero(np.isin(examples, examples[picked])))
 
 
-def _answer(model: nn.Module, experiment: Experiment, rows: datasets.Dataset, report: Report) -> Predictions:
+def _predict(model: nn.Module, experiment: Experiment, rows: datasets.Dataset, report: Report) -> Predictions:
     return predict(
         model.to(experiment.device),
         rows,
@@ -260,8 +260,8 @@ def _answer(model: nn.Module, experiment: Experiment, rows: datasets.Dataset, re
     )
 
 
-def _compare(saved: Predictions, reloaded: Predictions, experiment: Experiment) -> None:
-    """Refuse a model that answers otherwise after it was saved and loaded: it is not what was trained."""
+def _check_unchanged(saved: Predictions, reloaded: Predictions, experiment: Experiment) -> None:
+    """Raise if a model predicts differently after saving and loading, since it is not what was trained."""
     task = experiment.task.task
     metric = experiment.metric
     logits = float(np.abs(saved.logits - reloaded.logits).max())
@@ -273,14 +273,14 @@ def _compare(saved: Predictions, reloaded: Predictions, experiment: Experiment) 
         )
 
 
-def _quality(answers: Predictions, noisy: Predictions, experiment: Experiment) -> Quality:
-    """Return the scores of `answers`, and of the `noisy` ones, which may be of fewer examples."""
+def _quality(predictions: Predictions, noisy: Predictions, experiment: Experiment) -> Quality:
+    """Return the scores of `predictions` and of the `noisy` ones, which may cover fewer examples."""
     task = experiment.task.task
     headline = experiment.metric
-    statistics = headline.statistics(answers, task.labels)
+    statistics = headline.statistics(predictions, task.labels)
     low, high = bootstrap_interval(statistics[None], headline.score)
     metrics = {
-        name: get_metric(name, experiment.metrics).of(answers, task.labels)
+        name: get_metric(name, experiment.metrics).of(predictions, task.labels)
         for name in (task.metric, *task.metrics)
     }
     noisy_score = headline.of(noisy, task.labels)
@@ -290,34 +290,36 @@ def _quality(answers: Predictions, noisy: Predictions, experiment: Experiment) -
         high=high,
         metrics=metrics,
         noisy_score=noisy_score,
-        noisy_drop=headline.of(select_examples(answers, noisy.ids), task.labels) - noisy_score,
+        noisy_drop=headline.of(select_examples(predictions, noisy.ids), task.labels) - noisy_score,
     )
 
 
-def score_warnings(answers: Predictions, score: float, info: TaskInfo) -> tuple[str, ...]:
-    """Return what makes the score worthless, loud enough for the board."""
-    if len(answers.predicted) and (answers.predicted == answers.predicted[0]).all():
-        label = repr(info.labels[int(answers.predicted[0])]) if answers.is_classification else "the same"
-        return (f"answers {label} to every example",)
+def score_warnings(predictions: Predictions, score: float, info: TaskInfo) -> tuple[str, ...]:
+    """Return warnings for the board about a trivial model."""
+    if len(predictions.predicted) and (predictions.predicted == predictions.predicted[0]).all():
+        label = (
+            repr(info.labels[int(predictions.predicted[0])]) if predictions.is_classification else "the same"
+        )
+        return (f"predicts {label} for every example",)
     if info.majority_score is not None and score <= info.majority_score:
-        return (f"does not beat always answering the most frequent label ({100 * info.majority_score:.1f})",)
+        return (f"does not beat always predicting the most frequent label ({100 * info.majority_score:.1f})",)
     return ()
 
 
-def _cost(bench: TrainingBench, seconds: float, before: Cost | None) -> Cost | None:
-    """Return what the cell took, the stages before it included."""
-    if not bench.runs and before is None:
+def _cost(bench: TrainingBench, seconds: float, previous: Cost | None) -> Cost | None:
+    """Return the training cost of the cell, including earlier stages of a stack."""
+    if not bench.runs and previous is None:
         return None
-    flops = [run.train_flops for run in bench.runs] + ([before.train_flops] if before else [])
-    counted = [one for one in flops if one is not None]
+    flops = [run.train_flops for run in bench.runs] + ([previous.train_flops] if previous else [])
+    counted = [count for count in flops if count is not None]
     return Cost(
-        train_s=sum(run.train_s for run in bench.runs) + (before.train_s if before else 0),
-        total_s=seconds + (before.total_s if before else 0),
-        teacher_s=max(bench.teacher_s, before.teacher_s if before else 0),
-        steps=sum(run.steps for run in bench.runs) + (before.steps if before else 0),
-        examples=sum(run.examples for run in bench.runs) + (before.examples if before else 0),
-        tokens=sum(run.tokens for run in bench.runs) + (before.tokens if before else 0),
+        train_s=sum(run.train_s for run in bench.runs) + (previous.train_s if previous else 0),
+        total_s=seconds + (previous.total_s if previous else 0),
+        teacher_s=max(bench.teacher_s, previous.teacher_s if previous else 0),
+        steps=sum(run.steps for run in bench.runs) + (previous.steps if previous else 0),
+        examples=sum(run.examples for run in bench.runs) + (previous.examples if previous else 0),
+        tokens=sum(run.tokens for run in bench.runs) + (previous.tokens if previous else 0),
         train_flops=sum(counted) if len(counted) == len(flops) else None,
-        unlabelled_examples=bench.unlabelled_examples + (before.unlabelled_examples if before else 0),
+        unlabelled_examples=bench.unlabelled_examples + (previous.unlabelled_examples if previous else 0),
         peak_memory_bytes=peak_memory_bytes(),
     )

@@ -1,4 +1,4 @@
-"""What an executor runs and what it tells of it."""
+"""Define jobs, their events and the executor interface; run jobs in this process."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from kdbench.utils.system import Report
 
 @dataclass(frozen=True)
 class Stage:
-    """A function to call in a process of its own, by name, so that any executor can send it anywhere."""
+    """A function to call in a process of its own, given by name so that it can be sent to any process."""
 
     function: str
     """``module:function``; it is called with `argument` and a `Report`."""
     argument: str
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Environment variables that stand before any library is loaded; a stage with some starts from nothing."""
+    """Variables set before any library is loaded; a stage with some starts in a fresh interpreter."""
 
     def run(self, report: Report) -> None:
-        """Call the function here."""
+        """Call the function in this process."""
         module, _, name = self.function.partition(":")
         getattr(importlib.import_module(module), name)(self.argument, report)
 
@@ -41,14 +41,14 @@ class Job:
     id: str
     stages: tuple[Stage, ...]
     log: Path
-    """Takes what the stages print, and the traceback of one that raises."""
+    """Receives the output of the stages, and the traceback of one that raises."""
     timeout_s: float | None = None
     """For all stages together."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """A running job says how far it is."""
+    """The progress of a running job."""
 
     job_id: str
     phase: str
@@ -59,13 +59,13 @@ class Progress:
 
 @dataclass(frozen=True)
 class Ended:
-    """A job ended."""
+    """The end of a job."""
 
     job_id: str
     status: Status
     """``ok``, ``failed`` or ``timeout``."""
     reason: str | None
-    """One line, where it is not ok."""
+    """One line, if the status is not ok."""
     seconds: float
 
 
@@ -78,43 +78,43 @@ class Executor(Protocol):
     capacity: int
 
     def start(self, job: Job) -> None:
-        """Begin `job`."""
+        """Start `job`."""
 
     def poll(self, timeout_s: float) -> list[Event]:
-        """Return what happened since the last call; wait up to `timeout_s` for something to happen."""
+        """Return the events since the last call; wait up to `timeout_s` for one."""
 
     def stop(self) -> None:
-        """End every running job at once; nothing is told of them."""
+        """Kill every running job at once; no events follow."""
 
 
-_LONGEST = 300
-_NO_ROOM = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT))
+_MAX_REASON_LENGTH = 300
+_DISK_FULL = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT))
 
 
 def one_line(error: BaseException) -> str:
-    """Return the error's type and message in one line of readable length."""
+    """Return the error's type and message in one line, truncated to a readable length."""
     message = " ".join(str(error).split())
     if not isinstance(error, KdbenchError):
         message = f"{type(error).__name__}: {message}" if message else type(error).__name__
-    return message if len(message) <= _LONGEST else message[: _LONGEST - 1] + "…"
+    return message if len(message) <= _MAX_REASON_LENGTH else message[: _MAX_REASON_LENGTH - 1] + "…"
 
 
 def exit_reason(code: int) -> str:
-    """Return what a process's exit code says, where the process itself said nothing."""
+    """Return the reason that a process's exit code implies, for a process that reported none."""
     if code < 0:
         name = signal.Signals(-code).name
         hint = ", as the system does when memory runs out" if name == "SIGKILL" else ""
         return f"its process was killed by {name}{hint}"
-    return f"its process ended with exit code {code} and said nothing"
+    return f"its process ended with exit code {code} and reported nothing"
 
 
-def tells_of_a_full_disk(reason: str) -> bool:
-    """Return whether a job ended for want of room, in whichever library the disk turned out to be full."""
-    return any(words in reason for words in _NO_ROOM)
+def is_disk_full(reason: str) -> bool:
+    """Return whether a job failed because the disk was full, whichever library reported it."""
+    return any(words in reason for words in _DISK_FULL)
 
 
 class InlineExecutor:
-    """Runs each job to its end inside `start`; time limits do not apply."""
+    """Runs each job to its end inside `start`, in this process; time limits do not apply."""
 
     capacity = 1
 
@@ -122,7 +122,7 @@ class InlineExecutor:
         self._events: list[Event] = []
 
     def start(self, job: Job) -> None:
-        """Run all stages of `job` here and now."""
+        """Run all stages of `job` in this process."""
         started = time.monotonic()
 
         def report(phase: str, done: int, total: int, loss: float | None) -> None:
@@ -140,7 +140,7 @@ class InlineExecutor:
         self._events.append(Ended(job.id, status, reason, time.monotonic() - started))
 
     def poll(self, timeout_s: float) -> list[Event]:
-        """Return what happened since the last call."""
+        """Return the events since the last call."""
         events, self._events = self._events, []
         return events
 

@@ -1,4 +1,4 @@
-"""What a run would do: every cell with its key and its state."""
+"""Plan a run: list its cells with their keys and states."""
 
 from __future__ import annotations
 
@@ -24,47 +24,53 @@ from kdbench.utils.files import sha256
 
 @dataclass(frozen=True)
 class Row:
-    """A strategy with its parameters, as it stands on a board."""
+    """A strategy with its parameters: a row of a board."""
 
     strategy: Strategy
     added_for: str | None = None
-    """Why the row runs although nobody asked for it."""
+    """Why the row was added although the settings do not name it."""
 
     @property
     def spec(self) -> StrategySpec:
-        """The strategy's name with those parameters that differ from the defaults."""
+        """The strategy's name with the parameters that differ from their defaults."""
         return spec_of(self.strategy)
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One strategy with its parameters on one task from one seed."""
+    """A strategy with its parameters on one task with one seed."""
 
     row: Row
     task: Task
     seed: int
     partners: tuple[Task, ...] = ()
-    """Of a joint strategy the tasks that it trains on together."""
+    """For a joint strategy, the tasks that it trains on together."""
     not_applicable: str | None = None
-    """Why the strategy does not run on the task."""
+    """Why the strategy cannot run on the task, or None."""
 
     @property
     def label(self) -> str:
-        """The cell in words."""
+        """A readable name of the cell."""
         return f"{self.row.spec} on {self.task.name}, seed {self.seed}"
 
 
 def cells_of(config: RunConfig, registry: Registry) -> list[Cell]:
     """Return the cells of a run in the order in which they should start.
 
-    One seed of the whole matrix comes before the next, so that a board fills early; within a task the teacher's own
-    row comes first, since others wait for it; joint strategies, which need every task's teacher, come last.
+    All cells of one seed come before the next seed, so that the board fills early; within a task the teacher's row
+    comes first, since others wait for it; joint strategies, which need every task's teacher, come last.
     """
     rows = select_rows(config, registry)
     tasks = select_tasks(config, registry)
     partners = {row.spec: _partners(row.strategy, tasks) for row in rows}
     cells = [
-        Cell(row, task, seed, partners[row.spec], _why_not(row.strategy, task, partners[row.spec]))
+        Cell(
+            row,
+            task,
+            seed,
+            partners[row.spec],
+            _reason_not_applicable(row.strategy, task, partners[row.spec]),
+        )
         for seed in range(config.seed_count)
         for task in tasks
         for row in rows
@@ -79,15 +85,15 @@ def _partners(strategy: Strategy, tasks: Sequence[Task]) -> tuple[Task, ...]:
 
 
 def select_rows(config: RunConfig, registry: Registry) -> list[Row]:
-    """Return the strategies that the settings name, with the teacher's own row before and every control added."""
-    asked = [registry.strategy(spec) for spec in registry.match_strategies(config.strategy)]
-    asked += [registry.strategy(spec) for spec in _grid(config.grid)]
+    """Return the strategies that the settings name, preceded by the teacher's row, with every control added."""
+    requested = [registry.strategy(spec) for spec in registry.match_strategies(config.strategy)]
+    requested += [registry.strategy(spec) for spec in _grid(config.grid)]
     rows: dict[StrategySpec, Row] = {}
-    for found in registry.strategies.values():
-        if found.item.is_teacher_row:
-            teacher = Row(registry.strategy(StrategySpec(name=found.item.name)), "the teacher itself")
+    for registered in registry.strategies.values():
+        if registered.item.is_teacher_row:
+            teacher = Row(registry.strategy(StrategySpec(name=registered.item.name)), "the teacher itself")
             rows[teacher.spec] = teacher
-    for strategy in asked:
+    for strategy in requested:
         control = registry.control(strategy)
         if control is not None:
             row = Row(registry.strategy(control), f"the control of {spec_of(strategy)}")
@@ -99,39 +105,39 @@ def select_rows(config: RunConfig, registry: Registry) -> list[Row]:
 def select_tasks(config: RunConfig, registry: Registry) -> list[Task]:
     """Return the tasks that the settings name.
 
-    By default those that the settings describe, or else those in the data folder, or else the embedded ones.
+    By default the tasks that the settings define, or else those in the data folder, or else the embedded ones.
     """
     if config.task:
         return registry.match_tasks(config.task)
     if config.tasks:
         return [registry.task(name) for name in config.tasks]
-    tasks = [found.item for found in registry.tasks.values()]
+    tasks = [registered.item for registered in registry.tasks.values()]
     if config.data_dir is None:
         return [task for task in tasks if "package" in task.sources]
     if not config.data_dir.is_dir():
-        raise UsageError(f"--data-dir {config.data_dir} is no folder; name one that holds corpora")
+        raise UsageError(f"--data-dir {config.data_dir} is not a folder; name one that contains corpora")
     local = [task for task in tasks if isinstance(task.sources.get("local"), LocalSource)]
-    there = [task for task in local if local_files(task, config.data)]
-    if not there:
+    available = [task for task in local if local_files(task, config.data)]
+    if not available:
         layouts = ", ".join(task.name for task in local)
         raise UsageError(
-            f"--data-dir {config.data_dir} holds none of the corpora {layouts} in its official layout"
+            f"--data-dir {config.data_dir} contains none of the corpora {layouts} in its official layout"
         )
-    return there
+    return available
 
 
 def cell_key(
     strategy: Strategy, experiment: Experiment, seed: int, partners: Sequence[Experiment] = ()
 ) -> str:
-    """Return the hash of all that the quality of `strategy` on the task of `experiment` follows from.
+    """Return the hash of everything that the quality of `strategy` on the task of `experiment` depends on.
 
     Args:
-        partners: of a joint strategy the experiments that it trains on together, this one among them.
+        partners: for a joint strategy, the experiments that it trains on together, including this one.
 
     Raises:
         UsageError: a file that the strategy reads is missing or cannot be read.
     """
-    given = experiment.external_teacher
+    teacher = experiment.external_teacher
     stages = [
         {
             "strategy": stage.name,
@@ -150,7 +156,7 @@ def cell_key(
         budget=experiment.budget,
         seed=seed,
         partners=[(other.task.task.name, other.task.fingerprint) for other in partners],
-        teacher=given.sha256 if given else None,
+        teacher=teacher.sha256 if teacher else None,
     )
 
 
@@ -162,17 +168,17 @@ def _input_hashes(strategy: Strategy) -> dict[str, list[str]]:
     return {"files": hashes} if hashes else {}
 
 
-def _why_not(strategy: Strategy, task: Task, partners: Sequence[Task]) -> str | None:
+def _reason_not_applicable(strategy: Strategy, task: Task, partners: Sequence[Task]) -> str | None:
     for stage in strategy.stages:
         if task.kind not in stage.kinds:
             served = ", ".join(sorted(str(kind) for kind in stage.kinds))
-            who = f"{stage.name} " if stage is not strategy else ""
-            return f"{who}serves {served}, not {task.kind}"
+            subject = f"{stage.name} " if stage is not strategy else ""
+            return f"{subject}serves {served}, not {task.kind}"
         reason = stage.applies(task)
         if reason is not None:
             return reason
     if isinstance(strategy, JointStrategy) and len(partners) < 2:
-        return "trains on two tasks or more together, and the run has no other that it serves"
+        return "trains on two or more tasks together, and the run has no other task that it serves"
     return None
 
 
@@ -183,7 +189,7 @@ def _grid(grid: dict[str, dict[str, list[object]]]) -> Iterable[StrategySpec]:
 
 
 class State(str, Enum):
-    """What a run would do with a cell."""
+    """The state of a cell before a run."""
 
     DONE = "done"
     FAILED = "failed before"
@@ -196,27 +202,27 @@ class State(str, Enum):
 
 @dataclass(frozen=True)
 class PlannedCell:
-    """A cell and what a run would do with it."""
+    """A cell and its state before a run."""
 
     cell: Cell
     state: State
     reason: str | None = None
-    """Why it does not apply, or failed before."""
+    """Why it is not applicable, or failed before."""
     key: str | None = None
-    """None where data or base model are not on this machine yet."""
+    """None if data or base model are not on this machine yet."""
     keys_before: tuple[str, ...] = ()
-    """Of a stack the keys of its earlier stages, first to last."""
+    """For a stack, the keys of its earlier stages, first to last."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Every cell of a run, what it needs, and what must be fetched."""
+    """The cells of a run, their experiments, and the downloads they need."""
 
     cells: list[PlannedCell]
     downloads: list[Download]
     base: BaseModel | None = None
     experiments: dict[str, Experiment] | None = None
-    """By task; None where something must be fetched first."""
+    """By task; None if something must be fetched first."""
 
     def count(self, state: State) -> int:
         """Return the number of cells in `state`."""
@@ -224,19 +230,21 @@ class Plan:
 
 
 def make_plan(config: RunConfig, registry: Registry, *, fetch: bool) -> Plan:
-    """Return what a run with `config` would do.
+    """Return the plan of a run with `config`.
 
     Args:
-        fetch: whether what is missing is fetched; otherwise a cell whose data is missing counts as pending.
+        fetch: whether to fetch missing files; otherwise all cells that could run count as pending if any is missing.
 
     Raises:
-        UsageError: the settings name something that is not there.
+        UsageError: the settings name something that does not exist.
     """
     _check_budget(config, registry)
     cells = cells_of(config, registry)
     tasks = {cell.task.name: cell.task for cell in cells}
     if config.teacher is not None and len(tasks) > 1:
-        raise UsageError(f"--teacher serves one task, but {len(tasks)} are to run; name its task with --task")
+        raise UsageError(
+            f"--teacher applies to one task, but the run has {len(tasks)}; select one with --task"
+        )
     downloads = missing_model_downloads(config.model, config.cache_dir)
     for task in tasks.values():
         downloads += missing_downloads(task, config.data)
@@ -249,7 +257,7 @@ def make_plan(config: RunConfig, registry: Registry, *, fetch: bool) -> Plan:
     for cell in cells:
         partners = [experiments[task.name] for task in cell.partners]
         key = cell_key(cell.row.strategy, experiments[cell.task.name], cell.seed, partners)
-        # `lora` and `lora[learning_rate=…]` with the rate that is the default are one cell.
+        # `lora` and `lora[learning_rate=…]` with the default rate have the same key and are one cell.
         earlier = cell.row.strategy.stages[:-1]
         keys_before = tuple(cell_key(stage, experiments[cell.task.name], cell.seed) for stage in earlier)
         planned.setdefault(key, replace(_planned(cell, key, store, config), keys_before=keys_before))

@@ -1,4 +1,4 @@
-"""What is worth knowing of a task's data before hours are spent on it."""
+"""Summarize a plan before it runs: its cells, the tasks' data, downloads and an estimate of the time."""
 
 from __future__ import annotations
 
@@ -30,35 +30,35 @@ from kdbench.training.experiment import Experiment
 from kdbench.utils.formatting import plural
 from kdbench.utils.system import default_threads
 
-_LABELS_SHOWN = 6
+_MAX_LABELS_SHOWN = 6
 _LARGE_SHARE = 0.05
-"""Of texts truncated, or of word pieces unknown: beyond it a result says more of the model's fit than of a strategy."""
+"""Share of truncated texts or unknown tokens above which the data does not fit the model or the budget."""
 
 
 def preflight(plan: Plan) -> dict[str, list[str]]:
-    """Return by task what its data is like, a line each: splits, lengths, labels, and what looks wrong.
+    """Return by task a summary of its data, line by line: splits, lengths, labels and warnings.
 
-    It is empty where data or base model are not on this machine yet.
+    It is empty if data or base model are not on this machine yet.
     """
     experiments = plan.experiments or {}
     prepared = {name: experiment.task for name, experiment in experiments.items()}
     return {
-        name: [*_of_one(task, experiments[name].metrics), *_of_joint(task, plan, prepared)]
+        name: [*_task_lines(task, experiments[name].metrics), *_overlap_lines(task, plan, prepared)]
         for name, task in prepared.items()
     }
 
 
-def _of_one(prepared: PreparedTask, metrics: Mapping[str, Metric]) -> list[str]:
+def _task_lines(prepared: PreparedTask, metrics: Mapping[str, Metric]) -> list[str]:
     lengths = np.asarray(prepared.train["length"][:])
     p50, p95 = np.percentile(lengths, [50, 95])
     return [
         f"{prepared.train_examples:,} train / {prepared.validation_examples:,} validation (of "
         f"{prepared.validation_split}) / {prepared.scored_examples:,} scored ({prepared.task.eval_split}) "
         f"examples from {prepared.source}",
-        f"word pieces: half of the texts up to {p50:.0f}, 95% up to {p95:.0f}; {prepared.too_long_share:.1%} "
-        f"{'split into several rows' if prepared.task.kind.per_word else 'truncated'}; {prepared.unknown_share:.1%} of the pieces unknown to the tokenizer",
+        f"tokens per text: median {p50:.0f}, 95th percentile {p95:.0f}; {prepared.too_long_share:.1%} of texts "
+        f"{'split into several rows' if prepared.task.kind.per_word else 'truncated'}; {prepared.unknown_share:.1%} of tokens unknown to the tokenizer",
         *_labels(prepared, metrics),
-        *_doubts(prepared),
+        *_warnings(prepared),
     ]
 
 
@@ -67,29 +67,31 @@ def _labels(prepared: PreparedTask, metrics: Mapping[str, Metric]) -> Iterator[s
     if not total:
         return
     ranked = sorted(prepared.label_counts.items(), key=lambda item: -item[1])
-    shown = ", ".join(f"{label} {count / total:.1%}" for label, count in ranked[:_LABELS_SHOWN])
-    more = f" and {len(ranked) - _LABELS_SHOWN} more" if len(ranked) > _LABELS_SHOWN else ""
+    shown = ", ".join(f"{label} {count / total:.1%}" for label, count in ranked[:_MAX_LABELS_SHOWN])
+    more = f" and {len(ranked) - _MAX_LABELS_SHOWN} more" if len(ranked) > _MAX_LABELS_SHOWN else ""
     majority = majority_score(prepared, metrics)
     baseline = (
-        "" if majority is None else f"; {ranked[0][0]} always: {prepared.task.metric} {100 * majority:.1f}"
+        "" if majority is None else f"; always {ranked[0][0]}: {prepared.task.metric} {100 * majority:.1f}"
     )
     yield f"labels: {shown}{more}{baseline}"
 
 
-def _doubts(prepared: PreparedTask) -> Iterator[str]:
+def _warnings(prepared: PreparedTask) -> Iterator[str]:
     if prepared.too_long_share > _LARGE_SHARE and not prepared.task.kind.per_word:
-        yield f"! {prepared.too_long_share:.0%} of the texts are truncated; a budget of more word pieces would see all"
+        yield f"! {prepared.too_long_share:.0%} of the texts are truncated; a budget with a larger max_length avoids that"
     if prepared.unknown_share > _LARGE_SHARE:
-        yield f"! {prepared.unknown_share:.0%} of the word pieces are unknown; is the model of the data's language?"
+        yield f"! {prepared.unknown_share:.0%} of the tokens are unknown; does the model know the data's language?"
     if prepared.duplicates:
-        yield f"! {prepared.duplicates:,} scored examples stand in train, too"
+        yield f"! {prepared.duplicates:,} scored examples are also in train"
     absent = [label for label, count in prepared.label_counts.items() if not count]
     if absent:
         yield f"! no training example has the label {', '.join(absent)}"
 
 
-def _of_joint(prepared: PreparedTask, plan: Plan, all_prepared: Mapping[str, PreparedTask]) -> Iterator[str]:
-    """Yield what a joint strategy would learn of a task's scored examples from its other tasks."""
+def _overlap_lines(
+    prepared: PreparedTask, plan: Plan, all_prepared: Mapping[str, PreparedTask]
+) -> Iterator[str]:
+    """Yield warnings of scored examples that a joint strategy would be trained on through its other tasks."""
     partners = {
         task.name
         for planned in plan.cells
@@ -100,29 +102,28 @@ def _of_joint(prepared: PreparedTask, plan: Plan, all_prepared: Mapping[str, Pre
         yield f"! {line}: a joint strategy is trained on them"
 
 
-_SECONDS_OF_STARTING = 5.0
-"""Of a cell's two processes: starting, loading, saving."""
-_PROBE_SECONDS = 2.0
-_LEAST_STEPS = 50
-"""How many steps a record must have: the time of fewer is that of starting."""
+_STARTUP_SECONDS = 5.0
+"""Starting, loading and saving of a cell's two processes."""
+_TRIAL_SECONDS = 2.0
+_MIN_STEPS = 50
+"""Records with fewer steps are ignored: their time is mostly startup."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """About how long the pending cells take."""
+    """The estimated time of the pending cells."""
 
     seconds: float
     basis: str
-    """What was measured."""
+    """What the estimate is based on."""
 
 
 def estimate(plan: Plan, config: RunConfig) -> Estimate | None:
-    """Return how long the pending cells of `plan` would take, or None where data or model are not here yet.
+    """Return the estimated time of the pending cells of `plan`, or None if data or model are not on this machine yet.
 
-    The tokens that each cell will train on and score, by the tokens a second that training reached here: by the
-    same strategy's records in the results folder where there are any, else by all of them, else in some trial
-    steps of the base model with a cell's threads. Scoring a token in float32 takes about as long as training on it in
-    bfloat16.
+    The tokens that each cell trains on and scores, divided by the training throughput on this machine: that of the same
+    strategy's records in the results folder, or else of all records, or else of some trial steps of the base model
+    with a cell's threads. Scoring a token in float32 takes about as long as training on it in bfloat16.
     """
     if plan.experiments is None:
         return None
@@ -138,7 +139,7 @@ def estimate(plan: Plan, config: RunConfig) -> Estimate | None:
         fallback = _trial_rate(next(iter(plan.experiments.values())), threads)
         basis = "trial steps of the base model on this machine; smaller students are faster"
     seconds = sum(
-        _SECONDS_OF_STARTING
+        _STARTUP_SECONDS
         + _tokens(plan.experiments[cell.task.name], cell.row.strategy)
         / known.get(cell.row.strategy.name, fallback)
         for cell in pending
@@ -147,26 +148,24 @@ def estimate(plan: Plan, config: RunConfig) -> Estimate | None:
 
 
 def _recorded_rates(config: RunConfig) -> dict[str, float]:
-    """Return tokens a second by strategy, as trained on this hardware."""
+    """Return training throughput on this hardware in tokens per second, by strategy."""
     rates: dict[str, list[float]] = {}
     for record in RecordStore(config.results).load()[0]:
         if (
             record.cost
             and record.cost.train_s
-            and record.cost.steps >= _LEAST_STEPS
+            and record.cost.steps >= _MIN_STEPS
             and record.environment.hardware == describe_environment().hardware
         ):
             rates.setdefault(record.strategy.name, []).append(record.cost.tokens / record.cost.train_s)
-    return {name: statistics.median(found) for name, found in rates.items()}
+    return {name: statistics.median(values) for name, values in rates.items()}
 
 
 def _tokens(experiment: Experiment, strategy: Strategy) -> float:
     budget, kind, task = experiment.budget, experiment.kind, experiment.task
     factor = budget.teacher_factor if strategy.is_teacher_row else 1
     if isinstance(strategy, Transform):
-        factor = getattr(
-            strategy.params, "recovery", 0
-        )  # of what it cuts some of the steps are trained again
+        factor = getattr(strategy.params, "recovery", 0)  # share of the steps trained after pruning
     examples = (
         factor * budget.steps_for(kind, task.train_examples) * budget.batch_size_for(kind)
         + budget.evaluations * task.validation_examples
@@ -177,7 +176,7 @@ def _tokens(experiment: Experiment, strategy: Strategy) -> float:
 
 
 def _trial_rate(experiment: Experiment, threads: int) -> float:
-    """Return the tokens a second that training the base model reaches with so many threads, in a few steps."""
+    """Return the throughput of training the base model in tokens per second, measured in a few steps."""
     task = experiment.task
     model: nn.Module = load_base(experiment.base.path, experiment.kind, task.task.labels, seed=0)
     model.to(experiment.device).train()
@@ -195,16 +194,16 @@ def _trial_rate(experiment: Experiment, threads: int) -> float:
 
     threads_before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    step()  # the first pays for setting up
+    step()  # warm-up
     tokens, started = 0, time.perf_counter()
-    while (elapsed := time.perf_counter() - started) < _PROBE_SECONDS:
+    while (elapsed := time.perf_counter() - started) < _TRIAL_SECONDS:
         tokens += step()
     torch.set_num_threads(threads_before)
     return tokens / elapsed
 
 
 def plan_data(plan: Plan, config: RunConfig) -> dict[str, Any]:
-    """Return `plan` as JSON has it."""
+    """Return `plan` as JSON data."""
     guess = estimate(plan, config)
     return {
         "cells": [_cell_data(planned) for planned in plan.cells],
@@ -216,19 +215,19 @@ def plan_data(plan: Plan, config: RunConfig) -> dict[str, Any]:
 
 
 def print_plan(plan: Plan, config: RunConfig, console: Console) -> None:
-    """Print `plan`: a row a cell, then what would be fetched and how long it would take."""
+    """Print `plan`: one row per cell, then the tasks' data, the downloads and the estimated time."""
     table = Table(box=None, pad_edge=False)
     for heading in ("task", "strategy", "seed", "state", ""):
         table.add_column(heading, overflow="fold")
     for planned in plan.cells:
         cell = planned.cell
-        why = planned.reason or (f"added: {cell.row.added_for}" if cell.row.added_for else "")
+        remark = planned.reason or (f"added: {cell.row.added_for}" if cell.row.added_for else "")
         table.add_row(
-            *(Text(str(part)) for part in (cell.task.name, cell.row.spec, cell.seed, planned.state, why))
+            *(Text(str(part)) for part in (cell.task.name, cell.row.spec, cell.seed, planned.state, remark))
         )
     console.print(table)
-    told = [f"{plan.count(state)} {state}" for state in State if plan.count(state)]
-    console.print(f"\n{plural(len(plan.cells), 'cell')}: {', '.join(told)}", soft_wrap=True)
+    counts = [f"{plan.count(state)} {state}" for state in State if plan.count(state)]
+    console.print(f"\n{plural(len(plan.cells), 'cell')}: {', '.join(counts)}", soft_wrap=True)
     for name, lines in preflight(plan).items():
         console.print(f"\n{name}", soft_wrap=True)
         for line in lines:
@@ -237,7 +236,7 @@ def print_plan(plan: Plan, config: RunConfig, console: Console) -> None:
     for download in plan.downloads:
         size = "" if download.bytes is None else f" ({download.bytes / 1e6:.1f} MB)"
         console.print(f"to be fetched: {download.name}{size}", soft_wrap=True)
-    console.print(_told(estimate(plan, config)), soft_wrap=True)
+    console.print(_time_line(estimate(plan, config)), soft_wrap=True)
 
 
 def _cell_data(planned: PlannedCell) -> dict[str, Any]:
@@ -253,7 +252,7 @@ def _cell_data(planned: PlannedCell) -> dict[str, Any]:
     }
 
 
-def _told(guess: Estimate | None) -> str:
+def _time_line(guess: Estimate | None) -> str:
     if guess is None:
         return "time: unknown until the data and the model are on this machine"
     minutes = guess.seconds / 60

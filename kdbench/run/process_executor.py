@@ -1,4 +1,4 @@
-"""Jobs in processes of their own: a crash, a time-out or a lack of memory ends one job and no other."""
+"""Run each job in processes of its own, so that a crash, a time-out or a lack of memory ends only that job."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ _SECONDS_BETWEEN_REPORTS = 0.1
 
 
 def child_main(connection: Connection, function: str, argument: str, log: str, threads: int | None) -> None:
-    """Run one stage; tell the parent how far it is and why it failed, and write everything else to `log`.
+    """Run one stage; send progress and the reason of a failure to the parent, and all output to `log`.
 
     Args:
-        threads: how many torch may use; None leaves that to the environment.
+        threads: number of torch's threads; None leaves that to the environment.
     """
-    os.setpgid(0, 0)  # a group of its own, so that what the stage starts can be ended with it
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends its children itself
-    _write_output_to(log)
+    os.setpgid(0, 0)  # a process group of its own, so that the stage's children can be killed with it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and ends its children itself
+    _redirect_output(log)
     threading.Thread(target=_end_with_parent, args=(connection,), daemon=True).start()
     if threads is not None:
         _set_threads(threads)
@@ -60,19 +60,19 @@ def child_main(connection: Connection, function: str, argument: str, log: str, t
         Stage(function, argument).run(report)
     except BaseException as error:
         connection.send(("failure", one_line(error)))
-        traceback.print_exc()  # last, since it fails where the disk is full
+        traceback.print_exc()  # last, since it fails if the disk is full
         sys.exit(1)
 
 
 def _end_with_parent(connection: Connection) -> None:
-    """End this process and its group when the parent is gone, even by SIGKILL: two runs would else share a folder."""
+    """Kill this process and its group when the parent ends, even by SIGKILL: else two runs could share a folder."""
     try:
         connection.recv()
     except (EOFError, OSError):
         os.killpg(0, signal.SIGKILL)
 
 
-def _write_output_to(log: str) -> None:
+def _redirect_output(log: str) -> None:
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(file, 1)
     os.dup2(file, 2)
@@ -80,25 +80,25 @@ def _write_output_to(log: str) -> None:
 
 
 def _set_threads(threads: int) -> None:
-    import torch  # only here: a stage that brings its own environment must not load it before its time
+    import torch  # not at the top: a stage with its own environment must set that first
 
     torch.set_num_threads(threads)
 
 
-# Imported once, in a server that forks every stage's process off itself: a fresh process then starts in a second
-# instead of six. Imports alone: a thread pool started in the server would be broken in every child.
+# Imported once by the fork server that forks every stage's process: a process then starts in one second instead of six.
+# Importing is all it may do: a thread pool started in the server would be broken in every child.
 _PRELOADED = ["torch", "transformers", "datasets", "peft", "kdbench.run.cell"]
-_LONGEST_TEMPORARY_FOLDER = 70
-"""Bytes; the server's socket adds 32, and the path of a socket has 103 on macOS, 107 on Linux."""
+_MAX_TEMPORARY_FOLDER_BYTES = 70
+"""The server's socket adds 32 bytes, and a socket's path may have 103 bytes on macOS, 107 on Linux."""
 
 
 class ProcessExecutor:
-    """Runs up to `workers` jobs at once; each gets `threads` threads."""
+    """Runs up to `workers` jobs at once, with `threads` threads each."""
 
     def __init__(self, workers: int = 1, threads: int | None = None) -> None:
         self.capacity = workers
         self._threads = threads or default_threads(workers)
-        # A waiting thread that spins takes the core from one that works as soon as anything else runs on the machine.
+        # Spinning OpenMP threads would take cores from working ones whenever other processes run on the machine.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         self._fresh = multiprocessing.get_context("spawn")
         self._context: ForkServerContext | SpawnContext = self._fresh
@@ -114,14 +114,14 @@ class ProcessExecutor:
         self._running.append(self._spawn(job, 0, time.monotonic()))
 
     def poll(self, timeout_s: float) -> list[Event]:
-        """Return what happened since the last call; wait up to `timeout_s` for something to happen."""
+        """Return the events since the last call; wait up to `timeout_s` for one."""
         deadlines = [running.deadline for running in self._running if running.deadline is not None]
         if deadlines:
             timeout_s = min(timeout_s, max(0.0, min(deadlines) - time.monotonic()))
         wait([handle for running in self._running for handle in running.handles], timeout_s)
         events: list[Event] = []
         for running in list(self._running):
-            events += self._look_at(running)
+            events += self._check(running)
         return events
 
     def stop(self) -> None:
@@ -130,7 +130,7 @@ class ProcessExecutor:
             running.kill()
         self._running.clear()
 
-    def _look_at(self, running: _Running) -> list[Event]:
+    def _check(self, running: _Running) -> list[Event]:
         events = running.read()
         if not running.closed:
             if running.deadline is None or time.monotonic() < running.deadline:
@@ -157,10 +157,10 @@ class ProcessExecutor:
     def _spawn(self, job: Job, index: int, started: float) -> _Running:
         stage = job.stages[index]
         context = self._fresh if stage.environment else self._context
-        ours, theirs = context.Pipe()
+        parent_end, child_end = context.Pipe()
         threads = None if stage.environment else self._threads
         process = context.Process(
-            target=child_main, args=(theirs, stage.function, stage.argument, str(job.log), threads)
+            target=child_main, args=(child_end, stage.function, stage.argument, str(job.log), threads)
         )
         with _environment(stage.environment), _ctrl_c_blocked():
             if context is self._fresh:
@@ -169,9 +169,9 @@ class ProcessExecutor:
                 with _short_temporary_folder():
                     forkserver.ensure_running()
         if context is not self._fresh:
-            process.start()  # the first time this waits until the server has its libraries
-        theirs.close()  # the end of the pipe then means the end of the process
-        return _Running(job, index, process, ours, started)
+            process.start()  # the first call waits until the server has imported its libraries
+        child_end.close()  # the end of the pipe then means the end of the process
+        return _Running(job, index, process, parent_end, started)
 
 
 @dataclass
@@ -186,7 +186,7 @@ class _Running:
 
     @property
     def handles(self) -> tuple[Connection, int]:
-        """What becomes ready when the process tells something or ends."""
+        """The handles to wait on: they are ready when the process sends a message or ends."""
         return self.connection, self.process.sentinel
 
     @property
@@ -194,10 +194,10 @@ class _Running:
         return None if self.job.timeout_s is None else self.started + self.job.timeout_s
 
     def read(self) -> list[Event]:
-        """Return the progress that the process told since the last call."""
+        """Return the progress that the process reported since the last call."""
         events: list[Event] = []
-        # Asked before reading, so that nothing comes after. The end of the pipe alone would not do: a process that
-        # the stage forked off keeps it open.
+        # Checked before reading, so that no message is missed. The end of the pipe would not suffice: a process
+        # forked by the stage keeps it open.
         self.closed = self.process.exitcode is not None
         try:
             while self.connection.poll():
@@ -211,9 +211,9 @@ class _Running:
         return events
 
     def kill(self) -> None:
-        """End the process and all that it started."""
+        """Kill the process and all processes that it started."""
         assert self.process.pid is not None  # it was started
-        with suppress(OSError):  # nothing of the group is left, or it has not made it yet
+        with suppress(OSError):  # the group has ended, or was not created yet
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.kill()
         self.process.join()
@@ -222,9 +222,9 @@ class _Running:
 
 @contextmanager
 def _short_temporary_folder() -> Iterator[None]:
-    """Let a socket that is made in the block have a path that no system finds too long."""
+    """Use a temporary folder short enough for the path of a socket that is created in the block."""
     before = tempfile.tempdir
-    if len(os.fsencode(tempfile.gettempdir())) > _LONGEST_TEMPORARY_FOLDER:
+    if len(os.fsencode(tempfile.gettempdir())) > _MAX_TEMPORARY_FOLDER_BYTES:
         tempfile.tempdir = "/tmp"
     try:
         yield
@@ -234,8 +234,8 @@ def _short_temporary_folder() -> Iterator[None]:
 
 @contextmanager
 def _ctrl_c_blocked() -> Iterator[None]:
-    """Let what starts in the block never see Ctrl-C, which would have it print a traceback into the terminal."""
-    resource_tracker.ensure_running()  # started in the block, it would unblock what is blocked
+    """Block Ctrl-C for processes started in the block, which would print a traceback into the terminal."""
+    resource_tracker.ensure_running()  # if started in the block, it would unblock the signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -245,7 +245,7 @@ def _ctrl_c_blocked() -> Iterator[None]:
 
 @contextmanager
 def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Let a process that starts in the block inherit `variables`."""
+    """Let processes started in the block inherit `variables`."""
     before = dict(os.environ)
     os.environ.update(variables)
     try:

@@ -1,4 +1,4 @@
-"""How a run goes on, told in the terminal: a live display, or plain lines where the output is no terminal."""
+"""Report the progress of a run: a live display in a terminal, or else plain lines."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from kdbench.utils.formatting import plural, seconds_left
 
 _SECONDS_BETWEEN_LINES = 30.0
 LATENCY = "latency of "
-"""How the name of what is no cell begins."""
+"""Prefix of the name of a task's latency phase, which is not a cell."""
 
 
 class Terminal:
-    """Tells a run to a console."""
+    """Prints the progress of a run to a console."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -46,7 +46,7 @@ class Terminal:
             self._live.stop()
 
     def planned(self, plan: Plan) -> None:
-        """Print what will be done."""
+        """Print a summary of the plan."""
         self._total = plan.count(State.PENDING)
         strategies = dict.fromkeys(str(planned.cell.row.spec) for planned in plan.cells)
         states = [f"{plan.count(state)} {state}" for state in State if plan.count(state)]
@@ -61,22 +61,22 @@ class Terminal:
                 self._print(f"  added {row.spec}: {row.added_for}")
 
     def started(self, name: str) -> None:
-        """Show that a cell, or the timing of a task, began."""
+        """Show that a cell or the latency phase of a task started."""
         self._running[name] = None
         self._first_start = self._first_start or time.monotonic()
         self._refresh()
 
     def progressed(self, name: str, progress: Progress) -> None:
-        """Show how far it is."""
+        """Show the progress of a cell or latency phase."""
         self._running[name] = progress
         if self._live is None and time.monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES:
-            self._print(f"   …    {name}: {_told(progress)}; {self._summary()}")
+            self._print(f"   …    {name}: {_progress_text(progress)}; {self._summary()}")
         self._refresh()
 
     def ended(
         self, name: str, status: Status, reason: str | None, score: float | None, seconds: float
     ) -> None:
-        """Print how it ended."""
+        """Print the result of a cell or latency phase."""
         del self._running[name]
         if name.startswith(LATENCY):
             number = ""
@@ -91,7 +91,7 @@ class Terminal:
         self._refresh()
 
     def remark(self, line: str) -> None:
-        """Print something that the user should know."""
+        """Print a remark that the user should know."""
         self._print(f"  ! {line}", "yellow")
 
     def _print(self, line: str, style: str | None = None) -> None:
@@ -103,18 +103,18 @@ class Terminal:
             return
         table = Table.grid(padding=(0, 2))
         for name, progress in self._running.items():
-            table.add_row(Text(name), Text(_told(progress)))
+            table.add_row(Text(name), Text(_progress_text(progress)))
         table.add_row(Text(self._summary(), style="bold"))
         self._live.update(table)
 
     def _summary(self) -> str:
-        told = f"{self._done} of {self._total} cells done, {self._failed} failed"
+        counts = f"{self._done} of {self._total} cells done, {self._failed} failed"
         elapsed_s = time.monotonic() - self._first_start if self._first_start else 0.0
         left_s = seconds_left(self._done, self._total, elapsed_s)
-        return f"{told}, about {_duration(left_s)} left" if left_s else told
+        return f"{counts}, about {_duration(left_s)} left" if left_s else counts
 
 
-def _told(progress: Progress | None) -> str:
+def _progress_text(progress: Progress | None) -> str:
     if progress is None:
         return "starting"
     loss = "" if progress.loss is None else f", loss {progress.loss:.3f}"
@@ -126,55 +126,55 @@ def _duration(seconds: float) -> str:
 
 
 class Watcher(Protocol):
-    """Is told how a run goes on."""
+    """Receives the events of a run."""
 
     def planned(self, plan: Plan) -> None:
-        """The run will do `plan`."""
+        """The run is about to execute `plan`."""
 
     def started(self, name: str) -> None:
-        """A cell, or the latency phase of a task, began."""
+        """A cell or the latency phase of a task started."""
 
     def progressed(self, name: str, progress: Progress) -> None:
-        """It is so far."""
+        """A cell or latency phase made progress."""
 
     def ended(
         self, name: str, status: Status, reason: str | None, score: float | None, seconds: float
     ) -> None:
-        """It ended."""
+        """A cell or latency phase ended."""
 
     def remark(self, line: str) -> None:
-        """Something that the user should know."""
+        """There is a remark that the user should know."""
 
 
 class Watchers:
-    """Several watchers, each told all."""
+    """Forwards every event to several watchers."""
 
     def __init__(self, *watchers: Watcher) -> None:
         self._watchers = watchers
 
     def planned(self, plan: Plan) -> None:
-        """Tell the plan."""
+        """Forward the plan."""
         for watcher in self._watchers:
             watcher.planned(plan)
 
     def started(self, name: str) -> None:
-        """Tell a start."""
+        """Forward a start."""
         for watcher in self._watchers:
             watcher.started(name)
 
     def progressed(self, name: str, progress: Progress) -> None:
-        """Tell progress."""
+        """Forward progress."""
         for watcher in self._watchers:
             watcher.progressed(name, progress)
 
     def ended(
         self, name: str, status: Status, reason: str | None, score: float | None, seconds: float
     ) -> None:
-        """Tell an end."""
+        """Forward an end."""
         for watcher in self._watchers:
             watcher.ended(name, status, reason, score, seconds)
 
     def remark(self, line: str) -> None:
-        """Tell a remark."""
+        """Forward a remark."""
         for watcher in self._watchers:
             watcher.remark(line)

@@ -1,4 +1,4 @@
-"""The parts of a record that say what was run."""
+"""Build the parts of a record that describe its strategy, task and model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from kdbench.training.predict import predictions_of
 
 
 def strategy_info(registry: Registry, spec: StrategySpec) -> StrategyInfo:
-    """Return what a record says of the strategy, or the stack, that `spec` names."""
+    """Return the record's description of the strategy or stack that `spec` names."""
     strategy = registry.strategy(spec)
     stages = spec_of(strategy).stages
     registered = registry.strategies[strategy.name]
@@ -42,7 +42,7 @@ def strategy_info(registry: Registry, spec: StrategySpec) -> StrategyInfo:
 
 
 def task_info(prepared: PreparedTask, metrics: Mapping[str, Metric] = METRICS) -> TaskInfo:
-    """Return what a record says of a task; `metrics` are the registered ones."""
+    """Return the record's description of a task; `metrics` are the registered ones."""
     task = prepared.task
     return TaskInfo(
         name=task.name,
@@ -67,36 +67,36 @@ def task_info(prepared: PreparedTask, metrics: Mapping[str, Metric] = METRICS) -
 
 
 def model_info(experiment: Experiment) -> ModelInfo:
-    """Return what a record says of the base model and of a given teacher."""
-    given = experiment.external_teacher
+    """Return the record's description of the base model and of an external teacher."""
+    teacher = experiment.external_teacher
     return ModelInfo(
         name=experiment.base.name,
         weights_sha256=experiment.base.sha256,
-        teacher=given.name if given else None,
+        teacher=teacher.name if teacher else None,
     )
 
 
 def majority_score(prepared: PreparedTask, metrics: Mapping[str, Metric] = METRICS) -> float | None:
-    """Return the headline metric of giving the most frequent answer of train always; None where there is none.
+    """Return the headline metric of always predicting the most frequent training label; None if the kind has none.
 
     Args:
         prepared: the task.
         metrics: the registered ones.
     """
     task = prepared.task
-    answer = task.kind.constant_logits(prepared.label_counts, task.labels)
-    if answer is None:
+    logits = task.kind.constant_logits(prepared.label_counts, task.labels)
+    if logits is None:
         return None
     rows = prepared.scored["labels"][:]
     ids, offsets = np.arange(len(rows)), None
     if task.kind.per_word:
-        # Where one tag is answered always, sentence borders change nothing: one sentence will do.
+        # With one tag for every word, sentence boundaries make no difference: one sentence suffices.
         rows = [label for row in rows for label in row if label != IGNORED]
         ids, offsets = np.zeros(1, dtype=np.int64), np.array([0, len(rows)])
     references = np.asarray(rows)
     if references.dtype.kind == "f":
         references = references.astype(np.float32)
-    found = predictions_of(
-        task.kind, ids=ids, logits=np.tile(answer, (len(rows), 1)), references=references, offsets=offsets
+    predictions = predictions_of(
+        task.kind, ids=ids, logits=np.tile(logits, (len(rows), 1)), references=references, offsets=offsets
     )
-    return get_metric(task.metric, metrics).of(found, task.labels)
+    return get_metric(task.metric, metrics).of(predictions, task.labels)

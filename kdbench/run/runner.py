@@ -1,4 +1,4 @@
-"""Runs a plan: cells to the executor, records to the store, the board redrawn as rows arrive, latency at the end."""
+"""Run a plan: execute its cells, store their records, update the board after each, and time the models at the end."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from kdbench.results.paths import CellFiles
 from kdbench.results.records import Record, RecordStore, Status
 from kdbench.results.timings import load_timings, machine_of
 from kdbench.run.cell import CellOrder
-from kdbench.run.executor import tells_of_a_full_disk
+from kdbench.run.executor import is_disk_full
 from kdbench.run.plan import Plan, PlannedCell, State, make_plan
 from kdbench.run.process_executor import (
     Ended,
@@ -34,7 +34,7 @@ from kdbench.run.process_executor import (
     Progress,
     Stage,
 )
-from kdbench.run.progress import Watcher
+from kdbench.run.progress import LATENCY, Watcher
 from kdbench.run.provenance import model_info, strategy_info, task_info
 from kdbench.training.callbacks import check_trackers
 from kdbench.training.experiment import Experiment
@@ -42,12 +42,13 @@ from kdbench.training.teacher import TeacherStore
 from kdbench.utils.files import remove_temporary
 
 THREADS = 1
-"""A model that serves single requests gets one core; with more, the scheduler would be timed as well."""
+"""A model that serves single requests gets one core; with more, the operating system's scheduler is timed as well."""
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
+_POLL_S = 0.5
 
 
 def run_latency_phase(config: RunConfig, plan: Plan, executor: Executor, watcher: Watcher) -> list[str]:
-    """Time the models of each task of `plan` that were not timed together yet; return a line for each failure."""
+    """Time the models of each task of `plan` unless they were timed together before; return one line per failure."""
     failures = []
     for task, experiment in (plan.experiments or {}).items():
         records = _timed_cells(config, experiment)
@@ -55,7 +56,7 @@ def run_latency_phase(config: RunConfig, plan: Plan, executor: Executor, watcher
         if not keys or _is_timed(config, experiment, keys):
             continue
         teacher = next((record.key for record in records if record.is_teacher), None)
-        name = f"latency of {task}"
+        name = f"{LATENCY}{task}"
         watcher.started(name)
         order = TimingOrder(
             config=config, task=task, keys=keys, teacher=teacher, threads=THREADS
@@ -81,7 +82,7 @@ def _wait(executor: Executor, watcher: Watcher, name: str) -> Ended:
 
 
 def _timed_cells(config: RunConfig, experiment: Experiment) -> list[Record]:
-    """Return the records of the task's cells, of this run or earlier ones, whose models are there to be timed."""
+    """Return the records of the task's cells, of this run or earlier ones, whose models exist and are to be timed."""
     records, _ = RecordStore(config.results).load()
     return [
         record
@@ -97,7 +98,7 @@ def _timed_cells(config: RunConfig, experiment: Experiment) -> list[Record]:
 
 
 def _is_timed(config: RunConfig, experiment: Experiment, keys: list[str]) -> bool:
-    """Return whether these models, and no others, were timed together on this machine, by these libraries, as the budget says."""
+    """Return whether exactly these models were timed together with this machine, these libraries and this budget."""
     timings, _ = load_timings(config.results)
     return any(
         timing.task == experiment.task.task.name
@@ -109,43 +110,40 @@ def _is_timed(config: RunConfig, experiment: Experiment, keys: list[str]) -> boo
     )
 
 
-_POLL_S = 0.5
-
-
 @dataclass
 class Outcome:
-    """How a run ended."""
+    """The result of a run."""
 
     plan: Plan
     records: list[Record] = field(default_factory=list)
-    """Of the cells that this run did."""
+    """The records of the cells that this run executed."""
     interrupted: bool = False
     latency_failures: list[str] = field(default_factory=list)
     board: BoardSummary | None = None
 
     @property
     def failed(self) -> int:
-        """The number of cells of the plan without a result, in this run or before."""
+        """The number of cells of the plan that failed, in this run or before."""
         now = sum(record.status in (Status.FAILED, Status.TIMEOUT) for record in self.records)
         return now + self.plan.count(State.FAILED)
 
     @property
     def unfinished(self) -> int:
-        """The number of cells that the run did not come to."""
+        """The number of pending cells that did not end in this run."""
         return self.plan.count(State.PENDING) - len(self.records)
 
 
 def run(config: RunConfig, registry: Registry, watcher: Watcher) -> Outcome:
-    """Do every pending cell of the matrix, then time the models, and draw the boards.
+    """Run every pending cell of the matrix, time the models and write the boards.
 
-    Ctrl-C ends it early; what has finished is kept, and the same call goes on from there.
+    Ctrl-C ends it early; finished cells are kept, and the same call resumes from there.
 
     Raises:
-        UsageError: the settings cannot be run, or another run holds the results folder.
+        UsageError: the settings are invalid, or another run uses the results folder.
         KdbenchError: a file cannot be written.
     """
     check_trackers(config.report_to)
-    with _holding(config), _writing(config):
+    with _results_locked(config), _write_errors_explained(config):
         plan = make_plan(config, registry, fetch=True)
         watcher.planned(plan)
         return _Run(config, registry, watcher, plan).go()
@@ -161,8 +159,8 @@ class _Run:
         self._waiting = [planned for planned in plan.cells if planned.state is State.PENDING]
         self._running: dict[str, PlannedCell] = {}
         self._ended: list[PlannedCell] = []
-        self._no_teacher: dict[str, str] = {}
-        """Why a task has no teacher, where its own row tried and failed: nobody need try again."""
+        self._teacher_failures: dict[str, str] = {}
+        """By task, why training its teacher failed; no other cell tries again."""
         self._known = Known()
         self._executor = _executor(config)
 
@@ -173,7 +171,7 @@ class _Run:
                 if planned.state is State.NOT_APPLICABLE and self._store.get(_key(planned)) is None:
                     self._put(planned, Status.NOT_APPLICABLE, planned.reason)
             while self._waiting or self._running:
-                self._start_what_can()
+                self._start_ready_cells()
                 for event in self._executor.poll(_POLL_S):
                     planned = self._running[event.job_id]
                     if isinstance(event, Progress):
@@ -191,9 +189,9 @@ class _Run:
         return self._outcome
 
     def _clear_overwritten(self) -> None:
-        """Forget what is to be made again, and what a run that was cut off left half-written."""
+        """Delete the results of cells to run again, and temporary files that a killed run left behind."""
         remove_temporary(self._config.results)
-        # The board's folder may be any: only what looks like a page under a process's number, and at no depth.
+        # The board's folder may contain the user's files: delete only names that end in a process id, at the top level.
         remove_temporary(self._config.board_folder, "*.[0-9]*")
         for planned in self._waiting:
             if self._store.path(_key(planned)).exists():
@@ -203,7 +201,7 @@ class _Run:
             for planned in self._waiting:
                 shutil.rmtree(self._teacher(planned).folder, ignore_errors=True)
 
-    def _start_what_can(self) -> None:
+    def _start_ready_cells(self) -> None:
         for planned in list(self._waiting):
             if len(self._running) >= self._executor.capacity:
                 return
@@ -212,15 +210,15 @@ class _Run:
             self._waiting.remove(planned)
             self._running[_key(planned)] = planned
             self._watcher.started(planned.cell.label)
-            reason = self._why_in_vain(planned)
+            reason = self._prerequisite_failure(planned)
             if reason is not None:
                 self._end(planned, Ended(_key(planned), Status.FAILED, reason, 0.0))
             else:
                 self._executor.start(self._job(planned))
 
-    def _why_in_vain(self, planned: PlannedCell) -> str | None:
-        """Return what the cell needs and failed in this run."""
-        reason = self._no_teacher.get(planned.cell.task.name)
+    def _prerequisite_failure(self, planned: PlannedCell) -> str | None:
+        """Return why something that the cell needs failed in this run, or None."""
+        reason = self._teacher_failures.get(planned.cell.task.name)
         if reason is not None and any(stage.uses_teacher() for stage in planned.cell.row.strategy.stages):
             return f"its teacher failed: {reason}"
         before = _key_before(planned)
@@ -230,7 +228,7 @@ class _Run:
         return None
 
     def _must_wait(self, planned: PlannedCell) -> bool:
-        """Return whether another cell is making what this one needs: its teacher, earlier stages, the joint models."""
+        """Return whether the cell needs what another cell is producing: its teacher, earlier stages, the joint models."""
         strategy = planned.cell.row.strategy
         before = _key_before(planned)
         return any(
@@ -257,19 +255,21 @@ class _Run:
     def _end(self, planned: PlannedCell, ended: Ended) -> None:
         del self._running[ended.job_id]
         record = self._store.get(ended.job_id) if ended.status is Status.OK else None
-        if ended.reason is not None and tells_of_a_full_disk(ended.reason):
-            # Not the cell's fault: without a record, the same command does it as soon as there is room.
+        if ended.reason is not None and is_disk_full(ended.reason):
+            # Not the cell's fault: no record is written, so that the same command runs it when there is space.
             raise KdbenchError(
-                f"{planned.cell.label}: {ended.reason}; make room and run the same command again: what has finished "
-                "is kept"
+                f"{planned.cell.label}: {ended.reason}; free some space and run the same command again: finished cells "
+                "are kept"
             )
         if record is None:
             status = Status.FAILED if ended.status is Status.OK else ended.status
-            record = self._put(planned, status, ended.reason or "its record vanished from the results folder")
+            record = self._put(
+                planned, status, ended.reason or "its record disappeared from the results folder"
+            )
         self._outcome.records.append(record)
         self._ended.append(planned)
         if _is_teachers_row(planned) and not self._teacher(planned).exists():
-            self._no_teacher[planned.cell.task.name] = record.reason or "for no reason known"
+            self._teacher_failures[planned.cell.task.name] = record.reason or "for an unknown reason"
         self._remove_models_of_further_seeds()
         score = record.quality.score if record.quality else None
         self._watcher.ended(planned.cell.label, record.status, record.reason, score, ended.seconds)
@@ -278,7 +278,7 @@ class _Run:
         self._draw()
 
     def _remove_models_of_further_seeds(self) -> None:
-        """Delete models that nothing will start from: one a row is timed and can be taken; more would fill the disk."""
+        """Delete models of seeds > 0 that no cell starts from: one model per row is timed and can be exported."""
         unfinished = (*self._waiting, *self._running.values())
         needed = {key for planned in unfinished for key in (_key(planned), *planned.keys_before)}
         for planned in self._ended:
@@ -304,7 +304,7 @@ class _Run:
         return record
 
     def _experiment(self, planned: PlannedCell) -> Experiment:
-        assert self._outcome.plan.experiments is not None  # a run has fetched everything
+        assert self._outcome.plan.experiments is not None  # since a run fetches everything
         return self._outcome.plan.experiments[planned.cell.task.name]
 
     def _teacher(self, planned: PlannedCell) -> TeacherStore:
@@ -325,7 +325,7 @@ class _Run:
                 cache=self._config.drawings_cache if last else None,
             )
         except UsageError:
-            return  # nothing has ended yet
+            return  # no cell has ended yet
 
     def _plugin_columns(self, table: pd.DataFrame) -> list[pd.DataFrame]:
         columns, warnings = self._registry.board_columns(table)
@@ -335,7 +335,7 @@ class _Run:
 
 
 def _key(planned: PlannedCell) -> str:
-    assert planned.key is not None  # a run has fetched everything that keys follow from
+    assert planned.key is not None  # since a run fetches everything that keys depend on
     return planned.key
 
 
@@ -355,19 +355,19 @@ def _executor(config: RunConfig) -> Executor:
 
 
 @contextmanager
-def _holding(config: RunConfig) -> Iterator[None]:
-    """Hold the results folder against other runs; the lock ends with the process, however that ends."""
+def _results_locked(config: RunConfig) -> Iterator[None]:
+    """Lock the results folder against other runs; the lock ends with the process, however that ends."""
     try:
         config.results.mkdir(parents=True, exist_ok=True)
         lock = FileLock(config.results / "run.lock", blocking=False)
         lock.acquire()
     except Timeout:
         raise UsageError(
-            f"results folder {config.results} is in use by another run; wait for its end or name another by --results"
+            f"results folder {config.results} is in use by another run; wait until it ends or name another with --results"
         ) from None
     except OSError as error:
         raise UsageError(
-            f"results folder {config.results} cannot be written ({error.strerror}); name another by --results"
+            f"results folder {config.results} cannot be written ({error.strerror}); name another with --results"
         ) from None
     try:
         yield
@@ -376,12 +376,12 @@ def _holding(config: RunConfig) -> Iterator[None]:
 
 
 @contextmanager
-def _writing(config: RunConfig) -> Iterator[None]:
-    """Tell a disk that is full, or a folder that went away, in one line."""
+def _write_errors_explained(config: RunConfig) -> Iterator[None]:
+    """Report a full disk or a folder that disappeared in one line."""
     try:
         yield
     except OSError as error:
         raise KdbenchError(
-            f"cannot write {error.filename or config.results} ({error.strerror or error}); put that right and run the "
-            "same command again: what has finished is kept"
+            f"cannot write {error.filename or config.results} ({error.strerror or error}); fix that and run the same "
+            "command again: finished cells are kept"
         ) from error

@@ -1,1 +1,1 @@
-"""From a results folder to a site that anyone may read: drawn, scrubbed, checked, and sent."""
+"""Publish a board without private data, and verify records from others."""

@@ -1,4 +1,4 @@
-"""A site on a branch of a git repository, by the `git` command in a repository of its own that vanishes again."""
+"""Push a site to a branch of a git repository, using the `git` command in a temporary repository."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from kdbench.share.privacy import redact
 
 _TIMEOUT_S = 600
 _AUTHOR = "kdbench"
-_KEPT = ("CNAME", ".nojekyll")
-"""What GitHub Pages reads and no site brings: it stays on the branch."""
+_PAGES_FILES = ("CNAME", ".nojekyll")
+"""Files that configure GitHub Pages and are not part of a site: they stay on the branch."""
 
 
 @dataclass(frozen=True)
 class Remote:
-    """Where to push, without the credentials that stood in the URL."""
+    """The repository to push to, without the credentials of its URL."""
 
     url: str
     secrets: tuple[str, ...] = field(default=(), repr=False)
-    """What must not be shown: user and password as they stood there and unquoted."""
+    """Texts that must not be printed: user and password, as written in the URL and unquoted."""
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """The environment that hands the credentials to git: neither a command line nor a file ever holds them."""
+    """Environment variables that pass the credentials to git, which keeps them out of command lines and files."""
 
     def __str__(self) -> str:
         return redact(self.url, *self.secrets)
 
 
 def parse_remote(text: str) -> Remote:
-    """Return the remote that the user named: a URL, a path, or a remote of the repository here.
+    """Return the remote that the user named: a URL, a path, or a remote of the current repository.
 
     Raises:
-        UsageError: it is neither.
+        UsageError: it is none of these.
     """
     if not text or text.startswith("-"):
-        raise UsageError(f"--git {text!r} is no remote; name a URL, a path, or a remote such as origin")
+        raise UsageError(f"--git {text!r} is not a remote; name a URL, a path, or a remote such as origin")
     if "/" not in text and ":" not in text and not Path(text).exists():
         text = _url_of(text)
     if Path(text).expanduser().exists():
@@ -54,32 +54,32 @@ def parse_remote(text: str) -> Remote:
     url = urlunsplit(parts._replace(netloc=host))
     name, colon, password = user.partition(":")
     secrets = tuple(part for raw in (user, name, password) for part in (raw, unquote(raw)) if len(part) > 3)
-    place = f"{parts.scheme}://{host}/"
+    base_url = f"{parts.scheme}://{host}/"
     if not colon:
-        # A credential helper may know the password; where none does, a token can stand for the user alone.
-        variables = _git_config({f"credential.{place}.username": unquote(name)}) | {"GIT_ASKPASS": "true"}
+        # A credential helper may know the password; otherwise the user name may be a token.
+        variables = _git_config({f"credential.{base_url}.username": unquote(name)}) | {"GIT_ASKPASS": "true"}
     else:
         basic = base64.b64encode(f"{unquote(name)}:{unquote(password)}".encode()).decode()
-        variables = _git_config({f"http.{place}.extraHeader": f"Authorization: Basic {basic}"})
+        variables = _git_config({f"http.{base_url}.extraHeader": f"Authorization: Basic {basic}"})
         secrets = (*secrets, basic)
     return Remote(url, secrets, variables)
 
 
 def push_site(folder: Path, remote: Remote, branch: str, message: str) -> str | None:
-    """Commit the files of `folder` on top of `branch` of `remote` and push; return the commit, or None where it equals.
+    """Commit the files of `folder` on top of `branch` of `remote` and push; return the commit, or None if nothing changed.
 
-    The branch then holds `folder` and nothing else (but for what GitHub Pages itself reads); earlier sites stay in its
-    history. A branch that is not there yet starts without a history. Nothing is ever forced: where somebody else
-    pushed meanwhile, the commit is made once more on top of theirs.
+    The branch then contains only `folder` and the files that configure GitHub Pages; earlier sites stay in its history.
+    A new branch starts without a history. Pushes are never forced: if somebody else pushed meanwhile, the commit is
+    made once more on top of theirs.
 
     Raises:
-        UsageError: the branch's name is none.
+        UsageError: `branch` is not a valid name.
         KdbenchError: git is missing, the remote cannot be reached, or it rejects the push twice.
     """
     with tempfile.TemporaryDirectory(prefix="kdbench-") as scratch:
         git = _Git(Path(scratch), folder, remote)
         if git.fails("check-ref-format", f"refs/heads/{branch}") or branch.startswith("-"):
-            raise UsageError(f"--branch {branch!r} is no name of a branch; name one such as gh-pages")
+            raise UsageError(f"--branch {branch!r} is not a valid branch name; name one such as gh-pages")
         git("init", "--quiet")
         rejection = ""
         for _ in range(2):
@@ -92,35 +92,35 @@ def push_site(folder: Path, remote: Remote, branch: str, message: str) -> str | 
             if not rejection:
                 return commit
     raise KdbenchError(
-        f"{remote} rejects the push to {branch} ({rejection}); look for a rule that protects the branch, or for somebody "
-        "who publishes at the same time, and run the same command again"
+        f"{remote} rejects the push to {branch} ({rejection}); check whether a rule protects the branch or somebody else "
+        "publishes at the same time, and run the same command again"
     )
 
 
 class _Git:
-    """The git command on a repository of its own whose working tree is the site."""
+    """Runs git on a temporary repository whose working tree is the site."""
 
     def __init__(self, scratch: Path, folder: Path, remote: Remote) -> None:
         self._remote = remote
-        own = {name: value for name, value in os.environ.items() if name not in _OF_ANOTHER_REPOSITORY}
-        ssh = own.get("GIT_SSH_COMMAND") or "ssh -o BatchMode=yes"
+        inherited = {name: value for name, value in os.environ.items() if name not in _EXCLUDED_VARIABLES}
+        ssh = inherited.get("GIT_SSH_COMMAND") or "ssh -o BatchMode=yes"
         self._environment = {
-            **own,
+            **inherited,
             "LC_ALL": "C",
             "GIT_TERMINAL_PROMPT": "0",
             "GIT_SSH_COMMAND": ssh,
             "GIT_DIR": str(scratch / "repository"),
             "GIT_WORK_TREE": str(folder),
             "GIT_AUTHOR_NAME": _AUTHOR,
-            "GIT_AUTHOR_EMAIL": f"{_AUTHOR}@invalid",  # the user's own would tell who they are
+            "GIT_AUTHOR_EMAIL": f"{_AUTHOR}@invalid",  # the user's own address is private
             "GIT_COMMITTER_NAME": _AUTHOR,
             "GIT_COMMITTER_EMAIL": f"{_AUTHOR}@invalid",
             **remote.variables,
         }
 
-    def __call__(self, *arguments: str, given: str | None = None) -> str:
-        """Run git and return what it printed."""
-        done = self._run(*arguments, given=given)
+    def __call__(self, *arguments: str, stdin: str | None = None) -> str:
+        """Run git and return its output."""
+        done = self._run(*arguments, stdin=stdin)
         if done.returncode:
             raise KdbenchError(f"git {arguments[0]} failed: {self._reason(done)}")
         return done.stdout.strip()
@@ -129,11 +129,11 @@ class _Git:
         return self._run(*arguments).returncode != 0
 
     def fetch(self, branch: str) -> str | None:
-        """Return the commit that `branch` stands at, fetched without its history, or None where there is none."""
+        """Fetch the latest commit of `branch` without its history and return it, or None if there is no such branch."""
         listed = self._run("ls-remote", "--", self._remote.url, f"refs/heads/{branch}")
         if listed.returncode:
             raise KdbenchError(
-                f"cannot reach {self._remote} ({self._reason(listed)}); correct --git, or look after network and "
+                f"cannot reach {self._remote} ({self._reason(listed)}); correct --git, or check the network and "
                 "permissions"
             )
         if not listed.stdout.strip():
@@ -142,20 +142,20 @@ class _Git:
         return self("rev-parse", "FETCH_HEAD")
 
     def tree(self, parent: str | None) -> str:
-        """Return the tree of the site, with what stays of `parent`."""
+        """Write the tree of the site, including the GitHub Pages files of `parent`, and return its hash."""
         self("read-tree", "--empty")
-        # The user's own ignored files, filters and line endings have no say in what is published.
+        # The user's ignore rules, filters and line endings must not affect what is published.
         self("add", "--all", "--force", "--", ".")
         if parent is not None:
-            kept = self("ls-tree", parent, "--", *_KEPT)
-            there = set(self("ls-files", "--", *_KEPT).splitlines())
-            lines = [line for line in kept.splitlines() if line.split("\t")[-1] not in there]
+            kept = self("ls-tree", parent, "--", *_PAGES_FILES)
+            existing = set(self("ls-files", "--", *_PAGES_FILES).splitlines())
+            lines = [line for line in kept.splitlines() if line.split("\t")[-1] not in existing]
             if lines:
-                self("update-index", "--add", "--index-info", given="\n".join(lines) + "\n")
+                self("update-index", "--add", "--index-info", stdin="\n".join(lines) + "\n")
         return self("write-tree")
 
     def push(self, commit: str, branch: str) -> str:
-        """Push without force; return why it was rejected, or nothing where it was not."""
+        """Push without force; return why the push was rejected, or an empty string if it was not."""
         target = f"{commit}:refs/heads/{branch}"
         done = self._run("push", "--porcelain", "--", self._remote.url, target)
         if done.returncode == 0:
@@ -163,17 +163,17 @@ class _Git:
         rejected = [line for line in done.stdout.splitlines() if line.startswith("!")]
         if not rejected:
             raise KdbenchError(
-                f"cannot push to {self._remote} ({self._reason(done)}); look after network and permissions"
+                f"cannot push to {self._remote} ({self._reason(done)}); check the network and permissions"
             )
-        return self._hidden(rejected[0].split("\t")[-1])
+        return self._redacted(rejected[0].split("\t")[-1])
 
-    def _run(self, *arguments: str, given: str | None = None) -> subprocess.CompletedProcess[str]:
+    def _run(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         try:
             return subprocess.run(
-                ["git", *_PLAIN, *arguments],
+                ["git", *_DEFAULT_CONFIG, *arguments],
                 env=self._environment,
                 cwd=self._environment["GIT_WORK_TREE"],
-                input=given if given is not None else "",
+                input=stdin if stdin is not None else "",
                 capture_output=True,
                 encoding="utf-8",
                 errors="replace",
@@ -181,22 +181,24 @@ class _Git:
                 check=False,
             )
         except FileNotFoundError:
-            raise KdbenchError("there is no git command here; install git, or publish with --out") from None
+            raise KdbenchError(
+                "the git command is not installed; install git, or publish with --out"
+            ) from None
         except subprocess.TimeoutExpired:
             raise KdbenchError(
-                f"git {arguments[0]} took longer than {_TIMEOUT_S} s with {self._remote}; look after the network"
+                f"git {arguments[0]} took longer than {_TIMEOUT_S} s with {self._remote}; check the network"
             ) from None
 
     def _reason(self, done: subprocess.CompletedProcess[str]) -> str:
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        telling = [line for line in lines if line.startswith(("fatal:", "error:", "remote:"))]
-        return self._hidden((telling or lines or [f"exit code {done.returncode}"])[0])
+        errors = [line for line in lines if line.startswith(("fatal:", "error:", "remote:"))]
+        return self._redacted((errors or lines or [f"exit code {done.returncode}"])[0])
 
-    def _hidden(self, text: str) -> str:
+    def _redacted(self, text: str) -> str:
         return redact(text, *self._remote.secrets)
 
 
-_PLAIN = [
+_DEFAULT_CONFIG = [
     word
     for setting in (
         "core.autocrlf=false",
@@ -207,16 +209,16 @@ _PLAIN = [
     for word in ("-c", setting)
 ]
 
-_OF_ANOTHER_REPOSITORY = {
+_EXCLUDED_VARIABLES = {
     *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX", "GIT_NAMESPACE"),
     *("GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_COMMON_DIR", "GIT_QUARANTINE_PATH"),
     *("GIT_TRACE", "GIT_TRACE_CURL", "GIT_CURL_VERBOSE", "GIT_TRACE_PACKET"),  # they would print headers
 }
-"""Set where kdbench itself runs out of a hook of git."""
+"""Git sets most of these when kdbench runs inside a git hook; they name the wrong repository."""
 
 
 def _git_config(settings: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that give git `settings` beside those that variables give it already."""
+    """Return the environment variables that pass `settings` to git, in addition to those set already."""
     first = int(os.environ.get("GIT_CONFIG_COUNT", "0"))
     variables = {"GIT_CONFIG_COUNT": str(first + len(settings))}
     for number, (key, value) in enumerate(settings.items(), start=first):
@@ -235,6 +237,6 @@ def _url_of(name: str) -> str:
         )
     except (OSError, subprocess.SubprocessError):
         raise UsageError(
-            f"--git {shlex.quote(name)} is neither a URL nor a path nor a remote of the repository here; correct it"
+            f"--git {shlex.quote(name)} is neither a URL nor a path nor a remote of the current repository; correct it"
         ) from None
     return done.stdout.strip()

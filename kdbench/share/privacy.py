@@ -1,4 +1,4 @@
-"""What names the user's machine, folders or account: taken out of text, and looked for in what is to be published."""
+"""Remove and detect names of the user's machine, folders and account in texts to be published."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from kdbench.utils.files import Part
 
 REDACTED = "<redacted>"
 
-# Up to the last @: a password may hold one.
+# Up to the last @: a password may contain one.
 _IN_URL = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.-]*://)[^/\s\"'<>]*@", re.IGNORECASE)
-# A user's name alone is no secret of ssh, which never sends a password in a URL.
+# A user name in an ssh URL is not a secret: ssh has no passwords in URLs.
 _SSH_USER = re.compile(r"(?:ssh|git\+ssh)://[^:/\s@]*@", re.IGNORECASE)
 _TOKEN = re.compile(r"\b(?:hf_|gh[opsur]_|github_pat_|glpat-)[A-Za-z0-9_-]{10,}")
 
@@ -49,8 +49,8 @@ PATH = "<path>"
 USER = "<user>"
 HOST = "<host>"
 
-# They stand on thousands of machines and identify none; a shorter name than three letters is part of any text.
-_ANYBODY = {
+# Names found on thousands of machines identify none; a name shorter than three letters occurs in any text.
+_COMMON_USERS = {
     "root",
     "user",
     "users",
@@ -62,11 +62,11 @@ _ANYBODY = {
     "docker",
     "jovyan",
 }
-_ANY_HOST = {"localhost", "localdomain", "local"}
-_SHORTEST = 3
-_SHORTEST_IN_BYTES = 6  # a shorter word turns up in compressed bytes by chance
+_COMMON_HOSTS = {"localhost", "localdomain", "local"}
+_MIN_NAME_LENGTH = 3
+_MIN_NAME_LENGTH_IN_BYTES = 6  # a shorter word occurs in compressed bytes by chance
 
-# What Linux, macOS and usual images have below /; this machine's own are added.
+# Top-level folders of Linux, macOS and common images; this machine's own are added.
 _TOP_FOLDERS = {
     *("home", "root", "tmp", "var", "usr", "etc", "opt", "mnt", "media", "srv", "proc", "dev", "run"),
     *("data", "work", "workspace", "scratch", "content", "Users", "Volumes", "private", "Library"),
@@ -74,7 +74,7 @@ _TOP_FOLDERS = {
 
 _SEGMENT = r"[^/\s\"'`<>|:;,()\[\]{}*?\\]+"
 _REST = rf"(?:/{_SEGMENT})*/?"
-# After a word, a dot or a slash it is the middle of a URL or of a relative path; after < it closes an HTML tag.
+# After a word, a dot or a slash it is part of a URL or of a relative path; after < it closes an HTML tag.
 _START = rf"(?<!{PATH})(?<![\w.~/\\<-])"
 _QUOTED = r"(?P<quote>[\"'`])(?P<inside>(?:file:/+|/(?=[^\s/\"'`])|~\w*/|[A-Za-z]:\\)[^\"'`\n]*)(?P=quote)"
 _POSIX = rf"{_START}(?:file:/+{_SEGMENT}|~(?:[A-Za-z_][\w-]*)?/{_SEGMENT}|/{_SEGMENT}){_REST}"
@@ -84,18 +84,18 @@ _HOME_ON_WINDOWS = r"(?<!\w)[A-Za-z]:\\{1,2}(?:Users|Documents|Windows|Program|P
 
 @dataclass(frozen=True)
 class Private:
-    """What must not be told: folders of this machine, and names of its users and of itself."""
+    """What must not be published: this machine's folders, user names and host names."""
 
     folders: tuple[str, ...] = ()
-    """Absolute, without a slash at the end."""
+    """Absolute, without a trailing slash."""
     users: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
 
     def scrub(self, text: str, *, keep_name: bool = False) -> str:
-        """Return `text` with every absolute path, user's name, host name and credential replaced.
+        """Return `text` with every absolute path, user name, host name and credential replaced.
 
         Args:
-            keep_name: whether of a path the last name is kept (``<path>/glove.txt``), for what tells two rows apart.
+            keep_name: whether the last part of a path is kept (``<path>/glove.txt``), where it distinguishes two rows.
         """
         text = self._paths.sub(lambda match: _replacement(match, keep_name), redact(text))
         for pattern, placeholder in ((self._users, USER), (self._hosts, HOST)):
@@ -104,13 +104,13 @@ class Private:
         return text
 
     def leak(self, text: str) -> tuple[int, str] | None:
-        """Return the line (from 1) and what on it must not be published, or None.
+        """Return the first line (from 1) and the text on it that must not be published, or None.
 
-        It looks for paths below the folders that machines have at the top, not for all that begins with a slash: a
-        page may hold a regular expression.
+        Only paths below typical top-level folders count, not everything that begins with a slash: a page may contain a
+        regular expression.
         """
         for number, line in enumerate(text.splitlines(), start=1):
-            for pattern in (self._folders, _paths_of_machines(), self._users, self._hosts):
+            for pattern in (self._folders, _typical_paths(), self._users, self._hosts):
                 match = pattern.search(line) if pattern is not None else None
                 if match is not None:
                     return number, match[0]
@@ -119,10 +119,10 @@ class Private:
         return None
 
     def leak_in_bytes(self, content: bytes) -> str | None:
-        """Return a folder of this machine, or a name long enough not to stand there by chance, in a binary file."""
-        names = [name for name in (*self.users, *self.hosts) if len(name) >= _SHORTEST_IN_BYTES]
-        found = (word for word in (*self.folders, *names) if word.encode() in content)
-        return next(found, None)
+        """Return a folder or name of this machine found in a binary file, or None; short names, found by chance, are ignored."""
+        names = [name for name in (*self.users, *self.hosts) if len(name) >= _MIN_NAME_LENGTH_IN_BYTES]
+        leaks = (word for word in (*self.folders, *names) if word.encode() in content)
+        return next(leaks, None)
 
     @cached_property
     def _folders(self) -> re.Pattern[str] | None:
@@ -148,11 +148,11 @@ class Private:
 
 
 def of_this_machine(folders: Iterable[Path] = (), allow: Collection[str] = ()) -> Private:
-    """Return what this machine must not tell.
+    """Return the private names and folders of this machine.
 
     Args:
-        folders: the run's own folders, beside home, working and temporary folder.
-        allow: words that the user knows to be no name of theirs.
+        folders: the run's folders, in addition to the home, working and temporary folder.
+        allow: words that the user declares not to be private.
     """
     home = Path.home()
     known = [home, Path.cwd(), Path(tempfile.gettempdir()), *folders]
@@ -161,17 +161,21 @@ def of_this_machine(folders: Iterable[Path] = (), allow: Collection[str] = ()) -
     users = {_user(), home.name} - {""}
     host = socket.gethostname()
     return Private(
-        # One of a single segment, such as /root, is as telling as any; / itself is not.
+        # A folder of a single segment, such as /root, is private too; / itself is not.
         tuple(sorted(str(folder) for folder in absolute if len(folder.parts) > 1)),
-        tuple(sorted(name for name in users if _is_telling(name, _ANYBODY | allowed))),
+        tuple(sorted(name for name in users if _is_identifying(name, _COMMON_USERS | allowed))),
         tuple(
-            sorted(name for name in {host, host.partition(".")[0]} if _is_telling(name, _ANY_HOST | allowed))
+            sorted(
+                name
+                for name in {host, host.partition(".")[0]}
+                if _is_identifying(name, _COMMON_HOSTS | allowed)
+            )
         ),
     )
 
 
 def last_name(text: str) -> str:
-    """Return the last name of the path `text`, be it one of Windows or not; what is no path, as it stands."""
+    """Return the last part of the path `text`, POSIX or Windows; return any other text unchanged."""
     if text.startswith(("/", "~", ".")):
         return PurePosixPath(text).name
     windows = PureWindowsPath(text)
@@ -181,13 +185,15 @@ def last_name(text: str) -> str:
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (OSError, KeyError):  # a container's user may have a number and no name
+    except (OSError, KeyError):  # a container's user may have no name
         return ""
 
 
-def _is_telling(name: str, others: Collection[str]) -> bool:
+def _is_identifying(name: str, others: Collection[str]) -> bool:
     return (
-        len(name) >= _SHORTEST and name.lower() not in others and name.lower().split(".")[0] not in _ANY_HOST
+        len(name) >= _MIN_NAME_LENGTH
+        and name.lower() not in others
+        and name.lower().split(".")[0] not in _COMMON_HOSTS
     )
 
 
@@ -199,7 +205,7 @@ def _words(names: Collection[str]) -> re.Pattern[str] | None:
 
 
 @cache
-def _paths_of_machines() -> re.Pattern[str]:
+def _typical_paths() -> re.Pattern[str]:
     tops = _TOP_FOLDERS | {name for name in os.listdir("/") if len(name) > 1}
     top = "|".join(map(re.escape, sorted(tops, key=len, reverse=True)))
     return re.compile(rf"{_START}(?:/(?:{top})/{_SEGMENT}|file://\S|~/{_SEGMENT}){_REST}|{_HOME_ON_WINDOWS}")
@@ -217,7 +223,7 @@ _T = TypeVar("_T", bound=Part)
 
 
 def scrubbed_record(record: Record, private: Private) -> Record:
-    """Return `record` with every text scrubbed, and models that were given as folders by the folder's last name."""
+    """Return `record` with every text scrubbed; models given as folders are named by the folder's last part."""
     model = record.model.model_copy(
         update={
             "name": last_name(record.model.name),
@@ -225,22 +231,22 @@ def scrubbed_record(record: Record, private: Private) -> Record:
         }
     )
     strategy = record.strategy
-    # Two rows may differ in nothing but the file that a parameter names: its last name stays.
+    # Two rows may differ only in the file that a parameter names: its last part is kept.
     row = {
         "params": _scrubbed(strategy.params, private, keep_name=True),
         "label": private.scrub(strategy.label, keep_name=True),
         "control": strategy.control and private.scrub(strategy.control, keep_name=True),
     }
-    named = record.model_copy(update={"model": model, "strategy": strategy.model_copy(update=row)})
-    return _rebuilt(named, private)
+    renamed = record.model_copy(update={"model": model, "strategy": strategy.model_copy(update=row)})
+    return _scrubbed_item(renamed, private)
 
 
 def write_scrubbed_results(
     results: Path, keys: set[str], folder: Path, private: Private
 ) -> tuple[list[Record], list[str]]:
-    """Write the records of `keys` and their timings, scrubbed, as a results folder, and return the records.
+    """Write the scrubbed records of `keys` and their timings as a results folder, and return the records.
 
-    The second value has a line for each strategy whose name alone told two of its rows apart and no longer does.
+    The second value has a line for each label that several rows share after scrubbing.
     """
     records = [record for record in RecordStore(results).load()[0] if record.key in keys]
     published = [scrubbed_record(record, private) for record in records]
@@ -250,7 +256,7 @@ def write_scrubbed_results(
     for timing in load_timings(results)[0]:
         models = tuple(model for model in timing.models if model.key in keys)
         if models:
-            put_timing(folder, _rebuilt(timing.model_copy(update={"models": models}), private))
+            put_timing(folder, _scrubbed_item(timing.model_copy(update={"models": models}), private))
     return published, _merged_rows(records, published)
 
 
@@ -259,18 +265,18 @@ def _merged_rows(records: list[Record], published: list[Record]) -> list[str]:
     for before, after in zip(records, published, strict=True):
         labels.setdefault(after.strategy.label, set()).add(before.strategy.label)
     return [
-        f"{len(before)} rows would both be called {after!r}: they differ in a path that is not published"
+        f"{len(before)} rows would have the same name {after!r}: they differ in a path that is not published"
         for after, before in labels.items()
         if len(before) > 1
     ]
 
 
-def _rebuilt(item: _T, private: Private) -> _T:
+def _scrubbed_item(item: _T, private: Private) -> _T:
     return type(item).model_validate(_scrubbed(item.model_dump(mode="json"), private))
 
 
 def _scrubbed(value: Any, private: Private, *, keep_name: bool = False) -> Any:
-    """Return JSON data with every text scrubbed, keys of objects included."""
+    """Return JSON data with every text scrubbed, including keys of objects."""
     match value:
         case str():
             return private.scrub(value, keep_name=keep_name)

@@ -1,4 +1,4 @@
-"""What `kdbench publish` does: a site is built, then put, pushed and uploaded as asked; or only told of."""
+"""Implement `kdbench publish`: build a site and write, push or upload it, or print what would be sent."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from kdbench.share.privacy import of_this_machine
 from kdbench.share.site import Site, build_site, check_place, write_site
 from kdbench.utils.formatting import plural
 
-Tell = Callable[[str], None]
+Reporter = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Destinations:
-    """Where a site goes; any of them, or several."""
+    """The destinations of a site: one or several."""
 
     out: Path | None = None
     git: str | None = None
@@ -40,32 +40,32 @@ def publish(
     dry_run: bool = False,
     columns: PluginColumns | None = None,
     metrics: Mapping[str, Metric] = METRICS,
-    tell: Tell,
+    report: Reporter,
 ) -> tuple[str, ...]:
-    """Publish the board of `config` and return a remark for each thing that was left out of it.
+    """Publish the board of `config` and return a remark for each item that was left out.
 
     Args:
         config: names results, budget and base model.
-        to: where to.
-        allow: words that are no name of the user's, whatever they look like.
-        dry_run: whether to tell only what would be sent; nothing outside of a temporary folder is written then, and
-            nobody is asked for anything.
-        columns: further columns that plugins bring.
-        metrics: the registered ones; by default kdbench's own alone.
-        tell: gets a line for each thing that was done.
+        to: the destinations.
+        allow: words that the user declares not to be private.
+        dry_run: whether only to report what would be sent; nothing outside a temporary folder is written then, and
+            the network is not used.
+        columns: additional columns of plugins.
+        metrics: the registered ones; by default the built-in ones.
+        report: receives a line for each action.
 
     Raises:
-        UsageError: no destination, one that cannot be, or no record to publish.
-        KdbenchError: a file would tell of this machine, or a destination refuses.
+        UsageError: no destination, an invalid one, or no record to publish.
+        KdbenchError: a file contains private data, or a destination refuses.
     """
     if not (to.out or to.git or to.hub):
-        raise UsageError("say where to publish: --out DIR, --git REMOTE or --hub ORG/NAME")
+        raise UsageError("name a destination: --out DIR, --git REMOTE or --hub ORG/NAME")
     remote = parse_remote(to.git) if to.git else None
     name = parse_hub_name(to.hub) if to.hub else None
     if to.out is not None:
         check_place(to.out, config.results)
     api = hub_api() if name and not dry_run else None
-    own = [
+    folders = [
         config.results,
         config.board_folder,
         config.cache_dir,
@@ -75,7 +75,7 @@ def publish(
         site = build_site(
             config.results,
             Path(scratch),
-            of_this_machine(own, allow),
+            of_this_machine(folders, allow),
             budget=config.budget,
             model=None if config.model is None else model_name(config.model),
             columns=columns,
@@ -83,35 +83,35 @@ def publish(
             cache=config.drawings_cache,
         )
         if dry_run:
-            _tell_all(site, to, str(remote), name, tell)
+            _report_dry_run(site, to, str(remote), name, report)
             return site.remarks
         if to.out is not None:
             write_site(site, to.out)
-            tell(f"wrote {_size(site)} to {to.out}")
+            report(f"wrote {_size(site)} to {to.out}")
         if remote is not None:
             message = f"Publish {plural(site.records, 'record')} of budget {config.budget}"
             commit = push_site(site.folder, remote, to.branch, message)
-            tell(
-                f"nothing to do: {to.branch} of {remote} holds the same site"
+            report(
+                f"nothing to do: {to.branch} of {remote} has the same site"
                 if commit is None
                 else f"pushed {_size(site)} to {to.branch} of {remote} as {commit[:12]}"
             )
         if name is not None and api is not None:
             for address in publish_to_hub(site, name, api):
-                tell(f"uploaded to {address}")
+                report(f"uploaded to {address}")
         return site.remarks
 
 
-def _tell_all(site: Site, to: Destinations, remote: str, name: str | None, tell: Tell) -> None:
+def _report_dry_run(site: Site, to: Destinations, remote: str, name: str | None, report: Reporter) -> None:
     for file, size in site.files.items():
-        tell(f"{size:>12,} bytes  {file}")
+        report(f"{size:>12,} bytes  {file}")
     if to.out is not None:
-        tell(f"would write {_size(site)} to {to.out}")
+        report(f"would write {_size(site)} to {to.out}")
     if to.git is not None:
-        tell(f"would push {_size(site)} to {to.branch} of {remote}")
+        report(f"would push {_size(site)} to {to.branch} of {remote}")
     if name is not None:
         for kind, title in KINDS.items():
-            tell(f"would upload {plural(len(hub_files(site, kind)), 'file')} to the {title} {name}")
+            report(f"would upload {plural(len(hub_files(site, kind)), 'file')} to the {title} {name}")
 
 
 def _size(site: Site) -> str:

@@ -1,4 +1,4 @@
-"""The site: the board, the records, the timings and the predictions that it is drawn from, in one folder."""
+"""Build a site: a folder with the board and the records, timings and predictions that it is drawn from."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Site:
     folder: Path
     records: int
     remarks: tuple[str, ...]
-    """What was left out, a line each."""
+    """One line per item that was left out."""
 
     @property
     def files(self) -> dict[str, int]:
@@ -48,24 +48,24 @@ def build_site(
     cache: Path | None = None,
     metrics: Mapping[str, Metric] = METRICS,
 ) -> Site:
-    """Write into the empty `folder` what `kdbench board` shows and what it is drawn from, and check it.
+    """Write the board of `kdbench board` and its data into the empty `folder`, and check it for private data.
 
-    The board is drawn from records that were scrubbed before, so that pages and records tell the same. Predictions
-    are read and written anew: nothing but the arrays that kdbench knows gets through.
+    The board is drawn from scrubbed records, so that pages and records agree. Predictions are read and written again,
+    so that only the arrays that kdbench knows are published.
 
     Args:
-        results: the results folder; nothing in it changes.
+        results: the results folder, which is not changed.
         folder: an empty folder to write into.
-        private: what must not be told.
+        private: what must not be published.
         budget: the name of the budget whose records are published.
         model: the base model's name or the SHA-256 of its weights; by default that of the newest record.
-        columns: further columns that plugins bring.
-        cache: a folder for the libraries of the drawn page, as `write_board` takes it.
-        metrics: the registered ones; by default kdbench's own alone.
+        columns: additional columns of plugins.
+        cache: a folder for the page's libraries, see `write_board`.
+        metrics: the registered ones; by default the built-in ones.
 
     Raises:
         UsageError: there is no record to publish.
-        KdbenchError: a file still tells of the machine; names file and line.
+        KdbenchError: a file still contains private data; names file and line.
     """
     loaded = load_cells(results, budget=budget, model=model)
     keys = set(loaded.cells["key"])
@@ -73,7 +73,7 @@ def build_site(
     with scratch_folder(folder) as staging:
         records, merged = write_scrubbed_results(results, keys, staging, private)
         if merged:
-            raise KdbenchError(f"{merged[0]}; give the files names of their own, or leave one row out")
+            raise KdbenchError(f"{merged[0]}; give the files different names, or leave one row out")
         remarks += _copy_predictions(results, staging, records)
         weights = records[0].model.weights_sha256
         write_board(
@@ -89,10 +89,10 @@ def build_site(
 
 
 def check(folder: Path, private: Private) -> None:
-    """Refuse a folder in which some file still names the machine, its folders or its users, or holds a token.
+    """Raise if a file in `folder` still names the machine, its folders or users, or contains a token.
 
     Raises:
-        KdbenchError: names the file, the line and what stands there.
+        KdbenchError: names the file, the line and the private text.
     """
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         name = path.relative_to(folder).as_posix()
@@ -103,13 +103,13 @@ def check(folder: Path, private: Private) -> None:
             leak = private.leak_in_bytes(content)
             place = name
         else:
-            found = private.leak(f"{name}\n{laid_open(text)}")
-            leak = found and found[1]
-            place = f"{name}, line {found[0] - 1}" if found and found[0] > 1 else name
+            match = private.leak(f"{name}\n{laid_open(text)}")
+            leak = match and match[1]
+            place = f"{name}, line {match[0] - 1}" if match and match[0] > 1 else name
         if leak is not None:
             raise KdbenchError(
-                f"{place} still holds {leak!r}, so that nothing was published; take it out of what a plugin or a task "
-                "says, or, where it tells nothing of you, pass --allow with the word"
+                f"{place} still contains {leak!r}, so nothing was published; remove it from the texts of the plugin or "
+                "task, or, if it is not private, pass --allow with the word"
             )
 
 
@@ -131,7 +131,7 @@ def _copy_predictions(results: Path, staging: Path, records: list[Record]) -> li
 
 
 def _write_index(folder: Path) -> None:
-    """Write a page of links, for hosts that open nothing but HTML."""
+    """Write a page of links, for hosts that serve only HTML."""
     names = sorted(path.name for path in folder.iterdir() if path.is_file())
     links = "\n".join(
         f'<li><a href="{html.escape(name)}">{html.escape(name)}</a></li>'
@@ -144,17 +144,17 @@ def _write_index(folder: Path) -> None:
     )
 
 
-_REPLACED = {"predictions": ".safetensors", "timings": ".json"}
+_STALE_SUFFIXES = {"predictions": ".safetensors", "timings": ".json"}
 
 
 def check_place(out: Path, results: Path) -> None:
-    """Refuse a folder that a site must not be written into.
+    """Raise if a site must not be written into the folder `out`.
 
     Raises:
-        UsageError: it is no folder, or the results folder itself, whose predictions a site would replace.
+        UsageError: it is not a folder, or is the results folder, whose predictions a site would replace.
     """
     if out.exists() and not out.is_dir():
-        raise UsageError(f"--out {out} is no folder; name one, or one that is not there yet")
+        raise UsageError(f"--out {out} is not a folder; name a folder, existing or new")
     if out.resolve() == results.resolve():
         raise UsageError(f"--out {out} is the results folder; name another")
 
@@ -162,8 +162,8 @@ def check_place(out: Path, results: Path) -> None:
 def write_site(site: Site, out: Path) -> list[Path]:
     """Write the files of `site` into `out` and return them.
 
-    Files of the same names are replaced. Where `out` holds an earlier site, its predictions and timings that this one
-    has not are deleted; whatever else stands there is left alone.
+    Files of the same names are replaced. If `out` contains an earlier site, its predictions and timings that this site
+    lacks are deleted; other files are left alone.
 
     Raises:
         KdbenchError: a file cannot be written.
@@ -178,13 +178,13 @@ def write_site(site: Site, out: Path) -> list[Path]:
             written.append(out / name)
     except OSError as error:
         raise KdbenchError(
-            f"cannot write {error.filename or out} ({error.strerror}); make room or name another folder with --out"
+            f"cannot write {error.filename or out} ({error.strerror}); free some space or name another folder with --out"
         ) from error
     return written
 
 
 def _remove_stale(out: Path, names: set[str]) -> None:
-    for part, suffix in _REPLACED.items():
+    for part, suffix in _STALE_SUFFIXES.items():
         for path in (out / part).glob(f"*{suffix}"):
             if path.relative_to(out).as_posix() not in names and path.is_file():
                 path.unlink()

@@ -1,4 +1,4 @@
-"""Checks a folder of records: each by itself, each against its predictions, and all together."""
+"""Verify a folder of records: each by itself, each against its predictions, and all together."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from kdbench.registry import Registry
-from kdbench.share.verify_folder import LARGEST_PREDICTIONS_BYTES, HandedIn
+from kdbench.share.verify_folder import LARGEST_PREDICTIONS_BYTES, SubmittedFolder
 from kdbench.share.verify_records import (
-    AGAIN,
-    Placed,
+    RERUN,
+    PlacedRecords,
+    budget_difference,
     check_data,
     check_duplicates,
     check_test_sets,
@@ -19,7 +20,6 @@ from kdbench.share.verify_records import (
     impossible_in_timing,
     note_equal_predictions,
     row_of,
-    unlike_known_budget,
 )
 from kdbench.share.verify_report import Report
 from kdbench.share.verify_scores import check_key, check_scores, is_joint, test_set
@@ -27,40 +27,40 @@ from kdbench.utils.files import sha256
 
 
 def verify(root: Path, registry: Registry, now: datetime | None = None) -> Report:
-    """Check the results folder, or the published one, at `root`; nothing in it is run, unpickled or changed.
+    """Verify the results folder or published folder at `root`; nothing in it is run, unpickled or changed.
 
     Args:
-        root: holds ``records/*.json`` or ``records.jsonl``, and, where they are there, ``predictions/`` and
+        root: contains ``records/*.json`` or ``records.jsonl`` and, optionally, ``predictions/`` and
             ``timings/``.
         registry: the installed strategies.
-        now: by default the time; what ended later is impossible.
+        now: the current time by default; a record that ended later is impossible.
 
     Raises:
-        UsageError: it is no such folder.
+        UsageError: it is not such a folder.
     """
     now = now or datetime.now(timezone.utc)
     report = Report()
-    folder = HandedIn(root, report)
+    folder = SubmittedFolder(root, report)
     records = list(folder.records())
-    _check_each(records, registry, now, report)
+    _check_records(records, registry, now, report)
     check_duplicates(records, registry, report)
     check_data(records, report)
     test_sets: dict[str, str] = {}
-    answers: dict[str, str] = {}
+    prediction_hashes: dict[str, str] = {}
     for place, record in records:
         predictions = check_scores(place, record, folder, registry, report)
         if predictions is not None:
             test_sets[record.key] = test_set(predictions)
             path = folder.locate(f"predictions/{record.key}.safetensors", LARGEST_PREDICTIONS_BYTES)
-            answers[record.key] = sha256(path) if path is not None else record.key
+            prediction_hashes[record.key] = sha256(path) if path is not None else record.key
     check_test_sets(records, test_sets, report)
-    note_equal_predictions(records, answers, report)
+    note_equal_predictions(records, prediction_hashes, report)
     _check_timings(folder, records, now, report)
-    _note_strays(folder, records, report)
+    _note_orphaned_predictions(folder, records, report)
     return report
 
 
-def _check_each(records: Placed, registry: Registry, now: datetime, report: Report) -> None:
+def _check_records(records: PlacedRecords, registry: Registry, now: datetime, report: Report) -> None:
     largest: dict[str, int] = defaultdict(int)
     tasks: dict[Hashable, set[tuple[str, str]]] = defaultdict(set)
     for _, record in records:
@@ -75,33 +75,33 @@ def _check_each(records: Placed, registry: Registry, now: datetime, report: Repo
         for line in impossible_in_record(
             record, largest[record.model.weights_sha256], joint, now, registry.metrics
         ):
-            report.problem(place, line, AGAIN)
+            report.problem(place, line, RERUN)
         if record.cost is not None and joint is not False:
-            report.leave(
-                place, "steps: a joint strategy shares them among tasks, and one not installed may be joint"
+            report.not_checked(
+                place, "steps: a joint strategy divides them among tasks, and one not installed may be joint"
             )
-        unlike = unlike_known_budget(record)
-        if unlike is not None:
-            budgets[unlike].append(place)
+        difference = budget_difference(record)
+        if difference is not None:
+            budgets[difference].append(place)
         check_key(place, record, tasks[row_of(record)], registry, report)
     report.notes += [f"{line} ({len(places)} records, {places[0]} first)" for line, places in budgets.items()]
 
 
-def _check_timings(folder: HandedIn, records: Placed, now: datetime, report: Report) -> None:
+def _check_timings(folder: SubmittedFolder, records: PlacedRecords, now: datetime, report: Report) -> None:
     keys = {record.key for _, record in records}
     for place, timing in folder.timings():
         for line in impossible_in_timing(timing, now):
-            report.problem(place, line, "time the models again by 'kdbench run'")
-        strangers = [model.key for model in timing.models if model.key not in keys]
-        if strangers:
-            report.notes.append(f"{place}: {len(strangers)} models without a record, {strangers[0]} first")
+            report.problem(place, line, "time the models again with 'kdbench run'")
+        unknown = [model.key for model in timing.models if model.key not in keys]
+        if unknown:
+            report.notes.append(f"{place}: {len(unknown)} models without a record, {unknown[0]} first")
 
 
-def _note_strays(folder: HandedIn, records: Placed, report: Report) -> None:
+def _note_orphaned_predictions(folder: SubmittedFolder, records: PlacedRecords, report: Report) -> None:
     keys = {record.key for _, record in records}
-    strays = [name for name in folder.predictions() if Path(name).name.partition(".")[0] not in keys]
-    if strays:
-        report.notes.append(f"{len(strays)} files of predictions without a record, {strays[0]} first")
+    orphaned = [name for name in folder.predictions() if Path(name).name.partition(".")[0] not in keys]
+    if orphaned:
+        report.notes.append(f"{len(orphaned)} files of predictions without a record, {orphaned[0]} first")
 
 
 __all__ = ["Report", "verify"]

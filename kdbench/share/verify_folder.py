@@ -1,4 +1,4 @@
-"""Reads a folder that nobody vouches for: nothing outside of it, nothing huge, nothing that is no plain file."""
+"""Read an untrusted folder: only regular files inside it, and none that is too large."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from kdbench.utils.files import Part, is_temporary
 LARGEST_RECORD_BYTES = 4 << 20
 LARGEST_TIMING_BYTES = 64 << 20
 LARGEST_FILE_BYTES = 1 << 30
-"""Of records.jsonl, which holds them all."""
+"""Of records.jsonl, which contains all records."""
 LARGEST_PREDICTIONS_BYTES = 64 << 20
 MOST_FILES = 100_000
 
 _T = TypeVar("_T", bound=Part)
 
 
-class HandedIn:
-    """A results folder, or a published one.
+class SubmittedFolder:
+    """An untrusted results folder or published folder.
 
     Raises:
-        UsageError: it holds no records.
+        UsageError: it contains no records.
     """
 
     def __init__(self, root: Path, report: Report) -> None:
@@ -38,21 +38,21 @@ class HandedIn:
         self._report = report
         self._is_results = (root / "records").is_dir()
         if not root.is_dir():
-            raise UsageError(f"{root} is no folder; name a results folder, or a published one")
+            raise UsageError(f"{root} is not a folder; name a results folder, or a published one")
         if not self._is_results and not (root / RECORDS_FILE).exists():
             raise UsageError(
-                f"{root} holds neither records/ nor {RECORDS_FILE}; name a results folder, or a published one"
+                f"{root} contains neither records/ nor {RECORDS_FILE}; name a results folder, or a published one"
             )
 
     def records(self) -> Iterator[tuple[str, Record]]:
-        """Give each record that fits the schema, with its place; what does not becomes a problem."""
+        """Yield each record that fits the schema, with its place; others are reported as problems."""
         if self._is_results:
             for name in self._names("records"):
                 content = self._read(name, LARGEST_RECORD_BYTES)
                 record = self._parsed(Record, name, content)
                 if record is not None and Path(name).name != f"{record.key}.json":
                     self._report.problem(
-                        name, f"holds the record {record.key}", f"rename it to {record.key}.json"
+                        name, f"contains the record {record.key}", f"rename it to {record.key}.json"
                     )
                 elif record is not None:
                     yield name, record
@@ -62,36 +62,36 @@ class HandedIn:
                 yield from self._records_of_lines(path)
 
     def timings(self) -> Iterator[tuple[str, Timing]]:
-        """Give each timing that fits the schema, with its place."""
+        """Yield each timing that fits the schema, with its place; others are reported as problems."""
         for name in self._names("timings"):
             timing = self._parsed(Timing, name, self._read(name, LARGEST_TIMING_BYTES))
             if timing is not None:
                 yield name, timing
 
     def predictions(self) -> list[str]:
-        """Return the files of predictions."""
+        """Return the names of the prediction files."""
         return self._names("predictions")
 
-    def locate(self, name: str, largest: int) -> Path | None:
-        """Return where the file `name` lies if it may be read, or None; what must not be read becomes a problem."""
+    def locate(self, name: str, max_bytes: int) -> Path | None:
+        """Return the path of the file `name` if it may be read, or None; a file that must not be read is a problem."""
         path = self._root / name
         try:
             real = path.resolve(strict=True)
             size = real.stat().st_size
-        except (OSError, RuntimeError) as error:  # a ring of links raises either
+        except (OSError, RuntimeError) as error:  # a cycle of links raises either
             if path.is_symlink() or not isinstance(error, FileNotFoundError):
-                self._report.problem(name, "cannot be read", "hand in the file itself")
+                self._report.problem(name, "cannot be read", "submit the file itself")
             return None
         if self._real not in real.parents:
             self._report.problem(
-                name, "is a link out of the folder and was not followed", "hand in the file itself"
+                name, "is a link out of the folder and was not followed", "submit the file itself"
             )
         elif not real.is_file():
-            self._report.problem(name, "is no plain file", "take it away")
-        elif size > largest:
+            self._report.problem(name, "is not a regular file", "remove it")
+        elif size > max_bytes:
             self._report.problem(
                 name,
-                f"has {size:,} bytes, more than the {largest:,} that are read",
+                f"has {size:,} bytes, more than the limit of {max_bytes:,}",
                 "split it, or leave it out",
             )
         else:
@@ -104,22 +104,22 @@ class HandedIn:
             return []
         if self._real not in folder.resolve().parents:
             self._report.problem(
-                part, "is a link out of the folder and was not followed", "hand in the files themselves"
+                part, "is a link out of the folder and was not followed", "submit the files themselves"
             )
             return []
         paths = sorted(path for path in folder.iterdir() if not is_temporary(path))
         if len(paths) > MOST_FILES:
             self._report.problem(
-                part, f"holds {len(paths):,} files; the first {MOST_FILES:,} were read", "split it"
+                part, f"contains {len(paths):,} files; the first {MOST_FILES:,} were read", "split it"
             )
         return [f"{part}/{path.name}" for path in paths[:MOST_FILES]]
 
-    def _read(self, name: str, largest: int) -> bytes | None:
-        path = self.locate(name, largest)
+    def _read(self, name: str, max_bytes: int) -> bytes | None:
+        path = self.locate(name, max_bytes)
         try:
             return None if path is None else path.read_bytes()
         except OSError as error:
-            self._report.problem(name, f"cannot be read ({error.strerror})", "hand it in again")
+            self._report.problem(name, f"cannot be read ({error.strerror})", "submit it again")
             return None
 
     def _records_of_lines(self, path: Path) -> Iterator[tuple[str, Record]]:
@@ -132,7 +132,7 @@ class HandedIn:
                     self._report.problem(
                         place,
                         f"is longer than {LARGEST_RECORD_BYTES:,} bytes; no further line was read",
-                        "cut it",
+                        "shorten it",
                     )
                     return
                 record = self._parsed(Record, place, line) if line.strip() else None
@@ -151,7 +151,7 @@ class HandedIn:
             version = kind.model_fields["schema_version"].default
             self._report.problem(
                 place,
-                f"is no {kind.__name__.lower()} of schema {version} ({at}: {first['msg']})",
+                f"is not a {kind.__name__.lower()} of schema {version} ({at}: {first['msg']})",
                 "write it again with this version of kdbench, or leave it out",
             )
             return None

@@ -1,4 +1,4 @@
-"""Values that no run can have measured."""
+"""Check records and timings for impossible values, duplicates and inconsistent data."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from kdbench.registry import Registry
 from kdbench.results.records import Cost, Quality, Record, Size, Status
 from kdbench.results.timings import ModelTiming, Point, Timing
 from kdbench.share.verify_report import Report
-from kdbench.share.verify_scores import stages_of, why_unknown
+from kdbench.share.verify_scores import stages_of, unknown_key_part
 
-_CLOCKS_DIFFER_BY = timedelta(minutes=10)
-_STEPS_OF_ROUNDING = 2
+_MAX_CLOCK_DIFFERENCE = timedelta(minutes=10)
+_ROUNDING_STEPS = 2
 """A stage that trains in two parts rounds the steps of each."""
-_MORE_THAN_THE_BASE = 1.1
-"""What a strategy trains may be cut away afterwards, and may stand beside the whole base model: adapters, a head."""
+_MAX_TRAINED_RATIO = 1.1
+"""Trained parameters relative to the largest model: trained adapters or heads add to those of the base model."""
 
-AGAIN = "run the cell again"
+RERUN = "run the cell again"
 
 
 def impossible_in_record(
@@ -34,20 +34,20 @@ def impossible_in_record(
     now: datetime,
     metrics: Mapping[str, Metric] = METRICS,
 ) -> Iterator[str]:
-    """Give a line for each thing in `record` that no run can have measured.
+    """Yield one line per value in `record` that no run can have measured.
 
     Args:
         record: a record that fits the schema.
         largest_model: the parameters of the largest artifact in the folder with the same base model.
-        joint: whether the strategy trains on several tasks, whose steps it may share as it likes; None: not known.
+        joint: whether the strategy trains on several tasks, among which it may divide its steps; None if unknown.
         now: with a time zone.
-        metrics: the registered ones; what values another one can have is not known.
+        metrics: the registered ones; the range of another metric is unknown.
     """
     yield from _when(record.finished_at, now)
     if record.seed < 0:
         yield f"the seed is {record.seed}"
     if record.status is Status.OK and (record.quality is None or record.size is None):
-        yield "it ended well without a score or a size"
+        yield "its status is ok, but it has no score or no size"
     if record.status is not Status.OK and record.quality is not None:
         yield f"it has a score although it ended as {record.status}"
     if record.status is not Status.OK and not record.reason:
@@ -63,7 +63,7 @@ def impossible_in_record(
 
 
 def impossible_in_timing(timing: Timing, now: datetime) -> Iterator[str]:
-    """Give a line for each thing in `timing` that no run can have measured."""
+    """Yield one line per value in `timing` that no run can have measured."""
     yield from _when(timing.finished_at, now)
     for name in ("threads", "batch_size", "rounds"):
         if getattr(timing, name) < 1:
@@ -75,19 +75,19 @@ def impossible_in_timing(timing: Timing, now: datetime) -> Iterator[str]:
         yield from _model(model)
 
 
-def unlike_known_budget(record: Record) -> str | None:
-    """Return that the record's budget is another than the one of its name, or None."""
+def budget_difference(record: Record) -> str | None:
+    """Return a line if the record's budget differs from the built-in budget of its name, or None."""
     known = BUDGETS.get(record.budget.name)
     if known is None or known.identity() == record.budget.identity():
         return None
-    return f"its budget {record.budget.name!r} has other numbers than this version's"
+    return f"its budget {record.budget.name!r} differs from this version's"
 
 
 def _when(finished_at: datetime, now: datetime) -> Iterator[str]:
     if finished_at.tzinfo is None:
-        yield "its time of ending has no time zone"
-    elif finished_at > now + _CLOCKS_DIFFER_BY:
-        yield f"it ended at {finished_at:%Y-%m-%d %H:%M %Z}, which is to come"
+        yield "its end time has no time zone"
+    elif finished_at > now + _MAX_CLOCK_DIFFERENCE:
+        yield f"it ended at {finished_at:%Y-%m-%d %H:%M %Z}, which is in the future"
 
 
 def _quality(quality: Quality, metric: str, metrics: Mapping[str, Metric]) -> Iterator[str]:
@@ -100,7 +100,7 @@ def _quality(quality: Quality, metric: str, metrics: Mapping[str, Metric]) -> It
         if not lowest <= value <= highest:
             yield f"{place} is {value}, but {name} lies between {lowest:g} and {highest:g}"
     if quality.low > quality.high:
-        yield f"the interval ends at {quality.high} before it begins at {quality.low}"
+        yield f"the interval's upper bound {quality.high} is below its lower bound {quality.low}"
     if metric not in quality.metrics:
         yield f"the headline metric {metric!r} is not among its metrics"
     elif quality.metrics[metric] != quality.score:
@@ -110,8 +110,8 @@ def _quality(quality: Quality, metric: str, metrics: Mapping[str, Metric]) -> It
 def _size(size: Size, largest_model: int) -> Iterator[str]:
     yield from _negative("size", size)
     if size.non_embedding_parameters > size.total_parameters:
-        yield f"{size.non_embedding_parameters:,} parameters beside embeddings of {size.total_parameters:,} in all"
-    if size.trainable_parameters > _MORE_THAN_THE_BASE * largest_model:
+        yield f"{size.non_embedding_parameters:,} non-embedding parameters, but only {size.total_parameters:,} in total"
+    if size.trainable_parameters > _MAX_TRAINED_RATIO * largest_model:
         yield f"{size.trainable_parameters:,} parameters were trained, but no model here has more than {largest_model:,}"
     if size.artifact_bytes == 0:
         yield "the artifact has no bytes"
@@ -121,23 +121,23 @@ def _cost(cost: Cost, record: Record, joint: bool | None) -> Iterator[str]:
     yield from _negative("cost", cost)
     kind = record.task.kind
     batch = record.budget.batch_size_for(kind)
-    # Without steps no batch was taken: the examples were looked at as a whole, as a probe's solver does.
+    # Without steps there are no batches: a solver, such as a linear probe's, used all examples at once.
     if cost.steps and cost.examples > cost.steps * batch:
-        yield f"{cost.examples:,} examples in {cost.steps:,} steps of {batch}"
+        yield f"{cost.examples:,} examples, but {cost.steps:,} steps of {batch} examples"
     if joint is False:
         steps = record.budget.steps_for(kind, record.task.train_examples)
         stages = max(1, len(stages_of(record)))
         # The first stage may be the teacher's own row.
         allowed = math.ceil(steps * record.budget.teacher_factor) + steps * (stages - 1)
-        if cost.steps > allowed + stages * _STEPS_OF_ROUNDING:
+        if cost.steps > allowed + stages * _ROUNDING_STEPS:
             yield f"{cost.steps:,} steps, but the budget allows {allowed:,}"
 
 
 def _examples(record: Record) -> Iterator[str]:
     for name in ("train_examples", "validation_examples", "scored_examples"):
-        there, allowed = getattr(record.task, name), getattr(record.budget, name)
-        if there < 0 or (allowed is not None and there > allowed):
-            yield f"{there:,} {name.replace('_', ' ')}, but the budget has {allowed if allowed is not None else 0:,}"
+        count, allowed = getattr(record.task, name), getattr(record.budget, name)
+        if count < 0 or (allowed is not None and count > allowed):
+            yield f"{count:,} {name.replace('_', ' ')}, but the budget has {allowed if allowed is not None else 0:,}"
 
 
 def _negative(part: str, values: Size | Cost | object) -> Iterator[str]:
@@ -159,8 +159,8 @@ def _model(model: ModelTiming) -> Iterator[str]:
 def _point(point: Point) -> Iterator[str]:
     yield from _negative("point", point)
     names = ("p50_ms", "p90_ms", "p95_ms", "p99_ms")
-    there = [(name, value) for name in names if (value := getattr(point, name)) is not None]
-    for (lower, below), (upper, above) in itertools.pairwise(there):
+    percentiles = [(name, value) for name in names if (value := getattr(point, name)) is not None]
+    for (lower, below), (upper, above) in itertools.pairwise(percentiles):
         if above < below:
             yield f"{upper} is {above:g}, below {lower} of {below:g}"
     if point.speedup == 0:
@@ -170,15 +170,15 @@ def _point(point: Point) -> Iterator[str]:
         and point.speedup_high is not None
         and point.speedup_low > point.speedup_high
     ):
-        yield f"the speed-up's interval ends at {point.speedup_high} before it begins at {point.speedup_low}"
+        yield f"the speed-up's upper bound {point.speedup_high} is below its lower bound {point.speedup_low}"
 
 
-Placed = Sequence[tuple[str, Record]]
-"""Records, each with the place where it stands."""
+PlacedRecords = Sequence[tuple[str, Record]]
+"""Records, each with its place: a file, or a line of one."""
 
 
 def row_of(record: Record) -> Hashable:
-    """Return what the records of one row, seed and setting share, whatever task they are of."""
+    """Return what records of one row, base model, teacher, budget and seed share across tasks."""
     return (
         record.strategy.name,
         json.dumps(record.strategy.params, sort_keys=True),
@@ -189,15 +189,15 @@ def row_of(record: Record) -> Hashable:
     )
 
 
-def check_duplicates(records: Placed, registry: Registry, report: Report) -> None:
-    """Find keys that stand twice, and cells that stand under two keys."""
+def check_duplicates(records: PlacedRecords, registry: Registry, report: Report) -> None:
+    """Report duplicate keys, and cells with two keys."""
     first: dict[str, str] = {}
     cells: dict[Hashable, tuple[str, Record]] = {}
     for place, record in records:
         report.checked["cells"] += 1
         if record.key in first:
             report.problem(
-                place, f"the key {record.key} stands in {first[record.key]}, too", "leave one of them out"
+                place, f"the key {record.key} is also in {first[record.key]}", "leave one of them out"
             )
             continue
         first[record.key] = place
@@ -205,15 +205,19 @@ def check_duplicates(records: Placed, registry: Registry, report: Report) -> Non
         if cell not in cells:
             cells[cell] = (place, record)
             continue
-        what = f"{record.strategy.label} on {record.task.name}, seed {record.seed}, stands in {cells[cell][0]}, too"
-        if why_unknown(record, registry) is None:
-            report.problem(place, f"{what}, under another key", "leave one of them out")
+        message = (
+            f"{record.strategy.label} on {record.task.name}, seed {record.seed}, is also in {cells[cell][0]}"
+        )
+        if unknown_key_part(record, registry) is None:
+            report.problem(place, f"{message}, with another key", "leave one of them out")
         else:
-            report.notes.append(f"{place}: {what}; the two may differ in what no record tells")
+            report.notes.append(
+                f"{place}: {message}; the two may differ in something that records do not include"
+            )
 
 
-def check_data(records: Placed, report: Report) -> None:
-    """Find tasks that stand for two data sets."""
+def check_data(records: PlacedRecords, report: Report) -> None:
+    """Report tasks whose records have different data."""
     by_task: dict[str, set[str]] = defaultdict(set)
     for _, record in records:
         by_task[record.task.name].add(record.task.fingerprint)
@@ -224,13 +228,13 @@ def check_data(records: Placed, report: Report) -> None:
             )
 
 
-def check_test_sets(records: Placed, test_sets: Mapping[str, str], report: Report) -> None:
-    """Find predictions of other examples, or with other right answers, than most of the task's have.
+def check_test_sets(records: PlacedRecords, test_sets: Mapping[str, str], report: Report) -> None:
+    """Report predictions whose examples or labels differ from those of most records of the task.
 
     Args:
         records: with their places.
-        test_sets: by key the hash of the test set that was answered.
-        report: gets what is found.
+        test_sets: hash of the predicted test set, by key.
+        report: receives the findings.
     """
     by_task: dict[Hashable, list[tuple[str, Record]]] = defaultdict(list)
     for place, record in records:
@@ -246,24 +250,26 @@ def check_test_sets(records: Placed, test_sets: Mapping[str, str], report: Repor
             if test_sets[record.key] != usual:
                 report.problem(
                     place,
-                    f"its predictions are of other examples, or have other right answers, than most of {record.task.name}",
-                    "run the cell again",
+                    f"the examples or labels of its predictions differ from those of most records of {record.task.name}",
+                    RERUN,
                 )
 
 
-def note_equal_predictions(records: Placed, answers: Mapping[str, str], report: Report) -> None:
-    """Remark on different strategies that answered alike to the last digit.
+def note_equal_predictions(
+    records: PlacedRecords, prediction_hashes: Mapping[str, str], report: Report
+) -> None:
+    """Note different strategies whose predictions are identical.
 
     Args:
         records: with their places.
-        answers: by key the hash of the file of predictions.
-        report: gets what is found.
+        prediction_hashes: hash of the predictions file, by key.
+        report: receives the findings.
     """
-    by_answers: dict[str, dict[str, str]] = defaultdict(dict)
+    by_hash: dict[str, dict[str, str]] = defaultdict(dict)
     for _, record in records:
-        if record.key in answers:
+        if record.key in prediction_hashes:
             name = f"{record.strategy.label} (seed {record.seed})"
-            by_answers[answers[record.key]].setdefault(record.strategy.label, name)
-    for rows in by_answers.values():
+            by_hash[prediction_hashes[record.key]].setdefault(record.strategy.label, name)
+    for rows in by_hash.values():
         if len(rows) > 1:
-            report.notes.append(f"the very same predictions: {', '.join(rows.values())}")
+            report.notes.append(f"identical predictions: {', '.join(rows.values())}")

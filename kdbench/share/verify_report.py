@@ -1,4 +1,4 @@
-"""What was checked, what is wrong, what is remarkable, and what could not be checked."""
+"""Collect and print the findings of `verify`: problems, notes, and what could not be checked."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.console import Console
 
 from kdbench.utils.formatting import plural
 
-_NAMED = 3
+_MAX_PLACES_NAMED = 3
 
 
 @dataclass
@@ -18,32 +18,32 @@ class Report:
     """The findings of `verify`, added one by one."""
 
     checked: Counter[str] = field(default_factory=Counter)
-    """How many of each kind of thing were checked, those with problems among them."""
+    """The number of items checked by kind, including those with problems."""
     problems: list[str] = field(default_factory=list)
-    """A line each: file, what is wrong, remedy."""
+    """One line per problem: file, problem, remedy."""
     notes: list[str] = field(default_factory=list)
-    """A line for each thing that need not be wrong."""
+    """One line per observation that need not be wrong."""
     unchecked: dict[str, list[str]] = field(default_factory=dict)
-    """By reason the files about which it could not be told."""
+    """The files that could not be checked, by reason."""
 
-    def problem(self, place: str, what: str, remedy: str) -> None:
-        """Add something wrong."""
-        self.problems.append(f"{place}: {' '.join(what.split())}; {remedy}")
+    def problem(self, place: str, description: str, remedy: str) -> None:
+        """Add a problem."""
+        self.problems.append(f"{place}: {' '.join(description.split())}; {remedy}")
 
-    def leave(self, place: str, why: str) -> None:
-        """Add something that could not be checked."""
-        self.unchecked.setdefault(why, []).append(place)
+    def not_checked(self, place: str, reason: str) -> None:
+        """Add a file that could not be checked, or not fully."""
+        self.unchecked.setdefault(reason, []).append(place)
 
     @property
     def is_clean(self) -> bool:
-        """Whether nothing was found wrong."""
+        """Whether there are no problems."""
         return not self.problems
 
     def unchecked_lines(self) -> list[str]:
-        """Return a line for each reason, with the first files that it holds for."""
+        """Return one line per reason, with the first files it applies to."""
         return [
-            f"{why} ({', '.join(places[:_NAMED])}{f' and {more} more' if (more := len(places) - _NAMED) > 0 else ''})"
-            for why, places in self.unchecked.items()
+            f"{reason} ({', '.join(places[:_MAX_PLACES_NAMED])}{f' and {more} more' if (more := len(places) - _MAX_PLACES_NAMED) > 0 else ''})"
+            for reason, places in self.unchecked.items()
         ]
 
     def data(self) -> dict[str, Any]:
@@ -58,7 +58,7 @@ class Report:
 
 
 def print_report(report: Report, out: Console) -> None:
-    """Print what was checked, each problem, each note, and what could not be checked."""
+    """Print counts of checks, problems, notes, and what could not be checked."""
     counts = ", ".join(f"{number} {kind}" for kind, number in sorted(report.checked.items()))
     out.print(f"Checked: {counts or 'nothing'}", soft_wrap=True)
     for line in report.problems:

@@ -1,4 +1,4 @@
-"""Whether scores and intervals are those of the stored predictions."""
+"""Recompute scores and intervals from stored predictions, and keys from records."""
 
 from __future__ import annotations
 
@@ -17,94 +17,99 @@ from kdbench.evaluation.predictions import Predictions
 from kdbench.registry import Registry
 from kdbench.results.records import Quality, Record, key_of_cell, spelled_out
 from kdbench.share.privacy import PATH
-from kdbench.share.verify_folder import LARGEST_PREDICTIONS_BYTES, HandedIn
+from kdbench.share.verify_folder import LARGEST_PREDICTIONS_BYTES, SubmittedFolder
 from kdbench.share.verify_report import Report
 from kdbench.stats import bootstrap_interval
 
 TOLERANCE = 1e-9
-"""Sums in another order, as another machine's libraries make them, differ by less."""
+"""Summing in another order, as on another machine, changes scores by less."""
 MOST_EXAMPLES = 200_000
-"""A bootstrap over more would take minutes."""
+"""A bootstrap over more examples would take minutes."""
 MOST_LABELS = 4096
 
 _REMEDY = "run the cell again"
 
 
 def check_scores(
-    place: str, record: Record, folder: HandedIn, registry: Registry, report: Report
+    place: str, record: Record, folder: SubmittedFolder, registry: Registry, report: Report
 ) -> Predictions | None:
-    """Recompute every score of `record` from its predictions, and return these where they can be read."""
+    """Recompute every score of `record` from its predictions; return the predictions, or None if they cannot be read."""
     quality = record.quality
     if quality is None:
         return None
     name = f"predictions/{record.key}.safetensors"
-    answers = load_predictions(name, record, folder, report)
-    if answers is None:
-        report.leave(place, "scores: there are no predictions that they could be recomputed from")
+    predictions = load_predictions(name, record, folder, report)
+    if predictions is None:
+        report.not_checked(place, "scores: there are no predictions to recompute them from")
         return None
-    if answers.decoded is not None:
-        _check_decoded(name, answers, record, registry, report)
+    if predictions.decoded is not None:
+        _check_decoded(name, predictions, record, registry, report)
     report.checked["scores"] += 1
-    if len(answers) != record.task.scored_examples:
+    if len(predictions) != record.task.scored_examples:
         report.problem(
-            name, f"{len(answers)} examples, but the record tells of {record.task.scored_examples}", _REMEDY
+            name, f"{len(predictions)} examples, but the record has {record.task.scored_examples}", _REMEDY
         )
     metrics = registry.metrics
     unknown = sorted(set(quality.metrics) - set(metrics))
     for metric in unknown:
-        report.leave(place, f"scores: no plugin here brings the metric {metric!r}")
+        report.not_checked(place, f"scores: no installed plugin provides the metric {metric!r}")
     try:
-        for line in _differences(quality, answers, record, metrics):
+        for line in _differences(quality, predictions, record, metrics):
             report.problem(place, f"{line} from the stored predictions", _REMEDY)
-        _check_interval(place, quality, answers, record, metrics, report)
-        _check_noisy(place, quality, answers, record, folder, metrics, report)
-    except KdbenchError as error:  # a metric that is not defined on the labels
+        _check_interval(place, quality, predictions, record, metrics, report)
+        _check_noisy(place, quality, predictions, record, folder, metrics, report)
+    except KdbenchError as error:  # a metric that is undefined for the labels
         report.problem(place, str(error), _REMEDY)
-    return answers
+    return predictions
 
 
-def load_predictions(name: str, record: Record, folder: HandedIn, report: Report) -> Predictions | None:
-    """Return the predictions in the file `name` if they can be `record`'s; else the report tells why not."""
+def load_predictions(
+    name: str, record: Record, folder: SubmittedFolder, report: Report
+) -> Predictions | None:
+    """Return the predictions in the file `name` if they fit `record`, or None; problems are added to the report."""
     path = folder.locate(name, LARGEST_PREDICTIONS_BYTES)
     if path is None:
         return None
     report.checked["predictions"] += 1
     labels = len(record.task.labels)
     if labels > MOST_LABELS:
-        report.leave(name, f"scores: more than {MOST_LABELS:,} labels")
+        report.not_checked(name, f"scores: more than {MOST_LABELS:,} labels")
         return None
     try:
-        answers = Predictions.load(path)
+        predictions = Predictions.load(path)
     except KdbenchError as error:
         report.problem(name, str(error), _REMEDY)
         return None
-    if answers.is_classification and answers.logits.shape[1] != labels:
+    if predictions.is_classification and predictions.logits.shape[1] != labels:
         report.problem(
-            name, f"{answers.logits.shape[1]} classes, but the record has {labels} labels", _REMEDY
+            name, f"{predictions.logits.shape[1]} classes, but the record has {labels} labels", _REMEDY
         )
         return None
-    if len(np.unique(answers.ids)) != len(answers):
-        report.problem(name, "an example is answered twice", _REMEDY)
+    if len(np.unique(predictions.ids)) != len(predictions):
+        report.problem(name, "an example is predicted twice", _REMEDY)
         return None
-    return answers
+    return predictions
 
 
 def _check_decoded(
-    name: str, answers: Predictions, record: Record, registry: Registry, report: Report
+    name: str, predictions: Predictions, record: Record, registry: Registry, report: Report
 ) -> None:
-    """Decode the logits again, where the kind of the record's task is registered."""
+    """Decode the logits again and compare, if the kind of the record's task is registered."""
     kind = registry.kinds.get(record.task.kind)
     if kind is None:
-        report.leave(
-            name, f"scores: no plugin here brings the kind of task {record.task.kind!r} to decode logits by"
+        report.not_checked(
+            name,
+            f"scores: no installed plugin provides the kind of task {record.task.kind!r}, which decodes logits",
         )
-    elif not np.array_equal(kind.item.decode(answers.logits), answers.predicted):
-        report.problem(name, f"the answers are not what {record.task.kind} makes of the logits", _REMEDY)
+    elif not np.array_equal(kind.item.decode(predictions.logits), predictions.predicted):
+        report.problem(
+            name, f"the predictions are not those that {record.task.kind} decodes from the logits", _REMEDY
+        )
 
 
-def test_set(answers: Predictions) -> str:
-    """Return a hash of the examples and their right answers, in whatever order they were answered."""
-    ordered = select_examples(answers, np.sort(answers.ids))
+def test_set(predictions: Predictions) -> str:
+    """Return a hash of the examples and their labels, independent of their order."""
+    ordered = select_examples(predictions, np.sort(predictions.ids))
     digest = hashlib.sha256(ordered.ids.astype("<i8").tobytes())
     digest.update(ordered.references.astype("<f8").tobytes())
     if ordered.offsets is not None:
@@ -113,37 +118,37 @@ def test_set(answers: Predictions) -> str:
 
 
 def _differences(
-    quality: Quality, answers: Predictions, record: Record, metrics: Mapping[str, Metric]
+    quality: Quality, predictions: Predictions, record: Record, metrics: Mapping[str, Metric]
 ) -> Iterator[str]:
-    told = {name: value for name, value in quality.metrics.items() if name in metrics}
+    recorded = {name: value for name, value in quality.metrics.items() if name in metrics}
     if record.task.metric in metrics:
-        told.setdefault(record.task.metric, quality.score)
-    for name, value in told.items():
-        found = metrics[name].of(answers, record.task.labels)
-        if abs(found - value) > TOLERANCE:
-            yield f"{name} is told as {value} and comes out as {found}"
+        recorded.setdefault(record.task.metric, quality.score)
+    for name, value in recorded.items():
+        recomputed = metrics[name].of(predictions, record.task.labels)
+        if abs(recomputed - value) > TOLERANCE:
+            yield f"{name} is recorded as {value} but is {recomputed} when recomputed"
 
 
 def _check_interval(
     place: str,
     quality: Quality,
-    answers: Predictions,
+    predictions: Predictions,
     record: Record,
     metrics: Mapping[str, Metric],
     report: Report,
 ) -> None:
     if record.task.metric not in metrics:
         return
-    if len(answers) > MOST_EXAMPLES:
-        report.leave(place, f"intervals: more than {MOST_EXAMPLES:,} examples")
+    if len(predictions) > MOST_EXAMPLES:
+        report.not_checked(place, f"intervals: more than {MOST_EXAMPLES:,} examples")
         return
     report.checked["intervals"] += 1
     metric = metrics[record.task.metric]
-    low, high = bootstrap_interval(metric.statistics(answers, record.task.labels)[None], metric.score)
+    low, high = bootstrap_interval(metric.statistics(predictions, record.task.labels)[None], metric.score)
     if abs(low - quality.low) > TOLERANCE or abs(high - quality.high) > TOLERANCE:
         report.problem(
             place,
-            f"the interval is told as {quality.low} to {quality.high} and comes out as {low} to {high} from the stored "
+            f"the interval is recorded as {quality.low} to {quality.high} but is {low} to {high} when recomputed from the stored "
             "predictions",
             _REMEDY,
         )
@@ -152,9 +157,9 @@ def _check_interval(
 def _check_noisy(
     place: str,
     quality: Quality,
-    answers: Predictions,
+    predictions: Predictions,
     record: Record,
-    folder: HandedIn,
+    folder: SubmittedFolder,
     metrics: Mapping[str, Metric],
     report: Report,
 ) -> None:
@@ -163,30 +168,30 @@ def _check_noisy(
     name = f"predictions/{record.key}.noisy.safetensors"
     noisy = load_predictions(name, record, folder, report)
     if noisy is None:
-        report.leave(place, "noisy scores: there are no predictions that they could be recomputed from")
+        report.not_checked(place, "noisy scores: there are no predictions to recompute them from")
         return
     report.checked["noisy scores"] += 1
     metric, labels = metrics[record.task.metric], record.task.labels
     score = metric.of(noisy, labels)
-    drop = metric.of(select_examples(answers, noisy.ids), labels) - score
-    told = {"noisy_score": (quality.noisy_score, score), "noisy_drop": (quality.noisy_drop, drop)}
-    for field, (value, found) in told.items():
-        if value is None or abs(found - value) > TOLERANCE:
+    drop = metric.of(select_examples(predictions, noisy.ids), labels) - score
+    recorded = {"noisy_score": (quality.noisy_score, score), "noisy_drop": (quality.noisy_drop, drop)}
+    for field, (value, recomputed) in recorded.items():
+        if value is None or abs(recomputed - value) > TOLERANCE:
             report.problem(
                 place,
-                f"{field} is told as {value} and comes out as {found} from the stored predictions",
+                f"{field} is recorded as {value} but is {recomputed} when recomputed from the stored predictions",
                 _REMEDY,
             )
 
 
 def stages_of(record: Record) -> dict[str, dict[str, Any]]:
-    """Return every stage's parameters by its name, first to last."""
+    """Return the parameters of every stage by its name, first to last."""
     params = record.strategy.params
     return {record.strategy.name: params} if "learning_rate" in params else params
 
 
 def is_joint(record: Record, registry: Registry) -> bool | None:
-    """Return whether the record's strategy trains on several tasks; None where it is not installed."""
+    """Return whether the record's strategy trains on several tasks; None if it is not installed."""
     kinds = [registry.strategies[name].item for name in stages_of(record) if name in registry.strategies]
     return any(issubclass(kind, JointStrategy) for kind in kinds) if kinds else None
 
@@ -194,27 +199,29 @@ def is_joint(record: Record, registry: Registry) -> bool | None:
 def check_key(
     place: str, record: Record, tasks: Collection[tuple[str, str]], registry: Registry, report: Report
 ) -> None:
-    """Recompute the key of `record`; where a part of it is in no record, say which.
+    """Recompute the key of `record`; if that needs something that records do not include, report what.
 
-    A key that comes out right is right, whatever else is unknown: a joint strategy's is tried with all the tasks that
-    it has records of.
+    A key that matches is correct, even if something is unknown: for a joint strategy all tasks that it has records of
+    are tried as partners.
 
     Args:
-        place: where the record stands.
+        place: the record's file or line.
         tasks: the name and fingerprint of each task with a record of the same row, budget, base model and seed.
-        registry: the installed strategies, whose default learning rates are in no record.
-        report: gets what is found.
+        registry: the installed strategies, whose default learning rates are not in records.
+        report: receives the findings.
     """
     report.checked["keys"] += 1
     stages = stages_of(record).values()
     if not all(isinstance(params, dict) and "learning_rate" in params for params in stages):
         report.problem(
-            place, "its strategy's parameters have another form than kdbench writes", "run the cell again"
+            place,
+            "its strategy's parameters do not have the format that kdbench writes",
+            "run the cell again",
         )
     elif _rates_are_known(record, registry) and record.key in _keys(record, tasks, registry):
         return
-    elif (why := why_unknown(record, registry)) is not None:
-        report.leave(place, f"keys: {why}")
+    elif (reason := unknown_key_part(record, registry)) is not None:
+        report.not_checked(place, f"keys: {reason}")
     else:
         report.problem(
             place,
@@ -224,40 +231,44 @@ def check_key(
         )
 
 
-def why_unknown(record: Record, registry: Registry) -> str | None:
-    """Return which part of what the key of `record` hashes is in no record, or None where all are there."""
+def unknown_key_part(record: Record, registry: Registry) -> str | None:
+    """Return which input of the hash in `record`'s key is not in the record, or None if all are."""
     if record.model.teacher is not None:
-        return "the hash of a teacher that the user gave is in no record"
+        return "the hash of an external teacher is not in the record"
     if record.task.kind not in registry.kinds:
-        return f"no plugin here brings the kind of task {record.task.kind!r}, whose default learning rate may count"
+        return f"no installed plugin provides the kind of task {record.task.kind!r}, whose default learning rate may matter"
     if is_joint(record, registry):
-        return "the tasks that a joint strategy was trained on are in no record"
+        return "the tasks that a joint strategy was trained on are not in the record"
     if PATH in json.dumps(record.strategy.params):
-        return "a path among the parameters was taken out when the record was published"
+        return "a path among the parameters was removed when the record was published"
     if record.strategy.name.count("+") >= len(stages_of(record)):
-        return "a stage that stands in a stack twice has its parameters in the record once"
-    reasons = (_why_stage(name, params, record, registry) for name, params in stages_of(record).items())
+        return "the record has the parameters of a stage only once, but the stack has the stage twice"
+    reasons = (
+        _unknown_of_stage(name, params, record, registry) for name, params in stages_of(record).items()
+    )
     return next((reason for reason in reasons if reason is not None), None)
 
 
-def _why_stage(name: str, params: dict[str, Any], record: Record, registry: Registry) -> str | None:
+def _unknown_of_stage(name: str, params: dict[str, Any], record: Record, registry: Registry) -> str | None:
     if name not in registry.strategies:
-        return f"the strategy {name!r} is not installed here, and may hang on more than a record tells"
-    found = registry.strategies[name]
-    another = found.version != record.strategy.version
-    if params.get("learning_rate") is None and another:
         return (
-            f"made by version {record.strategy.version} of {name!r}; {found.version}, which is installed here, may have "
+            f"the strategy {name!r} is not installed, and may depend on something that records do not include"
+        )
+    installed = registry.strategies[name]
+    other_version = installed.version != record.strategy.version
+    if params.get("learning_rate") is None and other_version:
+        return (
+            f"made by version {record.strategy.version} of {name!r}; the installed version {installed.version} may have "
             "another default learning rate"
         )
     try:
-        if found.item(found.item.Params.model_validate(params)).input_files():
-            return "the hashes of the user's files that a strategy read are in no record"
-    except Exception as error:  # parameters that it has not; a plugin raises what it likes
-        # The version that made the record has them: then somebody changed the record.
+        if installed.item(installed.item.Params.model_validate(params)).input_files():
+            return "the hashes of the user's files that a strategy read are not in the record"
+    except Exception as error:  # unknown parameters; a plugin may raise anything
+        # If the installed version made the record, invalid parameters mean that the record was changed.
         return (
             f"the installed {name!r} cannot take the parameters ({one_line(error)[:120]})"
-            if another
+            if other_version
             else None
         )
     return None

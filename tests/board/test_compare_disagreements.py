@@ -9,7 +9,7 @@ from kdbench.board.compare import compare, disagreements
 from kdbench.board.frames import rows_of
 from kdbench.board.load import load_cells
 from kdbench.board.predictions import load_scored
-from kdbench.cli.board import scored_texts, shown_examples
+from kdbench.cli.board import differing_examples, scored_texts
 from kdbench.data import DataSettings, load_task
 from kdbench.errors import KdbenchError
 from kdbench.evaluation.predictions import Predictions
@@ -102,7 +102,7 @@ def test_rows_without_a_common_seed_have_no_pair_of_models(tmp_path, data):
 def test_data_other_than_what_was_scored_is_not_shown(make_config, registry):
     with pytest.raises(KdbenchError, match="is not the data that was scored"):
         scored_texts(make_config(), registry, "toy-sentiment", "test", "another fingerprint")
-    with pytest.raises(KdbenchError, match="brings the task 'gone'"):
+    with pytest.raises(KdbenchError, match="defines the task 'gone'"):
         scored_texts(make_config(), registry, "gone", "test", "")
     with pytest.raises(KdbenchError, match="the data of sst2 is not on this machine"):
         scored_texts(make_config(), registry, "sst2", "dev", "")
@@ -118,6 +118,6 @@ def test_what_cannot_be_shown_is_said_task_by_task(make_config, registry, data):
             save_predictions(config.results, record.key, right)
     loaded = load_cells(config.results, budget="quick")
     comparison = compare(loaded, config.results, "a", "b", [])
-    shown = shown_examples(comparison, loaded, config, registry, 5)
+    shown = differing_examples(comparison, loaded, config, registry, 5)
     assert [one.example for one in shown["toy-sentiment"].shown] == [1, 4]
     assert shown["sst2"] == "the data of sst2 is not on this machine"

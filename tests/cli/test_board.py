@@ -101,7 +101,7 @@ def test_a_board_is_held_against_the_one_that_it_replaces(board, machines):
             "--diff: there is no nowhere; name a results folder",
         ),
         (["--results", "runs/one", "--diff", "runs"], "--diff: runs holds neither records/ nor records"),
-        (["--from", "runs/one", "runs/two"], "no argument is known here: runs/two; put a glob in quotes"),
+        (["--from", "runs/one", "runs/two"], "unexpected arguments runs/two; put a glob in quotes"),
         (["--results", "runs/one", "--fail-on-regression"], "--fail-on-regression needs older records"),
         (["--from", "runs/*", "--budget", "smoke"], "no record of budget 'smoke' in runs/one and runs/two"),
     ],

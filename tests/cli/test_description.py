@@ -48,7 +48,7 @@ class Documentary(Strategy):
     citation = "Nobody et al. 2026, Nothing, arXiv:0000.00000"
     family = "samples"
     kinds = frozenset({TaskKind.TOKEN_CLASSIFICATION, TaskKind.SEQUENCE_CLASSIFICATION})
-    uses_teacher = True
+    teacher_outputs = "logits"
     Params = Documented
 
     def fit(self, bench):

@@ -42,5 +42,5 @@ def test_the_same_model_with_another_score_is_refused(parts):
     experiment, one, _, answers = parts
     recorded = quality_of(answers, experiment.task.task)
     wrong = recorded.model_copy(update={"score": recorded.score - 0.1})
-    with pytest.raises(KdbenchError, match="where its run recorded"):
+    with pytest.raises(KdbenchError, match="but its run recorded"):
         check_export(one, one, experiment.task, experiment.collate, answers, wrong, exact=True)

@@ -68,9 +68,9 @@ def test_a_row_is_found_under_another_spelling(results, registry):
         (["lora[r=9]"], {}, None, r"'lora\[r=9\]' has no result on rotten-tomatoes \(did you mean 'lora'"),
         (["bitfit"], {}, None, r"bitfit on rotten-tomatoes has no model: failed \(it fell over\)"),
         (["lora"], {"task": ["rotten"]}, None, "--task 'rotten' has no result"),
-        (["lora"], {"task": ["a", "b"]}, None, "a model is of one task"),
+        (["lora"], {"task": ["a", "b"]}, None, "name the one task of the model"),
         (["lora"], {"budget": "full"}, None, "no record of budget 'full'"),
-        (["lora"], {}, 1, "--seed 1: no model of lora from this seed is left, only of 0"),
+        (["lora"], {}, 1, "--seed 1: no model of lora with this seed is left, only 0"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(results, registry, strategies, settings, seed, told):

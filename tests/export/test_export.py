@@ -204,7 +204,7 @@ def test_what_peft_did_not_train_has_no_adapter(naming, registry, tmp_path):
 
 def test_a_folder_with_something_in_it_is_never_replaced(naming, registry, tmp_path):
     (tmp_path / "letter.txt").write_text("dear")
-    with pytest.raises(UsageError, match="is there already; name a new folder"):
+    with pytest.raises(UsageError, match="exists already; name a new folder"):
         export_model(naming(*LORA), registry, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 
@@ -217,6 +217,6 @@ def test_a_model_that_scores_otherwise_than_its_record_leaves_no_folder(naming, 
         quality = record.quality.model_copy(update={"score": record.quality.score + 0.2})
         store.put(record.model_copy(update={"quality": quality}))
     changed = config.model_copy(update={"results": tmp_path / "results"})
-    with pytest.raises(KdbenchError, match="where its run recorded"):
+    with pytest.raises(KdbenchError, match="but its run recorded"):
         export_model(changed, registry, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["results"]

@@ -35,7 +35,7 @@ def test_a_row_is_exported_and_told(call, settings, tmp_path):
     ("arguments", "told"),
     [
         (["--task", "toy-tags"], "name one row of toy-tags"),
-        (["--strategy", "lora[r=2]"], "name it with --task"),
+        (["--strategy", "lora[r=2]"], "name the one task of the model with --task"),
         (["--task", "toy-sentiment", "--strategy", "lorra"], "'lorra'"),
         (["--task", "toy-sentiment", "--strategy", "lora[r=2]", "--seed", "1"], "--seed 1"),
         (["--task", "toy-sentiment", "--strategy", "lora[r=2]", "--format", "pickle"], "'pickle'"),
@@ -92,7 +92,7 @@ def test_a_file_is_answered(call, exported, tmp_path):
         (["text", "--file", "in.csv", "--out", "out.csv"], "predict takes texts or a --file"),
         (["--file", "in.csv"], "--file and --out go together"),
         (["text", "--out", "out.csv"], "--file and --out go together"),
-        (["text"], "is no folder with kdbench_export.json"),
+        (["text"], "is not a folder with kdbench_export.json"),
     ],
 )
 def test_what_cannot_be_answered_is_refused_in_one_line(call, tmp_path, arguments, told):

@@ -136,14 +136,14 @@ def test_pairs_are_two_texts(tiny_model):
     logits = network(**tokenizer("a good film", "very weak", return_tensors="pt")).logits.detach().numpy()
     assert answer.scores["yes"] == pytest.approx(softmax(logits)[0, 1], abs=1e-6)
     for wrong in ("a good film", ("a", "b", "c"), ("a", 3)):
-        with pytest.raises(UsageError, match="no pair; this task has two texts"):
+        with pytest.raises(UsageError, match="not a pair; this task has two texts"):
             model.predict([wrong])
 
 
 @pytest.mark.parametrize("wrong", [["good", None], ["good", 3], ["good", ["a", "b"]]])
 def test_what_is_no_text_is_named_by_its_place(exported, wrong):
     model = kdbench.load(exported(*LORA).folder)
-    with pytest.raises(UsageError, match=r"text 1 is .*no text; give a list of strings"):
+    with pytest.raises(UsageError, match=r"text 1 is .*not a text; give a list of strings"):
         model.predict(wrong)
 
 
@@ -155,7 +155,7 @@ def test_one_text_is_no_list_of_texts(exported):
 
 
 def test_a_folder_that_was_not_exported_or_is_damaged_is_named(tmp_path, exported):
-    with pytest.raises(UsageError, match=r"is no folder with kdbench_export\.json"):
+    with pytest.raises(UsageError, match=r"is not a folder with kdbench_export\.json"):
         kdbench.load(tmp_path / "gone")
     with pytest.raises(UsageError, match=r"has no kdbench_export\.json; name a folder that 'kdbench export'"):
         kdbench.load(tmp_path)

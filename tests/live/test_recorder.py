@@ -6,7 +6,7 @@ from contextlib import suppress
 import pytest
 from helpers.commands import comes_true
 
-from kdbench.live.recorder import MOST_LOSSES, CellState, Ending, Recorder, read_state, state_path
+from kdbench.live.recorder import MAX_LOSSES, CellState, Ending, Recorder, read_state, state_path
 from kdbench.results.records import Status
 from kdbench.run.plan import make_plan
 from kdbench.run.process_executor import Progress
@@ -101,7 +101,7 @@ def test_a_curve_stays_short_begins_anew_with_each_loop_and_has_no_infinite_loss
         recorder.progressed(CELL, Progress("job", "training", 1001, 1001, math.inf))
         assert comes_true(lambda: cell(config).done == 1001)
         steps = [step for step, _ in cell(config).losses]
-        assert MOST_LOSSES // 2 <= len(steps) <= MOST_LOSSES
+        assert MAX_LOSSES // 2 <= len(steps) <= MAX_LOSSES
         assert steps == sorted(set(steps))
         assert (steps[0], steps[-1]) == (1, 1000)
         recorder.progressed(CELL, Progress("job", "training", 1, 5, 2.0))

@@ -109,7 +109,7 @@ def test_who_sends_no_request_or_half_of_one_holds_up_nobody(port):
 
 
 def test_a_port_that_is_taken_is_an_error_where_it_was_asked_for_and_else_the_next_is_taken(port):
-    taken = rf"port {port} is not to be had .*; name another by --port"
+    taken = rf"port {port} is not available .*; name another with --port"
     with pytest.raises(UsageError, match=taken), served({}, port):
         pass
     with served({}, None) as first, served({}, None) as second:

@@ -85,12 +85,12 @@ def chips(page, strategy):
 
 
 def told(page, text):
-    page.locator("#live-told").get_by_text(text).wait_for()
+    page.locator("#live-status").get_by_text(text).wait_for()
 
 
 def test_before_there_is_a_row_it_shows_the_cells_alone(page, address, run):
     page.goto(address)
-    told(page, "No run has left word in this results folder")
+    told(page, "There is no run in this results folder yet")
     run.tell(
         cell("finetune", **RUNNING),
         cell("lora"),
@@ -174,12 +174,12 @@ def test_a_run_that_was_killed_and_a_server_that_went_are_told(browser, run):
         page = browser.new_page()
         run.tell(cell("lora"), told_at=datetime.now(timezone.utc) - timedelta(minutes=5))
         page.goto(address)
-        page.get_by_text("No word from the run for 5 min: it was killed").wait_for()
+        page.get_by_text("No update from the run for 5 min: it was killed").wait_for()
         assert page.locator("#live-left").text_content() == ""
         run.tell(cell("lora"), left_s=300.0)
         page.get_by_text("about 5 min left").wait_for()
         assert page.locator("#live-warning").text_content() == ""
-    page.get_by_text("This page is no longer answered").wait_for()
+    page.get_by_text("The server does not respond").wait_for()
     page.close()
 
 
@@ -233,7 +233,7 @@ def test_a_real_run_is_shown_by_itself_and_by_watch_from_its_first_cell_to_its_e
 
     watch.signal(signal.SIGINT, group=True)
     code, output = watch.end()
-    assert (code, output.splitlines()[1:]) == (0, ["Ctrl-C ends this page, and no run."])
+    assert (code, output.splitlines()[1:]) == (0, ["Ctrl-C stops this page but not the run."])
     for page in pages:
         page.close()
 
@@ -246,6 +246,4 @@ def test_mistakes_are_told_in_a_line(command):
     )
     alone = command.run("--port", "0")
     assert alone.returncode == 2
-    assert alone.stderr == (
-        "kdbench: --port says where --serve shows the run; add --serve, or leave --port out\n"
-    )
+    assert alone.stderr == ("kdbench: --port is the port of --serve; add --serve, or leave --port out\n")

@@ -185,10 +185,10 @@ def answers(*logits):
 
 def test_a_model_that_always_gives_one_answer_is_pointed_out(make_experiment):
     classes = task_info(make_experiment().task)
-    assert score_warnings(answers([0, 1], [0, 2]), 0.9, classes) == ("answers 'positive' to every example",)
+    assert score_warnings(answers([0, 1], [0, 2]), 0.9, classes) == ("predicts 'positive' for every example",)
     assert score_warnings(answers([0, 1], [2, 0]), 0.9, classes) == ()
     values = task_info(make_experiment("toy-score").task)
-    assert score_warnings(answers([0.5], [0.5]), 0.0, values) == ("answers the same to every example",)
+    assert score_warnings(answers([0.5], [0.5]), 0.0, values) == ("predicts the same for every example",)
     assert score_warnings(answers([0.5], [0.6]), 0.0, values) == ()
 
 

@@ -195,4 +195,4 @@ def test_joint_training_needs_two_tasks(found, settings):
         for cell in cells_of(settings(strategy=["together"]), found)
         if cell.row.strategy.name == "together"
     }
-    assert why == "trains on two tasks or more together, and the run has no other that it serves"
+    assert why == "trains on two or more tasks together, and the run has no other task that it serves"

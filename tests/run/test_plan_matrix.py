@@ -185,7 +185,7 @@ def test_a_data_folder_that_is_none_or_holds_nothing_known_is_refused(make_confi
     with pytest.raises(UsageError, match=r"--data-dir .*gone is no folder"):
         select_tasks(make_config(task=[], data_dir=tmp_path / "gone"), registry)
     plain = load_plugins()
-    with pytest.raises(UsageError, match=r"holds none of the corpora .*sst2"):
+    with pytest.raises(UsageError, match=r"contains none of the corpora .*sst2"):
         select_tasks(make_config(task=[], data_dir=tmp_path), plain)
 
 

@@ -14,7 +14,7 @@ ENDED = {
     "raises": ("failed", "ValueError: no luck <b>at all</b> | here", "in go_wrong"),
     "leaves-a-program": ("failed", "RuntimeError: the program runs on", "in go_wrong"),
     "exits": ("failed", "SystemExit: 7", "in go_wrong"),
-    "exits-at-once": ("failed", "its process ended with exit code 7 and said nothing", ""),
+    "exits-at-once": ("failed", "its process ended with exit code 7 and reported nothing", ""),
     "is-killed": (
         "failed",
         "its process was killed by SIGKILL, as the system does when memory runs out",
@@ -23,7 +23,7 @@ ENDED = {
     "eats-memory": ("failed", "MemoryError", "in go_wrong"),
     "returns-nothing": (
         "failed",
-        "returns-nothing's fit returned None, which is no torch module",
+        "returns-nothing's fit returned None, which is not a torch module",
         "Traceback",
     ),
     "cannot-be-saved": (
@@ -80,7 +80,7 @@ def test_the_exit_code_is_1_and_one_line_says_what_to_do(failed):
     for run, number in zip(runs, ("8 of 10", "9 of 11"), strict=True):
         assert run.returncode == 1
         assert run.stderr == (
-            f"{number} cells have no result; the board says why, {command.results / 'logs'} holds the details, "
+            f"{number} cells have no result; the board gives the reasons, {command.results / 'logs'} has the logs, "
             "and --overwrite failed runs them again\n"
         )
 

@@ -46,7 +46,7 @@ def ended_as_it_should(command, run):
     assert code == 130
     assert "Traceback" not in output
     assert re.fullmatch(
-        r"kdbench: interrupted with 1 cells? to go; the same command goes on from here",
+        r"kdbench: interrupted with 1 cells? to go; run the same command again to resume",
         output.splitlines()[-1],
     )
     assert pd.read_csv(command.board / "toy-sentiment.csv")["strategy"].tolist() == ["finetune"]
@@ -67,8 +67,8 @@ def test_the_run_and_its_processes_end_and_it_says_how_to_go_on(hanging, which, 
     if second is not None:  # it was started while the first one ran
         assert (second.returncode, second.stdout) == (2, "")
         assert second.stderr == (
-            f"kdbench: results folder {command.results} is in use by another run; wait for its end or name another "
-            "by --results\n"
+            f"kdbench: results folder {command.results} is in use by another run; wait until it ends or name another "
+            "with --results\n"
         )
 
 

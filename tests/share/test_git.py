@@ -147,7 +147,7 @@ def test_the_working_tree_that_one_stands_in_is_not_touched(bare, site, tmp_path
 
 @pytest.mark.parametrize("branch", ["-x", "a..b", "", "a b"])
 def test_what_is_no_branch_is_a_user_s_mistake(push, branch):
-    with pytest.raises(UsageError, match="is no name of a branch"):
+    with pytest.raises(UsageError, match="is not a valid branch name"):
         push(branch)
 
 

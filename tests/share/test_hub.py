@@ -56,12 +56,12 @@ def test_a_later_site_takes_the_place_of_the_earlier(hub, site):
 @pytest.mark.parametrize(
     ("place", "status", "told"),
     [
-        ("/api/repos/create", 401, "does not know the token (401); log in by 'hf auth login'"),
+        ("/api/repos/create", 401, "does not know the token (401); log in with 'hf auth login'"),
         ("/api/repos/create", 403, "the token may not write there (403)"),
-        ("/api/repos/create", 500, "trouble of its own (500); run the same command again later"),
+        ("/api/repos/create", 500, "it has a server error (500); run the same command again later"),
         ("/api/datasets/lab/board/tree", 404, "no such place, or the token may not see it (404)"),
         ("/api/datasets/lab/board/commit", 403, "the token may not write there (403)"),
-        ("/api/spaces/lab/board/commit", 503, "trouble of its own (503)"),
+        ("/api/spaces/lab/board/commit", 503, "it has a server error (503)"),
     ],
 )
 def test_what_the_hub_refuses_is_told_in_one_line_without_the_token(hub, site, place, status, told):
@@ -90,7 +90,7 @@ def test_without_a_token_one_is_told_how_to_log_in(monkeypatch, tmp_path):
     for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "none"))
-    with pytest.raises(UsageError, match="log in by 'hf auth login', or set HF_TOKEN"):
+    with pytest.raises(UsageError, match="log in with 'hf auth login', or set HF_TOKEN"):
         hub_api()
 
 

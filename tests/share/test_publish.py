@@ -66,7 +66,7 @@ def test_a_run_is_published_everywhere_and_verifies(command, bare, tmp_path):
 def test_a_dry_run_tells_and_sends_nothing(small_run, tmp_path):
     told = []
     to = Destinations(tmp_path / "site", "https://alice:s3cret@127.0.0.1:9/x", hub="lab/board")
-    publish(small_run, to, dry_run=True, tell=told.append)
+    publish(small_run, to, dry_run=True, report=told.append)
     assert not (tmp_path / "site").exists()
     text = "\n".join(told)
     assert "s3cret" not in text
@@ -77,7 +77,7 @@ def test_a_dry_run_tells_and_sends_nothing(small_run, tmp_path):
 
 def test_without_a_destination_one_is_told_what_there_is(small_run):
     with pytest.raises(UsageError, match="--out DIR, --git REMOTE or --hub ORG/NAME"):
-        publish(small_run, Destinations(), tell=print)
+        publish(small_run, Destinations(), report=print)
 
 
 def test_a_changed_record_is_one_line_and_exit_code_1(command, small_results):

@@ -109,7 +109,9 @@ def test_a_plugin_s_column_with_a_path_stops_the_publication_and_names_file_and_
     def columns(table):
         return [pd.DataFrame({"log": ["see /home/alice/log"] * len(table)}, index=table.index)]
 
-    with pytest.raises(KdbenchError, match=r"rotten-tomatoes\.\w+, line \d+ still holds '/home/alice/log'"):
+    with pytest.raises(
+        KdbenchError, match=r"rotten-tomatoes\.\w+, line \d+ still contains '/home/alice/log'"
+    ):
         build(columns=columns)
 
 
@@ -118,7 +120,7 @@ def test_two_rows_that_a_path_alone_told_apart_are_not_merged(build, results):
         record = make_record(f'bilstm[embeddings="/home/alice/{place}/glove.txt"]')
         RecordStore(results).put(record)
     with pytest.raises(
-        KdbenchError, match=r"2 rows would both be called 'bilstm\[embeddings=\"<path>/glove\.txt\"\]'"
+        KdbenchError, match=r"2 rows would have the same name 'bilstm\[embeddings=\"<path>/glove\.txt\"\]'"
     ):
         build()
 
@@ -164,16 +166,16 @@ def test_without_a_record_there_is_nothing_to_publish(tmp_path, results):
         (
             "a.svg",
             b"<svg>\n<!-- /home/alice/x.py -->\n</svg>",
-            r"a\.svg, line 2 still holds '/home/alice/x\.py'",
+            r"a\.svg, line 2 still contains '/home/alice/x\.py'",
         ),
-        ("a.png", b"\x89PNG\xff/home/alice/x", r"a\.png still holds '/home/alice'"),
-        ("of-alice.md", b"nothing", r"of-alice\.md still holds 'alice'"),
+        ("a.png", b"\x89PNG\xff/home/alice/x", r"a\.png still contains '/home/alice'"),
+        ("of-alice.md", b"nothing", r"of-alice\.md still contains 'alice'"),
         (
             "index.html",
             f'<html>\n<script type="text/plain" id="content">{packed("/home/alice/x")}</script>'.encode(),
-            r"index\.html, line 2 still holds '/home/alice/x'",
+            r"index\.html, line 2 still contains '/home/alice/x'",
         ),
-        ("a.json", b'{"url": "https://a:b@host/x"}', r"a\.json, line 1 still holds 'a token or password'"),
+        ("a.json", b'{"url": "https://a:b@host/x"}', r"a\.json, line 1 still contains 'a token or password'"),
     ],
 )
 def test_the_last_check_names_file_and_line(tmp_path, name, content, told):
@@ -209,7 +211,7 @@ def test_the_results_folder_itself_and_a_file_are_refused(results, tmp_path):
     with pytest.raises(UsageError, match="is the results folder"):
         check_place(results, results)
     (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match="is no folder"):
+    with pytest.raises(UsageError, match="is not a folder"):
         check_place(tmp_path / "file", results)
 
 

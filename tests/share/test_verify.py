@@ -93,7 +93,7 @@ def test_a_better_score_than_the_predictions_give_is_found(check, change, record
     assert [
         line
         for line in problems
-        if f"accuracy is told as {score} and comes out as {record.quality.score}" in line
+        if f"accuracy is recorded as {score} but is {record.quality.score} when recomputed" in line
     ]
     assert len(problems) == 1
 
@@ -103,9 +103,9 @@ def test_a_further_metric_an_interval_and_a_noisy_score_are_recomputed_too(check
     metrics = {**record.quality.metrics, "macro-f1": 0.123}
     change(record, "quality", metrics=metrics, high=record.quality.high + 1e-6, noisy_score=0.99)
     told = "\n".join(check().problems)
-    assert "macro-f1 is told as 0.123" in told
-    assert "the interval is told as" in told
-    assert "noisy_score is told as 0.99" in told
+    assert "macro-f1 is recorded as 0.123" in told
+    assert "the interval is recorded as" in told
+    assert "noisy_score is recorded as 0.99" in told
 
 
 def test_changed_predictions_are_another_test_set_and_another_score(check, small_results, records):
@@ -116,8 +116,8 @@ def test_changed_predictions_are_another_test_set_and_another_score(check, small
     references[:5] = 1 - references[:5]
     Predictions(answers.ids, answers.logits, references).save(path)
     told = "\n".join(check().problems)
-    assert "have other right answers, than most of toy-sentiment" in told
-    assert "accuracy is told as" in told
+    assert "differ from those of most records of toy-sentiment" in told
+    assert "accuracy is recorded as" in told
 
 
 def test_the_order_in_which_examples_were_answered_is_nothing(check, small_results, records):
@@ -132,7 +132,7 @@ def test_missing_predictions_are_told_and_no_problem(check, small_results, recor
     (small_results / "predictions" / f"{records[PROBE].key}.safetensors").unlink()
     report = check()
     assert report.problems == []
-    assert report.unchecked["scores: there are no predictions that they could be recomputed from"] == [
+    assert report.unchecked["scores: there are no predictions to recompute them from"] == [
         f"records/{records[PROBE].key}.json"
     ]
 
@@ -143,8 +143,8 @@ def test_a_copied_cell_is_found_under_its_file_s_and_under_another_s_key(check, 
     store.put(record.model_copy(update={"key": "0" * 20}))
     (small_results / "records" / "copy.json").write_text(record.model_dump_json())
     problems = check().problems
-    assert any("under another key" in line for line in problems)
-    assert any(line.startswith("records/copy.json: holds the record") for line in problems)
+    assert any("with another key" in line for line in problems)
+    assert any(line.startswith("records/copy.json: contains the record") for line in problems)
 
 
 def test_a_key_that_stands_on_two_lines_is_found(small_results, registry, records):
@@ -154,7 +154,7 @@ def test_a_key_that_stands_on_two_lines_is_found(small_results, registry, record
     (folder / "records.jsonl").write_text(line + line)
     (problem,) = verify(folder, registry).problems
     assert problem.startswith(
-        f"records.jsonl, line 2: the key {records[PROBE].key} stands in records.jsonl, line 1, too"
+        f"records.jsonl, line 2: the key {records[PROBE].key} is also in records.jsonl, line 1"
     )
 
 
@@ -162,7 +162,7 @@ def test_equal_predictions_of_two_strategies_are_a_remark(check, small_results, 
     mine, other = records[PROBE], records["finetune", "toy-sentiment"]
     content = (small_results / "predictions" / f"{other.key}.safetensors").read_bytes()
     (small_results / "predictions" / f"{mine.key}.safetensors").write_bytes(content)
-    assert any("the very same predictions: " in note for note in check().notes)
+    assert any("identical predictions: " in note for note in check().notes)
 
 
 def test_what_fits_no_schema_is_told_with_file_and_field(check, small_results, records, change):
@@ -184,7 +184,7 @@ def test_links_out_of_the_folder_are_not_followed_and_special_files_are_not_open
     (small_results / "records" / "ring.json").symlink_to(small_results / "records" / "ring.json")
     told = "\n".join(check().problems)
     assert "records/linked.json: is a link out of the folder and was not followed" in told
-    assert "timings/pipe.json: is no plain file" in told
+    assert "timings/pipe.json: is not a regular file" in told
     assert "records/ring.json: cannot be read" in told
 
 
@@ -200,9 +200,7 @@ def test_a_huge_file_is_not_read(check, small_results):
     with (small_results / "records" / "huge.json").open("wb") as file:
         file.truncate(1 << 33)  # a hole: it takes no room on the disk
     (problem,) = check().problems
-    assert problem.startswith(
-        "records/huge.json: has 8,589,934,592 bytes, more than the 4,194,304 that are read"
-    )
+    assert problem.startswith("records/huge.json: has 8,589,934,592 bytes, more than the limit of 4,194,304")
 
 
 def test_a_pickle_under_a_prediction_s_name_is_no_prediction(check, small_results, records):
@@ -212,9 +210,9 @@ def test_a_pickle_under_a_prediction_s_name_is_no_prediction(check, small_result
 
 
 def test_a_folder_without_records_is_a_user_s_mistake(tmp_path, registry):
-    with pytest.raises(UsageError, match=r"holds neither records/ nor records\.jsonl"):
+    with pytest.raises(UsageError, match=r"contains neither records/ nor records\.jsonl"):
         verify(tmp_path, registry)
-    with pytest.raises(UsageError, match="is no folder"):
+    with pytest.raises(UsageError, match="is not a folder"):
         verify(tmp_path / "nowhere", registry)
 
 
@@ -229,4 +227,4 @@ def test_a_timing_out_of_order_is_found(check, small_results):
 
 def test_a_record_of_tomorrow_is_found(check, change, records):
     change(records[PROBE], finished_at="2999-01-01T00:00:00Z")
-    assert any("which is to come" in line for line in check().problems)
+    assert any("which is in the future" in line for line in check().problems)

@@ -6,7 +6,7 @@ import pytest
 from helpers.support import NOON, make_record, make_timing
 
 from kdbench.results.records import Status
-from kdbench.share.verify_records import impossible_in_record, impossible_in_timing, unlike_known_budget
+from kdbench.share.verify_records import budget_difference, impossible_in_record, impossible_in_timing
 
 LATER = NOON + timedelta(days=1)
 PARAMETERS = 22_713_986
@@ -53,13 +53,13 @@ def test_what_can_be_is_not_told_of(record):
             "the score is 0.785, but accuracy among the metrics is 0.7",
         ),
         (_made("quality", metrics={}), "the headline metric 'accuracy' is not among its metrics"),
-        (_made("quality", low=0.9, high=0.8), "the interval ends at 0.8 before it begins at 0.9"),
+        (_made("quality", low=0.9, high=0.8), "the interval's upper bound 0.8 is below its lower bound 0.9"),
         (_made("cost", train_s=-1.0), "cost.train_s is -1.0"),
         (_made("cost", steps=303, examples=0), "303 steps, but the budget allows 300"),
-        (_made("cost", examples=8 * STEPS + 1), "961 examples in 120 steps of 8"),
+        (_made("cost", examples=8 * STEPS + 1), "961 examples, but 120 steps of 8 examples"),
         (
             _made("size", non_embedding_parameters=PARAMETERS + 1),
-            "22,713,987 parameters beside embeddings of",
+            "22,713,987 non-embedding parameters, but only",
         ),
         (
             _made("size", trainable_parameters=2 * PARAMETERS),
@@ -68,11 +68,11 @@ def test_what_can_be_is_not_told_of(record):
         (_made("size", artifact_bytes=0), "the artifact has no bytes"),
         (_made("task", train_examples=2001), "2,001 train examples, but the budget has 2,000"),
         (_made(seed=-1), "the seed is -1"),
-        (_made(size=None), "it ended well without a score or a size"),
+        (_made(size=None), "its status is ok, but it has no score or no size"),
         (_made(status=Status.FAILED, reason="x"), "it has a score although it ended as failed"),
         (make_record(status=Status.TIMEOUT), "it ended as timeout without a reason"),
-        (_made(finished_at=LATER + timedelta(hours=1)), "which is to come"),
-        (_made(finished_at=NOON.replace(tzinfo=None)), "its time of ending has no time zone"),
+        (_made(finished_at=LATER + timedelta(hours=1)), "which is in the future"),
+        (_made(finished_at=NOON.replace(tzinfo=None)), "its end time has no time zone"),
     ],
 )
 def test_what_cannot_be_is_told_in_one_line(record, line):
@@ -101,8 +101,8 @@ def test_a_stack_may_take_the_steps_of_each_of_its_stages():
 
 
 def test_a_budget_with_other_numbers_is_told():
-    assert unlike_known_budget(_made()) is None
-    assert "'quick'" in unlike_known_budget(_made("budget", max_length=47))
+    assert budget_difference(_made()) is None
+    assert "'quick'" in budget_difference(_made("budget", max_length=47))
 
 
 def test_a_sound_timing_is_sound_and_a_p95_below_the_median_is_not():

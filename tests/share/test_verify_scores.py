@@ -71,14 +71,17 @@ def test_the_key_of_a_joint_strategy_comes_out_where_all_of_its_tasks_are_there(
     assert checked(record, tasks) == ([], [])
     assert checked(record, {(record.task.name, record.task.fingerprint)}) == (
         [],
-        ["the tasks that a joint strategy was trained on are in no record"],
+        ["the tasks that a joint strategy was trained on are not in the record"],
     )
 
 
 def test_a_file_of_the_user_s_is_in_no_record(record_of, checked, tmp_path):
     (tmp_path / "texts.txt").write_text("one text\n")
     record = record_of(f'vanilla-kd[transfer="{tmp_path / "texts.txt"}"]')
-    assert checked(record) == ([], ["the hashes of the user's files that a strategy read are in no record"])
+    assert checked(record) == (
+        [],
+        ["the hashes of the user's files that a strategy read are not in the record"],
+    )
 
 
 def test_a_given_teacher_s_hash_is_in_no_record(record_of, checked):
@@ -86,14 +89,14 @@ def test_a_given_teacher_s_hash_is_in_no_record(record_of, checked):
     given = record.model_copy(
         update={"model": record.model.model_copy(update={"teacher": "mine"}), "key": "0" * 20}
     )
-    assert checked(given) == ([], ["the hash of a teacher that the user gave is in no record"])
+    assert checked(given) == ([], ["the hash of an external teacher is not in the record"])
 
 
 def test_a_strategy_that_is_not_installed_is_told(record_of, checked):
     record = record_of("finetune")
     other = record.model_copy(update={"strategy": record.strategy.model_copy(update={"name": "theirs"})})
     assert checked(other)[1] == [
-        "the strategy 'theirs' is not installed here, and may hang on more than a record tells"
+        "the strategy 'theirs' is not installed, and may depend on something that records do not include"
     ]
 
 
@@ -114,4 +117,4 @@ def test_parameters_of_another_form_are_a_problem(record_of, checked):
     record = record_of("finetune")
     strategy = record.strategy.model_copy(update={"params": {"finetune": 3}})
     (problem,), _ = checked(record.model_copy(update={"strategy": strategy}))
-    assert "another form than kdbench writes" in problem
+    assert "do not have the format that kdbench writes" in problem

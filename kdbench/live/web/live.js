@@ -1,4 +1,4 @@
-// The live part: it asks the server how the run is going, and puts a new board into the page without disturbing its reader.
+// Polls the state of the run, and replaces the board without disturbing the reader.
 const POLL_MS = 2000;
 const SILENT_S = 30;
 const part = (name) => document.getElementById(`live-${name}`);
@@ -10,45 +10,45 @@ let news = "";
 let costChosen = false;
 costChoice.addEventListener("change", () => { costChosen = true; });
 
-// The server is not there, or does not answer as it should.
-class Gone extends Error {}
+// The server does not respond, or not as expected.
+class Disconnected extends Error {}
 
 async function ask(path) {
   try {
     const answer = await fetch(path, { cache: "no-store" });
     if (answer.ok) return await answer.json();
   } catch (error) {
-    throw new Gone(path, { cause: error });
+    throw new Disconnected(path, { cause: error });
   }
-  throw new Gone(path);
+  throw new Disconnected(path);
 }
 
-async function catchUp() {
+async function update() {
   const state = await ask("/state.json");
-  tell(state); // first: where all cores are busy, the board takes its time
+  showState(state); // first, since the board is slow while all cores are busy
   last = state;
   if (document.hidden || state.board === null || state.board === version) return;
   const made = await ask("/content.json");
   boardProblem = made.problem ?? null;
-  if (!made.content) return; // it is asked for again
-  renew(made);
+  if (!made.content) return; // it is requested again
+  replaceBoard(made);
   version = made.version;
-  tell(state); // with the scores and the rows that the cells lead to
+  showState(state); // again, with the scores and rows that the cells link to
 }
 
 let wake = () => {};
 document.addEventListener("visibilitychange", () => wake());
 
-async function keepLooking() {
+async function poll() {
   for (;;) {
-    await catchUp().catch((error) => (error instanceof Gone ? tellGone() : console.error(error)));
+    await update().catch((error) => (error instanceof Disconnected ? showDisconnected() : console.error(error)));
     await new Promise((go) => { wake = go; setTimeout(go, POLL_MS); });
   }
 }
 
-// ---- the board, in place of the one before
+// ---- replacing the board
 
-function renew(made) {
+function replaceBoard(made) {
   const kept = { order: order(), focus: focus(), left: document.getElementById("board").scrollLeft, top: scrollY };
   const before = { tasks: content.tasks.map((one) => one.name), cost: costChosen ? content.costs[costChoice.selectedIndex]?.[0] : null, choices: choices() };
   content = made.content;
@@ -74,7 +74,7 @@ const choices = () => JSON.stringify([content.families, content.columns, content
 const titles = () => table.columns().titles().toArray();
 const order = () => table.order().map(([column, way]) => [titles()[column], way]);
 
-// Where the focus is, if it is on something that a new board replaces.
+// Returns a function that finds the focused element in the new board, if the old one has the focus.
 function focus() {
   const at = document.activeElement;
   const line = at.closest("#board tr");
@@ -96,22 +96,22 @@ function refocus(find) {
 
 // ---- the run
 
-function tell(state) {
+function showState(state) {
   const run = state.run;
   const lives = run && !run.ending && state.silent_s <= SILENT_S;
   part("warning").textContent = warning(state);
-  part("told").textContent = told(state);
-  part("left").textContent = lives && run.left_s !== null && waiting(run) ? `about ${lasting(Math.max(run.left_s - state.silent_s, 1))} left` : "";
+  part("status").textContent = statusText(state);
+  part("left").textContent = lives && run.left_s !== null && waiting(run) ? `about ${durationText(Math.max(run.left_s - state.silent_s, 1))} left` : "";
   part("bar").hidden = part("cells").hidden = !run;
   part("work").hidden = !lives;
-  if (news !== part("told").textContent) part("news").textContent = news = part("told").textContent;
+  if (news !== part("status").textContent) part("news").textContent = news = part("status").textContent;
   document.title = lives ? `${applying(run).filter(over).length}/${applying(run).length} ${content.title}` : content.title;
   if (!run) return;
   part("bar").max = applying(run).length;
   part("bar").value = applying(run).filter(over).length;
   part("work").replaceChildren(...[...run.cells, ...run.timings].filter((one) => one.state === "running").map(working));
-  if (run.ending && last?.run?.ending === null) part("cells").open = false; // it has just ended: the board tells it all
-  tellCells(run.cells);
+  if (run.ending && last?.run?.ending === null) part("cells").open = false; // it has just ended: the board has all results
+  showCells(run.cells);
 }
 
 const over = (cell) => !["queued", "running"].includes(cell.state);
@@ -119,37 +119,37 @@ const applying = (run) => run.cells.filter((cell) => cell.state !== "not-applica
 const waiting = (run) => run.cells.some((cell) => !over(cell));
 const counted = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
 
-function told({ run, expected }) {
-  if (!run) return expected ? "Models and data are made ready; then the run begins." : "No run has left word in this results folder; as soon as one begins, it shows here.";
+function statusText({ run, expected }) {
+  if (!run) return expected ? "Preparing models and data; then the run begins." : "There is no run in this results folder yet; it will be shown here when one starts.";
   const cells = applying(run);
   const failed = cells.filter((cell) => cell.state === "failed").length;
   const sum = `${cells.filter(over).length} of ${counted(cells.length, "cell")} done${failed ? `, ${failed} of them failed` : ""}`;
   if (run.ending === "done") return `The run has ended: ${sum}.`;
-  if (run.ending === "interrupted") return `The run was interrupted: ${sum}. The same command goes on from here.`;
-  if (run.ending === "broken") return `The run broke off: ${sum}. Its terminal says why.`;
+  if (run.ending === "interrupted") return `The run was interrupted: ${sum}. Run the same command again to resume.`;
+  if (run.ending === "broken") return `The run failed: ${sum}. See its terminal for the reason.`;
   if (waiting(run)) return `${sum}.`;
-  return run.timings.some((one) => one.state === "running") ? `${sum}; the models are being timed.` : `${sum}; the board is being drawn.`;
+  return run.timings.some((one) => one.state === "running") ? `${sum}; timing the models.` : `${sum}; writing the board.`;
 }
 
 function warning({ run, silent_s, problem }) {
   if (problem ?? boardProblem) return problem ?? boardProblem;
-  if (run && !run.ending && silent_s > SILENT_S) return `No word from the run for ${lasting(silent_s)}: it was killed, or its machine is asleep.`;
+  if (run && !run.ending && silent_s > SILENT_S) return `No update from the run for ${durationText(silent_s)}: it was killed, or its machine is asleep.`;
   return "";
 }
 
-function tellGone() {
+function showDisconnected() {
   part("left").textContent = "";
   if (last?.run?.ending) return; // what the page shows is final
-  part("warning").textContent = "This page is no longer answered: the run, or kdbench watch, was ended. It goes on when it is there again.";
+  part("warning").textContent = "The server does not respond: the run, or kdbench watch, has ended. This page continues when it is back.";
 }
 
-function lasting(seconds) {
+function durationText(seconds) {
   if (seconds < 90) return `${Math.round(seconds)} s`;
   const minutes = Math.round(seconds / 60);
   return minutes < 90 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
-// What runs now: how far, with the loss and the way it came.
+// A running cell or timing: its progress, and its loss with a curve.
 function working(one) {
   const name = one.name ?? `${one.strategy} on ${one.task}, seed ${one.seed}`;
   const how = one.phase === null ? "starting" : `${one.phase} ${one.done}/${one.total}${one.loss === null ? "" : `, loss ${one.loss.toFixed(3)}`}`;
@@ -162,8 +162,8 @@ function working(one) {
   return element("div", { className: "work" }, element("div", { className: "name" }, name), element("div", {}, bar, element("div", { className: "how" }, how)), losses);
 }
 
-// Strategies against tasks, a chip a seed; a line is made anew only where something of it changed.
-function tellCells(cells) {
+// Strategies by tasks, one chip per seed; a line is rebuilt only when it changes.
+function showCells(cells) {
   const tasks = [...new Set(cells.map((cell) => cell.task))];
   const head = JSON.stringify(tasks);
   const [top, body] = [tableOfCells.tHead, tableOfCells.tBodies[0]];
@@ -207,7 +207,7 @@ function chip(cell) {
     queued: "·", running: runningText(cell), failed: "failed", "not-applicable": "-",
     done: score === null ? "done" : (100 * score).toFixed(1),
   }[cell.state];
-  const more = cell.reason ?? (cell.seconds === null ? "" : lasting(cell.seconds));
+  const more = cell.reason ?? (cell.seconds === null ? "" : durationText(cell.seconds));
   const title = `seed ${cell.seed}: ${cell.state}${more ? `, ${more}` : ""}`;
   const made = row && over(cell)
     ? button(text, () => openDetails(content.rows.find((one) => one.task === cell.task && one.strategy === cell.strategy)))
@@ -219,4 +219,4 @@ function chip(cell) {
 }
 
 document.body.classList.toggle("no-rows", !content.rows.length);
-keepLooking();
+poll();
