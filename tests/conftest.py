@@ -30,8 +30,9 @@ from kdbench.models.base import resolve_base_model
 from kdbench.models.build import load_tokenizer
 from kdbench.plugins import load_plugins
 from kdbench.registry import Registry
-from kdbench.training.bench import Report, TrainingBench
+from kdbench.training.bench import TrainingBench
 from kdbench.training.experiment import Experiment, quiet_libraries
+from kdbench.utils.system import Report
 
 # A machine that does something else at the same time is slow, not wrong.
 hypothesis_settings.register_profile("kdbench", deadline=None)

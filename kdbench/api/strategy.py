@@ -56,7 +56,7 @@ class Strategy(ABC):
     is_teacher_row: ClassVar[bool] = False
     """Whether the strategy's row is the teacher itself; it then runs first, and for every task of a run."""
     teacher_outputs: ClassVar[TeacherOutput | None] = None
-    """Which teacher outputs the losses read, in stages the most that any stage reads; None for no teacher."""
+    """Which teacher outputs the losses read (with several stages, the most that any stage reads); None if none."""
     control: type[Strategy] | str | None = None
     """The control: a strategy that differs only in the idea under test. It is run, too, and the board compares the two.
 

