@@ -1,4 +1,4 @@
-"""A metric of the library `evaluate` for tasks: the balanced accuracy, and a task that is scored by it.
+"""Score a task by a metric of the library `evaluate`: balanced accuracy.
 
     kdbench run --plugin examples/evaluate_metric.py --task short-reviews --strategy finetune
 
@@ -15,16 +15,16 @@ from kdbench import EvaluateMetric, LocalSource, Metric, Opened, Splits, Task, T
 
 
 def balanced_accuracy() -> Any:
-    """Return the mean over classes of the share of their examples that are answered right.
+    """Return a metric: the mean over classes of the recall.
 
-    The class stands in a function, since `evaluate` takes seconds to load and is needed only once something is scored.
+    The class is defined in a function, since `evaluate` takes seconds to import and is needed only for scoring.
     """
     import datasets
     import evaluate
     import numpy as np
 
     class BalancedAccuracy(evaluate.Metric):  # type: ignore[misc]  # evaluate publishes no types
-        """The mean recall over the classes that occur."""
+        """Compute the mean recall over the classes that occur."""
 
         def _info(self) -> evaluate.MetricInfo:
             columns = {name: datasets.Value("int64") for name in ("predictions", "references")}
@@ -41,7 +41,7 @@ def balanced_accuracy() -> Any:
 
 
 class ShortReviews(Task):
-    """Made-up reviews, three in four of them good."""
+    """Classify synthetic reviews, three in four of them good."""
 
     name = "short-reviews"
     title = "Short reviews"
@@ -53,7 +53,7 @@ class ShortReviews(Task):
     sources = {"local": LocalSource({"rows": __file__})}
 
     def load(self, opened: Opened) -> Splits:
-        """Return texts drawn from a fixed seed."""
+        """Return texts sampled with a fixed seed."""
         return {"train": self._rows("train", 240), "test": self._rows("test", 80)}
 
     def _rows(self, split: str, count: int) -> Iterator[dict[str, Any]]:
@@ -66,7 +66,7 @@ class ShortReviews(Task):
 
 @hookimpl
 def kdbench_metrics() -> list[Metric]:
-    """Return the metric under the name that tasks call it by."""
+    """Return the metric under the name that tasks refer to."""
     return [
         EvaluateMetric(
             balanced_accuracy, "balanced-accuracy", key="balanced_accuracy", title="Balanced accuracy"
@@ -76,5 +76,5 @@ def kdbench_metrics() -> list[Metric]:
 
 @hookimpl
 def kdbench_tasks() -> list[Task]:
-    """Return a task that is scored by it."""
+    """Return the task that uses the metric."""
     return [ShortReviews()]

@@ -1,4 +1,4 @@
-"""The strategies that come with kdbench; they register as anyone's plugin does."""
+"""Register the built-in strategies through the same hooks as any other plugin."""
 
 from kdbench_plugins.adalora import AdaLoRA
 from kdbench_plugins.adapters import AdapterHoulsby, AdapterPfeiffer
@@ -28,7 +28,7 @@ from kdbench import Strategy, hookimpl
 
 @hookimpl
 def kdbench_model_classes() -> dict[str, str]:
-    """Return the models that are no class of transformers; below them the names that version 0.1 wrote."""
+    """Return the model classes that are not in transformers by their keys; the last four keys are those of version 0.1."""
     return {
         "adapter": "kdbench_plugins._adapter_model:AdapterModel",
         "bilstm": "kdbench_plugins._bilstm_model:BiLSTMModel",
@@ -43,7 +43,7 @@ def kdbench_model_classes() -> dict[str, str]:
 
 @hookimpl
 def kdbench_strategies() -> list[type[Strategy]]:
-    """Return the built-in strategies, family by family; boards and lists keep this order."""
+    """Return the built-in strategies, grouped by family; boards and lists keep this order."""
     return [
         FineTune,
         HardLabels,

@@ -1,4 +1,4 @@
-"""Build the model that carries bottleneck adapters."""
+"""Define bottleneck adapters and the model that contains them."""
 
 from __future__ import annotations
 
@@ -15,32 +15,34 @@ _STD = 0.01
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"gelu": nn.GELU, "relu": nn.ReLU}
 
 
-class _Places(NamedTuple):
-    """What the ends of the two sublayers are called within one transformer layer."""
+class _SublayerNames(NamedTuple):
+    """The names of the modules within a transformer layer that adapters wrap."""
 
     ends: tuple[str, str]
-    """The last modules before the residual sums, after attention and after the feed-forward part."""
+    """The last modules before the residual connections of attention and of the feed-forward network."""
     norm: str
-    """The normalization of the second sum."""
+    """The layer normalization after the second residual connection."""
 
 
-_PLACES = (
-    _Places(("attention.output.dropout", "output.dropout"), "output.LayerNorm"),  # BERT, RoBERTa, ELECTRA …
-    _Places(("attention.dropout", "output.dropout"), "output.LayerNorm"),  # MPNet
-    _Places(("attention.out_lin", "ffn.dropout"), "output_layer_norm"),  # DistilBERT
+_KNOWN_NAMES = (
+    _SublayerNames(
+        ("attention.output.dropout", "output.dropout"), "output.LayerNorm"
+    ),  # BERT, RoBERTa, ELECTRA …
+    _SublayerNames(("attention.dropout", "output.dropout"), "output.LayerNorm"),  # MPNet
+    _SublayerNames(("attention.out_lin", "ffn.dropout"), "output_layer_norm"),  # DistilBERT
 )
 
 
 class Adapter(nn.Module):
-    """What an adapter adds to its input x: ``W_up f(W_down x + b_down) + b_up``, zero at the start.
+    """Compute what an adapter adds to its input x: ``W_up f(W_down x + b_down) + b_up``, zero at initialization.
 
-    Houlsby et al. 2019 (arXiv:1902.00751, section 2.1). ``W_down`` starts as in their section 3, from a normal
-    distribution of standard deviation 0.01 cut at two deviations; ``W_up`` starts at zero, not only near it, so that
-    an untrained adapter changes no bit.
+    Houlsby et al. 2019 (arXiv:1902.00751, section 2.1). ``W_down`` is initialized as in their section 3, from
+    a normal distribution of standard deviation 0.01 truncated at two deviations; ``W_up`` is exactly zero, not near zero,
+    so that an untrained adapter leaves the model's output bit-identical.
 
     Args:
-        width: of the input and the output, whose shape is ``(batch, sequence, width)``.
-        bottleneck: the width in between.
+        width: the width of the input and the output, both ``(batch, sequence, width)``.
+        bottleneck: the width of the hidden layer.
         activation: f, ``gelu`` or ``relu``.
     """
 
@@ -50,16 +52,16 @@ class Adapter(nn.Module):
         self.activation = _ACTIVATIONS[activation]()
         self.up = nn.Linear(bottleneck, width)
         nn.init.trunc_normal_(self.down.weight, std=_STD, a=-2 * _STD, b=2 * _STD)
-        for start in (self.down.bias, self.up.weight, self.up.bias):
-            nn.init.zeros_(start)
+        for parameter in (self.down.bias, self.up.weight, self.up.bias):
+            nn.init.zeros_(parameter)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Return what is added to `inputs`."""
+        """Return the term to add to `inputs`, of the same shape."""
         return cast(Tensor, self.up(self.activation(self.down(inputs))))
 
 
 class AdaptedSublayer(nn.Module):
-    """The end of a sublayer with its adapter: ``h + adapter(h)``, before the residual sum (Houlsby et al., figure 2)."""
+    """Add an adapter to a sublayer's output h, before the residual sum: ``h + adapter(h)`` (Houlsby et al., figure 2)."""
 
     def __init__(self, end: nn.Module, adapter: Adapter) -> None:
         super().__init__()
@@ -73,10 +75,10 @@ class AdaptedSublayer(nn.Module):
 
 
 class AdaptedNorm(nn.Module):
-    """A layer's last normalization with its adapter: ``norm(s + adapter(norm(s)))`` of the residual sum s.
+    """Add an adapter to a layer's last normalization: ``norm(s + adapter(norm(s)))`` of the residual sum s.
 
-    The adapter reads the normalized sum, adds to the sum itself, and the frozen normalization follows again (Pfeiffer
-    et al. 2021, arXiv:2005.00247).
+    The adapter reads the normalized sum, its output is added to the sum itself, and the same frozen normalization is
+    applied again (Pfeiffer et al. 2021, arXiv:2005.00247).
     """
 
     def __init__(self, norm: nn.Module, adapter: Adapter) -> None:
@@ -90,17 +92,17 @@ class AdaptedNorm(nn.Module):
 
 
 class AdapterModel(FolderModel):
-    """A transformers model with adapters in every layer.
+    """Wrap a transformers model with adapters in every layer.
 
     Args:
         architecture: class and configuration of the model, from `architecture_of`.
-        placement: ``houlsby``, two adapters a layer, or ``pfeiffer``, one.
+        placement: ``houlsby``, two adapters per layer, or ``pfeiffer``, one per layer.
         bottleneck: width of the adapters.
-        activation: their non-linearity, ``gelu`` or ``relu``.
-        base: the model that takes the adapters, changed in place; by default one of random weights.
+        activation: non-linearity of the adapters, ``gelu`` or ``relu``.
+        base: the model to add adapters to, changed in place; by default a randomly initialized one.
 
     Raises:
-        UsageError: the architecture's layers have other parts than those that adapters go to.
+        UsageError: the layers of this architecture have no module that adapters are known to wrap.
     """
 
     def __init__(
@@ -120,8 +122,8 @@ class AdapterModel(FolderModel):
             }
         )
         self.model = base if base is not None else build_architecture(architecture)
-        for layer, places in _layers(self.model, placement):
-            for name in places.ends if placement == "houlsby" else [places.norm]:
+        for layer, names in _layers(self.model, placement):
+            for name in names.ends if placement == "houlsby" else [names.norm]:
                 adapter = Adapter(self.model.config.hidden_size, bottleneck, activation)
                 adapted = AdaptedSublayer if placement == "houlsby" else AdaptedNorm
                 layer.set_submodule(name, adapted(layer.get_submodule(name), adapter))
@@ -130,37 +132,37 @@ class AdapterModel(FolderModel):
     def around(
         cls, base: PreTrainedModel, *, placement: str, bottleneck: int, activation: str
     ) -> AdapterModel:
-        """Return `base` with untrained adapters: it answers as before."""
+        """Return `base` with untrained adapters: its outputs are unchanged."""
         return cls(architecture_of(base), placement, bottleneck, activation, base)
 
     def forward(self, **inputs: Any) -> Any:
-        """Return the output of the model inside."""
+        """Return the output of the wrapped model."""
         return self.model(**inputs)
 
     def train_only_adapters(self, *, norms: bool) -> None:
-        """Freeze the encoder but for its adapters and, if asked, its layer normalizations; the head stays trainable."""
+        """Freeze the encoder except its adapters and, with `norms`, its layer normalizations; the head stays trainable."""
         encoder = self.model.base_model
         encoder.requires_grad_(False)
         for module in encoder.modules():
-            # By name: DeBERTa has a layer normalization of its own.
+            # By class name: DeBERTa defines its own layer normalization class.
             if isinstance(module, Adapter) or (norms and type(module).__name__.endswith("LayerNorm")):
                 module.requires_grad_(True)
 
 
-def _layers(model: PreTrainedModel, placement: str) -> list[tuple[nn.Module, _Places]]:
-    """Return the transformer layers of `model`, each with the names of its places."""
-    found = [
-        (module, places)
+def _layers(model: PreTrainedModel, placement: str) -> list[tuple[nn.Module, _SublayerNames]]:
+    """Return the transformer layers of `model`, each with the names of the modules that adapters wrap."""
+    layers = [
+        (module, names)
         for module in model.base_model.modules()
-        for places in _PLACES
-        if all(_has(module, name) for name in (*places.ends, places.norm))
+        for names in _KNOWN_NAMES
+        if all(_has(module, name) for name in (*names.ends, names.norm))
     ]
-    if not found:
+    if not layers:
         raise UsageError(
-            f"strategy 'adapter-{placement}': no place for adapters is known in {type(model).__name__}; "
+            f"strategy 'adapter-{placement}': cannot place adapters in {type(model).__name__}; "
             "take a model like BERT, RoBERTa, ELECTRA, DeBERTa, MPNet or DistilBERT"
         )
-    return found
+    return layers
 
 
 def _has(module: nn.Module, name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Made-up training rows without labels, for a teacher to answer (Tang et al. 2019, section 3.3)."""
+"""Augment training rows with unlabelled variations for the teacher to label (Tang et al. 2019, section 3.3)."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-FIRST_MADE_ID = 2**40
-"""Where ``id`` and ``example`` of made rows begin; no split has so many rows of its own."""
+FIRST_AUGMENTED_ID = 2**40
+"""The first ``id`` and ``example`` of augmented rows, larger than any split."""
 NEIGHBOURS = 15
-"""Among how many nearest words a replacement is drawn: K of Jiao et al. 2020 (arXiv:1909.10351), section 4.2."""
+"""The number of nearest words that a replacement is drawn from: K of Jiao et al. 2020 (arXiv:1909.10351), section 4.2."""
 _LONGEST_NGRAM = 5
 _CHUNK = 1024
-"""Words whose likeness to all others is held in memory at once."""
+"""Words whose similarities to all others are held in memory at once."""
 _MARKS = (("##", False), ("Ġ", True), ("▁", True))
-"""How word pieces are marked, and whether the marked ones begin a word or go on."""
+"""Prefixes of word pieces, and whether a piece with the prefix begins a word (or continues one)."""
 
 
 def augmented_rows(
@@ -36,14 +36,14 @@ def augmented_rows(
     replace_rate: float = 0.1,
     ngram_rate: float = 0.25,
 ) -> datasets.Dataset:
-    """Return the task's training rows and then up to `copies` variations of each, whose labels are hidden.
+    """Return the task's training rows followed by up to `copies` variations of each, whose labels are hidden.
 
-    In a variation each word becomes ``[MASK]`` with probability `mask_rate`, or else with probability `replace_rate`
-    another word: one of the `NEIGHBOURS` nearest by the teacher's word embeddings among the words of the training rows,
-    drawn by how often they occur there. Only words of one piece are replaced. Then, with probability `ngram_rate`, all
-    but one to five neighbouring words of a text are left out; never in token classification. Of a pair of texts the
-    variations change the first, the second and both in turn. A variation that equals its row or an earlier variation
-    of it is left out.
+    In a variation each word becomes ``[MASK]`` with probability `mask_rate`, or, with probability `replace_rate`, another
+    word: one of the `NEIGHBOURS` nearest words of the training rows by the teacher's word embeddings, drawn in
+    proportion to their frequency there. Only words of one piece are replaced. Then, with probability `ngram_rate`, a
+    text is cut to an n-gram of one to five words; never in token classification. In text pairs the variations change
+    the first text, the second and both in turn. A variation equal to its row or to an earlier variation of it is
+    dropped.
 
     Raises:
         UsageError: the tokenizer has no mask token.
@@ -51,12 +51,12 @@ def augmented_rows(
     train, tokenizer = bench.task.train, bench.tokenizer
     if bench.kind not in list(TaskKind):
         raise UsageError(
-            f"task {bench.task.task.name!r}: rows of the kind {str(bench.kind)!r} cannot be made up, its labels being the "
-            "plugin's own; set augmentation=false"
+            f"task {bench.task.task.name!r}: rows of the kind {str(bench.kind)!r} cannot be augmented, since a plugin "
+            "defines its labels; set augmentation=false"
         )
     if tokenizer.mask_token_id is None:
         raise UsageError(
-            f"task {bench.task.task.name!r}: {type(tokenizer).__name__} has no mask token for made-up rows; "
+            f"task {bench.task.task.name!r}: {type(tokenizer).__name__} has no mask token, which augmentation needs; "
             "set augmentation=false"
         )
     words = Words(train, tokenizer)
@@ -66,8 +66,8 @@ def augmented_rows(
     if bench.kind.per_word:
         ngram_rate = 0.0
     draw = np.random.default_rng(seed)
-    made = [
-        words.varied(
+    variations = [
+        words.variation(
             draw,
             words.texts_changed_by(copy),
             replacements,
@@ -76,11 +76,11 @@ def augmented_rows(
         )
         for copy in range(copies)
     ]
-    if not made:
+    if not variations:
         return train
-    rows = datasets.Dataset(pa.concat_tables(made).cast(train.features.arrow_schema))
+    rows = datasets.Dataset(pa.concat_tables(variations).cast(train.features.arrow_schema))
     new = np.flatnonzero([*_are_new(words.rows.column("input_ids"), rows.data.column("input_ids"))])
-    numbers = pa.array(FIRST_MADE_ID + np.arange(len(new)))
+    numbers = pa.array(FIRST_AUGMENTED_ID + np.arange(len(new)))
     table = rows.data.table.take(new)
     for name in ("id", "example"):
         table = table.set_column(table.column_names.index(name), table.schema.field(name), numbers)
@@ -89,9 +89,9 @@ def augmented_rows(
 
 
 class Words:
-    """The words of encoded rows, all rows end to end.
+    """Locate the words and texts of encoded rows, whose word pieces are concatenated.
 
-    Arrays over pieces are as long as all rows together; arrays over words and texts count these through all rows.
+    Arrays per piece have an element for each piece of all rows; arrays per word or text number these across all rows.
     """
 
     def __init__(self, rows: datasets.Dataset, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -100,37 +100,37 @@ class Words:
         self.ids = pieces.flatten().to_numpy()
         self.row = np.repeat(np.arange(len(pieces)), pieces.value_lengths().to_numpy())
         opens_row = np.diff(self.row, prepend=-1) != 0
-        # Unknown words are words; only what a tokenizer puts around texts is not.
-        marks = {*tokenizer.all_special_ids} - {tokenizer.unk_token_id, tokenizer.mask_token_id}
-        self.is_mark = np.isin(self.ids, [*marks])
-        opens_text = ~self.is_mark & (opens_row | np.concatenate([[True], self.is_mark[:-1]]))
+        # Unknown and masked words are words; the special tokens around texts are not.
+        special = {*tokenizer.all_special_ids} - {tokenizer.unk_token_id, tokenizer.mask_token_id}
+        self.is_special = np.isin(self.ids, [*special])
+        opens_text = ~self.is_special & (opens_row | np.concatenate([[True], self.is_special[:-1]]))
         begins, self.is_word = read_vocabulary(tokenizer)
-        self.is_first = ~self.is_mark & (begins[self.ids] | opens_text)
+        self.is_first = ~self.is_special & (begins[self.ids] | opens_text)
         if pa.types.is_list(self.rows.schema.field("labels").type):
             self.is_first = self.rows.column("labels").combine_chunks().flatten().to_numpy() != IGNORED
         self.word = np.cumsum(self.is_first) - 1
-        """Of each piece; that of a special token means nothing."""
+        """Per piece, the number of its word; undefined for special tokens."""
         self.first_ids = self.ids[self.is_first]
-        """Of each word the first piece."""
-        self.is_whole = np.bincount(self.word[~self.is_mark], minlength=len(self.first_ids)) == 1
-        """Of each word, whether it is one piece."""
+        """Per word, the id of its first piece."""
+        self.is_whole = np.bincount(self.word[~self.is_special], minlength=len(self.first_ids)) == 1
+        """Per word, whether it is a single piece."""
         self.text = (np.cumsum(opens_text) - 1)[self.is_first]
-        """Of each word."""
+        """Per word, the number of its text."""
         self.row_of_text = self.row[opens_text]
         self.is_second = np.diff(self.row_of_text, prepend=-1) == 0
-        """Of each text, whether another of its row stands before it."""
+        """Per text, whether it is the second text of its row."""
         self.is_paired = self.is_second | np.append(self.is_second[1:], False)
 
     def texts_changed_by(self, copy: int) -> np.ndarray:
-        """Return of each text whether the variation of this number, from 0, changes it.
+        """Return per text whether variation number `copy`, counted from 0, changes it.
 
-        Of pairs it is the first, the second and both in turn, from copy to copy and from row to row.
+        In pairs it is the first text, the second and both in turn, from copy to copy and from row to row.
         """
         turn = (copy + self.row_of_text) % 3
         changed: np.ndarray = ~self.is_paired | (turn == 2) | (self.is_second == (turn == 1))
         return changed
 
-    def varied(
+    def variation(
         self,
         draw: np.random.Generator,
         changed: np.ndarray,
@@ -139,7 +139,7 @@ class Words:
         mask: int,
         rates: tuple[float, float, float],
     ) -> pa.Table:
-        """Return one variation of every row, with the ids and labels of the rows that they were made of."""
+        """Return one variation of every row, with the ids and labels of the original rows."""
         mask_rate, replace_rate, ngram_rate = rates
         chance = draw.random(len(self.text))
         may_change = changed[self.text]
@@ -150,53 +150,53 @@ class Words:
         ids = self.ids.copy()
         ids[self.is_first] = words
         in_ngram = self._in_ngram(draw, changed & (draw.random(len(changed)) < ngram_rate))
-        kept = self.is_mark | (in_ngram[self.word] & (self.is_first | ~masked[self.word]))
+        kept = self.is_special | (in_ngram[self.word] & (self.is_first | ~masked[self.word]))
         lengths = np.bincount(self.row[kept], minlength=len(self.rows))
         ends = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
         table = self.rows
-        for place, field in enumerate(table.schema):
+        for index, field in enumerate(table.schema):
             if field.name == "length":
-                table = table.set_column(place, field, pa.array(lengths, field.type))
+                table = table.set_column(index, field, pa.array(lengths, field.type))
             elif pa.types.is_list(field.type):
-                old = table.column(place).combine_chunks().flatten().to_numpy()
+                old = table.column(index).combine_chunks().flatten().to_numpy()
                 values = ids if field.name == "input_ids" else old
                 listed = pa.ListArray.from_arrays(ends, pa.array(values[kept], field.type.value_type))
-                table = table.set_column(place, field.name, listed)
+                table = table.set_column(index, field.name, listed)
         return table
 
     def _in_ngram(self, draw: np.random.Generator, cut: np.ndarray) -> np.ndarray:
-        """Return of each word whether it stays where the texts `cut` keep but a few neighbouring words."""
+        """Return per word whether it stays when each text of `cut` is reduced to one n-gram."""
         sizes = np.bincount(self.text, minlength=len(cut))
-        wanted = draw.integers(1, _LONGEST_NGRAM, size=len(cut), endpoint=True)
-        starts = (draw.random(len(cut)) * (np.maximum(sizes - wanted, 0) + 1)).astype(int)
+        lengths = draw.integers(1, _LONGEST_NGRAM, size=len(cut), endpoint=True)
+        starts = (draw.random(len(cut)) * (np.maximum(sizes - lengths, 0) + 1)).astype(int)
         place = np.arange(len(self.text)) - (np.cumsum(sizes) - sizes)[self.text]
-        inside = (place >= starts[self.text]) & (place < (starts + wanted)[self.text])
+        inside = (place >= starts[self.text]) & (place < (starts + lengths)[self.text])
         kept: np.ndarray = inside | ~cut[self.text]
         return kept
 
 
 class _Replacements:
-    """The words that may stand for each other: nearest by embedding, drawn by their frequency."""
+    """Draw replacements of words: the nearest words by embedding, in proportion to their frequency."""
 
     def __init__(self, words: Words, embeddings: np.ndarray) -> None:
         usable = words.first_ids[words.is_whole & words.is_word[words.first_ids]]
         self._ids, counts = np.unique(usable, return_counts=True)
-        """Rising."""
+        """Ascending."""
         count = min(NEIGHBOURS, len(self._ids) - 1)
         vectors = embeddings[self._ids]
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True).clip(min=1e-12)
         nearest = [np.empty((0, 0), dtype=int)]
         for start in range(0, len(vectors) if count > 0 else 0, _CHUNK):
-            likeness = vectors[start : start + _CHUNK] @ vectors.T
-            likeness[
-                np.arange(len(likeness)), start + np.arange(len(likeness))
+            similarity = vectors[start : start + _CHUNK] @ vectors.T
+            similarity[
+                np.arange(len(similarity)), start + np.arange(len(similarity))
             ] = -np.inf  # not the word itself
-            nearest.append(torch.from_numpy(likeness).topk(count).indices.numpy())
+            nearest.append(torch.from_numpy(similarity).topk(count).indices.numpy())
         self._nearest = np.concatenate(nearest[1:] or nearest)
         self._chances = np.cumsum(counts[self._nearest], axis=1, dtype=float)
 
     def of(self, ids: np.ndarray, draw: np.random.Generator) -> np.ndarray:
-        """Return a word for each of `ids`; what is no word of letters, or has no neighbour, stays."""
+        """Return a replacement for each of `ids`; an id that is not a word of letters, or has no neighbour, stays."""
         drawn = draw.random(len(ids))
         if self._nearest.size == 0:
             return ids
@@ -207,9 +207,9 @@ class _Replacements:
 
 
 def read_vocabulary(tokenizer: PreTrainedTokenizerBase) -> tuple[np.ndarray, np.ndarray]:
-    """Return of each id whether the piece begins a word, and whether it does so and is all letters.
+    """Return per id whether the piece begins a word, and whether it does so and consists of letters alone.
 
-    Of a tokenizer that marks no pieces, every piece begins a word.
+    Without a known prefix in the vocabulary, every piece begins a word.
     """
     pieces = [str(piece) for piece in tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))]
     begins = np.ones(len(pieces), dtype=bool)
@@ -222,10 +222,10 @@ def read_vocabulary(tokenizer: PreTrainedTokenizerBase) -> tuple[np.ndarray, np.
     return begins, begins & letters
 
 
-def _are_new(rows: pa.ChunkedArray, made: pa.ChunkedArray) -> Iterator[bool]:
-    """Yield of each made row whether it differs from the row that it comes from and from that row's earlier ones."""
+def _are_new(rows: pa.ChunkedArray, variations: pa.ChunkedArray) -> Iterator[bool]:
+    """Yield per variation whether it differs from its original row and from that row's earlier variations."""
     seen = [{pieces.tobytes()} for pieces in _arrays(rows)]
-    for number, pieces in enumerate(_arrays(made)):
+    for number, pieces in enumerate(_arrays(variations)):
         known = seen[number % len(seen)]
         key = pieces.tobytes()
         yield key not in known

@@ -1,4 +1,4 @@
-"""Build the BiLSTM, an encoder of its own."""
+"""Define the BiLSTM student and build it from a bench."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
 
 
 class BiLSTMModel(FolderModel):
-    """Embeddings, one bidirectional LSTM, a ReLU layer and a linear output (Tang et al. 2019, section 3.1).
+    """Classify by embeddings, one bidirectional LSTM, a ReLU layer and a linear layer (Tang et al. 2019, section 3.1).
 
-    A text is told by the last state of each direction, a pair of texts by both texts' states, their product and their
-    absolute difference (the paper's siamese network), a word piece by the two states at its place.
+    A text is represented by the final state of each direction; a text pair by both texts' states, their product and
+    their absolute difference (the paper's siamese network); a word piece by the two states at its position.
 
-    The directions are two plain LSTMs; the second reads each text from its last piece to its first, the padding staying
-    behind. That is as exact as packed sequences, and unlike these it can be exported to ONNX.
+    The directions are two unidirectional LSTMs; the second reads each text from its last piece to its first, with the
+    padding still at the end. That is as exact as packed sequences and, unlike these, can be exported to ONNX.
 
     Args:
-        vocabulary: word pieces.
+        vocabulary: number of word pieces.
         table_size: width of the embedding table.
-        embedding_size: width that the LSTM reads; where it is not `table_size`, a linear layer without bias reduces it.
+        embedding_size: input width of the LSTM; where `table_size` differs, a linear layer without bias projects to it.
         hidden_size: width of each direction's state.
         dense_size: width of the ReLU layer.
-        outputs: logits for each text or word piece.
-        tokens: whether it answers for each word piece.
-        pairs: whether texts come in pairs, told apart by ``token_type_ids``.
-        dropout: on what the LSTM reads and on what the output layer reads.
+        outputs: number of logits per text or word piece.
+        tokens: whether logits are per word piece rather than per text.
+        pairs: whether inputs are text pairs, separated by ``token_type_ids``.
+        dropout: on the inputs of the LSTM and of the output layer.
     """
 
     def __init__(
@@ -83,32 +83,32 @@ class BiLSTMModel(FolderModel):
         Args:
             input_ids: ``(batch, sequence)``.
             attention_mask: ``(batch, sequence)``, 1 for the pieces of the text, which come first, 0 for the padding.
-            token_type_ids: ``(batch, sequence)``, 1 for the second text of a pair; read of pairs only.
+            token_type_ids: ``(batch, sequence)``, 1 for the second text of a pair; used for pairs only.
         """
         vectors = self.dropout(self.projection(self.embedding(input_ids)))
         lengths = attention_mask.sum(1)
         if self.tokens:
-            return TokenClassifierOutput(logits=self._answer(self.states(vectors, lengths)))
+            return TokenClassifierOutput(logits=self._logits(self.states(vectors, lengths)))
         if not self.pairs:
-            return SequenceClassifierOutput(logits=self._answer(self.ends(vectors, lengths)))
+            return SequenceClassifierOutput(logits=self._logits(self.ends(vectors, lengths)))
         second_lengths = (attention_mask * token_type_ids).sum(1)
         first_lengths = lengths - second_lengths
-        places = torch.arange(vectors.shape[1], device=vectors.device) + first_lengths[:, None]
-        second = _take(vectors, places.clamp(max=vectors.shape[1] - 1))
-        one, two = self.ends(vectors, first_lengths), self.ends(second, second_lengths)
-        compared = torch.cat([one, two, one * two, (one - two).abs()], dim=-1)
-        return SequenceClassifierOutput(logits=self._answer(compared))
+        positions = torch.arange(vectors.shape[1], device=vectors.device) + first_lengths[:, None]
+        second = _take(vectors, positions.clamp(max=vectors.shape[1] - 1))
+        first_end, second_end = self.ends(vectors, first_lengths), self.ends(second, second_lengths)
+        features = [first_end, second_end, first_end * second_end, (first_end - second_end).abs()]
+        return SequenceClassifierOutput(logits=self._logits(torch.cat(features, dim=-1)))
 
     def get_input_embeddings(self) -> nn.Module:
-        """Return the table of the word pieces' vectors."""
+        """Return the embedding table of the word pieces."""
         return self.embedding
 
     def set_input_embeddings(self, table: nn.Module) -> None:
-        """Put `table` in the place of the word pieces' vectors."""
+        """Replace the embedding table of the word pieces by `table`."""
         self.embedding = table
 
     def merge_projection(self) -> BiLSTMModel:
-        """Return the model that answers the same from a table that is as narrow as what the LSTM reads."""
+        """Return an equivalent model with the projection multiplied into the embedding table."""
         if isinstance(self.projection, nn.Identity):
             return self
         merged = BiLSTMModel(**{**self.settings, "table_size": self.settings["embedding_size"]})
@@ -118,25 +118,25 @@ class BiLSTMModel(FolderModel):
         return merged
 
     def states(self, vectors: Tensor, lengths: Tensor) -> Tensor:
-        """Return both directions' states at every place, ``(batch, sequence, 2 x hidden)``."""
+        """Return both directions' states at every position, ``(batch, sequence, 2 x hidden)``."""
         order = _backwards(lengths, vectors.shape[1])
         leftward = _take(self.leftward(_take(vectors, order))[0], order)
         return torch.cat([self.rightward(vectors)[0], leftward], dim=-1)
 
     def ends(self, vectors: Tensor, lengths: Tensor) -> Tensor:
-        """Return each direction's state after all it read, ``(batch, 2 x hidden)``."""
+        """Return each direction's final state, ``(batch, 2 x hidden)``."""
         order = _backwards(lengths, vectors.shape[1])
         last = lengths[:, None] - 1
         leftward = self.leftward(_take(vectors, order))[0]
         return torch.cat([_take(self.rightward(vectors)[0], last), _take(leftward, last)], dim=-1)[:, 0]
 
-    def _answer(self, features: Tensor) -> Tensor:
-        answer: Tensor = self.classifier(self.dropout(torch.relu(self.dense(features))))
-        return answer
+    def _logits(self, features: Tensor) -> Tensor:
+        logits: Tensor = self.classifier(self.dropout(torch.relu(self.dense(features))))
+        return logits
 
 
 def build_bilstm(bench: Bench, params: BiLSTMParams) -> BiLSTMModel:
-    """Return the untrained network of `params`; its embeddings come from where `params.init` says."""
+    """Return the untrained network that `params` describes, with the embeddings that `params.init` names."""
     table = (
         (bench.teacher if params.init == "teacher" else bench.base()).get_input_embeddings().weight.detach()
     )
@@ -167,25 +167,25 @@ def build_bilstm(bench: Bench, params: BiLSTMParams) -> BiLSTMModel:
 
 
 def reduce_width(table: Tensor, width: int) -> Tensor:
-    """Return the closest table of `width` dimensions, ``(rows, width)``: U S of the truncated SVD.
+    """Return `table` reduced to ``(rows, width)``: U S of the truncated SVD.
 
     Distances and products between rows are those of the best approximation of rank `width` (Eckart and Young 1936).
     """
     if width == table.shape[1]:
         return table
-    # The right singular vectors are the eigenvectors of the small square matrix, found in a tenth of the time.
+    # The right singular vectors are the eigenvectors of the small square matrix, computed in a tenth of the time.
     exact = table.double()
-    _, directions = torch.linalg.eigh(exact.T @ exact)  # the values rise
+    _, directions = torch.linalg.eigh(exact.T @ exact)  # eigenvalues ascend
     return (exact @ directions[:, -width:].flip(1)).float()
 
 
 def _backwards(lengths: Tensor, longest: int) -> Tensor:
-    """Return the places ``(batch, longest)`` that read each row from its last piece to its first, then the padding."""
-    places = torch.arange(longest, device=lengths.device)
-    mirrored = lengths[:, None] - 1 - places
-    return torch.where(mirrored >= 0, mirrored, places)
+    """Return the positions ``(batch, longest)`` that reverse each row's pieces and leave the padding at the end."""
+    positions = torch.arange(longest, device=lengths.device)
+    mirrored = lengths[:, None] - 1 - positions
+    return torch.where(mirrored >= 0, mirrored, positions)
 
 
-def _take(vectors: Tensor, places: Tensor) -> Tensor:
-    """Return `vectors` ``(batch, sequence, width)`` at `places` ``(batch, n)``: ``(batch, n, width)``."""
-    return vectors.gather(1, places[..., None].expand(-1, -1, vectors.shape[-1]))
+def _take(vectors: Tensor, positions: Tensor) -> Tensor:
+    """Return `vectors` ``(batch, sequence, width)`` at `positions` ``(batch, n)``: ``(batch, n, width)``."""
+    return vectors.gather(1, positions[..., None].expand(-1, -1, vectors.shape[-1]))

@@ -1,4 +1,4 @@
-"""What the strategies that train few weights beside frozen ones share."""
+"""Share base classes and helpers among parameter-efficient strategies."""
 
 from __future__ import annotations
 
@@ -16,20 +16,19 @@ if TYPE_CHECKING:
 
 
 class LongWarmUp(Params):
-    """For what reaches every layer through new weights of its own beside a head that starts at random.
+    """Warm up over half of the steps, for strategies that add weights to every layer and start with a random head.
 
-    With a tenth of the steps to warm up, they take the shortest way to the most frequent label before the head can tell
-    labels apart, and do not come back: in tagging LoRA and adapters ended with no entity found at rates that text
-    classification needs.
+    With a tenth of the steps for warm-up, they collapse to the most frequent label before the head can separate labels,
+    and do not recover: in tagging, LoRA and adapters predicted no entity at the rates that text classification needs.
     """
 
     warmup: float = Field(
-        0.5, ge=0, lt=1, description="share of the steps over which the rate rises linearly"
+        0.5, ge=0, lt=1, description="share of the steps over which the learning rate rises linearly"
     )
 
 
 class ParameterEfficient(Strategy):
-    """Train few weights, and leave those of the base model as they are."""
+    """Train few weights and freeze those of the base model."""
 
     family = "parameter-efficient"
     freezes_base = True
@@ -37,18 +36,18 @@ class ParameterEfficient(Strategy):
 
 
 class PeftStrategy(ParameterEfficient):
-    """Train what peft adds to a frozen base, and the head; merge it into the weights before deployment."""
+    """Train a peft adapter on a frozen base, and the head; merge the adapter into the weights before deployment."""
 
     @abstractmethod
     def config(self, base: PreTrainedModel, bench: Bench) -> PeftConfig:
-        """Return what peft shall add to `base`; `adapt` adds the kind of task and the head.
+        """Return the peft configuration for `base`; `adapt` sets the task type and the head.
 
         Raises:
-            UsageError: `base` has no layer of a name that the parameters give.
+            UsageError: `base` has no layer with a name that the parameters give.
         """
 
     def adapt(self, base: PreTrainedModel, bench: Bench) -> PeftModel:
-        """Return `base` frozen, with what is trained beside its weights, and the head to be trained, too."""
+        """Return `base` frozen, with the trainable peft adapter and a trainable head."""
         from peft import TaskType, get_peft_model
 
         config = self.config(base, bench)
@@ -58,16 +57,16 @@ class PeftStrategy(ParameterEfficient):
         return get_peft_model(base, config)
 
     def fit(self, bench: Bench) -> nn.Module:
-        """Return the base model with what was trained beside its frozen weights."""
+        """Return the frozen base model with its trained peft adapter and head."""
         return bench.train(self.adapt(bench.base(), bench))
 
     def finalize(self, model: nn.Module, bench: Bench) -> nn.Module:
-        """Return the plain base model with what was trained merged into its weights."""
+        """Return the plain base model with the peft adapter merged into its weights."""
         return model.merge_and_unload()
 
 
 def head_modules(model: PreTrainedModel) -> list[str]:
-    """Return the names of the modules outside of the encoder that hold weights: the head, all of it new."""
+    """Return the names of the modules with weights outside the encoder: the newly initialized head."""
     return [
         name
         for name, module in model.named_children()
@@ -76,23 +75,23 @@ def head_modules(model: PreTrainedModel) -> list[str]:
 
 
 def linear_layers(base: nn.Module, ends: tuple[str, ...], *, strategy: str, parameter: str) -> list[str]:
-    """Return the full names of the linear layers of `base` whose names end with one of `ends`, whole words.
+    """Return the full names of the linear layers of `base` that end with one of `ends` at a dot.
 
     Raises:
-        UsageError: one of `ends` fits no layer: peft would leave it out in silence where another fits.
+        UsageError: one of `ends` matches no layer: peft ignores it silently where another matches.
     """
     from torch import nn
 
     linear = [name for name, module in base.named_modules() if isinstance(module, nn.Linear)]
     for end in ends:
-        if not _ending(linear, end):
+        if not _with_suffix(linear, end):
             known = sorted({name.rpartition(".")[2] for name in linear})
             raise UsageError(
                 f"strategy {strategy!r}: {type(base).__name__} has no linear layer {end!r}; "
                 f"set {parameter} to some of {', '.join(known)}"
             )
-    return [name for name in linear if any(_ending([name], end) for end in ends)]
+    return [name for name in linear if any(_with_suffix([name], end) for end in ends)]
 
 
-def _ending(names: list[str], end: str) -> list[str]:
+def _with_suffix(names: list[str], end: str) -> list[str]:
     return [name for name in names if f".{name}".endswith(f".{end}")]

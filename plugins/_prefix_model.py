@@ -1,4 +1,4 @@
-"""Build the model that attends to a learned prefix."""
+"""Define the model that attends to a learned prefix."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from kdbench import FolderModel, UsageError, architecture_of, build_architecture
 
 
 class PrefixModel(FolderModel):
-    """A model whose every layer attends to learned keys and values before those of the text.
+    """Wrap a model so that every layer attends to learned keys and values before those of the text.
 
-    The text keeps its positions: the prefix takes none.
+    The prefix takes no positions: those of the text are unchanged.
 
     Args:
         architecture: class and configuration of the model, from `architecture_of`.
         length: P, the number of prefix positions.
-        base: the model that takes the prefix, as it is; by default one of random weights.
+        base: the model to add the prefix to; by default a randomly initialized one.
 
     Raises:
-        UsageError: the architecture has no place for keys and values from elsewhere.
+        UsageError: the architecture does not accept ``past_key_values``.
     """
 
     def __init__(
@@ -33,14 +33,14 @@ class PrefixModel(FolderModel):
         self.model = base if base is not None else build_architecture(architecture)
         if "past_key_values" not in inspect.signature(self.model.base_model.forward).parameters:
             raise UsageError(
-                f"strategy 'prefix-tuning': {type(self.model).__name__} takes no keys and values from elsewhere; "
+                f"strategy 'prefix-tuning': {type(self.model).__name__} does not accept past_key_values; "
                 "take a model like BERT, RoBERTa, XLM-RoBERTa, CamemBERT or ELECTRA"
             )
         config = self.model.config
         self.layers: int = config.num_hidden_layers
         self.heads: int = config.num_attention_heads
         self.prefix = nn.Parameter(torch.randn(length, 2 * self.layers * config.hidden_size))
-        """``(P, 2 * layers * hidden)``: what `network` maps to keys and values, or these themselves."""
+        """``(P, 2 * layers * hidden)``: the input of `network`, or the keys and values themselves."""
         self.network: Reparameterization | None = None
 
     @classmethod
@@ -48,7 +48,7 @@ class PrefixModel(FolderModel):
         """Return `base`, its encoder frozen, with a random prefix.
 
         Args:
-            network_width: of the network that the prefix is trained through; None trains the keys and values directly.
+            network_width: hidden width of the reparameterization; None trains the keys and values directly.
         """
         model = cls(architecture_of(base), length, base)
         base.base_model.requires_grad_(False)
@@ -59,7 +59,7 @@ class PrefixModel(FolderModel):
         return model
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, **inputs: Any) -> Any:
-        """Return the output of the model inside; attentions have the prefix before the text."""
+        """Return the output of the wrapped model; its attentions have the prefix before the text."""
         batch = input_ids.shape[0]
         return self.model(
             input_ids=input_ids,
@@ -70,26 +70,26 @@ class PrefixModel(FolderModel):
 
     @torch.no_grad()
     def fold(self) -> PrefixModel:
-        """Return the model with the network's output in the place of network and input (Li and Liang 2021, section 4.3)."""
+        """Replace the network and its input by the network's output (Li and Liang 2021, section 4.3); return the model."""
         if self.network is not None:
             self.prefix = nn.Parameter(self.network(self.prefix))
             self.network = None
         return self
 
     def _keys_and_values(self, batch: int) -> list[tuple[Tensor, Tensor]]:
-        """Return for each layer keys and values ``(batch, heads, P, width of a head)``."""
+        """Return per layer keys and values ``(batch, heads, P, width of a head)``."""
         flat = self.prefix if self.network is None else self.network(self.prefix)
         layers = flat.view(len(flat), self.layers, 2, self.heads, -1).permute(1, 2, 3, 0, 4)
         return [(keys.expand(batch, -1, -1, -1), values.expand(batch, -1, -1, -1)) for keys, values in layers]
 
 
 class Reparameterization(nn.Module):
-    """The network that a prefix is trained through, for steadier training (Li and Liang 2021, section 4.3).
+    """Compute a prefix from a smaller matrix, which stabilizes training (Li and Liang 2021, section 4.3).
 
     Args:
-        inputs: width of the prefix's small matrix.
-        width: of the hidden layer.
-        outputs: width of the keys and values of all layers.
+        inputs: width of the smaller matrix.
+        width: width of the hidden layer.
+        outputs: total width of the keys and values of all layers.
     """
 
     def __init__(self, inputs: int, width: int, outputs: int) -> None:
@@ -97,13 +97,13 @@ class Reparameterization(nn.Module):
         self.layers = nn.Sequential(nn.Linear(inputs, width), nn.Tanh(), nn.Linear(width, outputs))
 
     def forward(self, prefix: Tensor) -> Tensor:
-        """Return ``(P, outputs)`` for the small matrix `prefix` ``(P, inputs)``."""
+        """Return ``(P, outputs)`` for the matrix `prefix` ``(P, inputs)``."""
         return self.layers(prefix)
 
 
 class _Prefix(DynamicCache):
-    """Keys and values that count for no position: texts stand where the model was pretrained on them."""
+    """Cache keys and values of length 0, so that texts start at the position that the model was pretrained with."""
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
-        """Return 0: a text's first position is its own."""
+        """Return 0: the prefix takes no positions."""
         return 0

@@ -17,27 +17,27 @@ if TYPE_CHECKING:
 
 
 _NEVER = -100.0
-"""The bias of a class without an example: the others' logits sum to zero, so that one of them is larger."""
+"""The bias of a class without examples: the other logits sum to zero, so that one of them is larger."""
 
 
 _ITERATIONS = 1000
 
 
 Fit = tuple[np.ndarray, np.ndarray]
-"""Weights ``(outputs, width)`` and bias ``(outputs,)``, for features as they are."""
+"""Weights ``(outputs, width)`` and bias ``(outputs,)``, for unstandardized features."""
 
 
 def logistic_fits(
     features: np.ndarray, labels: np.ndarray, penalties: Sequence[float], classes: int
 ) -> Iterator[Fit]:
-    """Yield for each of `penalties` the multinomial logistic regression of `labels` on `features`.
+    """Yield per penalty the multinomial logistic regression of `labels` on `features`.
 
     It minimizes the mean cross-entropy and half the penalty times the squared weights of standardized features; the
-    bias is free.
+    bias is not penalized.
 
     Args:
         features: ``(examples, width)``.
-        labels: ``(examples,)``, from 0 up to `classes`, at least two of them different.
+        labels: ``(examples,)``, from 0 to `classes` - 1, with at least two distinct ones.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -45,19 +45,20 @@ def logistic_fits(
     model = LogisticRegression(max_iter=_ITERATIONS, warm_start=True)
     for penalty in penalties:
         model.set_params(C=1 / (penalty * len(labels))).fit(standard, labels)
-        found, offsets = model.coef_, model.intercept_
-        if len(found) == 1:  # of two classes sklearn gives the difference
-            found, offsets = np.concatenate([-found, found]) / 2, np.concatenate([-offsets, offsets]) / 2
+        coefficients, intercepts = model.coef_, model.intercept_
+        if len(coefficients) == 1:  # for two classes sklearn gives the difference
+            coefficients = np.concatenate([-coefficients, coefficients]) / 2
+            intercepts = np.concatenate([-intercepts, intercepts]) / 2
         weights, bias = np.zeros((classes, features.shape[1])), np.full(classes, _NEVER)
-        weights[model.classes_], bias[model.classes_] = found, offsets
+        weights[model.classes_], bias[model.classes_] = coefficients, intercepts
         yield _for_raw(weights, bias, mean, scale)
 
 
 def ridge_fits(features: np.ndarray, targets: np.ndarray, penalties: Sequence[float]) -> Iterator[Fit]:
-    """Yield for each of `penalties` the ridge regression of `targets` on `features`, with one output.
+    """Yield per penalty the ridge regression of `targets` on `features`, with one output.
 
     It minimizes half the mean squared error and half the penalty times the squared weights of standardized features;
-    the bias is free.
+    the bias is not penalized.
 
     Args:
         features: ``(examples, width)``.
@@ -72,23 +73,23 @@ def ridge_fits(features: np.ndarray, targets: np.ndarray, penalties: Sequence[fl
 
 
 def _standardized(features: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the features with mean 0 and deviation 1, their means and deviations; a constant one becomes 0."""
+    """Return features of mean 0 and standard deviation 1, the means and the deviations; a constant feature becomes 0."""
     mean, scale = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
     scale[scale == 0] = 1
     return ((features - mean) / scale).astype(features.dtype), mean, scale
 
 
 def _for_raw(weights: np.ndarray, bias: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> Fit:
-    """Return the weights and bias that give for raw features what these give for standardized ones."""
+    """Return weights and bias for raw features, equivalent to the given ones for standardized features."""
     weights = weights / scale
     return weights.astype(np.float32), (bias - weights @ mean).astype(np.float32)
 
 
 def last_layer(model: PreTrainedModel) -> str:
-    """Return the name of the linear layer of the head whose output is the logits.
+    """Return the name of the head's linear layer that outputs the logits.
 
     Raises:
-        UsageError: the head does not end with one.
+        UsageError: the head does not end with a linear layer with a bias.
     """
     for name, module in reversed(list(model.named_modules())):
         if isinstance(module, nn.Linear) and name.partition(".")[0] in head_modules(model):
@@ -104,13 +105,13 @@ def last_layer(model: PreTrainedModel) -> str:
 def last_features(
     model: PreTrainedModel, rows: Dataset, bench: Bench
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Return for each of `rows` what the last layer of `model` reads, ``(units, width)``, and its labels ``(units,)``.
+    """Return per row the inputs of the last layer of `model`, ``(units, width)``, and the labels ``(units,)``.
 
-    A unit is a text or a word, as `Bench.outputs` says.
+    A unit is a text or a word, as in `Bench.outputs`.
     """
     name = last_layer(model)
     layer = model.get_submodule(name)
-    model.set_submodule(name, nn.Identity())  # the model then answers with what the layer reads
+    model.set_submodule(name, nn.Identity())  # the model then returns the layer's input as logits
     try:
         return bench.outputs(model, rows, phase="computing features")
     finally:

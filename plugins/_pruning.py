@@ -1,4 +1,4 @@
-"""Where architectures keep attention heads and feed-forward neurons, and how those are cut out."""
+"""Find attention heads and feed-forward neurons in a model, score their importance, and prune them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from kdbench import (
 )
 
 _ATTENTION = (
-    # the module that counts heads, query, key, value, output projection; as seen from a transformer layer
+    # the module with the head counts, query, key, value, output projection; relative to a transformer layer
     (
         "attention.self",
         "attention.self.query",
@@ -40,12 +40,12 @@ _FEED_FORWARD = (
     ("ffn.lin1", "ffn.lin2"),
 )
 _INTERMEDIATE_SIZES = ("intermediate_size", "hidden_dim")
-"""What configurations call the number of feed-forward neurons."""
+"""The names of the number of feed-forward neurons in configurations."""
 
 
 @dataclass(frozen=True)
 class AttentionBlock:
-    """Self-attention of one layer."""
+    """Prune the self-attention heads of one layer."""
 
     module: Any
     inputs: tuple[nn.Linear, ...]
@@ -55,17 +55,17 @@ class AttentionBlock:
 
     @property
     def heads(self) -> int:
-        """How many heads there are."""
+        """The number of heads."""
         return self.output.in_features // int(self.module.attention_head_size)
 
     def keep(self, heads: Sequence[int]) -> None:
-        """Cut out all heads but `heads`."""
+        """Remove all heads except `heads`."""
         size = self.output.in_features // self.heads
         units = [head * size + unit for head in heads for unit in range(size)]
         for linear in self.inputs:
             _keep_rows(linear, units)
         _keep_columns(self.output, units)
-        # Forward passes shape by the head's size; these are what others read of the module.
+        # Forward passes use the head size alone; these attributes are for other readers of the module.
         for name, value in {
             "num_attention_heads": len(heads),
             "n_heads": len(heads),
@@ -77,7 +77,7 @@ class AttentionBlock:
 
 @dataclass(frozen=True)
 class FeedForward:
-    """The feed-forward network of one layer."""
+    """Prune the feed-forward neurons of one layer."""
 
     inner: nn.Linear
     """``(neurons, hidden)``."""
@@ -86,11 +86,11 @@ class FeedForward:
 
     @property
     def neurons(self) -> int:
-        """How many neurons there are."""
+        """The number of neurons."""
         return self.outer.in_features
 
     def keep(self, neurons: Sequence[int]) -> None:
-        """Cut out all neurons but `neurons`."""
+        """Remove all neurons except `neurons`."""
         _keep_rows(self.inner, neurons)
         _keep_columns(self.outer, neurons)
 
@@ -99,11 +99,11 @@ def attention_blocks(model: PreTrainedModel, strategy: str) -> list[AttentionBlo
     """Return the self-attention of each layer, first to last.
 
     Raises:
-        UsageError: the architecture's attention is not known; `strategy` cannot cut it.
+        UsageError: `strategy` cannot prune the attention of this architecture.
     """
-    found = _found(model, _ATTENTION, strategy, "attention heads")
+    layers = _layer_modules(model, _ATTENTION, strategy, "attention heads")
     return [
-        AttentionBlock(module, (query, key, value), output) for module, query, key, value, output in found
+        AttentionBlock(module, (query, key, value), output) for module, query, key, value, output in layers
     ]
 
 
@@ -111,36 +111,37 @@ def feed_forwards(model: PreTrainedModel, strategy: str) -> list[FeedForward]:
     """Return the feed-forward network of each layer, first to last.
 
     Raises:
-        UsageError: the architecture's feed-forward networks are not known; `strategy` cannot cut them.
+        UsageError: `strategy` cannot prune the feed-forward networks of this architecture.
     """
     return [
         FeedForward(inner, outer)
-        for inner, outer in _found(model, _FEED_FORWARD, strategy, "feed-forward layers")
+        for inner, outer in _layer_modules(model, _FEED_FORWARD, strategy, "feed-forward layers")
     ]
 
 
 def set_intermediate_size(model: PreTrainedModel, neurons: int) -> None:
-    """Tell the configuration of `model` how many neurons each feed-forward network has."""
+    """Set the number of neurons per feed-forward network in the configuration of `model`."""
     for name in _INTERMEDIATE_SIZES:
         if hasattr(model.config, name):
             setattr(model.config, name, neurons)
 
 
-def _found(
+def _layer_modules(
     model: PreTrainedModel, layouts: Sequence[Sequence[str]], strategy: str, what: str
 ) -> list[list[Any]]:
-    found = [
+    """Return the modules of the layout that each transformer layer has, first layer to last."""
+    layers = [
         [module.get_submodule(path) for path in layout]
         for module in model.modules()
         for layout in layouts
         if all(_has(module, path) for path in layout)
     ]
-    if not found or len(found) != model.config.num_hidden_layers:
+    if not layers or len(layers) != model.config.num_hidden_layers:
         raise UsageError(
-            f"strategy {strategy!r} does not know the {what} of {type(model).__name__}; "
+            f"strategy {strategy!r} cannot find the {what} of {type(model).__name__}; "
             "take a base model built as BERT, RoBERTa, ELECTRA or DistilBERT"
         )
-    return found
+    return layers
 
 
 def _has(module: nn.Module, path: str) -> bool:
@@ -172,7 +173,7 @@ _BATCH_SIZE = 32
 
 
 def training_batches(bench: Bench, examples: int) -> Iterator[Batch]:
-    """Yield at most `examples` training rows, drawn from the seed, in batches of similar lengths."""
+    """Yield at most `examples` training rows, sampled by the seed, in batches of similar lengths."""
     rows = bench.task.train
     draw = np.random.default_rng(bench.axis_seed("strategy"))
     chosen = draw.permutation(len(rows))[:examples]
@@ -185,24 +186,24 @@ def training_batches(bench: Bench, examples: int) -> Iterator[Batch]:
 def mask_importance(
     model: nn.Module, layers: Sequence[tuple[nn.Linear, int]], batches: Iterable[Batch], kind: TaskKind
 ) -> list[Tensor]:
-    """Return for each of `layers` ``(groups,)``: the mean over examples of ``|xi dL/dxi|`` at ``xi = 1``.
+    """Return per layer the importance of its groups ``(groups,)``: the mean over examples of ``|xi dL/dxi|`` at ``xi = 1``.
 
     The mask xi multiplies a group of a layer's inputs: a head's outputs before the output projection (Michel et al.
     2019, arXiv:1905.10650, equation 2), or one neuron's activation, where it is ``|sum of activation x gradient|``
     (Molchanov et al. 2017, arXiv:1611.06440, equation 8, up to the number of positions). L is the loss of one
-    example, for tokens the sum over its words.
+    example, in token classification the sum over its words.
 
     Args:
-        model: on the device of `batches`.
-        layers: a linear layer of `model`, and the number of equal groups that its inputs fall into.
-        batches: of the task's rows.
-        kind: of the task.
+        model: the model, on the device of `batches`.
+        layers: linear layers of `model`, each with the number of equal groups that its inputs are split into.
+        batches: batches of the task's rows.
+        kind: the task's kind.
     """
     masks: list[Tensor] = []
     totals = [torch.zeros(groups, device=linear.weight.device) for linear, groups in layers]
     examples = 0
     model.eval()
-    hooks = [linear.register_forward_pre_hook(_masking(masks, i)) for i, (linear, _) in enumerate(layers)]
+    hooks = [linear.register_forward_pre_hook(_mask_hook(masks, i)) for i, (linear, _) in enumerate(layers)]
     try:
         for batch in batches:
             labels = batch["labels"]
@@ -210,7 +211,7 @@ def mask_importance(
                 linear.weight.new_ones(len(labels), groups).requires_grad_() for linear, groups in layers
             ]
             mean = kind.label_loss(model(**model_inputs(batch)).logits, labels)
-            # Examples do not touch each other: the gradient of the sum holds each one's own.
+            # Examples are independent: the gradient of the summed loss holds the gradient of each.
             gradients = torch.autograd.grad(
                 mean * ((labels != IGNORED).sum() if kind.per_word else len(labels)), masks
             )
@@ -223,7 +224,7 @@ def mask_importance(
     return [total.cpu() / examples for total in totals]
 
 
-def _masking(masks: list[Tensor], index: int) -> Callable[[nn.Module, tuple[Any, ...]], tuple[Tensor]]:
+def _mask_hook(masks: list[Tensor], index: int) -> Callable[[nn.Module, tuple[Any, ...]], tuple[Tensor]]:
     def masked(linear: nn.Module, inputs: tuple[Any, ...]) -> tuple[Tensor]:
         mask = masks[index]
         grouped = inputs[0].unflatten(-1, (mask.shape[1], -1))  # (batch, sequence, groups, units)
@@ -233,11 +234,11 @@ def _masking(masks: list[Tensor], index: int) -> Callable[[nn.Module, tuple[Any,
 
 
 class PrunedModel(FolderModel):
-    """A transformers model with fewer heads in some layers, which its configuration has no words for.
+    """Wrap a transformers model with a different number of heads per layer, which its configuration cannot express.
 
     Args:
-        architecture: class and configuration of the model within, as if no head were missing.
-        heads: the number of attention heads of each layer.
+        architecture: class and configuration of the wrapped model, as if no head were pruned.
+        heads: the number of attention heads per layer.
     """
 
     def __init__(self, architecture: dict[str, Any], heads: list[int]) -> None:
@@ -248,25 +249,25 @@ class PrunedModel(FolderModel):
 
     @classmethod
     def around(cls, inner: PreTrainedModel) -> PrunedModel:
-        """Return `inner`, whose heads were cut, as a model that can be saved."""
+        """Return `inner`, whose heads were pruned, as a model that can be saved."""
         model = cls(**_settings(inner))
         model.inner = inner
         return model
 
     def forward(self, **inputs: Any) -> Any:
-        """Return what the model within answers."""
+        """Return the output of the wrapped model."""
         return self.inner(**inputs)
 
     def get_input_embeddings(self) -> nn.Module:
-        """Return the embedding table of the model within."""
+        """Return the embedding table of the wrapped model."""
         return self.inner.get_input_embeddings()
 
     def set_input_embeddings(self, table: nn.Module) -> None:
-        """Put `table` in the place of the embedding table of the model within."""
+        """Replace the embedding table of the wrapped model by `table`."""
         self.inner.set_input_embeddings(table)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write settings and weights into `folder`; the settings follow what was cut since the start."""
+        """Write settings and weights into `folder`; the settings are those of the model as it is now."""
         self.settings = _settings(self.inner)
         super().save_pretrained(folder)
 
@@ -279,15 +280,15 @@ def _settings(inner: PreTrainedModel) -> dict[str, Any]:
 
 
 def hf_model(model: nn.Module, strategy: str) -> PreTrainedModel:
-    """Return the transformers model that `strategy` may cut in place: `model` itself, or the one within.
+    """Return the transformers model that `strategy` may prune in place: `model` itself, or the wrapped one.
 
     Raises:
-        UsageError: `model` is of a class whose shapes are not known.
+        UsageError: `model` is not a transformers model.
     """
     inner = model.inner if isinstance(model, PrunedModel) else model
     if not isinstance(inner, PreTrainedModel):
         raise UsageError(
             f"strategy {strategy!r} cannot change a {type(model).__name__}; "
-            "put it after a strategy that leaves a plain transformers model, such as finetune or hard-labels"
+            "put it after a strategy that returns a plain transformers model, such as finetune or hard-labels"
         )
     return inner

@@ -1,4 +1,4 @@
-"""Train a model again after a part of it was cut out."""
+"""Continue training after pruning, to recover quality."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 class RecoveryParams(Params):
-    """How long a model trains after the cut."""
+    """How long the model trains after pruning."""
 
     recovery: float = Field(
-        0.25, ge=0, le=1, description="share of the budget's steps trained after the cut; 0 trains nothing"
+        0.25, ge=0, le=1, description="share of the budget's steps trained after pruning; 0 skips training"
     )
 
 
-def recovered(model: nn.Module, bench: Bench, recovery: float) -> nn.Module:
+def recover(model: nn.Module, bench: Bench, recovery: float) -> nn.Module:
     """Return `model`, trained on the labels for `recovery` of the budget's steps."""
     if not recovery:
         return model
@@ -29,9 +29,9 @@ def recovered(model: nn.Module, bench: Bench, recovery: float) -> nn.Module:
     return bench.train(model, share=recovery)
 
 
-def _set_dropout(model: nn.Module, share: float) -> None:
+def _set_dropout(model: nn.Module, probability: float) -> None:
     from torch import nn
 
     for module in model.modules():
         if isinstance(module, nn.Dropout):
-            module.p = share
+            module.p = probability

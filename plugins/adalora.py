@@ -1,4 +1,4 @@
-"""Low-rank adaptation whose ranks go where they matter."""
+"""Adapt by low-rank updates whose ranks are allocated by importance."""
 
 from __future__ import annotations
 
@@ -17,44 +17,40 @@ if TYPE_CHECKING:
 
 
 class AdaLoRA(PeftStrategy):
-    """Train updates ``P diag(E) Q`` and drop, all layers together, the triplets that the loss depends on least.
+    """Train updates ``P diag(E) Q`` and prune the triplets of all layers that the loss depends on least.
 
     A triplet is a column of P, a value of E and a row of Q; its importance is the smoothed product of weights and
-    gradients (Zhang et al. 2023, sections 3.1 and 3.2). The number of triplets falls from `initial_r` to `r` a layer
-    by a cubic schedule (equation 12).
+    gradients (Zhang et al. 2023, sections 3.1 and 3.2). The mean number of triplets per layer falls from
+    `initial_r` to `r` by a cubic schedule (equation 12).
     """
 
     class Params(BaseParams):
-        """The updates' shape and place, and when ranks are dropped."""
+        """Shape and placement of the updates, and the schedule of rank pruning."""
 
         without_effect = frozenset(
             {"patience"}
-        )  # the weights of the last step are kept, whatever was validated
+        )  # the weights of the last step are used, whatever validation says
 
-        r: int = Field(8, ge=1, description="mean rank of the updates that are kept")
-        initial_r: int = Field(12, ge=2, description="rank of every update at the start, more than r")
+        r: int = Field(8, ge=1, description="mean rank of the updates after pruning")
+        initial_r: int = Field(12, ge=2, description="initial rank of every update, more than r")
         alpha: float = Field(16, gt=0, description="updates are scaled by alpha / initial_r")
-        lora_dropout: float = Field(0.0, ge=0, lt=1, description="dropout on the updates' input")
+        lora_dropout: float = Field(0.0, ge=0, lt=1, description="dropout on the input of the updates")
         orthogonality: float = Field(
-            0.1, ge=0, description="gamma, the weight of the loss that keeps P and Q orthogonal"
+            0.1, ge=0, description="gamma, the weight of the regularizer that keeps P and Q orthogonal"
         )
-        initial: float = Field(
-            0.1, ge=0, lt=1, description="share of the steps before the first rank is dropped"
-        )
-        final: float = Field(
-            0.5, ge=0, lt=1, description="share of the steps after the last rank was dropped"
-        )
+        initial: float = Field(0.1, ge=0, lt=1, description="share of the steps before ranks are pruned")
+        final: float = Field(0.5, ge=0, lt=1, description="share of the steps after the last rank is pruned")
         beta: float = Field(
-            0.85, gt=0, lt=1, description="how slowly importance and its uncertainty follow the gradients"
+            0.85, gt=0, lt=1, description="decay of the moving averages of importance and of its uncertainty"
         )
         target: tuple[str, ...] = Field(
             ("query", "key", "value", "output.dense", "intermediate.dense"),
             min_length=1,
-            description="which linear layers are updated, by the end of their name",
+            description="linear layers to update, by name suffix",
         )
 
         @model_validator(mode="after")
-        def _there_is_something_to_drop(self) -> AdaLoRA.Params:
+        def _prunes_ranks(self) -> AdaLoRA.Params:
             if self.initial_r <= self.r:
                 raise ValueError(f"initial_r must be more than r={self.r}, got {self.initial_r}")
             if self.initial + self.final >= 1:
@@ -71,17 +67,17 @@ class AdaLoRA(PeftStrategy):
     params: Params
 
     def config(self, base: PreTrainedModel, bench: Bench) -> AdaLoraConfig:
-        """Return updates that change nothing yet, E being zero, and the schedule within the budget's steps.
+        """Return updates that start as zero (E is zero) and the schedule within the budget's steps.
 
         Raises:
-            UsageError: the budget has a single step, too few to learn what matters.
+            UsageError: the budget has a single step, too few to estimate importance.
         """
         from peft import AdaLoraConfig
 
         steps = bench.steps
         if steps < 2:
             raise UsageError(
-                "strategy 'adalora': one optimizer step is too few to drop ranks; take a larger budget"
+                "strategy 'adalora': one optimizer step is too few to prune ranks; take a larger budget"
             )
         return AdaLoraConfig(
             target_r=self.params.r,
@@ -91,16 +87,16 @@ class AdaLoRA(PeftStrategy):
             target_modules=linear_layers(base, self.params.target, strategy=self.name, parameter="target"),
             total_step=steps,
             tinit=int(self.params.initial * steps),
-            # The first step's gradients must be seen before the last rank is dropped.
+            # Importance needs the gradients of the first step before the last rank is pruned.
             tfinal=min(int(self.params.final * steps), steps - 2),
             beta1=self.params.beta,
             beta2=self.params.beta,
         )
 
     def fit(self, bench: Bench) -> nn.Module:
-        """Return the base model with the updates that were kept beside its frozen weights.
+        """Return the frozen base model with the updates that remain after pruning.
 
-        Its weights are those of the last step: those validated earlier have more ranks than were granted.
+        The weights are those of the last step: earlier ones have more ranks than the budget of ranks allows.
         """
         model = self.adapt(bench.base(), bench)
         gamma = self.params.orthogonality
@@ -117,10 +113,10 @@ class AdaLoRA(PeftStrategy):
 
 
 def distance_from_orthogonal(model: nn.Module) -> Tensor:
-    """Return how far the updates of `model` are from orthogonal: the mean of ``|Pᵀ P - I|`` and ``|Q Qᵀ - I|``.
+    """Return the orthogonality penalty of the updates of `model`: the mean of ``|Pᵀ P - I|`` and ``|Q Qᵀ - I|``.
 
-    The norm is Frobenius'. Zhang et al. 2023, equation 4, sums the squares; the mean of the norms is what their
-    published code computes, with which gamma was chosen.
+    The norm is Frobenius'. Equation 4 of Zhang et al. 2023 sums squared norms; their published code, for which gamma
+    was chosen, takes the mean of the norms.
     """
     import torch
 

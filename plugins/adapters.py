@@ -1,4 +1,4 @@
-"""Bottleneck adapters, and the model that carries them."""
+"""Train bottleneck adapters in a frozen encoder."""
 
 from __future__ import annotations
 
@@ -14,22 +14,20 @@ if TYPE_CHECKING:
 
 
 class AdapterHoulsby(ParameterEfficient):
-    """Train adapters after attention and after the feed-forward part of every layer (Houlsby et al. 2019, section 2)."""
+    """Train adapters after attention and the feed-forward network of every layer (Houlsby et al. 2019, section 2)."""
 
     class Params(LongWarmUp):
-        """The adapters' shape, and what is trained beside them."""
+        """Shape of the adapters, and what else is trained."""
 
-        bottleneck: int = Field(64, ge=1, description="m, the width that adapters project down to")
+        bottleneck: int = Field(64, ge=1, description="m, the bottleneck width of the adapters")
         activation: Literal["gelu", "relu"] = Field("gelu", description="non-linearity of the adapters")
-        train_norms: bool = Field(
-            True, description="whether the encoder's layer normalizations are trained, too"
-        )
+        train_norms: bool = Field(True, description="also train the layer normalizations of the encoder")
 
     name = "adapter-houlsby"
-    title = "Adapters (Houlsby), two a layer"
+    title = "Adapters (Houlsby), two per layer"
     citation = "Houlsby et al. 2019, Parameter-Efficient Transfer Learning for NLP, arXiv:1902.00751"
     note = (
-        "Its adapters are not linear and cannot be merged: every layer computes two projections more, twice."
+        "Its adapters are not linear and cannot be merged: every layer computes four additional projections."
     )
     learning_rates = dict.fromkeys(TaskKind, 1e-3)
     params: Params
@@ -49,21 +47,23 @@ class AdapterHoulsby(ParameterEfficient):
 
 
 class AdapterPfeiffer(ParameterEfficient):
-    """Train one adapter a layer, after the feed-forward part (Pfeiffer et al. 2021)."""
+    """Train one adapter per layer, after the feed-forward network (Pfeiffer et al. 2021)."""
 
     class Params(LongWarmUp):
-        """The adapters' shape."""
+        """Shape of the adapters."""
 
-        bottleneck: int = Field(48, ge=1, description="m, the width that adapters project down to")
+        bottleneck: int = Field(48, ge=1, description="m, the bottleneck width of the adapters")
         activation: Literal["gelu", "relu"] = Field("relu", description="non-linearity of the adapters")
 
     name = "adapter-pfeiffer"
-    title = "Adapters (Pfeiffer), one a layer"
+    title = "Adapters (Pfeiffer), one per layer"
     citation = (
         "Pfeiffer et al. 2021, AdapterFusion: Non-Destructive Task Composition for Transfer Learning, "
         "arXiv:2005.00247"
     )
-    note = "Its adapters are not linear and cannot be merged: every layer computes two projections more."
+    note = (
+        "Its adapters are not linear and cannot be merged: every layer computes two additional projections."
+    )
     learning_rates = dict.fromkeys(TaskKind, 2e-3)
     params: Params
 

@@ -1,4 +1,4 @@
-"""A bidirectional LSTM on labels alone: the control of its distillation."""
+"""Train a BiLSTM on labels alone (the control) or by distillation of logits."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 
 
 class BiLSTMParams(Params):
-    """The network's shape, and where its embeddings come from."""
+    """Shape of the network, and the source of its embeddings."""
 
     init: Literal["teacher", "base", "random"] = Field(
-        "teacher", description="where the word-piece embeddings come from: teacher, base or random"
+        "teacher", description="source of the word-piece embeddings: teacher, base or random"
     )
     reduction: Literal["svd", "projection"] = Field(
         "svd",
-        description="how embeddings get narrower: svd, before training, or projection, a linear layer trained along",
+        description="how embeddings are reduced: svd, before training, or projection, a trained linear layer",
     )
     embedding_size: int = Field(
-        300, ge=1, description="width of the embeddings; the base model's own where that is smaller"
+        300, ge=1, description="width of the embeddings; at most that of the base model"
     )
     hidden_size: int = Field(
         300, ge=1, description="width of each direction's state; the paper tried 150 and 300"
@@ -34,12 +34,12 @@ class BiLSTMParams(Params):
     )
     new_layers: Literal["normal", "xavier"] = Field(
         "normal",
-        description="how new layers start: normal, as torch draws them, or xavier (Glorot uniform)",
+        description="initialization of new layers: normal, PyTorch's default, or xavier (Glorot uniform)",
     )
 
 
 class BiLSTM(Strategy):
-    """Train a BiLSTM without a teacher's answers; what distillation adds is measured against this."""
+    """Train a BiLSTM on the labels alone, the baseline for its distillation."""
 
     Params = BiLSTMParams
     name = "bilstm"
@@ -56,32 +56,42 @@ class BiLSTM(Strategy):
         return bench.train(build_bilstm(bench, self.params))
 
     def finalize(self, model: nn.Module, bench: Bench) -> nn.Module:
-        """Return the network with a learned projection taken into its embedding table."""
+        """Return the network with its learned projection merged into the embedding table."""
         return model.merge_projection()
 
 
 class BiLSTMKD(BiLSTM):
-    """Train a BiLSTM to give the teacher's logits, on the training rows and on variations of them."""
+    """Train a BiLSTM on the teacher's logits, for the training rows and variations of them."""
 
     class Params(BiLSTMParams):
-        """A network, how its two losses are weighed, and the rows made up for it."""
+        """The network, the weights of its losses, and data augmentation."""
 
         alpha: float = Field(
-            0.0, ge=0, le=1, description="weight of the labels' loss; 1 - alpha is the teacher's"
+            0.0, ge=0, le=1, description="weight of the hard loss; 1 - alpha is that of the soft loss"
         )
-        augmentation: bool = Field(True, description="train on made-up variations of the training rows, too")
+        augmentation: bool = Field(
+            True, description="also train on variations of the training rows, labelled by the teacher"
+        )
         copies: int = Field(
             1,
             ge=1,
             le=100,
-            description="variations of each training row; the paper makes 20, or 10 of larger sets, and trains far longer",
+            description="variations per training row; the paper makes 20, or 10 for larger sets, and trains far longer",
         )
-        mask_rate: float = Field(0.1, ge=0, le=1, description="chance that a word of a variation is masked")
+        mask_rate: float = Field(
+            0.1, ge=0, le=1, description="probability that a word of a variation is masked"
+        )
         replace_rate: float = Field(
-            0.1, ge=0, le=1, description="chance that a word of a variation is replaced, if not masked"
+            0.1,
+            ge=0,
+            le=1,
+            description="probability that a word of a variation is replaced instead of masked",
         )
         ngram_rate: float = Field(
-            0.25, ge=0, le=1, description="chance that a variation keeps but one to five words in a row"
+            0.25,
+            ge=0,
+            le=1,
+            description="probability that a variation is cut to an n-gram of one to five words",
         )
 
     name = "bilstm-kd"
@@ -112,8 +122,8 @@ class BiLSTMKD(BiLSTM):
 
         def loss(student, batch, teacher):  # type: ignore[no-untyped-def]
             labels = batch["labels"]
-            counted = labels != IGNORED if bench.kind.per_word else slice(None)
-            soft = mse_loss(student.logits[counted].float(), teacher.logits[counted].float())
+            mask = labels != IGNORED if bench.kind.per_word else slice(None)
+            soft = mse_loss(student.logits[mask].float(), teacher.logits[mask].float())
             return p.alpha * bench.kind.label_loss(student.logits, labels) + (1 - p.alpha) * soft
 
         return bench.train(build_bilstm(bench, p), loss=loss, rows=rows)

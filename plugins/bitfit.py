@@ -1,4 +1,4 @@
-"""Training biases alone."""
+"""Train the biases alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class BitFit(ParameterEfficient):
-    """Train every bias of the encoder, those of its normalizations too, and the head (Ben Zaken et al. 2022, section 3)."""
+    """Train the encoder's biases, including those of normalizations, and the head (Ben Zaken et al. 2022, section 3)."""
 
     name = "bitfit"
     title = "BitFit (biases alone)"
@@ -29,7 +29,7 @@ class BitFit(ParameterEfficient):
         return bench.train(self.freeze(bench.base()))
 
     def freeze(self, base: PreTrainedModel) -> PreTrainedModel:
-        """Return `base` with all of its encoder frozen but the biases.
+        """Return `base` with its encoder frozen except for the biases.
 
         Raises:
             UsageError: the encoder has no biases.

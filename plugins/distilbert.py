@@ -1,4 +1,4 @@
-"""Distillation by three losses, as DistilBERT was made."""
+"""Distil by the three losses of DistilBERT."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ if TYPE_CHECKING:
 
 
 class DistilBERT(Strategy):
-    """Train every second layer on soft targets, labels, and the direction of the teacher's last hidden states."""
+    """Train a student on soft targets, labels, and the direction of the teacher's last hidden states."""
 
     class Params(StudentParams):
-        """A student, and how its three losses are weighed; the weights are divided by their sum."""
+        """The student, and the weights of its three losses; the weights are divided by their sum."""
 
-        temperature: float = Field(2.0, gt=0, description="T, by which both models' logits are divided")
+        temperature: float = Field(2.0, gt=0, description="T, which divides the logits of both models")
         soft_weight: float = Field(
-            5.0, ge=0, description="weight of the divergence from the teacher's logits"
+            5.0,
+            ge=0,
+            description="weight of the soft loss, the divergence from the teacher's softened outputs",
         )
-        hard_weight: float = Field(2.0, ge=0, description="weight of the labels' loss")
+        hard_weight: float = Field(2.0, ge=0, description="weight of the hard loss")
         cosine_weight: float = Field(
             1.0, ge=0, description="weight of the cosine distance of the last hidden states"
         )
@@ -31,7 +33,7 @@ class DistilBERT(Strategy):
         def _has_a_loss(self) -> DistilBERT.Params:
             if not self.total_weight:
                 raise ValueError(
-                    "soft_weight, hard_weight and cosine_weight are all 0; raise one of them above it"
+                    "soft_weight, hard_weight and cosine_weight are all 0; set one of them above 0"
                 )
             return self
 
@@ -53,7 +55,7 @@ class DistilBERT(Strategy):
         """Return the student, trained on 5/8 T² KL(teacher, student) + 2/8 hard loss + 1/8 cosine distance.
 
         Raises:
-            UsageError: the student is not as wide as the teacher.
+            UsageError: the student's width differs from the teacher's.
         """
         from kdbench_plugins._layer_matching import check_equal_widths
 

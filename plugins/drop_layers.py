@@ -1,10 +1,10 @@
-"""Dropping of top layers."""
+"""Drop the top layers of a fitted model."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kdbench_plugins._recovery import RecoveryParams, recovered
+from kdbench_plugins._recovery import RecoveryParams, recover
 from pydantic import Field
 
 from kdbench import Bench, TaskKind, Transform, UsageError
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 class DropLayers(Transform):
-    """Drop the topmost transformer layers and train what is left for a while (Sajjad et al. 2023, top-layer dropping)."""
+    """Drop the top transformer layers, then train briefly (Sajjad et al. 2023, top-layer dropping)."""
 
     class Params(RecoveryParams):
-        """How many layers go."""
+        """How many layers are dropped."""
 
-        drop: int = Field(2, ge=1, description="transformer layers dropped, from the top")
+        drop: int = Field(2, ge=1, description="number of top transformer layers to drop")
 
     name = "drop-layers"
     title = "Top layers dropped"
@@ -29,7 +29,7 @@ class DropLayers(Transform):
     params: Params
 
     def transform(self, model: nn.Module, bench: Bench) -> nn.Module:
-        """Return `model` without its top layers, after a short training."""
+        """Return `model` without its top layers, after recovery training."""
         from kdbench_plugins._pruning import hf_model
 
         from kdbench import keep_layers
@@ -42,4 +42,4 @@ class DropLayers(Transform):
                 f"drop at most {depth - 1}"
             )
         keep_layers(inner, range(depth - self.params.drop))
-        return recovered(model, bench, self.params.recovery)
+        return recover(model, bench, self.params.recovery)

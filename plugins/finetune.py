@@ -1,4 +1,4 @@
-"""Full fine-tuning: the teacher's own row."""
+"""Fine-tune the whole base model: the teacher's row."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ class FineTune(Strategy):
         """How long to train."""
 
         steps: Literal["teacher", "budget"] = Field(
-            "teacher", description="as many steps as the teacher takes, or as every other strategy does"
+            "teacher",
+            description="train for the steps of the teacher, or for the budget's steps as every other strategy",
         )
 
     name = "finetune"

@@ -1,4 +1,4 @@
-"""Weights and arithmetic in half precision."""
+"""Store weights and compute in half precision."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 class _HalfPrecision(Transform):
-    """Store the weights of a fitted model in two bytes each, and compute in that type."""
+    """Cast the weights of a fitted model to a 16-bit type, and compute in it."""
 
     family = "compression"
-    terminal = True  # training on or quantizing would start from weights already rounded
+    terminal = True  # training or quantizing afterwards would start from rounded weights
     dtype: ClassVar[str]
     Params = UntrainedParams
 
@@ -22,7 +22,7 @@ class _HalfPrecision(Transform):
         """Return `model` with all floating-point weights cast.
 
         Raises:
-            UsageError: it has none, as a quantized graph.
+            UsageError: the model has no floating-point weights, as a quantized graph.
         """
         import torch
 
@@ -32,16 +32,16 @@ class _HalfPrecision(Transform):
         if not weights:
             raise UsageError(
                 f"strategy {self.name!r}: {type(model).__name__} has no floating-point weights to store in half "
-                "precision; put it after a stage that leaves a torch model"
+                "precision; put it after a stage that returns a torch model"
             )
-        # Buffers that are not saved (a table of frequencies) stay as they are built again in a fresh process.
+        # Non-persistent buffers (rotary frequencies) keep their type, as they do when a fresh process builds them.
         for weight in weights:
             weight.data = weight.data.to(getattr(torch, self.dtype))
         return model
 
 
 class FP16(_HalfPrecision):
-    """Weights in float16: 5 bits of exponent, 10 of fraction."""
+    """Cast weights to float16: 5 exponent bits, 10 fraction bits."""
 
     name = "fp16"
     title = "Half precision, float16"
@@ -50,7 +50,7 @@ class FP16(_HalfPrecision):
 
 
 class BF16(_HalfPrecision):
-    """Weights in bfloat16: the range of float32, 7 bits of fraction."""
+    """Cast weights to bfloat16: the range of float32, 7 fraction bits."""
 
     name = "bf16"
     title = "Half precision, bfloat16"

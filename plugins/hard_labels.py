@@ -1,4 +1,4 @@
-"""A smaller student on labels alone: the control of every distillation."""
+"""Train a smaller student on labels alone: the control of every distillation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class HardLabels(Strategy):
-    """Train a student without a teacher's help; what distillation adds is measured against this."""
+    """Train a student on the labels alone, the baseline for every distillation."""
 
     name = "hard-labels"
     title = "Small student, labels alone (control)"

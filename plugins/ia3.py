@@ -1,4 +1,4 @@
-"""Learned rescaling of keys, values and feed-forward activations."""
+"""Adapt by learned rescaling of keys, values and feed-forward activations."""
 
 from __future__ import annotations
 
@@ -19,20 +19,19 @@ class IA3(PeftStrategy):
     """Train a factor for each key, value and inner feed-forward activation, and the head (Liu et al. 2022, section 3.3)."""
 
     class Params(BaseParams):
-        """What is rescaled."""
+        """Which activations are rescaled."""
 
         weight_decay: float = Field(
-            0.0, ge=0, description="AdamW's decoupled weight decay; it would draw the factors to 0, not to 1"
+            0.0, ge=0, description="AdamW's decoupled weight decay; it pulls the factors towards 0, not 1"
         )
         target: tuple[str, ...] = Field(
             ("key", "value"),
             min_length=1,
-            description="linear layers whose output is rescaled, by the end of their name",
+            description="linear layers whose output is rescaled, by name suffix",
         )
         feedforward: tuple[str, ...] = Field(
             ("output.dense",),
-            description="linear layers whose input is rescaled, by the end of their name; "
-            "those inside of an attention block are left out",
+            description="linear layers whose input is rescaled, by name suffix; those in attention are excluded",
         )
 
     name = "ia3"
@@ -45,11 +44,11 @@ class IA3(PeftStrategy):
     params: Params
 
     def config(self, base: PreTrainedModel, bench: Bench) -> IA3Config:
-        """Return factors that change nothing yet: all are 1."""
+        """Return rescaling factors that start at 1, which changes nothing."""
         from peft import IA3Config
 
         outputs = linear_layers(base, self.params.target, strategy=self.name, parameter="target")
-        named = linear_layers(base, self.params.feedforward, strategy=self.name, parameter="feedforward")
-        # BERT calls the attention's output layer output.dense, too.
-        inputs = [layer for layer in named if "attention" not in layer]
+        suffixed = linear_layers(base, self.params.feedforward, strategy=self.name, parameter="feedforward")
+        # In BERT the attention's output projection is also called output.dense.
+        inputs = [layer for layer in suffixed if "attention" not in layer]
         return IA3Config(target_modules=outputs + inputs, feedforward_modules=inputs)

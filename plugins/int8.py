@@ -1,4 +1,4 @@
-"""Weights in 8-bit integers, run by ONNX Runtime."""
+"""Quantize weights to 8-bit integers for ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ if TYPE_CHECKING:
 
 
 class Int8(Transform):
-    """Store the weights of a fitted model in one byte each, and multiply them as integers.
+    """Quantize the weights of a fitted model to 8 bits and its inputs dynamically, and multiply as integers.
 
-    A layer's weight w becomes ``round(w / s)`` with ``s = max|w| / 127`` (Zafrir et al. 2019). What a layer reads, and
+    A layer's weight w becomes ``round(w / s)`` with ``s = max|w| / 127`` (Zafrir et al. 2019). A layer's input x, and
     an embedding table, becomes ``round(x / s) + z`` with ``s = (max x - min x) / 255`` and zero point z (Jacob et al.
-    2018, arXiv:1712.05877, equation 1); a layer's input is measured anew in each call, which needs neither calibration
-    data nor training.
+    2018, arXiv:1712.05877, equation 1); the range of an input is computed in each call, which needs neither
+    calibration data nor training.
     """
 
     class Params(UntrainedParams):
-        """What is quantized, and how finely."""
+        """What is quantized, and at which granularity."""
 
         per_channel: bool = Field(
-            True, description="a scale for each output of a linear layer; one for the whole matrix otherwise"
+            True, description="one scale per output of a linear layer instead of one per weight matrix"
         )
         reduce_range: bool = Field(
             False,
-            description="7 bits a weight, for processors without VNNI, whose 16-bit sums may overflow with 8",
+            description="7 bits per weight, for processors without VNNI, whose 16-bit sums may overflow with 8",
         )
         embeddings: bool = Field(
-            True, description="quantize embedding tables too, each with one scale; else they stay float32"
+            True,
+            description="also quantize embedding tables, with one scale each; otherwise they stay float32",
         )
 
     name = "int8"

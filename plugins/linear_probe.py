@@ -1,4 +1,4 @@
-"""A linear classifier on frozen features."""
+"""Fit a linear classifier on frozen features."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 
 
 class LinearProbe(Strategy):
-    """Fit the head's last layer alone, on features of the frozen base model that are computed once.
+    """Fit only the head's last layer, on features of the frozen base model that are computed once.
 
-    Alain and Bengio 2016, section 3.1: the probe is convex, so that it is fitted to the end, by logistic or ridge
-    regression. The penalty is that of the best score on the validation part.
+    Alain and Bengio 2016, section 3.1: the problem is convex and is solved to convergence, by logistic or ridge
+    regression. The penalty with the best validation score is chosen.
     """
 
     class Params(UntrainedParams):
-        """How strongly the weights are held small, and how the head's other layers start."""
+        """Strength of the regularization."""
 
         without_effect = UntrainedParams.without_effect - {"new_layers"}
         penalties: tuple[Annotated[float, Field(gt=0)], ...] = Field(
             (1.0, 0.1, 0.01, 0.001, 0.0001),
             min_length=1,
-            description="L2 penalties that are tried, on the weights of standardized features, beside the mean loss",
+            description="L2 penalties to try, on the weights of standardized features, relative to the mean loss",
         )
 
     name = "linear-probe"
@@ -46,7 +46,7 @@ class LinearProbe(Strategy):
         """Return the base model with its head's last layer fitted.
 
         Raises:
-            UsageError: the head does not end with a linear layer, or all training examples have one label.
+            UsageError: the head does not end with a linear layer, or all training examples have the same label.
         """
         import numpy as np
         import torch
@@ -56,10 +56,12 @@ class LinearProbe(Strategy):
         model, task = bench.base(), bench.task.task
         train, validation = bench.task.train, bench.task.validation
         features, labels = (np.concatenate(part) for part in last_features(model, train, bench))
-        held_out, references = last_features(model, validation, bench)
+        validation_features, references = last_features(model, validation, bench)
 
         def score(weights: np.ndarray, bias: np.ndarray) -> float:
-            return bench.score(validation, [rows @ weights.T + bias for rows in held_out], references)
+            return bench.score(
+                validation, [rows @ weights.T + bias for rows in validation_features], references
+            )
 
         if task.kind is TaskKind.SEQUENCE_REGRESSION:
             fits = ridge_fits(features, labels, self.params.penalties)
@@ -70,7 +72,7 @@ class LinearProbe(Strategy):
                 f"strategy 'linear-probe': all training examples of task {task.name!r} have the label "
                 f"{task.labels[int(labels[0])]!r}; take a larger budget"
             )
-        best_score, best = max(((score(*fit), fit) for fit in fits), key=lambda scored: scored[0])
+        best_score, best = max(((score(*fit), fit) for fit in fits), key=lambda candidate: candidate[0])
 
         head = model.get_submodule(last_layer(model))
         model.requires_grad_(False)

@@ -1,4 +1,4 @@
-"""Low-rank adaptation."""
+"""Adapt by low-rank updates of frozen weights."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ class LoRA(PeftStrategy):
     """Train low-rank updates ``W + (alpha / r) B A`` of frozen weights W, and the head (Hu et al. 2022, section 4.1)."""
 
     class Params(LongWarmUp):
-        """The updates' shape and place."""
+        """Shape and placement of the updates."""
 
         r: int = Field(8, ge=1, description="rank of the updates")
         alpha: float = Field(16, gt=0, description="updates are scaled by alpha / r")
-        lora_dropout: float = Field(0.1, ge=0, lt=1, description="dropout on the updates' input")
+        lora_dropout: float = Field(0.1, ge=0, lt=1, description="dropout on the input of the updates")
         target: tuple[str, ...] = Field(
             ("query", "value"),
             min_length=1,
-            description="which linear layers are updated, by the end of their name",
+            description="linear layers to update, by name suffix",
         )
 
     name = "lora"
@@ -36,7 +36,7 @@ class LoRA(PeftStrategy):
     params: Params
 
     def config(self, base: PreTrainedModel, bench: Bench) -> LoraConfig:
-        """Return updates that change nothing yet: B starts at zero."""
+        """Return updates that start as zero: B is zero."""
         from peft import LoraConfig
 
         return LoraConfig(
@@ -48,9 +48,9 @@ class LoRA(PeftStrategy):
 
 
 class DoRA(LoRA):
-    """Train W's magnitude m and direction apart: ``m (W + (alpha / r) B A) / |W + (alpha / r) B A|``.
+    """Train the magnitude m and the direction of W separately: ``m (W + (alpha / r) B A) / |W + (alpha / r) B A|``.
 
-    The norm is taken for each output (Liu et al. 2024, equation 5); m starts as that of W.
+    The norm is per output (Liu et al. 2024, equation 5); m is initialized to the norm of W.
     """
 
     name = "dora"
@@ -58,7 +58,7 @@ class DoRA(LoRA):
     citation = "Liu et al. 2024, DoRA: Weight-Decomposed Low-Rank Adaptation, arXiv:2402.09353"
 
     def config(self, base: PreTrainedModel, bench: Bench) -> LoraConfig:
-        """Return LoRA's updates, decomposed; they change nothing yet."""
+        """Return LoRA's configuration with weight decomposition; the weights start unchanged."""
         config = super().config(base, bench)
         config.use_dora = True
         return config

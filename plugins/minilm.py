@@ -1,4 +1,4 @@
-"""MiniLM: distillation of the relations between word pieces within self-attention."""
+"""Distil self-attention relations between word pieces (MiniLM)."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 
 class MiniLM(Strategy):
-    """Match the relations of queries, keys and values in one layer, then the teacher's answers and the labels.
+    """Match the relations of queries, keys and values in one layer, then train on soft targets and labels.
 
     The papers distil a language model on unlabelled text and fine-tune the student afterwards (Wang et al. 2021,
-    sections 3 and 4). Here a fine-tuned teacher is distilled on the task's texts; learning from soft targets and
-    labels takes the place of fine-tuning.
+    sections 3 and 4). Here a fine-tuned teacher is distilled on the task's texts, and training on soft targets and
+    labels replaces fine-tuning.
     """
 
     class Params(StudentParams):
-        """A student, what of the teacher it is matched to, and how the steps are shared."""
+        """The student, the relations it is matched to, and how the steps are split."""
 
         teacher_layer: int | None = Field(
             None,
@@ -31,18 +31,23 @@ class MiniLM(Strategy):
         relation_heads: int | None = Field(
             None,
             ge=1,
-            description="slices of the vectors that relate on their own; by default the teacher's attention heads",
+            description="number of relation heads; by default that of the teacher's attention heads",
         )
         relation_share: float = Field(
-            0.5, gt=0, lt=1, description="share of the steps that match relations; the rest match predictions"
+            0.5,
+            gt=0,
+            lt=1,
+            description="share of the steps that match relations; the rest train on predictions",
         )
         relation_learning_rate: float | None = Field(
-            None, gt=0, description="peak learning rate while relations are matched; by default learning_rate"
+            None, gt=0, description="peak learning rate of the relation stage; by default learning_rate"
         )
         temperature: float = Field(
-            2.0, gt=0, description="T, by which both models' logits are divided while predictions are matched"
+            2.0, gt=0, description="T, which divides the logits of both models in the prediction stage"
         )
-        alpha: float = Field(0.7, ge=0, le=1, description="weight of the soft loss; 1 - alpha is the labels'")
+        alpha: float = Field(
+            0.7, ge=0, le=1, description="weight of the soft loss; 1 - alpha is that of the hard loss"
+        )
 
     name = "minilm"
     title = "MiniLMv2 self-attention relations (task-specific)"
@@ -57,12 +62,12 @@ class MiniLM(Strategy):
     params: Params
 
     def fit(self, bench: Bench) -> nn.Module:
-        """Return the student, its last layer's relations matched to the teacher's and then its predictions."""
-        from kdbench_plugins._layer_matching import two_stages
+        """Return the student, trained on its last layer's relations and then on predictions."""
+        from kdbench_plugins._layer_matching import stage_shares
 
         alpha, temperature = self.params.alpha, self.params.temperature
         student = bench.student(self.params)
-        relations, predictions = two_stages(bench, self.params.relation_share)
+        relations, predictions = stage_shares(bench, self.params.relation_share)
         self._match_relations(student, bench, relations)
 
         def loss(student, batch, teacher):  # type: ignore[no-untyped-def]
@@ -76,21 +81,19 @@ class MiniLM(Strategy):
         """Train `student` on the sum of the three relation losses (MiniLMv2, section 3.1)."""
         from kdbench_plugins._layer_matching import read_attention, relation_loss
 
-        last, its = student.config.num_hidden_layers, self._teacher_layer(bench.teacher)
+        student_layer, teacher_layer = student.config.num_hidden_layers, self._teacher_layer(bench.teacher)
         heads = self._relation_heads(student, bench.teacher)
 
         def loss(student, batch, teacher):  # type: ignore[no-untyped-def]
-            mine, target = student_attention[last], teacher_attention[its]
+            own, target = student_attention[student_layer], teacher_attention[teacher_layer]
             return sum(
-                relation_loss(
-                    getattr(mine, name), getattr(target, name), batch["attention_mask"], heads=heads
-                )
+                relation_loss(getattr(own, name), getattr(target, name), batch["attention_mask"], heads=heads)
                 for name in ("query", "key", "value")
             )
 
         with (
-            read_attention(student, [last]) as student_attention,
-            read_attention(bench.teacher, [its]) as teacher_attention,
+            read_attention(student, [student_layer]) as student_attention,
+            read_attention(bench.teacher, [teacher_layer]) as teacher_attention,
         ):
             bench.train(
                 student,
@@ -105,7 +108,7 @@ class MiniLM(Strategy):
         layer = self.params.teacher_layer or depth
         if layer > depth:
             raise UsageError(
-                f"strategy 'minilm': teacher_layer={layer}: the teacher has {depth} layers; name one from 1 to {depth}"
+                f"strategy 'minilm': teacher_layer={layer}: the teacher has {depth} layers; set it to one from 1 to {depth}"
             )
         return layer
 

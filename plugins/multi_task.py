@@ -1,4 +1,4 @@
-"""One encoder for all tasks of a run."""
+"""Train one encoder for all tasks of a run."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ if TYPE_CHECKING:
 
 
 SAMPLING: Mapping[str, tuple[float, float]] = {
-    "proportional": (1.0, 1.0),  # all tasks' batches, shuffled: Liu et al. 2019, algorithm 1
+    "proportional": (1.0, 1.0),  # the batches of all tasks, shuffled: Liu et al. 2019, algorithm 1
     "three-quarters": (0.75, 0.75),  # Clark et al. 2019, arXiv:1907.04829
     "square-root": (0.5, 0.5),  # Stickland and Murray 2019, arXiv:1902.02671
-    "annealed": (1.0, 0.2),  # the same: alpha = 1 - 0.8 (e - 1) / (E - 1)
+    "annealed": (1.0, 0.2),  # Stickland and Murray: alpha = 1 - 0.8 (e - 1) / (E - 1)
     "uniform": (0.0, 0.0),  # every task as often as any other
 }
-"""What a task's batches a pass are raised to, at the first step and at the last; a task's share of the steps is in
-proportion to that."""
+"""The exponents alpha at the first and the last step: a task's share of the steps is proportional to its number of
+batches per epoch to the power of alpha."""
 
 
 class MultiTask(JointStrategy):
-    """Train one encoder with a head a task on the labels of all tasks; each batch is of one task."""
+    """Train one encoder with a head per task on the labels of all tasks; each batch is of one task."""
 
     class Params(BaseParams):
-        """How often each task comes, and how heavily it weighs."""
+        """How often each task is sampled, and how its loss is weighted."""
 
         sampling: Literal["proportional", "three-quarters", "square-root", "annealed", "uniform"] = Field(
             "uniform",
-            description="a task's share of the steps: in proportion to its size, to its power 3/4 or 1/2, to a "
-            "power that falls from 1 to 0.2, or the same for all",
+            description="share of the steps per task: proportional to its size, to its size to the power 3/4 or 1/2, or to "
+            "a power that falls from 1 to 0.2; or uniform",
         )
         balance: Literal["none", "norm"] = Field(
             "none",
-            description="norm: each loss is scaled so that all tasks' gradients in the encoder have one running norm",
+            description="norm: scale each task's loss so that all tasks' encoder gradients have the same running norm",
         )
 
     name = "multi-task"
@@ -47,13 +47,13 @@ class MultiTask(JointStrategy):
     citation = "Liu et al. 2019, Multi-Task Deep Neural Networks for Natural Language Understanding, arXiv:1901.11504"
     family = "multi-task"
     note = (
-        "One encoder for all tasks of the run: every task's row counts it in full, while a further task trained along "
-        "adds its head alone."
+        "One encoder for all tasks of the run: every task's row counts it in full, while each additional task adds only "
+        "its head."
     )
     params: Params
 
     def fit_jointly(self, benches: Mapping[str, Bench]) -> Mapping[str, nn.Module]:
-        """Return a model a task; their encoders are one."""
+        """Return a model per task; all share one encoder."""
         from kdbench import train_jointly
 
         return train_jointly(
@@ -62,17 +62,20 @@ class MultiTask(JointStrategy):
 
 
 class MultiTaskKD(JointStrategy):
-    """Train one encoder with a head a task on the labels and on the outputs of each task's own teacher."""
+    """Train one encoder with a head per task on the labels and on the outputs of each task's teacher."""
 
     class Params(MultiTask.Params):
-        """How labels and teachers are weighed."""
+        """How labels and teachers are weighted."""
 
         annealing: bool = Field(
             True,
-            description="the labels' weight grows in a line from 0 to 1 over the training, the teachers' falls",
+            description="the labels' weight grows linearly from 0 to 1 over training, while the teachers' falls to 0",
         )
         distill_weight: float = Field(
-            0.5, ge=0, le=1, description="without annealing, the teachers' weight; the labels' is the rest"
+            0.5,
+            ge=0,
+            le=1,
+            description="the teachers' weight without annealing; 1 - distill_weight is the labels'",
         )
 
     name = "multi-task-kd"
@@ -85,7 +88,7 @@ class MultiTaskKD(JointStrategy):
     params: Params
 
     def fit_jointly(self, benches: Mapping[str, Bench]) -> Mapping[str, nn.Module]:
-        """Return a model a task; their encoders are one."""
+        """Return a model per task; all share one encoder."""
         from kdbench import train_jointly
 
         return train_jointly(

@@ -1,4 +1,4 @@
-"""Patient knowledge distillation: learning from layers along the way."""
+"""Distil intermediate layers (patient knowledge distillation)."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ if TYPE_CHECKING:
 
 
 class PKD(Strategy):
-    """Train a student on soft targets, labels, and the teacher's hidden states of several layers."""
+    """Train a student on soft targets, labels, and the teacher's hidden states in several layers."""
 
     class Params(StudentParams):
-        """A student, which layers it learns from, and how its three losses are weighed."""
+        """The student, the teacher layers it learns from, and the weights of its three losses."""
 
         match: Literal["skip", "last"] = Field(
             "skip",
-            description="layers to learn from: evenly spaced (skip) or the last but one and before (last)",
+            description="teacher layers to learn from: evenly spaced (skip) or those right before the last (last)",
         )
-        temperature: float = Field(5.0, gt=0, description="T, by which both models' logits are divided")
-        alpha: float = Field(0.7, ge=0, le=1, description="weight of the soft loss; 1 - alpha is the labels'")
-        beta: float = Field(10.0, ge=0, description="weight of the hidden states' loss")
+        temperature: float = Field(5.0, gt=0, description="T, which divides the logits of both models")
+        alpha: float = Field(
+            0.7, ge=0, le=1, description="weight of the soft loss; 1 - alpha is that of the hard loss"
+        )
+        beta: float = Field(10.0, ge=0, description="weight of the loss of hidden states")
 
     name = "pkd"
     title = "Patient distillation, layer by layer"
@@ -39,7 +41,7 @@ class PKD(Strategy):
         """Return the student, trained on (1 - alpha) hard loss + alpha T² KL(teacher, student) + beta patient loss.
 
         Raises:
-            UsageError: the student is not as wide as the teacher, has one layer only, or more than the teacher.
+            UsageError: the student's width differs from the teacher's, or it has a single layer or more than the teacher.
         """
         from kdbench_plugins._layer_matching import check_equal_widths
 
@@ -51,32 +53,31 @@ class PKD(Strategy):
         pairs = matched_layers(
             self.params.match, student.config.num_hidden_layers, teacher.config.num_hidden_layers
         )
-        # A text's answer is read off [CLS], its first piece; a word's off its own.
-        tokens = bench.kind.per_word
-        read = slice(None) if tokens else slice(1)
+        # Texts are classified by [CLS], the first piece; words by their own pieces.
+        positions = slice(None) if bench.kind.per_word else slice(1)
 
         def loss(student, batch, teacher):  # type: ignore[no-untyped-def]
-            answers = bench.kind.distillation_loss(
+            predictions = bench.kind.distillation_loss(
                 student.logits, teacher.logits, batch["labels"], temperature=temperature, alpha=alpha
             )
             patient = losses.patient_loss(
-                [student.hidden_states[mine][:, read] for mine, _ in pairs],
-                [teacher.hidden_states[theirs][:, read] for _, theirs in pairs],
-                batch["attention_mask"][:, read],
+                [student.hidden_states[layer][:, positions] for layer, _ in pairs],
+                [teacher.hidden_states[layer][:, positions] for _, layer in pairs],
+                batch["attention_mask"][:, positions],
             )
-            return answers + beta * patient
+            return predictions + beta * patient
 
         return bench.train(student, loss=loss)
 
 
 def matched_layers(match: str, student_depth: int, teacher_depth: int) -> list[tuple[int, int]]:
-    """Return which layer of the student learns from which of the teacher, both counted from 1 (section 3.2).
+    """Return pairs of student and teacher layers to match, both counted from 1 (section 3.2).
 
-    The student's last layer learns from none: the soft targets reach it. Six layers learn from twelve as from 2, 4, 6,
-    8, 10 (``skip``) or from 7, 8, 9, 10, 11 (``last``).
+    The student's last layer is not matched: the soft targets train it. With 6 and 12 layers the teacher's layers are 2,
+    4, 6, 8, 10 (``skip``) or 7, 8, 9, 10, 11 (``last``).
 
     Raises:
-        UsageError: the student has one layer only, or more than the teacher.
+        UsageError: the student has a single layer, or more layers than the teacher.
     """
     if not 2 <= student_depth <= teacher_depth:
         raise UsageError(

@@ -1,4 +1,4 @@
-"""Learned keys and values before the text."""
+"""Train a prefix of keys and values."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 
 class PrefixTuning(ParameterEfficient):
-    """Train keys and values that every layer attends to before the text's own, and the head (Li and Liang 2021)."""
+    """Train keys and values that every layer attends to before those of the text, and the head (Li and Liang 2021)."""
 
     class Params(BaseParams):
-        """The prefix's shape, and what it is trained through."""
+        """Shape of the prefix, and its reparameterization."""
 
-        length: int = Field(10, ge=1, description="prefix positions, which every layer attends to")
+        length: int = Field(10, ge=1, description="number of prefix positions")
         network: bool = Field(
             False,
-            description="train the prefix as the output of a small network, dropped afterwards; needs many steps",
+            description="train the prefix as the output of a small network, dropped after training; needs many steps",
         )
         network_width: int = Field(512, ge=1, description="width of that network's hidden layer")
 
@@ -40,7 +40,7 @@ class PrefixTuning(ParameterEfficient):
         """Return the frozen base model with a trained prefix and head.
 
         Raises:
-            UsageError: the base model has no place for a prefix.
+            UsageError: the base model does not accept ``past_key_values``.
         """
         from kdbench_plugins._prefix_model import PrefixModel
 

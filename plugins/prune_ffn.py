@@ -1,10 +1,10 @@
-"""Pruning of feed-forward neurons."""
+"""Prune feed-forward neurons."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kdbench_plugins._recovery import RecoveryParams, recovered
+from kdbench_plugins._recovery import RecoveryParams, recover
 from pydantic import Field
 
 from kdbench import Bench, TaskKind, Transform
@@ -14,13 +14,15 @@ if TYPE_CHECKING:
 
 
 class PruneFFN(Transform):
-    """Cut out of every layer the neurons that the loss depends on least, as many in each (Hou et al. 2020, section 2.1)."""
+    """Remove the feed-forward neurons with least effect on the loss, equally many per layer (Hou et al. 2020, 2.1)."""
 
     class Params(RecoveryParams):
-        """How many neurons go, and how they are weighed."""
+        """How many neurons are pruned, and how importance is estimated."""
 
-        share: float = Field(0.5, ge=0, lt=1, description="share of each layer's neurons that is cut out")
-        examples: int = Field(512, ge=1, description="training rows that importance is averaged over")
+        share: float = Field(0.5, ge=0, lt=1, description="share of each layer's neurons to prune")
+        examples: int = Field(
+            512, ge=1, description="number of training rows that importance is averaged over"
+        )
 
     name = "prune-ffn"
     title = "Feed-forward neurons pruned"
@@ -30,7 +32,7 @@ class PruneFFN(Transform):
     params: Params
 
     def transform(self, model: nn.Module, bench: Bench) -> nn.Module:
-        """Return `model` without the least important neurons, after a short training."""
+        """Return `model` without the least important neurons, after recovery training."""
         from kdbench_plugins._pruning import (
             feed_forwards,
             hf_model,
@@ -52,4 +54,4 @@ class PruneFFN(Transform):
         for block, values in zip(blocks, importance, strict=True):
             block.keep(sorted(values.topk(kept).indices.tolist()))
         set_intermediate_size(inner, kept)
-        return recovered(model, bench, self.params.recovery)
+        return recover(model, bench, self.params.recovery)

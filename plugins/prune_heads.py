@@ -1,11 +1,11 @@
-"""Pruning of attention heads."""
+"""Prune attention heads."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from kdbench_plugins._recovery import RecoveryParams, recovered
+from kdbench_plugins._recovery import RecoveryParams, recover
 from pydantic import Field
 
 from kdbench import Bench, TaskKind, Transform
@@ -15,26 +15,30 @@ if TYPE_CHECKING:
 
 
 class PruneHeads(Transform):
-    """Cut out the heads that the loss depends on least (Michel et al. 2019, section 4)."""
+    """Remove the attention heads that the loss depends on least (Michel et al. 2019, section 4)."""
 
     class Params(RecoveryParams):
-        """How many heads go, and how they are weighed."""
+        """How many heads are pruned, and how importance is estimated."""
 
         share: float = Field(
-            0.4, ge=0, lt=1, description="share of all heads that is cut out; one a layer stays"
+            0.4, ge=0, lt=1, description="share of all heads to prune; each layer keeps at least one"
         )
-        examples: int = Field(512, ge=1, description="training rows that importance is averaged over")
+        examples: int = Field(
+            512, ge=1, description="number of training rows that importance is averaged over"
+        )
 
     name = "prune-heads"
     title = "Attention heads pruned"
     citation = "Michel et al. 2019, Are Sixteen Heads Really Better than One?, arXiv:1905.10650"
     family = "compression"
     learning_rates = dict.fromkeys(TaskKind, 5e-5)
-    note = "Layers differ in their number of heads, so that it is loaded by kdbench, not by transformers' Auto classes."
+    note = (
+        "Layers differ in their number of heads: load it with kdbench, not with transformers' Auto classes."
+    )
     params: Params
 
     def transform(self, model: nn.Module, bench: Bench) -> nn.Module:
-        """Return `model` without the least important heads, after a short training."""
+        """Return `model` without the least important heads, after recovery training."""
         from kdbench_plugins._pruning import (
             PrunedModel,
             attention_blocks,
@@ -54,14 +58,14 @@ class PruneHeads(Transform):
         for block, heads in zip(blocks, kept_heads(importance, self.params.share), strict=True):
             block.keep(heads)
         pruned = model if isinstance(model, PrunedModel) else PrunedModel.around(inner)
-        return recovered(pruned, bench, self.params.recovery)
+        return recover(pruned, bench, self.params.recovery)
 
 
 def kept_heads(importance: Sequence[Tensor], share: float) -> list[list[int]]:
-    """Return which heads of each layer stay when `share` of all goes, least important first, never a layer's last.
+    """Return the heads that remain per layer when the least important `share` of all is pruned, at least one per layer.
 
     Args:
-        importance: for each layer ``(heads,)``; compared across layers after division by the layer's l2 norm, as in
+        importance: per layer ``(heads,)``; compared across layers after division by the layer's l2 norm, as in
             the paper's code (section 4.1 takes this from Molchanov et al. 2017).
     """
     kept = [list(range(len(layer))) for layer in importance]

@@ -1,4 +1,4 @@
-"""TinyBERT: distillation of embeddings, hidden states, attention and predictions."""
+"""Distil embeddings, hidden states, attention and predictions (TinyBERT)."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ if TYPE_CHECKING:
 
 
 class TinyBERT(Strategy):
-    """Match the teacher layer by layer, then its answers: the task-specific half of Jiao et al. 2020, section 3.2."""
+    """Match the teacher's layers, then its predictions: task-specific distillation of Jiao et al. 2020, section 3.2."""
 
     class Params(StudentParams):
-        """A student, which layers it is matched to, and how the steps are shared."""
+        """The student, the teacher layers it is matched to, and how the steps are split."""
 
         layer_map: tuple[int, ...] | None = Field(
             None,
-            description="for each student layer the teacher's, counted from 1 (0: its embeddings); by default evenly "
-            "spaced, the last to the last",
+            description="per student layer the teacher layer, counted from 1 (0: the embeddings); by default evenly "
+            "spaced, the last matched to the last",
         )
         layer_share: float = Field(
             0.5, gt=0, lt=1, description="share of the steps that match layers; the rest match predictions"
         )
         layer_learning_rate: float | None = Field(
-            None, gt=0, description="peak learning rate while layers are matched; by default learning_rate"
+            None, gt=0, description="peak learning rate of the layer stage; by default learning_rate"
         )
         temperature: float = Field(
-            1.0, gt=0, description="T, by which both models' logits are divided while predictions are matched"
+            1.0, gt=0, description="T, which divides the logits of both models in the prediction stage"
         )
         augmentation: bool = Field(
-            False, description="train on variations of the training texts, too, as the teacher labels them"
+            False, description="also train on variations of the training rows, labelled by the teacher"
         )
         copies: int = Field(
             2,
             ge=1,
             le=100,
-            description="variations of each training text, where augmentation is on; the paper makes 20",
+            description="variations per training row with augmentation; the paper makes 20",
         )
 
     name = "tinybert"
@@ -56,12 +56,12 @@ class TinyBERT(Strategy):
     params: Params
 
     def fit(self, bench: Bench) -> nn.Module:
-        """Return the student, its layers matched to the teacher's and then its predictions."""
-        from kdbench_plugins._layer_matching import two_stages
+        """Return the student, trained on the teacher's layers and then on its predictions."""
+        from kdbench_plugins._layer_matching import stage_shares
 
         student = bench.student(self.params)
         rows = self._rows(bench)
-        layers, predictions = two_stages(bench, self.params.layer_share)
+        layers, predictions = stage_shares(bench, self.params.layer_share)
         self._match_layers(student, bench, rows, layers)
 
         def loss(student, batch, teacher):  # type: ignore[no-untyped-def]
@@ -75,29 +75,29 @@ class TinyBERT(Strategy):
         """Train `student` on the sum of equations 7 to 9 over its layers and embeddings (equation 11, lambda 1)."""
         from kdbench_plugins._layer_matching import attention_score_loss, hidden_state_loss, read_attention
 
-        ours, theirs = student.config, bench.teacher.config
-        self._check_heads(ours, theirs)
-        teacher_layers = self._teacher_layers(ours.num_hidden_layers, theirs.num_hidden_layers)
+        config, teacher_config = student.config, bench.teacher.config
+        self._check_heads(config, teacher_config)
+        teacher_layers = self._teacher_layers(config.num_hidden_layers, teacher_config.num_hidden_layers)
         pairs = tuple(enumerate(teacher_layers, start=1))
-        # The embeddings have no attention.
-        attending = tuple((mine, its) for mine, its in pairs if its > 0)
-        projections = _projections(ours.hidden_size, theirs.hidden_size)
+        # Teacher layer 0, the embeddings, has no attention.
+        attention_pairs = tuple((own, target) for own, target in pairs if target > 0)
+        projections = _projections(config.hidden_size, teacher_config.hidden_size)
 
         def loss(student, batch, teacher):  # type: ignore[no-untyped-def]
             mask = batch["attention_mask"]
             states, targets = student.hidden_states, teacher.hidden_states
             total = hidden_state_loss(projections["embeddings"](states[0]), targets[0], mask)
-            for mine, its in pairs:
-                total += hidden_state_loss(projections["hidden"](states[mine]), targets[its], mask)
-            for mine, its in attending:
+            for own, target in pairs:
+                total += hidden_state_loss(projections["hidden"](states[own]), targets[target], mask)
+            for own, target in attention_pairs:
                 total += attention_score_loss(
-                    student_attention[mine], teacher_attention[its], mask, heads=ours.num_attention_heads
+                    student_attention[own], teacher_attention[target], mask, heads=config.num_attention_heads
                 )
             return total
 
         with (
-            read_attention(student, [mine for mine, _ in attending]) as student_attention,
-            read_attention(bench.teacher, [its for _, its in attending]) as teacher_attention,
+            read_attention(student, [own for own, _ in attention_pairs]) as student_attention,
+            read_attention(bench.teacher, [target for _, target in attention_pairs]) as teacher_attention,
         ):
             bench.train(
                 student,
@@ -117,37 +117,37 @@ class TinyBERT(Strategy):
         return augmented_rows(bench, copies=self.params.copies, seed=bench.seed)
 
     def _teacher_layers(self, depth: int, teacher_depth: int) -> tuple[int, ...]:
-        """Return for each student layer the number of its teacher layer: ``layer_map``, or evenly spaced ones.
+        """Return per student layer the number of its teacher layer: ``layer_map``, or evenly spaced ones.
 
         Raises:
-            UsageError: ``layer_map`` has another length than `depth`, or names a layer beyond `teacher_depth`.
+            UsageError: the length of ``layer_map`` is not `depth`, or a layer is beyond `teacher_depth`.
         """
-        given = self.params.layer_map
-        if given is None:
+        layers = self.params.layer_map
+        if layers is None:
             return evenly_spaced_layers(depth, teacher_depth)
-        if len(given) != depth or not all(0 <= layer <= teacher_depth for layer in given):
+        if len(layers) != depth or not all(0 <= layer <= teacher_depth for layer in layers):
             raise UsageError(
-                f"strategy 'tinybert': layer_map={list(given)}: name a teacher layer from 1 to {teacher_depth}, "
+                f"strategy 'tinybert': layer_map={list(layers)}: give a teacher layer from 1 to {teacher_depth}, "
                 f"or 0 for its embeddings, for each of the student's {depth} layers"
             )
-        return given
+        return layers
 
     def _check_heads(self, student: PretrainedConfig, teacher: PretrainedConfig) -> None:
         heads, teacher_heads = student.num_attention_heads, teacher.num_attention_heads
         if heads != teacher_heads:
             raise UsageError(
                 f"strategy 'tinybert': the student has {heads} attention heads and the teacher {teacher_heads}, but they "
-                "are matched one to one; use minilm, or a teacher of the base model's own shape"
+                "are matched one to one; use minilm, or a teacher of the base model's shape"
             )
 
 
 def evenly_spaced_layers(depth: int, teacher_depth: int) -> tuple[int, ...]:
-    """Return for each student layer the number of its teacher layer, the last to the last (section 3.2)."""
+    """Return per student layer the number of its teacher layer, the last matched to the last (section 3.2)."""
     return tuple(layer * teacher_depth // depth for layer in range(1, depth + 1))
 
 
 def _projections(width: int, teacher_width: int) -> nn.ModuleDict:
-    """Return W_e for the embeddings and W_h for all layers' hidden states; they change nothing where widths agree."""
+    """Return W_e for the embeddings and W_h for the hidden states of all layers; the identity where widths agree."""
     from torch import nn
 
     def projection() -> nn.Module:

@@ -1,4 +1,4 @@
-"""Trimming of the vocabulary."""
+"""Trim the vocabulary to the task."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class TrimVocab(Transform):
     """Remove the word pieces that the task's text does not use, from embedding table and tokenizer."""
 
     class Params(UntrainedParams):
-        """Which word pieces stay."""
+        """Which word pieces are kept."""
 
         min_count: int = Field(
-            1, ge=1, description="a word piece stays if the task's training text has it as often as this"
+            1, ge=1, description="keep word pieces that occur at least this often in the task's training text"
         )
 
     name = "trim-vocab"
@@ -35,11 +35,13 @@ class TrimVocab(Transform):
         "arXiv:2305.15020"
     )
     family = "compression"
-    note = "A word that the training text lacks falls into smaller pieces than before, or into letters."
+    note = (
+        "Words that are not in the training text are split into smaller pieces than before, or into letters."
+    )
     params: Params
 
     def transform(self, model: nn.Module, bench: Bench) -> nn.Module:
-        """Return `model` with the rows of the word pieces that stay, and give the bench a tokenizer of these."""
+        """Return `model` with the embeddings of the kept word pieces, and set the bench's tokenizer to match."""
         from kdbench_plugins._pruning import hf_model
 
         inner = hf_model(model, self.name)
@@ -57,15 +59,15 @@ class TrimVocab(Transform):
 
 
 def kept_pieces(tokenizer: PreTrainedTokenizerBase, used: set[int]) -> dict[int, int]:
-    """Return the word pieces that stay: new id by old id, in the old order.
+    """Return the word pieces to keep: new id by old id, in the old order.
 
     These are `used`, the special and added tokens, and every single character of `used`, at a word's start and
-    inside, that the vocabulary has: any word in the same letters can still be split. A word that was split into
-    `used` pieces is split alike, since the longest known piece is taken first; one that could not be read may become
-    readable.
+    inside, that is in the vocabulary: any word of the same letters can still be split. A word that was split into
+    `used` pieces is split the same way, since the longest known piece is taken first; a word that was unknown may
+    become known.
 
     Raises:
-        UsageError: the tokenizer is of another kind than WordPiece.
+        UsageError: the tokenizer is not WordPiece.
     """
     state = _wordpiece(tokenizer)
     vocabulary, prefix = state["model"]["vocab"], state["model"]["continuing_subword_prefix"]
@@ -84,7 +86,7 @@ def kept_pieces(tokenizer: PreTrainedTokenizerBase, used: set[int]) -> dict[int,
 def trimmed_tokenizer(
     tokenizer: PreTrainedTokenizerBase, new_ids: Mapping[int, int]
 ) -> PreTrainedTokenizerBase:
-    """Return a copy of `tokenizer` that knows the word pieces of `new_ids` alone, by their new ids."""
+    """Return a copy of `tokenizer` with only the word pieces of `new_ids`, renumbered."""
     from kdbench import load_tokenizer
 
     with TemporaryDirectory() as folder:
@@ -95,14 +97,14 @@ def trimmed_tokenizer(
         }
         for token in state["added_tokens"]:
             token["id"] = new_ids[token["id"]]
-        state["truncation"] = state["padding"] = None  # the callers say how they want it
+        state["truncation"] = state["padding"] = None  # set by callers
         _renumber(state["post_processor"] or {}, new_ids)
         (Path(folder) / "tokenizer.json").write_text(json.dumps(state), encoding="utf-8")
         return load_tokenizer(Path(folder))
 
 
 def keep_embeddings(model: PreTrainedModel, new_ids: Mapping[int, int]) -> None:
-    """Keep those rows of the embedding table of `model` that `new_ids` names, and renumber its special tokens."""
+    """Keep the rows of `new_ids` in the embedding table of `model`, and renumber its special tokens."""
     from torch import nn
 
     table: Any = model.get_input_embeddings()
@@ -120,14 +122,14 @@ def _wordpiece(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
     state: dict[str, Any] = json.loads(tokenizer.backend_tokenizer.to_str())
     if state["model"]["type"] != "WordPiece":
         raise UsageError(
-            f"strategy 'trim-vocab' cuts WordPiece vocabularies alone, and this base model's is {state['model']['type']}: "
-            "without some of its pieces it would split known words otherwise; take a BERT, DistilBERT or ELECTRA"
+            f"strategy 'trim-vocab' trims WordPiece vocabularies only, and this base model's is {state['model']['type']}: "
+            "without some of its pieces it would split known words differently; take a BERT, DistilBERT or ELECTRA"
         )
     return state
 
 
 def _renumber(processor: dict[str, Any], new_ids: Mapping[int, int]) -> None:
-    """Renumber the special tokens that a tokenizer puts around a text, whichever kind of step does it."""
+    """Renumber the special tokens in a tokenizer's post-processor, of any kind."""
     for token in processor.get("special_tokens", {}).values():
         token["ids"] = [new_ids[number] for number in token["ids"]]
     for name in {"cls", "sep"} & processor.keys():

@@ -1,4 +1,4 @@
-"""Logit distillation."""
+"""Distil the teacher's logits."""
 
 from __future__ import annotations
 
@@ -18,17 +18,19 @@ class VanillaKD(Strategy):
     """Train a student on the teacher's softened outputs and on the labels (Hinton et al. 2015, section 2)."""
 
     class Params(StudentParams):
-        """A student, how its two losses are weighed, and what it learns from beside the labelled texts."""
+        """The student, the weights of its two losses, and the transfer set."""
 
-        temperature: float = Field(2.0, gt=0, description="T, by which both models' logits are divided")
-        alpha: float = Field(0.5, ge=0, le=1, description="weight of the soft loss; 1 - alpha is the labels'")
+        temperature: float = Field(2.0, gt=0, description="T, which divides the logits of both models")
+        alpha: float = Field(
+            0.5, ge=0, le=1, description="weight of the soft loss; 1 - alpha is that of the hard loss"
+        )
         transfer: str = Field(
             "none",
             min_length=1,
-            description="texts beside the training examples, for which the teacher alone answers: none, unlabelled "
-            "(what the budget leaves out of train), or the path of a UTF-8 file with one text a line",
+            description="additional texts, labelled by the teacher alone: none, unlabelled (training examples beyond "
+            "the budget), or the path of a UTF-8 file with one text per line",
         )
-        transfer_limit: int = Field(10_000, ge=1, description="how many such texts are taken at most")
+        transfer_limit: int = Field(10_000, ge=1, description="maximum number of additional texts")
 
     name = "vanilla-kd"
     title = "Logit distillation"
@@ -40,16 +42,16 @@ class VanillaKD(Strategy):
     params: Params
 
     def input_files(self) -> tuple[Path, ...]:
-        """Return the file of texts, if there is one."""
+        """Return the file of additional texts, if one is given."""
         return () if self.params.transfer in ("none", "unlabelled") else (Path(self.params.transfer),)
 
     def fit(self, bench: Bench) -> nn.Module:
         """Return the student, trained on alpha T² KL(teacher, student) + (1 - alpha) hard loss.
 
-        Texts without a label have no part in the hard loss; the number of steps is the same with them as without.
+        Texts without a label do not count in the hard loss; the number of steps does not depend on them.
 
         Raises:
-            UsageError: there are no texts to transfer on.
+            UsageError: ``transfer=unlabelled``, and the budget leaves out no training example.
         """
         alpha, temperature = self.params.alpha, self.params.temperature
 
@@ -62,7 +64,7 @@ class VanillaKD(Strategy):
         return bench.train(bench.student(self.params), loss=loss, rows=rows)
 
     def _rows(self, bench: Bench) -> Dataset:
-        """Return the training rows, and after them those of the transfer set."""
+        """Return the training rows followed by those of the transfer set."""
         if self.params.transfer == "none":
             return bench.task.train
 

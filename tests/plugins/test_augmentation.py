@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 import torch
 from helpers.training import KINDS
-from kdbench_plugins._augmentation import FIRST_MADE_ID, NEIGHBOURS, Words, augmented_rows, read_vocabulary
+from kdbench_plugins._augmentation import (
+    FIRST_AUGMENTED_ID,
+    NEIGHBOURS,
+    Words,
+    augmented_rows,
+    read_vocabulary,
+)
 from kdbench_plugins.bilstm import BiLSTMKD
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
@@ -55,7 +61,7 @@ def test_made_rows_are_well_formed_and_nobodys(bench):
     made, tokenizer = made_rows(bench, copies=3), bench.experiment.tokenizer
     numbers = [row["id"] for row in made]
     assert len(set(numbers)) == len(made)
-    assert min(numbers) >= FIRST_MADE_ID > max(bench.task.unlabelled["id"], default=0)
+    assert min(numbers) >= FIRST_AUGMENTED_ID > max(bench.task.unlabelled["id"], default=0)
     assert [row["example"] for row in made] == numbers
     for row in made:
         assert row["length"] == len(row["input_ids"]) == len(row["token_type_ids"])
@@ -172,7 +178,7 @@ def test_of_pairs_the_first_the_second_and_both_are_changed_in_turn(tiny_model):
             ("[MASK] [MASK]", "[MASK] [MASK] [MASK]"),
         ]
     ):
-        varied = words.varied(
+        varied = words.variation(
             np.random.default_rng(0),
             words.texts_changed_by(copy),
             NO_REPLACEMENTS,
@@ -195,5 +201,5 @@ def test_other_tokenizers_mark_where_words_begin():
 
 def test_a_tokenizer_without_a_mask_is_refused_in_a_line(bench):
     bench.experiment.tokenizer.mask_token = None
-    with pytest.raises(UsageError, match=r"'toy-sentiment': .* has no mask token .* set augmentation=false"):
+    with pytest.raises(UsageError, match=r"'toy-sentiment': .* has no mask token, .* set augmentation=false"):
         augmented_rows(bench, copies=1, seed=0)

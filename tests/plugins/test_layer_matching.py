@@ -11,7 +11,7 @@ from kdbench_plugins._layer_matching import (
     hidden_state_loss,
     read_attention,
     relation_loss,
-    two_stages,
+    stage_shares,
 )
 from transformers import (
     AlbertConfig,
@@ -251,7 +251,7 @@ def steps_of_stages(steps, first):
         experiment=SimpleNamespace(kind=TaskKind.TOKEN_CLASSIFICATION),
         task=SimpleNamespace(train_examples=1),
     )
-    return [round(share * steps) for share in two_stages(bench, first)]  # as bench.train rounds a share
+    return [round(share * steps) for share in stage_shares(bench, first)]  # as bench.train rounds a share
 
 
 @given(st.integers(2, 10_000), st.floats(0, 1, exclude_min=True, exclude_max=True))

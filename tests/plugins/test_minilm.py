@@ -82,7 +82,9 @@ def test_its_first_loss_is_the_papers_sum(make_bench, layer):
 
 def test_a_layer_that_the_teacher_lacks_is_refused(make_bench):
     strategy, bench = make_bench("minilm[layers=2,teacher_layer=5]")
-    with pytest.raises(UsageError, match="teacher_layer=5: the teacher has 4 layers; name one from 1 to 4"):
+    with pytest.raises(
+        UsageError, match="teacher_layer=5: the teacher has 4 layers; set it to one from 1 to 4"
+    ):
         strategy.fit(bench)
 
 

@@ -234,11 +234,11 @@ def test_an_architecture_whose_blocks_are_not_known_is_refused():
     modern = ModernBertForSequenceClassification(
         ModernBertConfig(**small, num_hidden_layers=2, pad_token_id=0, cls_token_id=1, sep_token_id=2)
     )
-    with pytest.raises(UsageError, match="'prune-heads' does not know the attention heads of ModernBert"):
+    with pytest.raises(UsageError, match="'prune-heads' cannot find the attention heads of ModernBert"):
         attention_blocks(modern, "prune-heads")
     # All of ALBERT's layers are one and the same: cutting one layer would cut all.
     albert = AlbertForSequenceClassification(AlbertConfig(**small, embedding_size=8))
-    with pytest.raises(UsageError, match="'prune-ffn' does not know the feed-forward layers of Albert"):
+    with pytest.raises(UsageError, match="'prune-ffn' cannot find the feed-forward layers of Albert"):
         feed_forwards(albert, "prune-ffn")
 
 

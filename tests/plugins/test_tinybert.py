@@ -78,7 +78,7 @@ def test_layers_are_evenly_spaced_by_default(depth, teacher_depth, expected):
 def test_a_map_of_another_length_or_beyond_the_teacher_is_refused(make_bench, layer_map):
     strategy, bench = make_bench(TinyBERT(TinyBERT.Params(layers=2, layer_map=layer_map)))
     with pytest.raises(
-        UsageError, match=r"layer_map=\[.*\]: name a teacher layer from 1 to 4, or 0 .* 2 layers"
+        UsageError, match=r"layer_map=\[.*\]: give a teacher layer from 1 to 4, or 0 .* 2 layers"
     ):
         strategy.fit(bench)
 

@@ -191,6 +191,6 @@ def test_special_tokens_of_the_configuration_are_renumbered(fitted, make_experim
 def test_a_tokenizer_of_another_kind_is_refused_with_the_reason():
     bpe = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE({"a": 0}, [])))
     with pytest.raises(
-        UsageError, match="'trim-vocab' cuts WordPiece vocabularies alone, and this base model's is BPE"
+        UsageError, match="'trim-vocab' trims WordPiece vocabularies only, and this base model's is BPE"
     ):
         kept_pieces(bpe, {0})
