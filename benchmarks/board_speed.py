@@ -24,11 +24,11 @@ import numpy as np
 import pandas as pd
 from joblib.externals.loky import get_reusable_executor
 
+from kdbench.api.predictions import Predictions
 from kdbench.api.task import TaskKind
 from kdbench.board.statistics import Known
 from kdbench.budgets import BUDGETS, BackEnd
 from kdbench.config import default_cache_dir
-from kdbench.evaluation.predictions import Predictions
 from kdbench.render.write import write_board
 from kdbench.results.records import (
     Cost,

@@ -11,8 +11,8 @@ from helpers.support import make_record
 
 from kdbench import KdbenchError, TaskKind, hookspecs
 from kdbench.api.model_classes import find_model_class
+from kdbench.api.predictions import Predictions
 from kdbench.errors import UsageError
-from kdbench.evaluation.predictions import Predictions
 from kdbench.plugins import load_plugins
 from kdbench.results.records import Status
 

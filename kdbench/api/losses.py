@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from kdbench.api.task import IGNORED
+from kdbench.api.kind import IGNORED
 
 
 def task_loss(logits: Tensor, labels: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from kdbench.api.kinds import TaskKind
 from kdbench.errors import UsageError, nearest
 
 if TYPE_CHECKING:
-    from kdbench.evaluation.predictions import Predictions
+    from kdbench.api.predictions import Predictions
 
 Floats = npt.NDArray[np.float64]
 

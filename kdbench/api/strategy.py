@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from kdbench.api.kinds.base import EveryKind
+from kdbench.api.kind import EveryKind
 from kdbench.api.params import FINE_TUNING_RATES, params_of
 from kdbench.api.params import Params as _Params
 from kdbench.api.spec import StrategySpec

@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from kdbench.api.predictions import Predictions
 from kdbench.api.task import TaskKind
 from kdbench.board.frames import Row
 from kdbench.board.predictions import MadeFrom, load_predictions, made_from
@@ -24,7 +25,6 @@ from kdbench.evaluation.diagnostics import (
     label_loyalty,
     probability_loyalty,
 )
-from kdbench.evaluation.predictions import Predictions
 from kdbench.results.records import Status
 
 

@@ -19,10 +19,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from kdbench.api.metric import Metric
+from kdbench.api.predictions import Predictions
 from kdbench.board.frames import Row, rows_of
 from kdbench.errors import KdbenchError
 from kdbench.evaluation.metrics import METRICS
-from kdbench.evaluation.predictions import Predictions
 from kdbench.results.records import Status
 from kdbench.stats import (
     Difference,

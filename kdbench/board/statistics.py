@@ -12,13 +12,13 @@ import numpy as np
 import pandas as pd
 
 from kdbench.api.metric import Metric
+from kdbench.api.predictions import Predictions
 from kdbench.board.diagnostics import Behaviour, KnownBehaviour, KnownByClass, TaskBehaviour, by_class
 from kdbench.board.frames import Row, rows_of
 from kdbench.board.parallel import spread
 from kdbench.board.predictions import KnownAnswers, MadeFrom, TaskAnswers, made_from
 from kdbench.errors import KdbenchError
 from kdbench.evaluation.metrics import METRICS
-from kdbench.evaluation.predictions import Predictions
 from kdbench.stats import (
     Difference,
     Gap,

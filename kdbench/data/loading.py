@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kdbench.api.kinds.base import is_text, quote_names, short_repr
+from kdbench.api.kind import is_text, quote_names, short_repr
 from kdbench.api.task import Example, Opened, Task, TaskKind
 from kdbench.config import DataSettings
 from kdbench.data.encoding import batched, read_table, source_hashes, write_table

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from kdbench.api.kinds.base import factorize
+from kdbench.api.kind import factorize
 from kdbench.budgets import Budget
 from kdbench.errors import UsageError
 

@@ -10,7 +10,7 @@ from itertools import compress
 from pathlib import Path
 from typing import Any
 
-from kdbench.api.kinds.base import factorize
+from kdbench.api.kind import factorize
 from kdbench.api.task import Example, HubSource, LocalSource, Opened, Source, Splits, Task, TaskKind
 from kdbench.config import TaskTable
 from kdbench.data.hub import read_hub

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import rel_entr
 
+from kdbench.api.predictions import Predictions
 from kdbench.errors import KdbenchError
 from kdbench.evaluation.metrics import check_iob2, entity_ends
-from kdbench.evaluation.predictions import Predictions
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ import torch
 from torch import nn
 
 from kdbench.api.metric import Metric, get_metric
+from kdbench.api.predictions import Predictions
 from kdbench.api.task import Task
 from kdbench.data import PreparedTask
 from kdbench.data.batches import Collator
 from kdbench.errors import KdbenchError
 from kdbench.evaluation.metrics import METRICS
-from kdbench.evaluation.predictions import Predictions
 from kdbench.results.records import Quality
 from kdbench.stats import bootstrap_interval
 from kdbench.training.predict import predict

@@ -13,12 +13,12 @@ from transformers import PreTrainedTokenizerBase
 from kdbench.api.kinds import TaskKind
 from kdbench.api.metric import Metric
 from kdbench.api.params import default_rate
+from kdbench.api.predictions import Predictions
 from kdbench.board.recommend import Limit
 from kdbench.config import RunConfig
 from kdbench.data import PreparedTask, load_task, prepare
 from kdbench.data.batches import Collator
 from kdbench.errors import UsageError
-from kdbench.evaluation.predictions import Predictions
 from kdbench.export.card import Facts, model_card
 from kdbench.export.check import Checked, check_export
 from kdbench.export.choose import Choice, choose

@@ -17,14 +17,14 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from kdbench.api.kinds import TaskKind
-from kdbench.api.kinds.sequence_classification import LabelPrediction, softmax
-from kdbench.api.kinds.sequence_regression import ValuePrediction
+from kdbench.api.predictions import Predictions
+from kdbench.api.sequence_classification import LabelPrediction, softmax
+from kdbench.api.sequence_regression import ValuePrediction
 from kdbench.api.task import Splits, Task
 from kdbench.data.batches import Collator
 from kdbench.data.encoding import Encoder, read_table
 from kdbench.errors import UsageError, shown
 from kdbench.evaluation.metrics import entity_ends
-from kdbench.evaluation.predictions import Predictions
 from kdbench.export.manifest import Manifest
 from kdbench.training.predict import predict
 

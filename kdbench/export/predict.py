@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from kdbench.api.kinds.sequence_classification import LabelPrediction
-from kdbench.api.kinds.sequence_regression import ValuePrediction
+from kdbench.api.sequence_classification import LabelPrediction
+from kdbench.api.sequence_regression import ValuePrediction
 from kdbench.data.readers import read_delimited, read_jsonl
 from kdbench.errors import UsageError
 from kdbench.export.load import load

@@ -14,11 +14,11 @@ import torch
 from torch import nn
 
 from kdbench.api.bench import Batch, model_inputs
+from kdbench.api.predictions import Predictions
 from kdbench.budgets import BackEnd
 from kdbench.config import RunConfig
 from kdbench.errors import KdbenchError
 from kdbench.evaluation.diagnostics import select_examples
-from kdbench.evaluation.predictions import Predictions
 from kdbench.measure.stopwatch import stopwatch_for
 from kdbench.measure.timing import Candidate, vocabulary
 from kdbench.models.artifacts import load_artifact

@@ -15,13 +15,13 @@ from torch import nn
 from transformers import set_seed
 
 from kdbench.api.metric import get_metric
+from kdbench.api.predictions import Predictions
 from kdbench.api.spec import StrategySpec
 from kdbench.api.strategy import JointStrategy, Strategy, spec_of
 from kdbench.config import RunConfig
 from kdbench.data.preparing import overlaps
 from kdbench.errors import KdbenchError, shown
 from kdbench.evaluation.diagnostics import select_examples
-from kdbench.evaluation.predictions import Predictions
 from kdbench.measure.environment import describe_environment, peak_memory_bytes
 from kdbench.measure.footprint import load_measured
 from kdbench.models.artifacts import Adapter, load_artifact, save_artifact

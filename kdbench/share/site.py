@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kdbench.api.metric import Metric
+from kdbench.api.predictions import Predictions
 from kdbench.board.load import load_cells
 from kdbench.errors import KdbenchError, UsageError
 from kdbench.evaluation.metrics import METRICS
-from kdbench.evaluation.predictions import Predictions
 from kdbench.render.html.page import laid_open
 from kdbench.render.write import PluginColumns, write_board
 from kdbench.results.paths import RECORDS_FILE

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from kdbench.api.metric import Metric
+from kdbench.api.predictions import Predictions
 from kdbench.api.strategy import JointStrategy
 from kdbench.errors import KdbenchError, one_line
 from kdbench.evaluation.diagnostics import select_examples
-from kdbench.evaluation.predictions import Predictions
 from kdbench.registry import Registry
 from kdbench.results.records import Quality, Record, key_of_cell, spelled_out
 from kdbench.share.privacy import PATH

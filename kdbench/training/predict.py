@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from kdbench.api.bench import model_inputs
 from kdbench.api.kinds import IGNORED, TaskKind
+from kdbench.api.predictions import Predictions
 from kdbench.data.batches import Collator
-from kdbench.evaluation.predictions import Predictions
 
 BATCH_SIZE = 64
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from kdbench import EvaluateMetric, TaskKind, WholeMetric
+from kdbench.api.predictions import Predictions
 from kdbench.errors import UsageError
 from kdbench.evaluation.metrics import METRICS
-from kdbench.evaluation.predictions import Predictions
 from kdbench.stats import bootstrap_interval
 
 CLASSES = frozenset({TaskKind.SEQUENCE_CLASSIFICATION})

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from helpers.support import make_record, save_predictions
 
+from kdbench.api.predictions import Predictions
 from kdbench.board.cells import tidy
 from kdbench.board.compare import compare, disagreements
 from kdbench.board.frames import rows_of
@@ -12,7 +13,6 @@ from kdbench.board.predictions import load_scored
 from kdbench.cli.board import differing_examples, scored_texts
 from kdbench.data import DataSettings, load_task
 from kdbench.errors import KdbenchError
-from kdbench.evaluation.predictions import Predictions
 from kdbench.results.records import RecordStore
 
 

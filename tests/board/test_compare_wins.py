@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
+from kdbench.api.predictions import Predictions
 from kdbench.board.compare import Wins, count_wins
 from kdbench.board.predictions import Scored
 from kdbench.evaluation.metrics import METRICS
-from kdbench.evaluation.predictions import Predictions
 
 
 def scored(metric, labels, predictions):

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from helpers.support import make_record, save_predictions
 
+from kdbench.api.predictions import Predictions
 from kdbench.board.cells import tidy
 from kdbench.board.frames import rows_of
 from kdbench.board.predictions import load_scored
 from kdbench.errors import KdbenchError
-from kdbench.evaluation.predictions import Predictions
 
 
 def cells_of(records):

@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kdbench.api.predictions import Predictions
 from kdbench.errors import KdbenchError
 from kdbench.evaluation.diagnostics import same_units, select_examples
-from kdbench.evaluation.predictions import Predictions
 
 
 def sentences(lengths, ids):

@@ -6,10 +6,10 @@ import scipy.stats
 import sklearn.metrics
 
 from kdbench.api.metric import check_suits, get_metric
+from kdbench.api.predictions import Predictions
 from kdbench.api.task import TaskKind
 from kdbench.errors import UsageError
 from kdbench.evaluation.metrics import METRICS
-from kdbench.evaluation.predictions import Predictions
 
 # A score out of 0/0 with a warning on standard error would not be a convention but an accident.
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")

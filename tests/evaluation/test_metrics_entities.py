@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 from seqeval.metrics import f1_score as seqeval_f1
 from seqeval.scheme import IOB2
 
+from kdbench.api.predictions import Predictions
 from kdbench.errors import UsageError
 from kdbench.evaluation.metrics import METRICS, check_iob2, entity_ends
-from kdbench.evaluation.predictions import Predictions
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 

@@ -8,8 +8,8 @@ import pytest
 import sklearn.metrics
 from helpers.small_run import Nobody
 
+from kdbench.api.predictions import Predictions
 from kdbench.config import RunConfig
-from kdbench.evaluation.predictions import Predictions
 from kdbench.plugins import load_plugins
 from kdbench.results.records import RecordStore
 from kdbench.run.runner import run

@@ -9,9 +9,9 @@ import torch
 from helpers.small_run import Nobody
 
 import kdbench
+from kdbench.api.predictions import Predictions
 from kdbench.config import RunConfig
 from kdbench.errors import UsageError
-from kdbench.evaluation.predictions import Predictions
 from kdbench.plugins import load_plugins
 from kdbench.results.records import RecordStore
 from kdbench.run.runner import run

@@ -21,11 +21,11 @@ from transformers import (
     pipeline,
 )
 
+from kdbench.api.predictions import Predictions
 from kdbench.board.load import load_cells
 from kdbench.board.recommend import parse_limits
 from kdbench.board.tables import board_tables
 from kdbench.errors import KdbenchError, UsageError
-from kdbench.evaluation.predictions import Predictions
 from kdbench.export.export import export_model
 from kdbench.export.manifest import Format
 from kdbench.results.records import RecordStore

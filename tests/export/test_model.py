@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import kdbench
+from kdbench.api.predictions import Predictions
 from kdbench.api.task import TaskKind
 from kdbench.errors import UsageError
-from kdbench.evaluation.predictions import Predictions
 from kdbench.export.manifest import Format, Manifest, read_manifest, write_manifest
 from kdbench.export.model import ExportedModel, LabelPrediction, TagsPrediction, ValuePrediction, split_words
 

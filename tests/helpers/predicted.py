@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kdbench.evaluation.predictions import Predictions
+from kdbench.api.predictions import Predictions
 
 
 def predictions_of(

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from kdbench.api.predictions import Predictions
 from kdbench.api.spec import parse_spec
 from kdbench.api.task import TaskKind
 from kdbench.budgets import BUDGETS, BackEnd
-from kdbench.evaluation.predictions import Predictions
 from kdbench.results.records import (
     Cost,
     Environment,

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
+from kdbench.api.predictions import Predictions
 from kdbench.budgets import BackEnd
-from kdbench.evaluation.predictions import Predictions
 from kdbench.measure.timed_models import TimedRow, drawn_rows, export_row, score_lost
 from kdbench.models.build import load_base
 from kdbench.models.onnx import OnnxModel, example_inputs

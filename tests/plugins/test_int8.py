@@ -9,8 +9,8 @@ from onnx import numpy_helper
 from transformers import BertConfig, BertForSequenceClassification
 
 from kdbench import StudentParams, UsageError
+from kdbench.api.predictions import Predictions
 from kdbench.api.spec import parse_spec
-from kdbench.evaluation.predictions import Predictions
 from kdbench.models.cost import count_non_embedding, count_parameters
 from kdbench.models.onnx import OnnxModel
 from kdbench.results.paths import CellFiles

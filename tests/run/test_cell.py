@@ -7,11 +7,11 @@ from safetensors.torch import load_file, save_file
 from sklearn.metrics import accuracy_score
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from kdbench.api.predictions import Predictions
 from kdbench.api.spec import parse_spec
 from kdbench.budgets import BUDGETS
 from kdbench.errors import KdbenchError
 from kdbench.evaluation.metrics import METRICS
-from kdbench.evaluation.predictions import Predictions
 from kdbench.results.paths import CellFiles
 from kdbench.results.records import RecordStore, Status
 from kdbench.run.cell import CellOrder, score_cell, score_warnings, train_cell

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
+from kdbench.api.predictions import Predictions
 from kdbench.api.spec import parse_spec
 from kdbench.api.strategy import spec_of
 from kdbench.errors import UsageError
-from kdbench.evaluation.predictions import Predictions
 from kdbench.plugins import load_plugins
 from kdbench.results.paths import CellFiles
 from kdbench.results.records import RecordStore, Status

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from filelock import FileLock
 
+from kdbench.api.predictions import Predictions
 from kdbench.api.task import TaskKind
 from kdbench.errors import KdbenchError, UsageError
-from kdbench.evaluation.predictions import Predictions
 from kdbench.plugins import load_plugins
 from kdbench.results.paths import CellFiles
 from kdbench.results.records import RecordStore, Status

@@ -6,8 +6,8 @@ import os
 import numpy as np
 import pytest
 
+from kdbench.api.predictions import Predictions
 from kdbench.errors import UsageError
-from kdbench.evaluation.predictions import Predictions
 from kdbench.results.records import RecordStore
 from kdbench.share.verify import verify
 

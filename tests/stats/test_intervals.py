@@ -3,8 +3,8 @@ import pytest
 import scipy.stats
 from helpers.scored import ACCURACY, crossed, right, simulated, valued
 
+from kdbench.api.predictions import Predictions
 from kdbench.evaluation.metrics import METRICS
-from kdbench.evaluation.predictions import Predictions
 from kdbench.stats import (
     SeedSpread,
     bootstrap_interval,

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from kdbench.api.predictions import Predictions
 from kdbench.board.cells import shown_timings
 from kdbench.board.diagnostics import ByClass, KnownByClass, by_class
 from kdbench.board.figures import FIGURES
@@ -16,7 +17,6 @@ from kdbench.board.frames import Row
 from kdbench.board.load import Loaded
 from kdbench.board.predictions import made_from
 from kdbench.errors import KdbenchError
-from kdbench.evaluation.predictions import Predictions
 from kdbench.results.paths import CellFiles
 from kdbench.results.records import LearningCurve, Record, Status
 from kdbench.results.timings import BackEndTiming, ModelTiming, Point

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from kdbench.api.kinds.base import TaskKind, short_repr
+from kdbench.api.kind import TaskKind, short_repr
 
 if TYPE_CHECKING:
     import pyarrow as pa

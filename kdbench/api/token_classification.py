@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kdbench.api.kinds.base import IGNORED, quote_names, short_repr
-from kdbench.api.kinds.sequence_classification import ClassKind
+from kdbench.api.kind import IGNORED, quote_names, short_repr
+from kdbench.api.sequence_classification import ClassKind
 from kdbench.errors import shown
 
 if TYPE_CHECKING:

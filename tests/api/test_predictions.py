@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from kdbench.api.predictions import Predictions
 from kdbench.errors import KdbenchError
-from kdbench.evaluation.predictions import Predictions
 
 SENTIMENT = Predictions(
     ids=np.array([7, 3, 5]),

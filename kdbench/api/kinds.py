@@ -1,9 +1,9 @@
 """Define the kinds of task: their labels, model heads, losses and decoding of logits."""
 
-from kdbench.api.kinds.base import IGNORED, UNLABELLED, TaskKind
-from kdbench.api.kinds.sequence_classification import SequenceClassification
-from kdbench.api.kinds.sequence_regression import SequenceRegression
-from kdbench.api.kinds.token_classification import TokenClassification
+from kdbench.api.kind import IGNORED, UNLABELLED, TaskKind
+from kdbench.api.sequence_classification import SequenceClassification
+from kdbench.api.sequence_regression import SequenceRegression
+from kdbench.api.token_classification import TokenClassification
 
 TaskKind.SEQUENCE_CLASSIFICATION = SequenceClassification()
 TaskKind.SEQUENCE_REGRESSION = SequenceRegression()

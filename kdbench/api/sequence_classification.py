@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from kdbench.api.kinds.base import UNLABELLED, TaskKind, is_text, quote_names, short_repr
+from kdbench.api.kind import UNLABELLED, TaskKind, is_text, quote_names, short_repr
 from kdbench.errors import shown
 
 if TYPE_CHECKING:
