@@ -108,7 +108,7 @@ class Registry:
             if not isinstance(stage, Transform):
                 raise UsageError(
                     f"strategy '{spec}': {stage.name!r} is not a transform; what follows '+' must be one of "
-                    f"{', '.join(name for name, found in self.strategies.items() if issubclass(found.item, Transform))}"
+                    f"{', '.join(name for name, registered in self.strategies.items() if issubclass(registered.item, Transform))}"
                 )
             if isinstance(previous, Transform) and previous.terminal:
                 raise UsageError(f"strategy '{spec}': nothing can follow {previous.name!r}; put it last")
@@ -124,9 +124,9 @@ class Registry:
         return strategy(_validated(spec, strategy.Params))
 
     def _fine_tuned_base(self, transform: Strategy) -> Strategy:
-        for found in self.strategies.values():
-            if found.item.is_teacher_row:
-                return found.item(found.item.Params())
+        for registered in self.strategies.values():
+            if registered.item.is_teacher_row:
+                return registered.item(registered.item.Params())
         raise UsageError(
             f"strategy {transform.name!r} changes a fitted model, and no plugin provides fine-tuning of the base; "
             f"name one before it: 'strategy+{transform.name}'"
@@ -172,7 +172,7 @@ class Registry:
     @property
     def metrics(self) -> dict[str, Metric]:
         """The metrics by name."""
-        return {name: found.item for name, found in self.registered_metrics.items()}
+        return {name: registered.item for name, registered in self.registered_metrics.items()}
 
     def match_strategies(self, patterns: Iterable[str]) -> list[StrategySpec]:
         """Return the strategies that match any of `patterns`, in order of registration, without duplicates.

@@ -1,1 +1,1 @@
-"""Taking a model out: folders that others load, their cards, and answers from them."""
+"""Export benchmarked models as folders with a model card, and predict with them."""

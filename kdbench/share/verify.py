@@ -10,7 +10,6 @@ from pathlib import Path
 from kdbench.registry import Registry
 from kdbench.share.verify_folder import LARGEST_PREDICTIONS_BYTES, SubmittedFolder
 from kdbench.share.verify_records import (
-    RERUN,
     PlacedRecords,
     budget_difference,
     check_data,
@@ -22,7 +21,7 @@ from kdbench.share.verify_records import (
     row_of,
 )
 from kdbench.share.verify_report import Report
-from kdbench.share.verify_scores import check_key, check_scores, is_joint, test_set
+from kdbench.share.verify_scores import RERUN, check_key, check_scores, is_joint, test_set
 from kdbench.utils.files import sha256
 
 

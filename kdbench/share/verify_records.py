@@ -16,15 +16,13 @@ from kdbench.registry import Registry
 from kdbench.results.records import Cost, Quality, Record, Size, Status
 from kdbench.results.timings import ModelTiming, Point, Timing
 from kdbench.share.verify_report import Report
-from kdbench.share.verify_scores import stages_of, unknown_key_part
+from kdbench.share.verify_scores import RERUN, stages_of, unknown_key_part
 
 _MAX_CLOCK_DIFFERENCE = timedelta(minutes=10)
 _ROUNDING_STEPS = 2
 """A stage that trains in two parts rounds the steps of each."""
 _MAX_TRAINED_RATIO = 1.1
 """Trained parameters relative to the largest model: trained adapters or heads add to those of the base model."""
-
-RERUN = "run the cell again"
 
 
 def impossible_in_record(

@@ -27,7 +27,7 @@ MOST_EXAMPLES = 200_000
 """A bootstrap over more examples would take minutes."""
 MOST_LABELS = 4096
 
-_REMEDY = "run the cell again"
+RERUN = "run the cell again"
 
 
 def check_scores(
@@ -47,7 +47,7 @@ def check_scores(
     report.checked["scores"] += 1
     if len(predictions) != record.task.scored_examples:
         report.problem(
-            name, f"{len(predictions)} examples, but the record has {record.task.scored_examples}", _REMEDY
+            name, f"{len(predictions)} examples, but the record has {record.task.scored_examples}", RERUN
         )
     metrics = registry.metrics
     unknown = sorted(set(quality.metrics) - set(metrics))
@@ -55,11 +55,11 @@ def check_scores(
         report.not_checked(place, f"scores: no installed plugin provides the metric {metric!r}")
     try:
         for line in _differences(quality, predictions, record, metrics):
-            report.problem(place, f"{line} from the stored predictions", _REMEDY)
+            report.problem(place, f"{line} from the stored predictions", RERUN)
         _check_interval(place, quality, predictions, record, metrics, report)
         _check_noisy(place, quality, predictions, record, folder, metrics, report)
     except KdbenchError as error:  # a metric that is undefined for the labels
-        report.problem(place, str(error), _REMEDY)
+        report.problem(place, str(error), RERUN)
     return predictions
 
 
@@ -78,15 +78,15 @@ def load_predictions(
     try:
         predictions = Predictions.load(path)
     except KdbenchError as error:
-        report.problem(name, str(error), _REMEDY)
+        report.problem(name, str(error), RERUN)
         return None
     if predictions.is_classification and predictions.logits.shape[1] != labels:
         report.problem(
-            name, f"{predictions.logits.shape[1]} classes, but the record has {labels} labels", _REMEDY
+            name, f"{predictions.logits.shape[1]} classes, but the record has {labels} labels", RERUN
         )
         return None
     if len(np.unique(predictions.ids)) != len(predictions):
-        report.problem(name, "an example is predicted twice", _REMEDY)
+        report.problem(name, "an example is predicted twice", RERUN)
         return None
     return predictions
 
@@ -103,7 +103,7 @@ def _check_decoded(
         )
     elif not np.array_equal(kind.item.decode(predictions.logits), predictions.predicted):
         report.problem(
-            name, f"the predictions are not those that {record.task.kind} decodes from the logits", _REMEDY
+            name, f"the predictions are not those that {record.task.kind} decodes from the logits", RERUN
         )
 
 
@@ -150,7 +150,7 @@ def _check_interval(
             place,
             f"the interval is recorded as {quality.low} to {quality.high} but is {low} to {high} when recomputed from the stored "
             "predictions",
-            _REMEDY,
+            RERUN,
         )
 
 
@@ -180,7 +180,7 @@ def _check_noisy(
             report.problem(
                 place,
                 f"{field} is recorded as {value} but is {recomputed} when recomputed from the stored predictions",
-                _REMEDY,
+                RERUN,
             )
 
 
@@ -216,7 +216,7 @@ def check_key(
         report.problem(
             place,
             "its strategy's parameters do not have the format that kdbench writes",
-            "run the cell again",
+            RERUN,
         )
     elif _rates_are_known(record, registry) and record.key in _keys(record, tasks, registry):
         return
@@ -227,7 +227,7 @@ def check_key(
             place,
             f"the key {record.key} is not the hash of its strategy, data, base model, budget and seed: one of them was "
             "changed after the run",
-            "run the cell again",
+            RERUN,
         )
 
 

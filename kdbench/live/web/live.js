@@ -13,7 +13,7 @@ costChoice.addEventListener("change", () => { costChosen = true; });
 // The server does not respond, or not as expected.
 class Disconnected extends Error {}
 
-async function ask(path) {
+async function fetchJson(path) {
   try {
     const answer = await fetch(path, { cache: "no-store" });
     if (answer.ok) return await answer.json();
@@ -24,11 +24,11 @@ async function ask(path) {
 }
 
 async function update() {
-  const state = await ask("/state.json");
+  const state = await fetchJson("/state.json");
   showState(state); // first, since the board is slow while all cores are busy
   last = state;
   if (document.hidden || state.board === null || state.board === version) return;
-  const made = await ask("/content.json");
+  const made = await fetchJson("/content.json");
   boardProblem = made.problem ?? null;
   if (!made.content) return; // it is requested again
   replaceBoard(made);
@@ -50,18 +50,18 @@ async function poll() {
 
 function replaceBoard(made) {
   const kept = { order: order(), focus: focus(), left: document.getElementById("board").scrollLeft, top: scrollY };
-  const before = { tasks: content.tasks.map((one) => one.name), cost: costChosen ? content.costs[costChoice.selectedIndex]?.[0] : null, choices: choices() };
+  const before = { tasks: content.tasks.map((item) => item.name), cost: costChosen ? content.costs[costChoice.selectedIndex]?.[0] : null, choices: choices() };
   content = made.content;
   specification = made.specification;
   document.querySelector("h1").textContent = content.title;
   document.getElementById("model").textContent = content.model;
   document.body.classList.toggle("no-rows", !content.rows.length);
-  if (String(before.tasks) !== String(content.tasks.map((one) => one.name))) makeTabs();
+  if (String(before.tasks) !== String(content.tasks.map((item) => item.name))) makeTabs();
   if (before.choices !== choices()) {
     makeChoices();
     costChoice.selectedIndex = Math.max(0, content.costs.findIndex(([name]) => name === before.cost));
   }
-  show(content.tasks.find((one) => one.name === chosen.task?.name) ?? firstTask());
+  show(content.tasks.find((item) => item.name === chosen.task?.name) ?? firstTask());
   const columns = titles();
   const again = kept.order.filter(([title]) => columns.includes(title)).map(([title, way]) => [columns.indexOf(title), way]);
   if (again.length) table.order(again).draw();
@@ -79,14 +79,14 @@ function focus() {
   const at = document.activeElement;
   const line = at.closest("#board tr");
   if (line && at.closest("td")) {
-    return () => [...document.querySelectorAll("#board tbody tr")].find((one) => one.cells[0].textContent === line.cells[0].textContent)
+    return () => [...document.querySelectorAll("#board tbody tr")].find((item) => item.cells[0].textContent === line.cells[0].textContent)
       ?.cells[at.closest("td").cellIndex]?.querySelector("button");
   }
   if (line) return () => document.querySelectorAll("#board thead th")[at.closest("th").cellIndex]?.querySelector('[role="button"]');
   if (at.closest("#tabs")) return () => [...tabs.children].find((tab) => tab.value === at.value);
   const label = at.closest("#families label, #columns label")?.textContent;
   const group = at.closest("#families, #columns")?.id;
-  return label ? () => [...document.querySelectorAll(`#${group} label`)].find((one) => one.textContent === label)?.querySelector("input") : () => null;
+  return label ? () => [...document.querySelectorAll(`#${group} label`)].find((item) => item.textContent === label)?.querySelector("input") : () => null;
 }
 
 function refocus(find) {
@@ -109,7 +109,7 @@ function showState(state) {
   if (!run) return;
   part("bar").max = applying(run).length;
   part("bar").value = applying(run).filter(over).length;
-  part("work").replaceChildren(...[...run.cells, ...run.timings].filter((one) => one.state === "running").map(working));
+  part("work").replaceChildren(...[...run.cells, ...run.timings].filter((item) => item.state === "running").map(working));
   if (run.ending && last?.run?.ending === null) part("cells").open = false; // it has just ended: the board has all results
   showCells(run.cells);
 }
@@ -128,7 +128,7 @@ function statusText({ run, expected }) {
   if (run.ending === "interrupted") return `The run was interrupted: ${sum}. Run the same command again to resume.`;
   if (run.ending === "broken") return `The run failed: ${sum}. See its terminal for the reason.`;
   if (waiting(run)) return `${sum}.`;
-  return run.timings.some((one) => one.state === "running") ? `${sum}; timing the models.` : `${sum}; writing the board.`;
+  return run.timings.some((item) => item.state === "running") ? `${sum}; timing the models.` : `${sum}; writing the board.`;
 }
 
 function warning({ run, silent_s, problem }) {
@@ -150,14 +150,14 @@ function durationText(seconds) {
 }
 
 // A running cell or timing: its progress, and its loss with a curve.
-function working(one) {
-  const name = one.name ?? `${one.strategy} on ${one.task}, seed ${one.seed}`;
-  const how = one.phase === null ? "starting" : `${one.phase} ${one.done}/${one.total}${one.loss === null ? "" : `, loss ${one.loss.toFixed(3)}`}`;
-  const bar = element("progress", { max: Math.max(one.total, 1), value: one.done });
+function working(item) {
+  const name = item.name ?? `${item.strategy} on ${item.task}, seed ${item.seed}`;
+  const how = item.phase === null ? "starting" : `${item.phase} ${item.done}/${item.total}${item.loss === null ? "" : `, loss ${item.loss.toFixed(3)}`}`;
+  const bar = element("progress", { max: Math.max(item.total, 1), value: item.done });
   bar.setAttribute("aria-label", `${name}: ${how}`);
-  const losses = one.losses.length > 1
-    ? drawn("svg", { viewBox: "0 0 210 40", preserveAspectRatio: "none", role: "img", "aria-label": `loss ${one.losses[0][1]} to ${one.losses.at(-1)[1]}` },
-      lossLine(one.losses, one.losses.at(-1)[0], { left: 2, top: 3, width: 206, height: 34 }))
+  const losses = item.losses.length > 1
+    ? drawn("svg", { viewBox: "0 0 210 40", preserveAspectRatio: "none", role: "img", "aria-label": `loss ${item.losses[0][1]} to ${item.losses.at(-1)[1]}` },
+      lossLine(item.losses, item.losses.at(-1)[0], { left: 2, top: 3, width: 206, height: 34 }))
     : element("span");
   return element("div", { className: "work" }, element("div", { className: "name" }, name), element("div", {}, bar, element("div", { className: "how" }, how)), losses);
 }
@@ -201,8 +201,8 @@ function runningText({ phase, loss, done, total }) {
 }
 
 function chip(cell) {
-  const row = content.rows.find((one) => one.task === cell.task && one.strategy === cell.strategy);
-  const score = cell.score ?? row?.details.seeds.find((one) => one.seed === cell.seed)?.score ?? null;
+  const row = content.rows.find((item) => item.task === cell.task && item.strategy === cell.strategy);
+  const score = cell.score ?? row?.details.seeds.find((item) => item.seed === cell.seed)?.score ?? null;
   const text = {
     queued: "·", running: runningText(cell), failed: "failed", "not-applicable": "-",
     done: score === null ? "done" : (100 * score).toFixed(1),
@@ -210,7 +210,7 @@ function chip(cell) {
   const more = cell.reason ?? (cell.seconds === null ? "" : durationText(cell.seconds));
   const title = `seed ${cell.seed}: ${cell.state}${more ? `, ${more}` : ""}`;
   const made = row && over(cell)
-    ? button(text, () => openDetails(content.rows.find((one) => one.task === cell.task && one.strategy === cell.strategy)))
+    ? button(text, () => openDetails(content.rows.find((item) => item.task === cell.task && item.strategy === cell.strategy)))
     : element("span", { role: "img" }, text);
   made.className = `chip ${cell.state}`;
   made.title = title;
