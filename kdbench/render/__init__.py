@@ -1,1 +1,1 @@
-"""Write a board's tables as Markdown, terminal text, pages and plots."""
+"""Render a board's tables as Markdown, terminal text, HTML and plots."""

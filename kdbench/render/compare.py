@@ -1,4 +1,4 @@
-"""A comparison in the terminal and as JSON."""
+"""Render a comparison of two strategies in the terminal and as JSON."""
 
 from __future__ import annotations
 
@@ -19,18 +19,17 @@ from kdbench.utils import formatting
 from kdbench.utils.formatting import MISSING, on_one_line, percent, plural, probability
 
 _ONE_SEED = (
-    "A row of one seed shows nothing of what other seeds would give: this is about these trained models, not about"
-    " the strategies"
+    "A row of one seed says nothing about other seeds: this compares these trained models, not the strategies"
 )
 
 
 def conclusion(comparison: Comparison) -> str:
-    """Return what may be concluded, and what not, as one sentence a task and one over all of them."""
+    """Return what may be concluded, and what not, in one sentence per task and one over all tasks."""
     return " ".join(f"{sentence}." for sentence in _sentences(comparison))
 
 
 def points(difference: float) -> str:
-    """Return the size of a difference of scores in percent points, without its sign."""
+    """Return the absolute difference of scores in percentage points as text."""
     return f"{abs(100 * difference):.1f} points"
 
 
@@ -39,42 +38,42 @@ def _sentences(comparison: Comparison) -> Iterator[str]:
         if task.contrast is not None:
             yield _on_task(comparison, task, task.contrast)
         else:
-            yield f"On {task.task} nothing can be said ({task.problem})"
+            yield f"On {task.task} no conclusion is possible ({task.problem})"
         for label, row in ((comparison.a, task.a), (comparison.b, task.b)):
             if row["warnings"]:
-                yield f"{label} on {task.task} carries a warning: {on_one_line(row['warnings'])}"
+                yield f"{label} on {task.task} has a warning: {on_one_line(row['warnings'])}"
     compared = [task.contrast for task in comparison.tasks if task.contrast is not None]
     if any(not contrast.seeds_are_known for contrast in compared):
         yield _ONE_SEED
     if len(compared) > 1:
         yield (
-            f"Over {plural(len(compared), 'task')} {comparison.a} is shown better on {comparison.count(1)} and"
-            f" worse on {comparison.count(-1)}, and no difference is shown on {comparison.count(0)}"
+            f"Over {plural(len(compared), 'task')} {comparison.a} is significantly better on {comparison.count(1)} and"
+            f" significantly worse on {comparison.count(-1)}; on {comparison.count(0)} the difference is not significant"
         )
 
 
 def _on_task(comparison: Comparison, task: TaskComparison, contrast: Contrast) -> str:
-    found = contrast.difference
+    difference = contrast.difference
     p = probability(contrast.adjusted_p)
-    interval = f"95% interval {percent(found.low)} to {percent(found.high)}, {p}"
+    interval = f"95% interval {percent(difference.low)} to {percent(difference.high)}, {p}"
     if contrast.is_shown:
         better, worse = comparison.a, comparison.b
-        if found.difference < 0:
+        if difference.difference < 0:
             better, worse = worse, better
-            interval = f"95% interval {percent(-found.high)} to {percent(-found.low)}, {p}"
+            interval = f"95% interval {percent(-difference.high)} to {percent(-difference.low)}, {p}"
         return (
-            f"{better} scores {points(found.difference)} higher than {worse} on {task.task} ({interval}): shown at"
-            f" the {ALPHA:.0%} level"
+            f"{better} scores {points(difference.difference)} higher than {worse} on {task.task} ({interval}):"
+            f" significant at the {ALPHA:.0%} level"
         )
     return (
-        f"On {task.task} no difference is shown ({comparison.a} less {comparison.b}:"
-        f" {formatting.difference(found.difference)} points, {interval}), and with these seeds and examples a true difference"
-        f" below {points(contrast.smallest_shown)} would be missed more than one time in five"
+        f"On {task.task} the difference is not significant ({comparison.a} minus {comparison.b}:"
+        f" {formatting.difference(difference.difference)} points, {interval}), and with these seeds and examples a true"
+        f" difference below {points(contrast.smallest_shown)} would be missed more than one time in five"
     )
 
 
 Shown = Mapping[str, Disagreements | str | None]
-"""By task: the examples answered differently, why they cannot be shown, or None where they were not asked for."""
+"""By task: the examples with different predictions, why they cannot be shown, or None if not requested."""
 
 _SHOWN = [
     *(FIGURES[name] for name in ("total_parameters", "trainable_parameters", "artifact_bytes", "p50_ms")),
@@ -85,7 +84,7 @@ _TEXT_LENGTH = 300
 
 
 def comparison_data(comparison: Comparison, shown: Shown) -> dict[str, Any]:
-    """Return all of `comparison` as JSON has it; scores and differences are fractions."""
+    """Return `comparison` as JSON-serializable data; scores and differences are fractions."""
     return {
         "a": comparison.a,
         "b": comparison.b,
@@ -100,7 +99,7 @@ def comparison_data(comparison: Comparison, shown: Shown) -> dict[str, Any]:
 
 
 def print_comparison(comparison: Comparison, shown: Shown, out: Console) -> None:
-    """Print `comparison`: a table a task, the tests, the examples, and what may be concluded."""
+    """Print `comparison`: per task a table, the tests and the examples; then the conclusion."""
     for task in comparison.tasks:
         out.print(_table(comparison, task))
         for line in _tests(comparison, task):
@@ -141,7 +140,7 @@ def _contrast_data(contrast: Contrast) -> dict[str, Any]:
         "p_randomization": contrast.randomization_p,
         "almost_stochastic_order": contrast.almost_stochastic_order,
         "examples_better": None if contrast.wins is None else asdict(contrast.wins),
-        "mcnemar": {str(seed): asdict(found) for seed, found in contrast.mcnemar.items()},
+        "mcnemar": {str(seed): asdict(test) for seed, test in contrast.mcnemar.items()},
     }
 
 
@@ -159,12 +158,12 @@ def _table(comparison: Comparison, task: TaskComparison) -> Table:
     ):
         table.add_row(*(Text(cell) for cell in (label, *_cells(row, interval))))
     if task.contrast is not None:
-        found = task.contrast.difference
+        difference = task.contrast.difference
         table.add_row(
             Text("difference"),
             Text(
-                f"{formatting.difference(found.difference)} [{formatting.difference(found.low)},"
-                f" {formatting.difference(found.high)}]"
+                f"{formatting.difference(difference.difference)} [{formatting.difference(difference.low)},"
+                f" {formatting.difference(difference.high)}]"
             ),
         )
     return table
@@ -183,31 +182,31 @@ def _tests(comparison: Comparison, task: TaskComparison) -> list[str]:
     if task.contrast is None:
         return [f"not compared: {on_one_line(task.problem or '')}"]
     contrast = task.contrast
-    made = sum(other.contrast is not None for other in comparison.tasks)
-    over = f", by Holm over {made} tasks {probability(contrast.adjusted_p)}" if made > 1 else ""
-    lines = [f"paired difference: {probability(contrast.difference.p)}{over}"]
+    compared = sum(other.contrast is not None for other in comparison.tasks)
+    holm = f", Holm over {compared} tasks: {probability(contrast.adjusted_p)}" if compared > 1 else ""
+    lines = [f"paired difference: {probability(contrast.difference.p)}{holm}"]
     if contrast.randomization_p is not None:
         lines.append(
             f"approximate randomization: {probability(contrast.randomization_p)}, for these trained models alone"
         )
     else:
-        lines.append("approximate randomization: not made, since the rows share no seed")
+        lines.append("approximate randomization: not computed, since the rows share no seed")
     if contrast.wins is not None:
-        found = contrast.wins
+        wins = contrast.wins
         lines.append(
-            f"examples, seed by seed: {comparison.a} better on {found.wins:,}, alike on {found.ties:,}, worse on"
-            f" {found.losses:,}"
+            f"examples, seed by seed: {comparison.a} better on {wins.wins:,}, equal on {wins.ties:,}, worse on"
+            f" {wins.losses:,}"
         )
     if contrast.almost_stochastic_order is not None:
         over_b, over_a = contrast.almost_stochastic_order
         lines.append(
             f"almost stochastic order over seeds: epsilon {over_b:.2f} for {comparison.a} above {comparison.b},"
-            f" {over_a:.2f} the other way; below 0.2 counts as above, but with few seeds too easily"
+            f" {over_a:.2f} the other way; below 0.2 counts as better, but few seeds often reach that by chance"
         )
     lines += [
-        f"McNemar, seed {seed}: {one.only_a:,} examples only {comparison.a} has right, {one.only_b:,} only"
-        f" {comparison.b}, {probability(one.p)}"
-        for seed, one in contrast.mcnemar.items()
+        f"McNemar, seed {seed}: only {comparison.a} is correct on {plural(test.only_a, 'example')}, only"
+        f" {comparison.b} on {test.only_b:,}, {probability(test.p)}"
+        for seed, test in contrast.mcnemar.items()
     ]
     return lines
 
@@ -219,13 +218,17 @@ def _print_examples(comparison: Comparison, shown: Disagreements | str | None, o
         out.print(f"  examples not shown: {shown}", soft_wrap=True)
         return
     out.print(
-        f"  seed {shown.seed}: {shown.number:,} of {formatting.plural(shown.scored, 'example')} answered"
-        f" differently, {len(shown.shown):,} of them here"
+        f"  seed {shown.seed}: {shown.number:,} of {formatting.plural(shown.scored, 'example')} predicted"
+        f" differently, {len(shown.shown):,} of them listed"
     )
-    for one in shown.shown:
-        out.print(f"  - {on_one_line(one.text, _TEXT_LENGTH)}", soft_wrap=True)
-        answers = (("right", one.right), (comparison.a, one.answer_a), (comparison.b, one.answer_b))
-        told = "; ".join(
+    for example in shown.shown:
+        out.print(f"  - {on_one_line(example.text, _TEXT_LENGTH)}", soft_wrap=True)
+        answers = (
+            ("label", example.right),
+            (comparison.a, example.answer_a),
+            (comparison.b, example.answer_b),
+        )
+        line = "; ".join(
             f"{name}: {on_one_line(answer, _TEXT_LENGTH) or MISSING}" for name, answer in answers
         )
-        out.print(f"    {told}", soft_wrap=True)
+        out.print(f"    {line}", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""What changed, in words and cells of text, for every output alike."""
+"""Render what changed between two sets of records: Markdown, CSV and terminal."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from kdbench.utils.formatting import MISSING, on_one_line, plural
 
 HEADINGS = ("change", "strategy", "before", "now", "difference", "p")
 IS_TEXT = (True, True, False, False, False, False)
-_TOGETHER = (Kind.SAME, Kind.UNSCORED)
-"""Kinds of which nothing is to be told but the names."""
+_NAMED_ONLY = (Kind.SAME, Kind.UNSCORED)
+"""Kinds of which only the strategies' names are listed."""
 
 
 def headline(changes: Changes) -> str:
-    """Return how many rows are of each kind, those with a score on one task counted one by one."""
-    told = [f"{number:,} {kind}" for kind in Kind if (number := changes.count(kind))]
-    return ", ".join(told) or "no row on either side"
+    """Return the number of rows of each kind of change."""
+    counts = [f"{number:,} {kind}" for kind in Kind if (number := changes.count(kind))]
+    return ", ".join(counts) or "no row on either side"
 
 
 def side(cells: pd.DataFrame) -> str:
-    """Return what tells one set of records from another: how many, when they ended, and of which revision."""
+    """Describe one set of records: how many cells, when they ended, and their revision."""
     if cells.empty:
-        return "nothing that was asked for"
+        return "no matching cell"
     days = sorted({f"{ended.astimezone(timezone.utc):%Y-%m-%d %H:%M}" for ended in cells["finished_at"]})
     when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
     revisions = sorted(cells["revision"].dropna().unique())
@@ -45,11 +45,11 @@ def side(cells: pd.DataFrame) -> str:
 
 
 def together(rows: list[Change]) -> tuple[list[Change], list[str]]:
-    """Return the rows to list one by one, and a line for each kind of those that need only be named."""
-    listed = [change for change in rows if change.kind not in _TOGETHER]
+    """Return the rows to list individually, and a line for each kind whose rows are only named."""
+    listed = [change for change in rows if change.kind not in _NAMED_ONLY]
     lines = [
         f"{str(kind).capitalize()}: {', '.join(names)}"
-        for kind in _TOGETHER
+        for kind in _NAMED_ONLY
         if (names := [change.strategy for change in rows if change.kind is kind])
     ]
     return listed, lines
@@ -78,40 +78,40 @@ def cost_lines(changes: Changes) -> list[str]:
 
 
 def regressions_line(changes: Changes) -> str:
-    """Return one line that names what was lost."""
+    """Return one line that names the regressions."""
     lost = changes.regressions
     named = "; ".join(f"{change.strategy} on {change.task}: {change.kind}" for change in lost)
     return f"{plural(len(lost), 'regression')}: {named}"
 
 
 def how_decided(changes: Changes) -> list[str]:
-    """Return what a reader must know to trust the kinds, a sentence each."""
+    """Return how the kinds of change were decided, one sentence each."""
     compared = [change for change in changes.rows if change.difference is not None]
     by_scores = [change for change in changes.rows if change.is_by_scores]
     lines = [f"{line[0].upper()}{line[1:]}." for line in changes.remarks]
     if compared:
         lines.append(
-            f"{plural(len(compared), 'row')} compared on the same examples (paired bootstrap, spread of the seeds added):"
-            f" better and worse mean p < {ALPHA:g} by Holm over all of them. The difference is in points, with its"
-            " 95% interval by itself."
+            f"{plural(len(compared), 'row')} compared on the same examples (paired bootstrap, variance of seeds added):"
+            f" better and worse mean p < {ALPHA:g} after Holm correction over all of them. The difference is in points,"
+            " with its uncorrected 95% interval."
         )
     if any(not change.seeds_are_known for change in compared):
         lines.append(
-            "A row of one seed shows nothing of what other seeds would give: its difference is about these trained"
-            " models, not about the strategy."
+            "A row of one seed says nothing about other seeds: its difference compares these trained models, not the"
+            " strategies."
         )
     if by_scores:
         lines.append(
-            f"{plural(len(by_scores), 'row')} compared by scores alone, without a p (marked ~): better and worse mean that"
-            " the 95% intervals of all seeds lie on one side of those before. That asks for more than a paired test"
-            " would: small changes stay unseen."
+            f"{plural(len(by_scores), 'row')} compared by scores alone, without a p-value (marked ~): better and worse mean"
+            " that the 95% intervals of all seeds lie on one side of those before. This is stricter than a paired"
+            " test: small changes go undetected."
         )
     if any(change.kind is Kind.SAME for change in changes.rows):
-        lines.append("The same run: the very records of before, so that there is nothing to compare.")
+        lines.append("The same run: identical records, so that there is nothing to compare.")
     lines.append(
-        "A regression is a row that is shown worse, fails now, or is gone though it had a score. Size and speed are"
-        " told, and are none. Slower and faster mean that the intervals of two speed-ups from the same setting do not"
-        " overlap."
+        "A regression is a row that is significantly worse, fails now, or is gone though it had a score. Changes of size"
+        " and speed are listed but do not count as regressions. Slower and faster mean that the intervals of two"
+        " speed-ups from the same setting do not overlap."
     )
     return lines
 
@@ -123,9 +123,9 @@ def _score(row: Row | None) -> str:
 
 
 def _difference(change: Change) -> str:
-    found = change.difference
-    if found is not None:
-        return formatting.difference_with_interval(found.difference, found.low, found.high)
+    paired = change.difference
+    if paired is not None:
+        return formatting.difference_with_interval(paired.difference, paired.low, paired.high)
     if change.is_by_scores and change.before is not None and change.after is not None:
         return f"~ {formatting.difference(change.after['score'] - change.before['score'])}"
     return MISSING if change.kind is Kind.NOT_COMPARABLE else ""
@@ -138,13 +138,15 @@ def _p(p: float) -> str:
 CHANGES_PAGE = "changes.md"
 CHANGES_FILE = "changes.csv"
 
-_OF_BOTH = {name: ROW_COLUMNS[name] for name in ("status", "score", "total_parameters", "artifact_bytes")}
+_COMPARED_COLUMNS = {
+    name: ROW_COLUMNS[name] for name in ("status", "score", "total_parameters", "artifact_bytes")
+}
 CHANGES_COLUMNS: dict[str, str] = {
     "task": "object",
     "strategy": "object",
     "change": "object",
     "is_regression": "bool",
-    **{f"{name}_{when}": kind for name, kind in _OF_BOTH.items() for when in ("before", "now")},
+    **{f"{name}_{when}": kind for name, kind in _COMPARED_COLUMNS.items() for when in ("before", "now")},
     "difference": "float64",
     "difference_low": "float64",
     "difference_high": "float64",
@@ -154,11 +156,11 @@ CHANGES_COLUMNS: dict[str, str] = {
     "note": "object",
     "size_and_speed": "object",
 }
-"""The columns of the CSV file: names and order are only ever added to."""
+"""The columns of the CSV file; columns may be added, but not renamed, reordered or removed."""
 
 
 def changes_files(changes: Changes) -> dict[str, str | bytes]:
-    """Return the content of each file on what changed by its name; neither names a folder."""
+    """Return the contents of the files on what changed, by file name."""
     return {CHANGES_PAGE: _page(changes), CHANGES_FILE: csv_text(_data_table(changes))}
 
 
@@ -182,9 +184,9 @@ def _page(changes: Changes) -> str:
 def _task(task: str, rows: list[Change]) -> dict[str, Any]:
     listed, others = together(rows)
     lines = [cells_of_change(change) for change in listed]
-    lost = {(place, 0) for place, change in enumerate(listed) if change.is_regression}
-    made = table(list(zip(HEADINGS, IS_TEXT, strict=True)), lines, lost) if lines else ""
-    return {"name": task, "table": made, "others": others, "listed": listed}
+    bold = {(place, 0) for place, change in enumerate(listed) if change.is_regression}
+    drawn = table(list(zip(HEADINGS, IS_TEXT, strict=True)), lines, bold) if lines else ""
+    return {"name": task, "table": drawn, "others": others, "listed": listed}
 
 
 def _data_table(changes: Changes) -> pd.DataFrame:
@@ -194,22 +196,22 @@ def _data_table(changes: Changes) -> pd.DataFrame:
 
 
 def _line(change: Change) -> dict[str, Any]:
-    found = change.difference
+    paired = change.difference
     statistics = (
         {}
-        if found is None
+        if paired is None
         else {
-            "difference": found.difference,
-            "difference_low": found.low,
-            "difference_high": found.high,
-            "p": found.p,
+            "difference": paired.difference,
+            "difference_low": paired.low,
+            "difference_high": paired.high,
+            "p": paired.p,
             "p_holm": change.p_holm,
         }
     )
     both = {
         f"{name}_{when}": None if row is None else row[name]
         for when, row in (("before", change.before), ("now", change.after))
-        for name in _OF_BOTH
+        for name in _COMPARED_COLUMNS
     }
     return {
         "task": change.task,
@@ -226,11 +228,11 @@ def _line(change: Change) -> dict[str, Any]:
 
 _LENGTH = 300
 _STYLES = {Kind.BETTER: "green", Kind.WORKS: "green"}
-_LOST = "bold red"
+_REGRESSION = "bold red"
 
 
 def print_changes(changes: Changes, out: Console) -> None:
-    """Print one table of all rows but those of which nothing is to be told, and the remarks below it."""
+    """Print one table of the rows to list individually, and the remarks below it."""
     out.print(Text(f"What changed: {headline(changes)}", style="bold"), soft_wrap=True)
     out.print(f"  before: {side(changes.before)}", soft_wrap=True)
     out.print(f"  now: {side(changes.after)}", soft_wrap=True)
@@ -251,7 +253,7 @@ def _terminal_table(listed: list[Change]) -> Table:
         else:
             table.add_column(Text(heading), justify="right", no_wrap=True)
     for change in listed:
-        style = _LOST if change.is_regression else _STYLES.get(change.kind, "")
+        style = _REGRESSION if change.is_regression else _STYLES.get(change.kind, "")
         cells = (change.task, *cells_of_change(change))
         table.add_row(*(Text(on_one_line(cell)) for cell in cells), style=style)
     return table

@@ -1,4 +1,4 @@
-"""Write a board's pages in Markdown by templates, and tables as Markdown and CSV."""
+"""Render Markdown pages from templates, and tables as Markdown and CSV."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from kdbench.board.rows import has_score
 from kdbench.utils.formatting import defuse_formula, escape_markdown, on_one_line, percent, plural
 
 _LENGTH = 300
-"""A reason or a warning is cut here; the CSV file has all of it."""
+"""Reasons and warnings are cut to this many characters; the CSV file has the full text."""
 
 
 def markdown(template: str, **values: object) -> str:
-    """Return the page that `template` makes of `values`, without what its empty parts leave behind.
+    """Render `template` with `values`, without the blank lines of empty parts.
 
-    All values are shown as they are, whatever markup they hold; only what is `Markup` counts as Markdown.
+    Values are escaped, so that they show as plain text; only `Markup` is inserted as Markdown.
     """
     text = _environment().get_template(f"{template}.md.j2").render(values)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
@@ -43,12 +43,12 @@ def _environment() -> jinja2.Environment:
 
 
 def _escaped(value: object) -> object:
-    # What has this method is Markdown already: a table, or what a macro wrote.
+    # Objects with this method are Markdown already: a table, or the output of a macro.
     return value if hasattr(value, "__html__") else Markup(escape_markdown(str(value)))
 
 
 def cut(text: str) -> str:
-    """Return `text` on one line, cut to a length that reads well in a list."""
+    """Return `text` on one line, cut to the length of a list item."""
     return on_one_line(text, _LENGTH)
 
 
@@ -56,11 +56,11 @@ def images(drawn: Collection[str], pictures: Iterable[tuple[str, str]]) -> list[
     """Return the path and the alternative text of those of `pictures` that are `drawn`.
 
     Args:
-        drawn: the paths of what stands in the board's folder.
-        pictures: the name of each, and what it shows for who does not see it.
+        drawn: the paths of the files in the board's folder.
+        pictures: the name and the alternative text of each.
     """
-    found = [(f"pictures/{name}.png", alternative) for name, alternative in pictures]
-    return [(path, alternative) for path, alternative in found if path in drawn]
+    paths = [(f"pictures/{name}.png", alternative) for name, alternative in pictures]
+    return [(path, alternative) for path, alternative in paths if path in drawn]
 
 
 def table(
@@ -68,14 +68,14 @@ def table(
     rows: list[list[str]],
     bold: Collection[tuple[int, int]] = (),
 ) -> Markup:
-    """Return a table of plain texts.
+    """Return a Markdown table of plain texts.
 
-    Cells are not padded: one row's longer name would change every line, and with it a diff of two runs.
+    Cells are not padded: one longer name would change every line of a diff between two runs.
 
     Args:
-        headings: of each column, and whether it is text.
-        rows: the texts, a heading each.
-        bold: row and column of each text that is to stand out, from 0.
+        headings: the heading of each column, and whether the column is text.
+        rows: the texts of each row, one per heading.
+        bold: row and column of each bold text, from 0.
     """
     lines = [
         [f"**{_escaped(text)}**" if (i, j) in bold else str(_escaped(text)) for j, text in enumerate(row)]
@@ -95,9 +95,11 @@ def table(
 
 
 def csv_text(rows: pd.DataFrame) -> str:
-    """Return `rows` as CSV: scores as fractions, missing values empty, no text that could run as a formula."""
-    return str(rows.rename(columns=_harmless).map(_harmless).to_csv(index=False, lineterminator="\n"))
+    """Return `rows` as CSV: scores as fractions, missing values empty, no text that a spreadsheet runs as a formula."""
+    return str(
+        rows.rename(columns=_without_formula).map(_without_formula).to_csv(index=False, lineterminator="\n")
+    )
 
 
-def _harmless(value: object) -> object:
+def _without_formula(value: object) -> object:
     return defuse_formula(on_one_line(value)) if isinstance(value, str) else value

@@ -1,4 +1,4 @@
-"""The footnotes of a board: what was measured, how, on what."""
+"""Collect the footnotes of a board: what was measured, how, and on which hardware."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from kdbench.utils.formatting import on_one_line, plural
 
 
 def task_notes(cells: pd.DataFrame, statistics: TaskStatistics) -> dict[str, Any]:
-    """Return what ``notes.md.j2`` tells of one task beside its cells and statistics.
+    """Return the values of ``notes.md.j2`` for one task, besides its cells and statistics.
 
     Args:
         cells: the task's part of the table of cells.
-        statistics: what its predictions show.
+        statistics: the task's statistics, from its predictions.
     """
     timed = cells[cells["latency_setting"].notna()]
     noted = cells[cells["note"].notna()].drop_duplicates("strategy").sort_values("strategy")
     return {
-        "source": _told(cells["source"]),
+        "source": _distinct(cells["source"]),
         "has_several_seeds": cells.duplicated("strategy").any(),
         "pairs": len(statistics.rows) * (len(statistics.rows) - 1) // 2,
         "strategies": list(_pairs(noted, "strategy", "note")),
@@ -40,35 +40,35 @@ def task_notes(cells: pd.DataFrame, statistics: TaskStatistics) -> dict[str, Any
 
 
 def run_facts(cells: pd.DataFrame) -> list[tuple[str, str]]:
-    """Return what all `cells` share as names and plain texts: base model, machines, software, dates."""
+    """Return facts about all `cells` as names and plain texts: base model, hardware, software, dates."""
     models = sorted({f"{name}, weights {sha[:8]}" for name, sha in _pairs(cells, "model", "weights_sha256")})
-    given = sorted(cells["given_teacher"].dropna().unique())
-    teachers = [("Teacher", f"{'; '.join(given)}, given and not trained here")] if given else []
+    external = sorted(cells["given_teacher"].dropna().unique())
+    teachers = [("Teacher", f"{'; '.join(external)}, external, not trained here")] if external else []
     days = sorted({when.strftime("%Y-%m-%d") for when in cells["finished_at"]})
     return [
         ("Base model", "; ".join(models)),
         *teachers,
-        ("Hardware", _told(cells["hardware"])),
-        ("Software", _told(cells["software"])),
-        ("Git revision", _told(cells["revision"])),
+        ("Hardware", _distinct(cells["hardware"])),
+        ("Software", _distinct(cells["software"])),
+        ("Git revision", _distinct(cells["revision"])),
         ("Measured", f"{days[0]}{f' to {days[-1]}' if len(days) > 1 else ''} (UTC)"),
     ]
 
 
 def unsteady(cells: pd.DataFrame) -> str | None:
-    """Return which rows' calls had not reached a stable time when they were timed, as plain text; None without any."""
-    found = cells[cells["latency_unsteady_after"].notna()]
-    if found.empty:
+    """Return which rows were timed before their latency was stable, as plain text; None if there are none."""
+    unstable = cells[cells["latency_unsteady_after"].notna()]
+    if unstable.empty:
         return None
-    calls = " or ".join(str(calls) for calls in sorted(set(found["latency_unsteady_after"])))
+    calls = " or ".join(str(calls) for calls in sorted(set(unstable["latency_unsteady_after"])))
     return (
-        f"{', '.join(sorted(set(found['strategy'])))}: after {calls} calls of warming up, the time of a call was not stable"
-        " yet, and the latency is less sure"
+        f"{', '.join(sorted(set(unstable['strategy'])))}: the time of a call was not stable yet after {calls} warm-up"
+        " calls, so the latency is less certain"
     )
 
 
-def _told(values: Iterable[object]) -> str:
-    """Return the distinct `values` as text; where there are several, with the number of cells of each."""
+def _distinct(values: Iterable[object]) -> str:
+    """Return the distinct `values` as text; if there are several, each with its number of cells."""
     counts = pd.Series([value or "not recorded" for value in values], dtype="object").value_counts()
     if len(counts) == 1:
         return str(counts.index[0])
@@ -80,10 +80,10 @@ def _pairs(cells: pd.DataFrame, first: str, second: str) -> Iterable[tuple[str, 
 
 
 def rerun_command(cells: pd.DataFrame) -> list[str]:
-    """Return the command that gives `cells` again from their records, its flags in lines.
+    """Return the command that reproduces `cells`, split into lines.
 
-    What a flag does not tell stands for the user to fill in: the folder of local data, as ``DIR``, and the settings
-    that a budget of the user's own is described in, as ``FILE``.
+    Placeholders are left for the user to fill in: ``DIR`` for the folder of local data, ``FILE`` for the settings file
+    that defines a custom budget.
     """
     first = cells.iloc[0]
     head = [["kdbench", "run"], ["--budget", first["budget"]], ["--seeds", str(cells["seed"].max() + 1)]]
@@ -91,7 +91,7 @@ def rerun_command(cells: pd.DataFrame) -> list[str]:
         head.append(["--config", "FILE"])
     if first["model"] != EMBEDDED_NAME:
         head.append(["--model", first["model"]])
-    head += [["--teacher", given] for given in sorted(cells["given_teacher"].dropna().unique())]
+    head += [["--teacher", teacher] for teacher in sorted(cells["given_teacher"].dropna().unique())]
     if cells["source"].str.startswith("local ").any():
         head.append(["--data-dir", "DIR"])
     tasks = [["--task", task] for task in sorted(set(cells["task"]))]

@@ -1,4 +1,4 @@
-"""The page over all tasks: strategies against tasks."""
+"""Render the page over all tasks: strategies by tasks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from kdbench.utils.formatting import MISSING, escape_markdown, plural
 
 _COSTS = [FIGURES[name] for name in ("total_parameters", "speedup")]
 _FEW = 10
-"""Tasks below which a mean over them says little of further tasks."""
+"""The number of tasks below which a mean over them says little about other tasks."""
 
 
 def overview_page(
@@ -34,17 +34,17 @@ def overview_page(
     changes: Changes | None = None,
     drawn: Collection[str] = (),
 ) -> str:
-    """Return the page over all tasks: strategies against tasks, best average rank first.
+    """Return the page over all tasks: strategies by tasks, best average rank first.
 
     Args:
         rows: the table of rows.
         cells: the table of cells.
         across: the table over all tasks.
-        pending: how many cells have not ended yet.
-        left_out: a line for what stands in the results folder but not on this board.
-        unreadable: how many files of the results folder could not be read.
-        changes: what became of older records, where the board was held against some.
-        drawn: the paths of page and pictures in the board's folder.
+        pending: the number of cells that have not ended yet.
+        left_out: a line for each part of the results folder that is not on this board.
+        unreadable: the number of unreadable files in the results folder.
+        changes: what changed since older records, if the board was compared with some.
+        drawn: the paths of the HTML page and the pictures in the board's folder.
     """
     lines = list(left_out)
     if unreadable:
@@ -89,15 +89,17 @@ def _matrix(rows: pd.DataFrame, across: pd.DataFrame) -> Markup:
     by_strategy: dict[str, list[Row]] = {}
     for row in rows_of(rows):
         by_strategy.setdefault(row["strategy"], []).append(row)
-    over_all = rows_of(across)
+    strategies = rows_of(across)
     best = _best(across["average_rank"], 1, least=True) | _best(across["interquartile_mean"], 2)
-    for place, task in enumerate(metrics, start=3):
-        scores = [_score_on(by_strategy[one["strategy"]], task) for one in over_all]
-        there = [score for score in scores if score is not None]
-        if len(set(there)) > 1:
-            best |= {(i, place) for i, score in enumerate(scores) if score == max(there)}
+    for column, task in enumerate(metrics, start=3):
+        scores = [_score_on(by_strategy[averages["strategy"]], task) for averages in strategies]
+        known = [score for score in scores if score is not None]
+        if len(set(known)) > 1:
+            best |= {(i, column) for i, score in enumerate(scores) if score == max(known)}
     return table(
-        headings, [_line(one, by_strategy[one["strategy"]], list(metrics)) for one in over_all], best
+        headings,
+        [_line(averages, by_strategy[averages["strategy"]], list(metrics)) for averages in strategies],
+        best,
     )
 
 
@@ -118,11 +120,11 @@ def _line(across: Row, rows: list[Row], tasks: list[str]) -> list[str]:
 
 
 def _best(values: pd.Series[float], column: int, *, least: bool = False) -> set[tuple[int, int]]:
-    """Return the places of the best of `values` in a table's `column`; none where all are alike."""
+    """Return row and column of the best of `values` in a table's `column`; none if all are equal."""
     if values.nunique() < 2:
         return set()
     best = values.min() if least else values.max()
-    return {(place, column) for place, value in enumerate(values) if value == best}
+    return {(i, column) for i, value in enumerate(values) if value == best}
 
 
 def _score_on(rows: list[Row], task: str) -> float | None:
@@ -134,7 +136,7 @@ def _score(row: Row) -> str:
 
 
 def _range(figure: Figure, rows: list[Row]) -> str:
-    """Return the least and the greatest value, or one text where they read alike."""
+    """Return the minimum and the maximum as text, or one text where both are written the same."""
     values = [value for row in rows if (value := figure.value(row)) is not None]
     if not values:
         return MISSING

@@ -1,4 +1,4 @@
-"""How each family of strategies is drawn: a colour and a marker of its own."""
+"""Assign a colour and a marker to each family of strategies."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#999999", "#000000")
-"""Told apart with any colour vision (Okabe and Ito 2008), the strong ones first; the last in black."""
+"""Distinguishable with any colour vision (Okabe and Ito 2008), strong colours first."""
 _SHAPES = (
     "circle",
     "square",
@@ -17,19 +17,19 @@ _SHAPES = (
     "triangle-left",
     "triangle-right",
 )
-"""As Vega names them."""
+"""By their names in Vega."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """How a family's points are drawn."""
+    """The colour and marker of a family's points."""
 
     colour: str
     shape: str
 
 
 def family_looks(families: Iterable[str]) -> dict[str, Look]:
-    """Return the look of each of `families`, in the order of their names; beyond eight they begin again."""
+    """Return the look of each of `families`, in alphabetical order; looks repeat after eight."""
     return {
         family: Look(_COLOURS[i % len(_COLOURS)], _SHAPES[i % len(_SHAPES)])
         for i, family in enumerate(sorted(set(families)))

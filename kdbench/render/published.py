@@ -1,4 +1,4 @@
-"""Published results beside a task's board: never in its ranking, each with all that sets it apart."""
+"""List published results next to a task's board: never ranked, each with its differences in setting."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class _System(_Part):
 
 
 class Source(_Part):
-    """Where a number was read."""
+    """The publication and the place in it that a number is from."""
 
     authors: str
     year: int
@@ -60,38 +60,38 @@ class _Table(_Part):
 
 
 class PublishedResult(_Part):
-    """One system's score on one task, as its source has it."""
+    """One system's score on one task, as published."""
 
     system: str
     base: str | None
-    """The pretrained model; None where it was trained from scratch."""
+    """The pretrained model; None if the system was trained from scratch."""
     family: str
-    """The word that models of its kind have in their names."""
+    """The family of pretrained models, a word in their names."""
     task: str
     split: str
     examples: int | None
-    """The number of examples of the whole split; None where its labels are not public."""
+    """The number of examples of the split; None if its labels are not public."""
     metric: str
     score: float
-    """A fraction; the sources have percent."""
+    """A fraction; the sources report percent."""
     parameters: int | None
     trainable_parameters: int | None
     speedup: float | None
     """The factor over `speedup_over`, on the source's own hardware."""
     speedup_over: str | None
     notes: tuple[str, ...]
-    """What else sets it apart from a plain fine-tuning of `base` on the task alone."""
+    """Other differences from plain fine-tuning of `base` on the task alone."""
     source: Source
 
 
 def published_results(task: str) -> list[PublishedResult]:
-    """Return the published results on `task`, in the order of the table; none where no source has it."""
+    """Return the published results on `task`, in the order of the table."""
     return [result for result in all_published_results() if result.task == task]
 
 
 @cache
 def all_published_results() -> tuple[PublishedResult, ...]:
-    """Return every published result of the package."""
+    """Return all published results of the package."""
     text = files("kdbench.render").joinpath("published_results.toml").read_text(encoding="utf-8")
     table = _Table.model_validate(tomlkit.parse(text).unwrap())
     return tuple(
@@ -115,19 +115,19 @@ def all_published_results() -> tuple[PublishedResult, ...]:
 
 @cache
 def families() -> frozenset[str]:
-    """Return the families of pretrained models that the table knows."""
+    """Return the families of pretrained models in the table."""
     return frozenset(result.family for result in all_published_results())
 
 
 def family_of(model: str) -> str | None:
-    """Return the family that the name of the pretrained `model` shows: the longest, since roberta holds bert."""
-    shown = [family for family in families() if family in model.casefold()]
-    return max(shown, key=len, default=None)
+    """Return the family in the name of the pretrained `model`: the longest match, since roberta contains bert."""
+    matches = [family for family in families() if family in model.casefold()]
+    return max(matches, key=len, default=None)
 
 
 @dataclass(frozen=True)
 class Setting:
-    """How a board's scores of one task came about."""
+    """The setting of a board's scores on one task."""
 
     task: str
     metric: str
@@ -139,7 +139,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Beside:
-    """A published result and all that keeps it from being compared with the board's rows."""
+    """A published result and its differences from the board's setting."""
 
     result: PublishedResult
     is_same_family: bool
@@ -147,7 +147,7 @@ class Beside:
 
 
 def published_beside(setting: Setting) -> list[Beside]:
-    """Return the published results on the setting's task: those of the same family of models and split first."""
+    """Return the published results on the setting's task, those of the same model family and split first."""
     family = family_of(setting.model)
     results = sorted(
         published_results(setting.task),
@@ -162,22 +162,22 @@ def published_beside(setting: Setting) -> list[Beside]:
 
 
 def _differences(result: PublishedResult, setting: Setting) -> tuple[str, ...]:
-    found = []
+    differences = []
     if result.base is None:
-        found.append(f"no pretrained model (here {setting.model})")
+        differences.append(f"no pretrained model (here {setting.model})")
     elif result.base.casefold() != setting.model.rpartition("/")[2].casefold():
-        found.append(f"pretrained model {result.base} (here {setting.model})")
+        differences.append(f"pretrained model {result.base} (here {setting.model})")
     if result.split != setting.split:
-        found.append(f"{result.split} split (here {setting.split})")
+        differences.append(f"{result.split} split (here {setting.split})")
     elif result.examples is not None and result.examples != setting.scored_examples:
-        found.append(
+        differences.append(
             f"scored on {plural(result.examples, 'example')} (here {setting.scored_examples:,} of them)"
         )
     if result.metric != setting.metric:
-        found.append(f"{result.metric} (here {setting.metric})")
-    # A board holds validation examples back or trains on fewer still.
-    found.append(f"the whole training set (here {plural(setting.train_examples, 'example')})")
-    return (*found, *result.notes)
+        differences.append(f"{result.metric} (here {setting.metric})")
+    # A board always trains on fewer examples: at least validation examples are split off.
+    differences.append(f"the whole training set (here {plural(setting.train_examples, 'example')})")
+    return (*differences, *result.notes)
 
 
 _HEADINGS = ("system", "score", "parameters", "speed-up", "source", "what differs")
@@ -185,30 +185,30 @@ _NUMBERS = ("score", "parameters", "speed-up")
 
 
 def published_section(rows: pd.DataFrame, cells: pd.DataFrame) -> str:
-    """Return the section ``Published results`` of one task's page in Markdown; it says so where there is none.
+    """Return the section ``Published results`` of one task's page in Markdown, even if there are none.
 
     Args:
         rows: the task's part of the table of rows.
         cells: the task's part of the table of cells.
     """
-    found = published_beside(_setting(cells))
-    shared = _shared(found) if found else []
+    results = published_beside(_setting(cells))
+    shared = _shared(results) if results else []
     headings = [(name, name not in _NUMBERS) for name in _HEADINGS]
     return markdown(
         "published",
         remark=_remark(cells),
-        here=_here(rows),
+        here=_teacher_score(rows),
         shared=shared,
-        table=table(headings, [_cells(beside, shared) for beside in found]) if found else None,
+        table=table(headings, [_cells(beside, shared) for beside in results]) if results else None,
     ).rstrip()
 
 
 def published_terminal(rows: pd.DataFrame, cells: pd.DataFrame) -> list[Table]:
-    """Return one table of published results for each task of the tables that has any."""
+    """Return one table of published results per task that has any."""
     return [
-        _table(str(task), found, _here(rows[rows["task"] == task]), _remark(of_task))
+        _table(str(task), results, _teacher_score(rows[rows["task"] == task]), _remark(of_task))
         for task, of_task in cells.groupby("task")
-        if (found := published_beside(_setting(of_task)))
+        if (results := published_beside(_setting(of_task)))
     ]
 
 
@@ -227,13 +227,13 @@ def _setting(cells: pd.DataFrame) -> Setting:
 def _remark(cells: pd.DataFrame) -> str:
     model = cells["model"].iloc[0]
     return (
-        f"They stand beside this board and not on it: the last column says what differs from {model} at this"
-        " budget. Those of the same family of models on the same split come first."
+        f"They are not part of this board: the last column says what differs from {model} at this budget."
+        " Results of the same model family on the same split come first."
     )
 
 
-def _here(rows: pd.DataFrame) -> str:
-    """Return what the board's teacher scored, to hold the published scores against."""
+def _teacher_score(rows: pd.DataFrame) -> str:
+    """Return the score of the board's teacher, to compare the published scores with."""
     teachers = [row for row in rows_of(rows) if row["is_teacher"] and row["score"] is not None]
     if not teachers:
         return ""
@@ -242,9 +242,9 @@ def _here(rows: pd.DataFrame) -> str:
     return f"Here the teacher, {teacher['strategy']}, scores {score}."
 
 
-def _shared(found: list[Beside]) -> list[str]:
-    """Return the differences that every result has."""
-    return [line for line in found[0].differences if all(line in beside.differences for beside in found)]
+def _shared(results: list[Beside]) -> list[str]:
+    """Return the differences that all results share."""
+    return [line for line in results[0].differences if all(line in beside.differences for beside in results)]
 
 
 def _cells(beside: Beside, shared: list[str]) -> list[str]:
@@ -264,8 +264,8 @@ def _cells(beside: Beside, shared: list[str]) -> list[str]:
     ]
 
 
-def _table(task: str, found: list[Beside], here: str, remark: str) -> Table:
-    shared = _shared(found)
+def _table(task: str, results: list[Beside], here: str, remark: str) -> Table:
+    shared = _shared(results)
     caption = " ".join(filter(None, [remark, here, f"All of them: {'; '.join(shared)}." if shared else ""]))
     drawn = Table(
         title=Text(f"Published results on {task}"),
@@ -280,6 +280,6 @@ def _table(task: str, found: list[Beside], here: str, remark: str) -> Table:
             drawn.add_column(Text(name), justify="right", overflow="fold")
         else:
             drawn.add_column(Text(name), overflow="fold")
-    for beside in found:
+    for beside in results:
         drawn.add_row(*(Text(text) for text in _cells(beside, shared)))
     return drawn

@@ -1,4 +1,4 @@
-"""A recommendation in words, in the terminal and as JSON."""
+"""Render a recommendation as sentences, terminal output and JSON."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from kdbench.utils import formatting
 from kdbench.utils.formatting import on_one_line, plural, probability
 
 RULE = (
-    f"Rule: of the rows within the limits, those not shown to differ in quality from the best (p >= {ALPHA:g}, each by"
-    " itself) count as equals; the cheapest of them is recommended: the lowest p50, then the fewest parameters, then"
-    " the fewest bytes."
+    f"Rule: of the rows within the limits, those that do not differ significantly in quality from the best"
+    f" (p >= {ALPHA:g}, uncorrected) count as equals; the cheapest of them is recommended: the lowest p50, then the"
+    " fewest parameters, then the fewest bytes."
 )
 _FIGURES = (
     "score",
@@ -33,15 +33,15 @@ _FIGURES = (
 )
 
 
-def recommendation_data(found: Recommendation) -> dict[str, Any]:
-    """Return all of `found` as JSON has it; scores and differences are fractions."""
-    low, high = found.interval or (None, None)
+def recommendation_data(recommendation: Recommendation) -> dict[str, Any]:
+    """Return `recommendation` as JSON-serializable data; scores and differences are fractions."""
+    low, high = recommendation.interval or (None, None)
     return {
-        "task": found.task,
-        "metric": found.metric,
-        "limits": {limit.flag: limit.bound for limit in found.limits},
-        "recommended": {**_row_data(found.chosen.row), "score_low": low, "score_high": high},
-        "reason": reason(found),
+        "task": recommendation.task,
+        "metric": recommendation.metric,
+        "limits": {limit.flag: limit.bound for limit in recommendation.limits},
+        "recommended": {**_row_data(recommendation.chosen.row), "score_low": low, "score_high": high},
+        "reason": reason(recommendation),
         "rule": RULE,
         "candidates": [
             {
@@ -50,90 +50,96 @@ def recommendation_data(found: Recommendation) -> dict[str, Any]:
                 "behind_best": asdict(candidate.behind) if candidate.behind else None,
                 "problem": candidate.problem,
             }
-            for candidate in found.candidates
+            for candidate in recommendation.candidates
         ],
         "excluded": [
             {"strategy": excluded.row["strategy"], "reasons": list(excluded.reasons)}
-            for excluded in found.excluded
+            for excluded in recommendation.excluded
         ],
-        "best_of_all": _row_data(found.best_of_all),
-        "cost_against_best_of_all": asdict(found.cost) if found.cost else None,
+        "best_of_all": _row_data(recommendation.best_of_all),
+        "cost_against_best_of_all": asdict(recommendation.cost) if recommendation.cost else None,
     }
 
 
-def print_recommendation(found: Recommendation, out: Console) -> None:
-    """Print what to ship, why, what was held against it, and what the limits left out."""
-    out.print(reason(found), soft_wrap=True)
+def print_recommendation(recommendation: Recommendation, out: Console) -> None:
+    """Print what to ship, why, what it was compared with, and what the limits excluded."""
+    out.print(reason(recommendation), soft_wrap=True)
     out.print()
-    for candidate in found.candidates:
-        if candidate.row is found.candidates[0].row:
+    for candidate in recommendation.candidates:
+        if candidate.row is recommendation.candidates[0].row:
             standing = "the best within the limits"
         elif candidate.behind is None:
             standing = f"not compared: {candidate.problem}"
         else:
             verdict = (
-                "not shown to differ from the best" if candidate.is_equal else "shown worse than the best"
+                "not significantly different from the best"
+                if candidate.is_equal
+                else "significantly worse than the best"
             )
             standing = f"{verdict} ({_interval(candidate.behind)})"
         out.print(
             f"  {candidate.row['strategy']}: {_figures(candidate.row)}; {standing}{_warning(candidate.row)}",
             soft_wrap=True,
         )
-    for excluded in found.excluded:
+    for excluded in recommendation.excluded:
         out.print(
-            f"  {excluded.row['strategy']}: out by {', '.join(excluded.reasons)}{_warning(excluded.row)}",
+            f"  {excluded.row['strategy']}: excluded by {', '.join(excluded.reasons)}{_warning(excluded.row)}",
             soft_wrap=True,
         )
     out.print()
     out.print(RULE, soft_wrap=True)
 
 
-def reason(found: Recommendation) -> str:
-    """Return what to ship and why, what the best without limits would be, and what the choice costs against it."""
-    return " ".join(_sentences(found))
+def reason(recommendation: Recommendation) -> str:
+    """Return what to ship and why, the best row without limits, and what the choice costs compared with it."""
+    return " ".join(_sentences(recommendation))
 
 
-def _sentences(found: Recommendation) -> Iterator[str]:
-    chosen, best = found.chosen.row, found.candidates[0].row
-    within = "within the limits" if found.limits else "on the board (no limit was given)"
-    yield f"Ship {chosen['strategy']} for {found.task}: {_figures(chosen, found)}."
+def _sentences(recommendation: Recommendation) -> Iterator[str]:
+    chosen, best = recommendation.chosen.row, recommendation.candidates[0].row
+    within = "within the limits" if recommendation.limits else "on the board (no limit was given)"
+    yield f"Ship {chosen['strategy']} for {recommendation.task}: {_figures(chosen, recommendation)}."
     if chosen["warnings"]:
-        yield f"Mind its warning: {on_one_line(chosen['warnings'])}."
-    by = "the fastest" if found.is_timed else "the smallest (no timing)"
-    if len(found.candidates) == 1:
+        yield f"It has a warning: {on_one_line(chosen['warnings'])}."
+    by = "the fastest" if recommendation.is_timed else "the smallest (no timing)"
+    if len(recommendation.candidates) == 1:
         yield f"No other row is {within}."
-    elif len(found.equals) == 1:
-        yield f"It is the best {within}, and every other row there is shown worse."
+    elif len(recommendation.equals) == 1:
+        yield f"It is the best {within}, and every other row there is significantly worse."
     else:
         yield (
-            f"It is {by} of {plural(len(found.equals), 'row')} {within} that are not shown to differ in"
+            f"It is {by} of {plural(len(recommendation.equals), 'row')} {within} that do not differ significantly in"
             f" quality from the best of them, {best['strategy']}."
         )
-    if found.chosen.behind is not None:
-        behind = found.chosen.behind
+    if recommendation.chosen.behind is not None:
+        behind = recommendation.chosen.behind
         yield (
-            f"Against {best['strategy']} it scores {formatting.difference(-behind.difference)} points ({_interval(behind)}): not"
-            f" shown does not mean none, it may be {points(behind.high)} behind."
+            f"Compared with {best['strategy']} it scores {formatting.difference(-behind.difference)} points"
+            f" ({_interval(behind)}): not significant does not mean no difference, it may be {points(behind.high)} behind."
         )
-    yield from _against_all(found)
-    low_quality = [limit for limit in found.limits if limit.is_least]
-    if low_quality and found.interval is not None and found.interval[0] < low_quality[0].bound:
+    yield from _compared_with_best_of_all(recommendation)
+    low_quality = [limit for limit in recommendation.limits if limit.is_least]
+    if (
+        low_quality
+        and recommendation.interval is not None
+        and recommendation.interval[0] < low_quality[0].bound
+    ):
         yield (
-            f"Its interval reaches below {low_quality[0]}, down to {formatting.percent(found.interval[0])}."
+            f"Its interval reaches below {low_quality[0]}, down to {formatting.percent(recommendation.interval[0])}."
         )
 
 
-def _against_all(found: Recommendation) -> Iterator[str]:
-    chosen, best = found.chosen.row, found.best_of_all
+def _compared_with_best_of_all(recommendation: Recommendation) -> Iterator[str]:
+    chosen, best = recommendation.chosen.row, recommendation.best_of_all
     if best["strategy"] == chosen["strategy"]:
-        yield "It has the highest score of all rows, too."
+        yield "It also has the highest score of all rows."
         return
-    cost = f"{points(best['score'] - chosen['score'])} of {found.metric}"
-    if found.cost is not None:
-        cost += f" ({_interval(found.cost)})"
+    cost = f"{points(best['score'] - chosen['score'])} of {recommendation.metric}"
+    if recommendation.cost is not None:
+        cost += f" ({_interval(recommendation.cost)})"
     yield (
-        f"The best score without limits is that of {best['strategy']}: {_figures(best)}{_warning(best)}. Against it the choice costs"
-        f" {cost} and takes {_share(chosen, best)}."
+        f"The best score without limits is that of {best['strategy']}: {_figures(best)}{_warning(best)}. Compared with"
+        f" it the choice costs {cost} and takes {_share(chosen, best)}."
     )
 
 
@@ -150,8 +156,8 @@ def _share(chosen: Row, best: Row) -> str:
     return ", ".join(parts)
 
 
-def _figures(row: Row, found: Recommendation | None = None) -> str:
-    low, high = (found.interval if found else None) or (None, None)
+def _figures(row: Row, recommendation: Recommendation | None = None) -> str:
+    low, high = (recommendation.interval if recommendation else None) or (None, None)
     latency = "not timed" if row["p50_ms"] is None else f"p50 {FIGURES['p50_ms'].text(row)} ms"
     return (
         f"{formatting.with_interval(row['score'], low, high)} {row['metric']},"
@@ -160,11 +166,11 @@ def _figures(row: Row, found: Recommendation | None = None) -> str:
 
 
 def _warning(row: Row) -> str:
-    return f"; warned: {on_one_line(row['warnings'])}" if row["warnings"] else ""
+    return f"; warning: {on_one_line(row['warnings'])}" if row["warnings"] else ""
 
 
 def _interval(behind: Difference) -> str:
-    """Return the interval of a best score less another in percent points, with its p."""
+    """Return the interval of the best score minus another in percentage points, with its p-value."""
     return (
         f"behind by {100 * behind.low:.1f} to {100 * behind.high:.1f} points at 95%, {probability(behind.p)}"
     )

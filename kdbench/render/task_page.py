@@ -1,4 +1,4 @@
-"""The page of one task."""
+"""Render the page of one task."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from kdbench.utils.formatting import MISSING, milliseconds
 
 
 def _grid(rows: pd.DataFrame, points: pd.DataFrame) -> Markup | None:
-    """Return the table of p50 by batch size and length, or None where none was timed.
+    """Return the table of p50 by batch size and length, or None if none was timed.
 
     Args:
-        rows: those of one task that have a score, as the page orders them; rows without a p50 are left out.
+        rows: the rows of one task with a score, in the page's order; rows without a p50 are left out.
         points: the task's part of the table of latencies.
     """
     timed = rows[rows["p50_ms"].notna()]
-    # The first setting of a row is the one that its p50 comes from.
+    # A row's p50 comes from its first setting.
     setting = points["strategy"].map(points.drop_duplicates("strategy").set_index("strategy")["setting"])
     points = points[points["setting"] == setting]
     eager = points[(points["back_end"] == BackEnd.TORCH.value) & points["length"].notna()]
@@ -37,7 +37,7 @@ def _grid(rows: pd.DataFrame, points: pd.DataFrame) -> Markup | None:
         ["strategy", "batch_size", "length"]
     )
     measured = {(row["strategy"], row["batch_size"], row["length"]): row["p50_ms"] for row in rows_of(eager)}
-    sizes = sorted({place[1:] for place, p50_ms in measured.items() if p50_ms is not None})
+    sizes = sorted({key[1:] for key, p50_ms in measured.items() if p50_ms is not None})
     if not sizes:
         return None
     leading = figures_of(Group.LEADING)
@@ -55,21 +55,24 @@ def _grid(rows: pd.DataFrame, points: pd.DataFrame) -> Markup | None:
     return table(headings, lines, best if len(lines) > 1 else ())
 
 
-def _elsewhere(rows: pd.DataFrame, points: pd.DataFrame) -> list[tuple[str, Markup]]:
-    """Return each further setting in which rows were timed, and its table.
+def _other_settings(rows: pd.DataFrame, points: pd.DataFrame) -> list[tuple[str, Markup]]:
+    """Return each other setting in which rows were timed, and its table.
 
     Args:
-        rows: those of one task that have a score, as the page orders them; of one without a p50 a remark tells.
+        rows: the rows of one task with a score, in the page's order; a remark names those without a p50.
         points: the task's part of the table of latencies.
     """
     timed = {row["strategy"]: row for row in rows_of(rows) if row["p50_ms"] is not None}
-    # The first point of a model is its main one, and the first setting of a row the one that is shown above.
+    # The first point of a model is its main one; the first setting of a row is in the table above.
     main = points.drop_duplicates(["strategy", "setting"])
-    further = main[main.duplicated("strategy")]
-    figures = [FIGURES["strategy"], *(one for one in figures_of(Group.SPEED) if one.name in POINT_COLUMNS)]
+    others = main[main.duplicated("strategy")]
+    figures = [
+        FIGURES["strategy"],
+        *(figure for figure in figures_of(Group.SPEED) if figure.name in POINT_COLUMNS),
+    ]
     tables = []
-    for setting, of_setting in further.groupby("setting"):
-        measured = {one["strategy"]: one for one in rows_of(of_setting)}
+    for setting, of_setting in others.groupby("setting"):
+        measured = {point["strategy"]: point for point in rows_of(of_setting)}
         lines = [{**row, **measured[name]} for name, row in timed.items() if name in measured]
         if lines:
             cells = [[figure.text(line) for figure in figures] for line in lines]
@@ -96,10 +99,10 @@ def task_page(
         rows: the task's part of the table of rows.
         cells: the task's part of the table of cells.
         points: the task's part of the table of latencies.
-        statistics: what the task's predictions show.
-        pending: how many of the task's cells have not ended yet.
-        published: the section of published results, where it is asked for.
-        drawn: the paths of pictures in the board's folder.
+        statistics: the task's statistics, from its predictions.
+        pending: the number of the task's cells that have not ended yet.
+        published: the section of published results, if requested.
+        drawn: the paths of the pictures in the board's folder.
     """
     cell = first_row(cells)
     task, metric = cell["task"], cell["metric"]
@@ -107,7 +110,7 @@ def task_page(
     pictures = [
         (f"scores-{task}", f"{metric} by strategy: means with 95% intervals, and every seed"),
         (f"pareto-{task}", f"{metric} against latency, parameters and training, with the Pareto line"),
-        (f"latency-{task}", "latency by length, for each size of batch"),
+        (f"latency-{task}", "latency by length, per batch size"),
         (f"gap-{task}", "the part of the teacher's lead over the control that a row recovers"),
     ]
     return markdown(
@@ -122,9 +125,9 @@ def task_page(
         size=_part(scored, figures_of(Group.SIZE)),
         speed=_part(scored, figures_of(Group.SPEED)),
         grid=_grid(scored, points),
-        elsewhere=_elsewhere(scored, points),
+        elsewhere=_other_settings(scored, points),
         cost=_part(scored, figures_of(Group.COST)),
-        plugins=_part(rows, _of_plugins(rows)),
+        plugins=_part(rows, _plugin_figures(rows)),
         published=published,
         gap_reasons=_gap_reasons(rows),
         facts=run_facts(cells),
@@ -142,12 +145,12 @@ class _Part:
 
 
 def _part(rows: pd.DataFrame, figures: list[Figure], *, is_first: bool = False) -> _Part | None:
-    """Return a table of `figures` without those that no row has, or None where that leaves none.
+    """Return a table of the `figures` that any row has, or None if there are none.
 
     Args:
-        rows: to show.
-        figures: of one group.
-        is_first: whether it is the page's first table, where the notes on the leading figures stand.
+        rows: the rows to show.
+        figures: the figures of one group.
+        is_first: whether it is the page's first table, which explains the leading figures.
     """
     lines = rows_of(rows)
     shown = [
@@ -158,26 +161,26 @@ def _part(rows: pd.DataFrame, figures: list[Figure], *, is_first: bool = False) 
     if not shown:
         return None
     columns = [*figures_of(Group.LEADING), *shown]
-    made = table(
+    drawn = table(
         _headings(columns),
         [[figure.text(row) for figure in columns] for row in lines],
-        {(place, j) for j, figure in enumerate(columns) for place in best_rows(figure, lines)},
+        {(i, j) for j, figure in enumerate(columns) for i in best_rows(figure, lines)},
     )
-    return _Part(shown[0].group, made, columns if is_first else shown)
+    return _Part(shown[0].group, drawn, columns if is_first else shown)
 
 
 def _quality(rows: pd.DataFrame) -> list[Figure]:
-    """Return the figures of quality as one task's page shows them: the metric by its name, the control by its own."""
+    """Return the figures of quality for one task's page: the score is headed by its metric, the control is named."""
     statuses = dict(zip(rows["strategy"], rows["status"], strict=True))
     special = {
         "score": {"heading": rows["metric"].iloc[0]},
-        "control_difference": {"tell": lambda row: _against_control(row, statuses)},
+        "control_difference": {"tell": lambda row: _difference_to_control(row, statuses)},
     }
     return [replace(figure, **special.get(figure.name, {})) for figure in figures_of(Group.QUALITY)]
 
 
-def _against_control(row: Row, statuses: dict[str, str]) -> str:
-    """Return the difference to the control and its name, or why there is none."""
+def _difference_to_control(row: Row, statuses: dict[str, str]) -> str:
+    """Return the difference to the control and the control's name, or why there is none."""
     control = row["control"]
     if not control:
         return MISSING
@@ -189,7 +192,7 @@ def _against_control(row: Row, statuses: dict[str, str]) -> str:
 
 
 def _gap_reasons(rows: pd.DataFrame) -> list[tuple[tuple[str, str], list[str]]]:
-    """Return why rows have no interval of the gap recovered, with their control and the names of the rows."""
+    """Return the reasons why rows have no gap recovered, each with the control and the names of the rows."""
     without = sorted(
         (str(row["gap_reason"]), str(row["control"]), str(row["strategy"]))
         for row in rows_of(rows)
@@ -199,7 +202,7 @@ def _gap_reasons(rows: pd.DataFrame) -> list[tuple[tuple[str, str], list[str]]]:
     return [((reason, control), [name for *_, name in group]) for (reason, control), group in groups]
 
 
-def _of_plugins(rows: pd.DataFrame) -> list[Figure]:
+def _plugin_figures(rows: pd.DataFrame) -> list[Figure]:
     return [
         plugin_figure(name) for name in rows.columns if name not in ROW_COLUMNS and rows[name].notna().any()
     ]

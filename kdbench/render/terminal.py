@@ -1,4 +1,4 @@
-"""A board in the terminal."""
+"""Render a board for the terminal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LEGEND = " ".join(f"{FIGURES[name].terminal}: {FIGURES[name].note}" for name in
 
 
 def render_terminal(rows: pd.DataFrame) -> list[Table]:
-    """Return one table a task of the table of rows, readable at 100 columns; reasons and warnings stand below."""
+    """Return one table per task of the table of rows, readable at 100 columns; reasons and warnings are in the caption."""
     return [_table(str(task), part) for task, part in rows.groupby("task")]
 
 
@@ -50,7 +50,7 @@ def _table(task: str, rows: pd.DataFrame) -> Table:
         table.add_row(
             *(
                 Text(
-                    _breakable(figure.text(row, is_brief=True), figure.is_text),
+                    _with_line_breaks(figure.text(row, is_brief=True), figure.is_text),
                     style="bold" if place in bold else "",
                 )
                 for figure, bold in zip(figures, best, strict=True)
@@ -59,6 +59,6 @@ def _table(task: str, rows: pd.DataFrame) -> Table:
     return table
 
 
-def _breakable(text: str, is_text: bool) -> str:
-    """Return `text` with places where a long name of a row may go on in the next line."""
+def _with_line_breaks(text: str, is_text: bool) -> str:
+    """Return `text` with spaces where the long name of a row may wrap."""
     return on_one_line(text.replace("[", " [").replace(",", ", ") if is_text else text)

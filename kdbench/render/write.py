@@ -1,4 +1,4 @@
-"""The board of a results folder, written as files."""
+"""Write the board of a results folder as files."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ from kdbench.utils.system import no_collecting, usable_cores
 
 
 def data_files(rows: pd.DataFrame, tables: Tables, records: Iterable[Record]) -> dict[str, str | bytes]:
-    """Return the content of each file by its name.
+    """Return the contents of the data files by file name.
 
-    ``<task>.csv`` and ``rows.parquet`` have the table of rows, ``cells.csv`` and ``cells.parquet`` one line a
-    strategy, task and seed, ``latency.csv`` one a point of latency, ``overview.csv`` one a strategy; all but those of
-    Parquet, which has whatever there is, have columns that are only ever added to. ``records.jsonl`` has the records
-    shown, in the order of their keys.
+    ``<task>.csv`` and ``rows.parquet`` hold the table of rows, ``cells.csv`` and ``cells.parquet`` one line per
+    strategy, task and seed, ``latency.csv`` one per latency point, ``overview.csv`` one per strategy. Columns of CSV
+    files may be added, but not renamed or removed; Parquet files have all columns. ``records.jsonl`` holds the board's
+    records, ordered by key.
 
     Args:
         rows: the table of rows with the columns of plugins.
-        tables: the others.
-        records: those of the board.
+        tables: the other tables.
+        records: the records of the board.
     """
     cells = tables.cells
     measured = _as_text(cells[list(CSV_CELL_COLUMNS)])
-    # As they are, Parquet would store a column for every library that any machine names, and fails where none does.
+    # Unconverted, Parquet would store a column per library that any machine lists, and fail where none does.
     runtimes = cells["latency_runtimes"].map(listing, na_action="ignore")
     in_columns = _as_text(cells.assign(latency_runtimes=runtimes), ("labels", "warnings"))
     in_order = sorted(records, key=lambda record: record.key)
@@ -65,7 +65,7 @@ def data_files(rows: pd.DataFrame, tables: Tables, records: Iterable[Record]) ->
 
 
 def _as_text(table: pd.DataFrame, names: Iterable[str] = ("warnings",)) -> pd.DataFrame:
-    """Return `table` with lists, and whatever else a plugin may have put into these columns, as text."""
+    """Return `table` with the lists and other objects in the columns `names` as text."""
     objects = [name for name in names if table[name].dtype == object]
     return table.assign(**{name: table[name].map(_text) for name in objects})
 
@@ -83,25 +83,25 @@ def _parquet(table: pd.DataFrame) -> bytes:
 
 
 def drawn_names(board: Path, drawn: Iterable[str]) -> frozenset[str]:
-    """Return the paths of what pages may show: all that is `drawn` now, and what earlier drawings left in `board`."""
+    """Return the paths of the HTML page and pictures: those `drawn` now, and those already in the folder `board`."""
     earlier = [path for path in (board / PAGE, *board.glob("pictures/*.png")) if path.is_file()]
     return frozenset(drawn) | {path.relative_to(board).as_posix() for path in earlier}
 
 
 _MANY_RECORDS, _MANY_TASKS = 2000, 6
-"""With fewer of both, processes cost more than they gain."""
+"""Below both, starting processes costs more time than it saves."""
 _MOST_JOBS = 4
-"""Each takes some 200 MB and loads for two seconds."""
+"""Each process takes about 200 MB and two seconds to start."""
 _DRAWING = "kdbench.render.plots.draw"
-"""With all that statistics need."""
+"""The module that processes import; it imports all that statistics need, too."""
 
 PluginColumns = Callable[[pd.DataFrame], Iterable[pd.DataFrame | None]]
-"""Gets the table of rows and returns frames of further columns, a row for each of its rows (same index)."""
+"""Gets the table of rows and returns frames of additional columns with the same index."""
 
 
 @dataclass(frozen=True)
 class BoardSummary:
-    """What `write_board` wrote, drawn from which table, and a line for each file or record that was left out."""
+    """What `write_board` wrote, the tables it was drawn from, and a line per file or record that was left out."""
 
     written: tuple[Path, ...]
     rows: pd.DataFrame
@@ -109,7 +109,7 @@ class BoardSummary:
     cells: pd.DataFrame
     """The table of cells that `rows` aggregates."""
     changes: Changes | None = None
-    """What became of the rows of older records, where the board was held against some."""
+    """What changed since older records, if the board was compared with some."""
 
 
 def write_board(
@@ -130,37 +130,37 @@ def write_board(
     """Write the pages ``README.md`` and ``<task>.md`` and the files of `data_files` into the folder `board`.
 
     Args:
-        results: the folder with the records, timings and predictions, or what was read of several.
-        board: the folder to write into; files of the same names are replaced, others are left alone.
+        results: the folder with the records, timings and predictions, or what was read from several.
+        board: the folder to write into; files of the same names are replaced, others are kept.
         budget: the name of the budget whose records are shown.
         model: the base model's name or the SHA-256 of its weights; by default that of the newest record.
         keys: the cells to show; by default all.
-        columns: further columns that plugins bring.
+        columns: additional columns of plugins.
         pending: strategy and task of each cell that has not ended yet.
-        known: what earlier calls computed; given again, a call computes only what has changed.
-        papers: whether a task's page shows published results, too.
-        cache: with this folder to keep their libraries in, the page ``index.html`` and the pictures are drawn, too,
-            which takes seconds a task; without it, they are left as they are.
-        against: older records, to write into ``changes.md`` and ``changes.csv`` what became of their rows.
-        metrics: the registered ones, plugins' included; by default kdbench's own alone.
+        known: results of earlier calls to reuse; a call computes only what has changed, and adds it.
+        papers: whether a task's page also shows published results.
+        cache: the folder to cache JavaScript libraries in; with it, ``index.html`` and the pictures are drawn, too,
+            which takes seconds per task; without it, existing ones are left unchanged.
+        against: older records to compare with, for ``changes.md`` and ``changes.csv``.
+        metrics: the registered metrics, plugins' included; by default only the built-in ones.
 
     Raises:
-        UsageError: there is no record to show, or none to hold them against.
+        UsageError: there is no record to show, or none to compare with.
         KdbenchError: a file cannot be written.
     """
     source = results if isinstance(results, Source) else read_results(results)
     known = Known() if known is None else known
     files: dict[str, str | bytes] = {}
     jobs = _jobs(source, known, with_pictures=cache is not None)
-    loading = spread(import_module, [_DRAWING] * jobs, jobs) if jobs > 1 else ()  # meanwhile
+    loading = spread(import_module, [_DRAWING] * jobs, jobs) if jobs > 1 else ()  # in the background
     with no_collecting():
         loaded = cells_of(source, budget=budget, model=model, keys=keys, metrics=metrics)
         many = len(source.records) >= _MANY_RECORDS
         tables = board_tables(loaded, source.root, known, jobs if many else 1)
     rows, cells = tables.rows, tables.cells
-    misfits: list[str] = []
+    column_problems: list[str] = []
     if columns is not None:
-        rows, misfits = _with_plugin_columns(rows, columns)
+        rows, column_problems = _with_plugin_columns(rows, columns)
     if cache is None:
         pictures: Iterable[dict[str, bytes]] = ()
     else:
@@ -174,7 +174,7 @@ def write_board(
     list(loading)
     changed = None if against is None else changes(against, loaded, source.root, known.answers)
     waiting = Counter(task for _, task in pending)
-    # While cells are missing, what an earlier run drew is not what its tables say.
+    # While cells are pending, pictures of an earlier run do not match the new tables.
     drawn = frozenset[str]() if pending else drawn_names(board, files)
     for task, of_task in rows.groupby("task"):
         own = cells[cells["task"] == task]
@@ -193,11 +193,13 @@ def write_board(
     if changed is not None:
         files |= changes_files(changed)
     written = tuple(_write(board / name, content) for name, content in files.items())
-    return BoardSummary(written, rows, (*loaded.unreadable, *loaded.left_out, *misfits), cells, changed)
+    return BoardSummary(
+        written, rows, (*loaded.unreadable, *loaded.left_out, *column_problems), cells, changed
+    )
 
 
 def _jobs(source: Source, known: Known, *, with_pictures: bool) -> int:
-    """Return how many processes are worth starting for a board of `source`; 1 is this one alone."""
+    """Return the number of processes that pays off for a board of `source`; 1 is the current process alone."""
     many_records = len(source.records) >= _MANY_RECORDS
     many_pictures = len({record.task.name for record in source.records}) >= _MANY_TASKS or many_records
     worth_it = many_pictures if with_pictures else many_records and not known.answers
@@ -205,25 +207,25 @@ def _jobs(source: Source, known: Known, *, with_pictures: bool) -> int:
 
 
 def _with_plugin_columns(rows: pd.DataFrame, columns: PluginColumns) -> tuple[pd.DataFrame, list[str]]:
-    misfits = []
-    # A copy: a plugin may change what it gets, but not the board.
-    for further in columns(rows.copy()):
-        if further is None:
+    problems = []
+    # A copy: a plugin must not change the board's table.
+    for added in columns(rows.copy()):
+        if added is None:
             continue
-        misfit = _misfit(rows, further)
-        if misfit is None:
-            rows = rows.join(further.rename(columns=str))
+        problem = _column_problem(rows, added)
+        if problem is None:
+            rows = rows.join(added.rename(columns=str))
         else:
-            misfits.append(f"left out a plugin's columns for the board: {misfit}")
-    return rows, misfits
+            problems.append(f"left out a plugin's columns for the board: {problem}")
+    return rows, problems
 
 
-def _misfit(rows: pd.DataFrame, further: object) -> str | None:
-    """Return why `further` cannot stand beside `rows`, or None where it can."""
-    if not isinstance(further, pd.DataFrame):
-        return f"kdbench_board_columns must return a DataFrame or None, not {type(further).__name__}"
-    names = [str(name) for name in further.columns]
-    if not further.index.is_unique or set(further.index) != set(rows.index):
+def _column_problem(rows: pd.DataFrame, added: object) -> str | None:
+    """Return why the columns `added` cannot be joined to `rows`, or None if they can."""
+    if not isinstance(added, pd.DataFrame):
+        return f"kdbench_board_columns must return a DataFrame or None, not {type(added).__name__}"
+    names = [str(name) for name in added.columns]
+    if not added.index.is_unique or set(added.index) != set(rows.index):
         return f"{', '.join(names)}: the index is not that of the table"
     taken = sorted({name for name in names if name in rows.columns or names.count(name) > 1})
     return f"{', '.join(taken)}: taken by another column; choose another name" if taken else None

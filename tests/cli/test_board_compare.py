@@ -48,7 +48,7 @@ def test_two_rows_are_compared_in_a_process_of_its_own(command):
     assert (done.returncode, done.stderr) == (0, "")
     assert "lora[r=16] scores 25.0 points higher than hard-labels on toy-sentiment" in done.stdout
     assert "McNemar, seed 0: 20 examples only lora[r=16] has right, 0 only hard-labels" in done.stdout
-    assert "20 of 80 examples answered differently, 5 of them here" in done.stdout
+    assert "20 of 80 examples predicted differently, 5 of them listed" in done.stdout
 
 
 def test_the_examples_shown_are_the_texts_of_the_task(here, registry, cache_dir):
@@ -124,4 +124,4 @@ def test_published_results_stand_on_the_page_behind_the_flag(here, command):
     assert "Published results on sst2" in out
     assert "## Published results" in page.read_text()
     assert "arXiv:1910.01108" in page.read_text()
-    assert "None is known for this task." in (command.board / "toy-sentiment.md").read_text()
+    assert "There are none for this task." in (command.board / "toy-sentiment.md").read_text()

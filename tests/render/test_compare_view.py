@@ -35,15 +35,15 @@ def test_the_terminal_shows_scores_tests_examples_and_what_is_missing(comparison
         "lora[r=16]",
         "80.0 [",
         "+5.0 [+3.",
-        "by Holm over 2 tasks p < 0.001",
-        "examples, seed by seed: lora[r=16] better on 50, alike on 950, worse on 0",
-        "seed 0: 50 of 1,000 examples answered differently, 1 of them here",
+        "Holm over 2 tasks: p < 0.001",
+        "examples, seed by seed: lora[r=16] better on 50, equal on 950, worse on 0",
+        "seed 0: 50 of 1,000 examples predicted differently, 1 of them listed",
         "a fine [film]",
-        "right: fresh; lora[r=16]: fresh; hard-labels: rotten",
+        "label: fresh; lora[r=16]: fresh; hard-labels: rotten",
         "examples not shown: the data of b is not on this machine",
         "not compared: hard-labels failed: diverged",
         "Only hard-labels was run on d.",
-        "Over 2 tasks lora[r=16] is shown better on 2 and worse on 0, and no difference is shown on 0.",
+        "Over 2 tasks lora[r=16] is significantly better on 2 and significantly worse on 0; on 0 the difference is",
     ):
         assert part in text, part
 

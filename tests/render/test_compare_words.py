@@ -37,7 +37,7 @@ def comparison(warnings=None, **contrasts):
 def test_a_difference_that_is_shown():
     assert conclusion(comparison(rotten_tomatoes=SHOWN)) == (
         "lora scores 1.8 points higher than hard-labels on rotten-tomatoes (95% interval 0.2 to 3.4, p = 0.03):"
-        " shown at the 5% level."
+        " significant at the 5% level."
     )
 
 
@@ -50,8 +50,8 @@ def test_the_better_row_is_named_first_and_the_interval_turned():
 
 def test_a_difference_that_is_not_shown_says_what_would_have_been_missed():
     assert conclusion(comparison(twitter_ner=NOT_SHOWN)) == (
-        "On twitter-ner no difference is shown (lora less hard-labels: -0.4 points, 95% interval -2.6 to 1.8,"
-        " p = 0.72), and with these seeds and examples a true difference below 3.1 points would be missed more than"
+        "On twitter-ner the difference is not significant (lora minus hard-labels: -0.4 points, 95% interval -2.6 to"
+        " 1.8, p = 0.72), and with these seeds and examples a true difference below 3.1 points would be missed more than"
         " one time in five."
     )
 
@@ -59,7 +59,7 @@ def test_a_difference_that_is_not_shown_says_what_would_have_been_missed():
 def test_a_row_s_warning_stands_beside_what_it_shows():
     text = conclusion(comparison("5 of 9 scored examples were trained on", sst2=SHOWN))
     assert text.endswith(
-        "shown at the 5% level. lora on sst2 carries a warning: 5 of 9 scored examples were trained on."
+        "significant at the 5% level. lora on sst2 has a warning: 5 of 9 scored examples were trained on."
     )
 
 
@@ -72,13 +72,14 @@ def test_a_difference_that_rounds_to_nothing_has_no_minus():
 def test_several_tasks_are_summed_up():
     text = conclusion(comparison(a=SHOWN, b=NOT_SHOWN, c=NOT_SHOWN))
     assert text.endswith(
-        "Over 3 tasks lora is shown better on 1 and worse on 0, and no difference is shown on 2."
+        "Over 3 tasks lora is significantly better on 1 and significantly worse on 0; on 2 the difference is not"
+        " significant."
     )
 
 
 def test_what_holm_takes_back_is_not_shown():
     text = conclusion(comparison(a=replace(SHOWN, adjusted_p=0.09)))
-    assert text.startswith("On a no difference is shown (lora less hard-labels: +1.8 points")
+    assert text.startswith("On a the difference is not significant (lora minus hard-labels: +1.8 points")
     assert "p = 0.09" in text
 
 

@@ -4,7 +4,7 @@ from markupsafe import Markup
 from kdbench.render.markdown import images, markdown, table
 
 
-def published(remark="They stand beside this board.", here="", shared=(), made=None):
+def published(remark="They are not part of this board.", here="", shared=(), made=None):
     return markdown("published", remark=remark, here=here, shared=shared, table=made)
 
 
@@ -25,7 +25,7 @@ def test_numbers_stand_right_and_text_left_and_no_cell_is_read_as_a_number():
 def test_whatever_a_template_is_given_is_shown_as_it_is(text, shown):
     made = table([("name", True)], [["a"]])
     lines = published(here=text, shared=[text, text], made=made).splitlines()
-    assert lines[2] == f"They stand beside this board. {shown}"
+    assert lines[2] == f"They are not part of this board. {shown}"
     assert lines[4] == f"All of them: {shown}; {shown}."
 
 
@@ -35,7 +35,7 @@ def test_what_is_markdown_already_stays():
 
 def test_what_is_empty_leaves_no_trace_on_a_page():
     text = published(made=table([("name", True)], [["a"]]))
-    assert text == "## Published results\n\nThey stand beside this board.\n\n| name |\n|---|\n| a |\n"
+    assert text == "## Published results\n\nThey are not part of this board.\n\n| name |\n|---|\n| a |\n"
 
 
 def test_only_pictures_that_are_drawn_are_shown():

@@ -26,7 +26,7 @@ def test_the_section_lists_each_result_with_source_and_differences():
     assert by_system["LoRA on RoBERTa-base"][2] == "125M (300k trained)"
     assert by_system["BERT-Tiny"][2:4] == ["-", "-"]
     assert "Here the teacher, finetune, scores 88.9" in section
-    assert "beside this board and not on it" in section
+    assert "not part of this board" in section
 
 
 def test_what_all_differ_in_stands_once_above_the_table():
@@ -35,7 +35,7 @@ def test_what_all_differ_in_stands_once_above_the_table():
 
 
 def test_the_section_says_where_no_result_is_known():
-    assert published_section(*tables("rotten-tomatoes")).endswith("None is known for this task.")
+    assert published_section(*tables("rotten-tomatoes")).endswith("There are none for this task.")
 
 
 def test_the_terminal_shows_a_table_for_tasks_that_have_results():

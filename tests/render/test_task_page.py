@@ -95,7 +95,7 @@ def test_rows_not_shown_to_differ_share_a_rank(tmp_path):
     assert column(text, "rank") == ["1", "2", "3=", "3="]
     assert column(text, "rank", "Size and compute") == ["1", "2", "3=", "3="]
     assert "All 6 pairs of rows are compared" in text
-    assert "by Holm over all pairs" in text
+    assert "after Holm correction over all pairs" in text
 
 
 def test_two_names_of_one_model_share_a_rank_and_differ_by_nothing(tmp_path):
@@ -290,8 +290,8 @@ def test_a_row_that_was_not_warm_when_it_was_timed_is_named():
     cold, warm = warmed_up(timing, calls=60, warm=False), warmed_up(timing, calls=20, warm=True)
     text = page(records, [timing.model_copy(update={"models": (warm.models[0], cold.models[1])})])
     assert (
-        "**Not warm.** b: after 60 calls of warming up, the time of a call was not stable yet, and the latency is less"
-        " sure." in text
+        "**Not warm.** b: the time of a call was not stable yet after 60 warm-up calls, so the latency is less certain."
+        in text
     )
 
 

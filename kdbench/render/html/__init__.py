@@ -1,1 +1,1 @@
-"""The board as one page for a browser: it loads nothing from elsewhere."""
+"""Render a board as one self-contained HTML page."""

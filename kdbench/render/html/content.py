@@ -1,4 +1,4 @@
-"""All that the page shows, as one value that JSON can hold."""
+"""Collect the content of the HTML page as one JSON-serializable value."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def page_content(
     results: Path,
     known: KnownByClass | None = None,
 ) -> dict[str, Any]:
-    """Return what the page shows; drawing twice gives the same.
+    """Return the content of the page; it is deterministic.
 
     Args:
         rows: the table of rows.
         across: the table over all tasks.
-        loaded: the cells that they aggregate, their records and timings.
-        results: the folder with their predictions and logs.
-        known: what the answers of rows were found to show before; gets what is found now.
+        loaded: the cells that the rows aggregate, with records and timings.
+        results: the folder with the predictions and logs of the cells.
+        known: results by class computed earlier; new ones are added.
     """
     cells = loaded.cells
     sources = Sources(loaded, results, known)
@@ -73,13 +73,13 @@ def page_content(
 
 
 def no_content(title: str) -> dict[str, Any]:
-    """Return what a page shows before there is any row."""
+    """Return the content of a page without rows."""
     lists = ("tasks", "columns", "costs", "families", "rows", "overview", "facts", "points")
     return {"title": title, "model": "a model", "notes": "", "command": "", **{name: [] for name in lists}}
 
 
 def _figures(rows: list[Row]) -> list[Figure]:
-    """Return the figures that some of `rows` has; the name of a row is no column of them."""
+    """Return the figures with a value in any of `rows`, without the strategy's name."""
     plugins = [plugin_figure(name) for name in rows[0] if name not in ROW_COLUMNS]
     return [
         figure
@@ -89,8 +89,10 @@ def _figures(rows: list[Row]) -> list[Figure]:
 
 
 def _costs(figures: list[Figure]) -> list[Figure]:
-    """Return those that quality may be drawn against, latency first."""
-    return sorted((one for one in figures if one.axis), key=lambda one: one.group is not Group.SPEED)
+    """Return the figures that quality can be plotted against, latency first."""
+    return sorted(
+        (figure for figure in figures if figure.axis), key=lambda figure: figure.group is not Group.SPEED
+    )
 
 
 def _cells_by_row(cells: pd.DataFrame) -> dict[tuple[str, str], list[Row]]:
@@ -110,7 +112,7 @@ def _row(number: int, row: Row, figures: list[Figure], cells: list[Row], sources
         "ok": has_score(row),
         "low": rounded(row["score_low"]),
         "high": rounded(row["score_high"]),
-        # What a column is sorted by; where it is no number, the page takes the text.
+        # Sort keys; where a value is not a number, the page sorts by its text.
         "values": [rounded(figure.value(row)) for figure in figures],
         "texts": texts,
         "full": {
@@ -136,43 +138,45 @@ def _task(cells: pd.DataFrame) -> dict[str, Any]:
             + ("" if majority is None else f" The most frequent label scores {formatting.percent(majority)}.")
         ),
         "latency": " ".join(
-            formatting.sentence(on_one_line(told))
-            for told in [
+            formatting.sentence(on_one_line(text))
+            for text in [
                 *cells["latency_setting"].dropna().unique(),
                 *cells["latency_warning"].dropna().unique(),
                 unsteady(cells),
             ]
-            if told
+            if text
         )
         or "not measured yet.",
     }
 
 
 def _notes(figures: list[Figure]) -> str:
-    """Return what the headings alone do not tell."""
-    told = [
+    """Return the notes on the leading columns."""
+    notes = [
         f"{figure.heading.capitalize()}: {figure.note}" for figure in figures if figure.group is Group.LEADING
     ]
-    return " ".join([*told, "README.md and the pages beside this one explain every column."])
+    return " ".join([*notes, "README.md and the pages beside this one explain every column."])
 
 
 def _overview(across: list[Row], shown: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the strategies with the numbers of their rows, and their averages as `overview_page` has them."""
-    places: dict[str, dict[str, int]] = {}
-    for drawn in shown:
-        places.setdefault(drawn["strategy"], {})[drawn["task"]] = drawn["id"]
-    families = {drawn["strategy"]: drawn["family"] for drawn in shown}
+    """Return per strategy the ids of its rows and the averages that `overview_page` shows."""
+    row_ids: dict[str, dict[str, int]] = {}
+    for row in shown:
+        row_ids.setdefault(row["strategy"], {})[row["task"]] = row["id"]
+    families = {row["strategy"]: row["family"] for row in shown}
     return [
         {
-            "strategy": one["strategy"],
-            "family": families[one["strategy"]],
-            "average_rank": one["average_rank"],
-            "average_rank_text": formatting.rank(one["average_rank"]),
-            "normalized": one["interquartile_mean"],
+            "strategy": averages["strategy"],
+            "family": families[averages["strategy"]],
+            "average_rank": averages["average_rank"],
+            "average_rank_text": formatting.rank(averages["average_rank"]),
+            "normalized": averages["interquartile_mean"],
             "normalized_text": formatting.with_interval(
-                one["interquartile_mean"], one["interquartile_mean_low"], one["interquartile_mean_high"]
+                averages["interquartile_mean"],
+                averages["interquartile_mean_low"],
+                averages["interquartile_mean_high"],
             ),
-            "rows": places[one["strategy"]],
+            "rows": row_ids[averages["strategy"]],
         }
-        for one in across
+        for averages in across
     ]

@@ -1,4 +1,4 @@
-"""All that the page tells of one row when it is opened."""
+"""Collect the details that the page shows of one row."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ POINT_HEADINGS = [
     *("batch", "length", *(figure.heading for figure in _TIMES), "p99 ms"),
     *(*(figure.heading for figure in _RATES), "calls"),
 ]
-"""What the texts of a point of latency are, in their order."""
+"""The headings of a latency point's texts, in order."""
 
 
 def latency_grid(timing: ModelTiming | None) -> list[dict[str, Any]] | None:
-    """Return for each back end why it did not run, or its points as texts; None where nothing was timed."""
+    """Return per back end why it did not run, or its points as texts; None if nothing was timed."""
     if timing is None:
         return None
     return [
@@ -49,7 +49,7 @@ def latency_grid(timing: ModelTiming | None) -> list[dict[str, Any]] | None:
 
 def _unsteady(timed: BackEndTiming) -> str:
     calls = timed.unsteady_after
-    return "" if calls is None else f" (not stable yet after {calls} calls of warming up)"
+    return "" if calls is None else f" (not stable yet after {calls} warm-up calls)"
 
 
 def _point(point: Point) -> list[str]:
@@ -65,16 +65,16 @@ def _point(point: Point) -> list[str]:
 
 
 LOG_LINES = 40
-"""So much of a log's end tells why a cell failed."""
+"""The number of lines shown from the end of a failed cell's log."""
 
 
 class Sources:
-    """What is known of single cells.
+    """Look up records, timings, predictions and logs of single cells.
 
     Args:
-        loaded: what a board is drawn from.
+        loaded: the board's cells, with records and timings.
         results: the folder with the predictions and logs.
-        known: what rows were found to answer before; gets what is found now.
+        known: results by class computed earlier; new ones are added.
     """
 
     def __init__(self, loaded: Loaded, results: Path, known: KnownByClass | None = None) -> None:
@@ -89,14 +89,14 @@ class Sources:
         return self._records[key]
 
     def timing(self, key: str) -> ModelTiming | None:
-        """Return the timing of a cell's model that the board shows, or None where there is none."""
+        """Return the timing of a cell's model that the board shows, or None if there is none."""
         return self._timings.get(key)
 
     def by_class(self, cells: list[Row]) -> ByClass:
-        """Return what the answers of a row show.
+        """Return the results by class of a row, from its predictions.
 
         Args:
-            cells: of one row, a seed each.
+            cells: the cells of one row, one per seed.
         """
         source = made_from(cells)
         if source not in self._known:
@@ -104,14 +104,14 @@ class Sources:
         return self._known[source]
 
     def _predictions(self, cells: list[Row]) -> Iterator[Predictions]:
-        """Yield what can be read of the predictions of those `cells` that ended well."""
+        """Yield the readable predictions of those `cells` with status ok."""
         for cell in cells:
             if cell["status"] == Status.OK.value:
                 with suppress(KdbenchError):
                     yield Predictions.load(CellFiles(self._results, cell["key"]).predictions)
 
     def log_end(self, key: str) -> list[str]:
-        """Return the last lines of a cell's log; none where there is no log."""
+        """Return the last lines of a cell's log; none if there is no log."""
         try:
             log = CellFiles(self._results, key).log.read_text(encoding="utf-8", errors="replace")
         except OSError:
@@ -120,27 +120,27 @@ class Sources:
 
 
 _DIGITS = 6
-"""No picture shows more, and what is equal to so many is equal for a reader who sorts."""
+"""Significant digits: no plot shows more, and sorting does not need more."""
 
 
 def rounded(value: object, digits: int = _DIGITS) -> float | int | None:
-    """Return an integer as it is and a fraction to `digits` significant ones; None for all that JSON knows no number for."""
+    """Return an integer unchanged, a float to `digits` significant digits, and None for all else, NaN and infinity too."""
     if isinstance(value, float):
         return float(f"{value:.{digits}g}") if math.isfinite(value) else None
     return value if isinstance(value, int) else None
 
 
 Details = dict[str, Any]
-"""Made of what JSON knows; what is absent was not measured."""
+"""JSON-serializable; absent values were not measured."""
 
 
 def row_details(row: Row, cells: list[Row], sources: Sources) -> Details:
     """Return the details of `row`.
 
     Args:
-        row: of the table of rows.
-        cells: its cells, a seed each.
-        sources: the folder that they come from.
+        row: a row of the table of rows.
+        cells: its cells, one per seed.
+        sources: where records, timings, predictions and logs are looked up.
     """
     details: Details = {
         "status": row["status"],
@@ -166,8 +166,8 @@ def row_details(row: Row, cells: list[Row], sources: Sources) -> Details:
     return {name: value for name, value in details.items() if value not in (None, [], "")}
 
 
-def _lines(told: object) -> list[str]:
-    return [on_one_line(str(told))] if told else []
+def _lines(text: object) -> list[str]:
+    return [on_one_line(str(text))] if text else []
 
 
 def _strategy(record: Record) -> dict[str, Any]:
@@ -203,7 +203,7 @@ def _seed(cell: Row, record: Record) -> dict[str, Any]:
 
 
 def _curve(curve: LearningCurve) -> dict[str, Any]:
-    """Return a training loop's losses and, in percent, its validations, each with the steps."""
+    """Return a training loop's losses and, in percent, its validation scores, each with the steps."""
     return {
         "steps": curve.steps,
         "losses": [rounded(loss, digits=3) for loss in curve.losses],

@@ -1,4 +1,4 @@
-"""The page itself: markup, style and scripts around its content."""
+"""Assemble the HTML page: markup, style, scripts and packed content."""
 
 from __future__ import annotations
 
@@ -26,24 +26,22 @@ _CONTENT = "content"
 
 
 def packed(text: str) -> str:
-    """Return `text` as ``unpacked`` of ``elements.js`` reads it: compressed, in letters that no markup is made of."""
+    """Return `text` compressed and base64-encoded, free of markup, for ``unpacked`` of ``elements.js``."""
     return base64.b64encode(zlib.compress(text.encode(), level=9)).decode()
 
 
 def laid_open(page: str) -> str:
-    """Return a page with its content as it was before it was packed, and without its libraries.
-
-    Whoever looks for a word must look for it there; in packed letters it would stand by chance or not at all.
+    """Return a page with its content unpacked and without its libraries, so that it can be searched for text.
 
     Args:
-        page: what `html_page` returned, or any other text, which comes back as it is.
+        page: what `html_page` returned; any other text is returned unchanged.
     """
-    return _PACKED.sub(_opened, page)
+    return _PACKED.sub(_unpacked, page)
 
 
-def _opened(part: re.Match[str]) -> str:
-    start, name, letters, end = part.groups()
-    text = zlib.decompress(base64.b64decode(letters)).decode() if name == _CONTENT else ""
+def _unpacked(part: re.Match[str]) -> str:
+    start, name, encoded, end = part.groups()
+    text = zlib.decompress(base64.b64decode(encoded)).decode() if name == _CONTENT else ""
     return f"{start}{text}{end}"
 
 
@@ -53,7 +51,7 @@ _BUNDLE = "vega.js"
 def vega(cache: Path) -> str:
     """Return Vega, Vega-Lite and Vega-Embed as one script, which sets ``window.vegaEmbed``.
 
-    Putting it together takes seconds, so that it is kept in the folder `cache`.
+    Bundling takes seconds, so the result is cached in the folder `cache`.
 
     Raises:
         UsageError: the cache cannot be written.
@@ -63,8 +61,8 @@ def vega(cache: Path) -> str:
 
 
 def data_tables() -> str:
-    """Return DataTables with jQuery as one module, whose default export is ``DataTable``; itables brings it."""
-    # Importing itables would load more than its file.
+    """Return DataTables with jQuery as one module, whose default export is ``DataTable``; it is part of itables."""
+    # Importing itables would load more than this file.
     return Path(str(distribution("itables").locate_file("itables/html/dt_bundle.js"))).read_text(
         encoding="utf-8"
     )
@@ -79,19 +77,19 @@ def _bundle_vega(folder: Path) -> None:
 
 
 DATA = "points"
-"""The page fills this table: id, name, family, score, low, high (in percent), cost, texts to tell, whether a point is on
-the front, and how many pixels from it its name stands there: dx, dy."""
+"""The data set that the page fills: id, name, family, score, low, high (in percent), cost, texts for tooltips, whether
+a point is on the front, and the offset of its name in pixels: dx, dy."""
 _HEIGHT = 340
 _FADED = 0.25
 
 
 def picture_specification(families: Sequence[Sequence[str]]) -> dict[str, Any]:
-    """Return the specification of a picture whose data the page sets, and whose axes it names.
+    """Return the Vega-Lite specification of the plot; the page sets its data and axis titles.
 
-    The line joins the points that the page says to be on the front.
+    The line joins the points that the page marks as on the front.
 
     Args:
-        families: the name, the colour and the shape of each.
+        families: name, colour and shape of each family.
     """
     names, colours, shapes = zip(*families, strict=True) if families else ((), (), ())
     marked = alt.param(name="marked", value=None)
@@ -113,7 +111,7 @@ def picture_specification(families: Sequence[Sequence[str]]) -> dict[str, Any]:
         opacity=faded,
         size=alt.condition("datum.id === marked", alt.value(260), alt.value(90)),
         tooltip=[alt.Tooltip(f"{field}:N", title=title) for field, title in _TOOLTIP.items()],
-        description="told:N",
+        description="description:N",
     )
     layers = [
         front.mark_line(
@@ -144,29 +142,29 @@ _TOOLTIP = {"name": "strategy", "family": "family", "score_text": "score", "cost
 
 
 _SCRIPTS = ("elements.js", "curves.js", "details.js", "picture.js", "tables.js", "main.js")
-"""In the order in which each needs those before."""
+"""In the order of their dependencies."""
 
 
 @dataclass(frozen=True)
 class LivePart:
-    """What a page that asks its server for more has beside the board: trusted text, not content."""
+    """Additions to a page that polls its server for updates: trusted markup, not content."""
 
     markup: str
-    """Above the tabs."""
+    """Inserted above the tabs."""
     style: str
     script: str
     """Runs last."""
 
 
 def html_page(content: dict[str, Any], cache: Path, live: LivePart | None = None) -> str:
-    """Return the page that shows `content`; it loads nothing and may be opened from disk.
+    """Return the page that shows `content`; it is self-contained and may be opened from disk.
 
-    Whatever `content` says is shown as text: it reaches the page packed, without a character that markup is made of.
+    All of `content` is shown as text: it is packed, without any character that markup consists of.
 
     Args:
         content: what `page_content` returned.
-        cache: a folder to keep the bundled libraries in.
-        live: with it, the page may ask the server that it came from, and no other.
+        cache: the folder to cache the bundled libraries in.
+        live: additions for a page that may poll the server it came from, and no other.
 
     Raises:
         UsageError: the cache cannot be written.
@@ -199,15 +197,15 @@ PAGE = "index.html"
 def page(
     rows: pd.DataFrame, across: pd.DataFrame, loaded: Loaded, results: Path, cache: Path, known: KnownByClass
 ) -> str:
-    """Return ``index.html``.
+    """Return the content of ``index.html``.
 
     Args:
         rows: the table of rows.
         across: the table over all tasks.
-        loaded: the cells that they aggregate, their records and timings.
-        results: the folder with their predictions and logs.
-        cache: a folder to keep the page's libraries in.
-        known: what the answers of rows were found to show before; gets what is found now.
+        loaded: the cells that the rows aggregate, with records and timings.
+        results: the folder with the predictions and logs of the cells.
+        cache: the folder to cache the page's libraries in.
+        known: results by class computed earlier; new ones are added.
 
     Raises:
         UsageError: the cache cannot be written.

@@ -1,1 +1,1 @@
-"""The board as pictures to print: SVG and PNG, the same bytes from the same records."""
+"""Draw a board's plots as SVG and PNG, byte-identical for the same records."""

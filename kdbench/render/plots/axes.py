@@ -1,4 +1,4 @@
-"""Lay out the axes of pictures, so that pixels are known before anything is drawn."""
+"""Compute the axes of plots, so that pixel positions are known before drawing."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from kdbench.render.plots.names import text_widths
 from kdbench.render.plots.rows import DrawnRow
 
 _LEAST_ROOM = 2.0
-"""In percent points."""
+"""The least room for intervals beside the scores, in percentage points."""
 
 
 @dataclass(frozen=True)
 class Extent:
-    """An axis: its ends, and what of a panel a value is away from the low one."""
+    """The ends of an axis, linear or logarithmic."""
 
     low: float
     high: float
@@ -27,7 +27,7 @@ class Extent:
 
     @classmethod
     def of_logs(cls, values: Iterable[float], margin: float, above: float | None = None) -> Extent:
-        """Return the logarithmic axis of `values`, which leaves these shares of it free on its low and high side."""
+        """Return a logarithmic axis of `values` with the shares `margin` and `above` of their range free at its ends."""
         values = list(values)
         ratio = max(values) / min(values)
         ratio = ratio if ratio > 1 else 2.0
@@ -36,34 +36,34 @@ class Extent:
         )
 
     def share(self, value: float) -> float:
-        """Return 0 for the low end, 1 for the high one."""
+        """Return the position of `value` on the axis: 0 at the low end, 1 at the high end."""
         if self.log:
             return log(value / self.low) / log(self.high / self.low)
         return (value - self.low) / (self.high - self.low)
 
     @property
     def scale(self) -> alt.Scale:
-        """The same for Vega-Lite."""
+        """The axis as a Vega-Lite scale."""
         if self.log:
             return alt.Scale(type="log", domain=[self.low, self.high], nice=False)
         return alt.Scale(domain=[self.low, self.high], nice=False, zero=False)
 
     @property
     def ticks(self) -> list[float]:
-        """1, 2 and 5 of each power of ten, for an axis of logarithms."""
-        marked = [digit * 10.0**power for power in range(-9, 16) for digit in (1, 2, 5)]
-        return [value for value in marked if self.low <= value <= self.high]
+        """The ticks of a logarithmic axis: 1, 2 and 5 times each power of ten."""
+        candidates = [digit * 10.0**power for power in range(-9, 16) for digit in (1, 2, 5)]
+        return [value for value in candidates if self.low <= value <= self.high]
 
     def axis(self, **options: Any) -> alt.Axis:
-        """Return the marks of an axis of logarithms, in digits."""
-        few = {"values": self.ticks} if len(self.ticks) > 1 else {"tickCount": 4}
-        return alt.Axis(labelExpr="format(datum.value, datum.value < 1 ? '~g' : '~s')", **few, **options)
+        """Return a logarithmic axis with ticks labelled as plain numbers."""
+        ticks = {"values": self.ticks} if len(self.ticks) > 1 else {"tickCount": 4}
+        return alt.Axis(labelExpr="format(datum.value, datum.value < 1 ? '~g' : '~s')", **ticks, **options)
 
 
 def score_limits(rows: Iterable[DrawnRow], others: Iterable[float] = ()) -> Extent:
-    """Return the ends of an axis of scores in percent: every row's mean and seeds, and `others`.
+    """Return an axis of scores in percent that contains every row's mean and seeds, and `others`.
 
-    Intervals have half as much room again, so that one row of few and unlike seeds does not press all others together.
+    Intervals extend the axis by at most half its range per side, so that one wide interval does not squeeze all others.
     """
     rows = list(rows)
     scores = [score for row in rows for score in (row.score, *row.seed_scores)]
@@ -76,13 +76,13 @@ def score_limits(rows: Iterable[DrawnRow], others: Iterable[float] = ()) -> Exte
 
 
 _TICK = 12
-"""What a tick takes beside a name, in pixels."""
+"""The width of a tick beside a name, in pixels."""
 LABEL_SIZE = 12
-"""Of what stands along an axis."""
+"""The font size of axis labels and titles."""
 
 
 def name_lines(names: Sequence[str]) -> alt.Y:
-    """Return the vertical axis with `names` down it, the first on top, by the field ``place``."""
+    """Return the vertical axis labelled with `names`, the first on top, by the field ``place``."""
     return alt.Y(
         "place:Q",
         title=None,
@@ -97,5 +97,5 @@ def name_lines(names: Sequence[str]) -> alt.Y:
 
 
 def height(lines: int) -> float:
-    """Return the pixels that a list of so many names needs."""
+    """Return the height in pixels of a panel with `lines` names."""
     return 21.0 * lines

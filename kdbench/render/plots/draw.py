@@ -1,4 +1,4 @@
-"""Every picture of a board."""
+"""Plan and draw the plots of a board."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FOLDER = "pictures"
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """One that may be drawn anywhere: its name, and what says from which arguments how it looks, or has nothing to draw."""
+    """A plot to draw in any process: its name, and a function that returns its specification, or None if it is empty."""
 
     name: str
     specify: Callable[..., Specification | None]
@@ -33,14 +33,14 @@ class Picture:
 
 
 def planned(rows: pd.DataFrame, loaded: Loaded) -> list[Picture]:
-    """Return the pictures of a board.
+    """Return the plots of a board.
 
-    A task has ``scores-<task>``, ``pareto-<task>``, ``latency-<task>`` and ``gap-<task>``, all tasks together ``ranks``;
-    one whose numbers were not measured is not drawn.
+    Each task has ``scores-<task>``, ``pareto-<task>``, ``latency-<task>`` and ``gap-<task>``, all tasks together
+    ``ranks``; plots without measured values are not drawn.
 
     Args:
         rows: the table of rows.
-        loaded: the cells that it aggregates, their records and timings.
+        loaded: the cells that it aggregates, with records and timings.
     """
     shown = shown_timings(loaded.timings, set(loaded.cells["key"]))
     cells = {cell["task"]: cell for cell in rows_of(loaded.cells.drop_duplicates("task"))}
@@ -59,12 +59,12 @@ def planned(rows: pd.DataFrame, loaded: Loaded) -> list[Picture]:
 
 
 def draw(picture: Picture) -> dict[str, bytes]:
-    """Return the files of `picture` by their paths in the board's folder: SVG for print, PNG for a code host."""
+    """Return the files of `picture` by their paths in the board's folder: SVG for print, PNG for code hosts."""
     with no_collecting():
         drawn = picture.specify(*picture.arguments)
         return {} if drawn is None else as_files(f"{FOLDER}/{picture.name}", drawn)
 
 
 def _timed_alike(drawn: list[DrawnRow]) -> list[DrawnRow]:
-    """Return the rows without those that were timed in another setting than the task's others."""
+    """Return the rows except those timed in a different setting from the task's others."""
     return [row for row in drawn if row.row["latency_note"] is None]

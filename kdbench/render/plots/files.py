@@ -1,4 +1,4 @@
-"""Write a picture as SVG for print and as PNG for a code host."""
+"""Render a plot as SVG for print and as PNG for code hosts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kdbench.render.plots.layers import MARK
 from kdbench.render.plots.names import FONT
 
 Specification = dict[str, Any]
-"""Of one picture, for Vega-Lite."""
+"""The Vega-Lite specification of one plot."""
 
 _CONFIG: dict[str, Any] = {
     "aria": False,
@@ -56,21 +56,21 @@ _SHARPNESS = 150 / 96
 
 
 def specification(chart: alt.LayerChart | alt.HConcatChart) -> Specification:
-    """Return what `chart` says, without the theme that the user's own Altair adds."""
-    made: Specification = chart.to_dict()
-    made.pop("config", None)
-    return made
+    """Return the specification of `chart` without the theme of the user's Altair settings."""
+    result: Specification = chart.to_dict()
+    result.pop("config", None)
+    return result
 
 
 def as_files(name: str, drawn: Specification) -> dict[str, bytes]:
-    """Return the picture as ``<name>.svg`` and ``<name>.png``."""
+    """Return the plot as ``<name>.svg`` and ``<name>.png``."""
     svg = vl_convert.vegalite_to_svg(drawn, config=_CONFIG)
     png = vl_convert.svg_to_png(svg, scale=_SHARPNESS)
-    return {f"{name}.svg": svg.encode(), f"{name}.png": _compressed(png)}
+    return {f"{name}.svg": svg.encode(), f"{name}.png": _recompressed(png)}
 
 
-def _compressed(png: bytes) -> bytes:
-    """Return the same picture in a third of the bytes: the renderer compresses in haste."""
+def _recompressed(png: bytes) -> bytes:
+    """Return the same image in a third of the bytes: the renderer favours speed over compression."""
     start, at, pixels = 8, 8, b""
     kept = []
     while at < len(png):

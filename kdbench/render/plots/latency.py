@@ -1,4 +1,4 @@
-"""Latency by length: how long a batch takes as sentences grow, row by row."""
+"""Plot latency against text length, one line per row."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from kdbench.render.plots.rows import DrawnRow
 from kdbench.results.timings import ModelTiming
 
 Line = list[tuple[float, float]]
-"""Word pieces and median milliseconds, from the shortest on."""
+"""Word pieces and median milliseconds, by ascending length."""
 _WIDTH, _HEIGHT = 320, 320
-"""Of a panel."""
+"""The size of a panel in pixels."""
 
 
 def latency_picture(task: str, rows: list[DrawnRow], timings: dict[str, ModelTiming]) -> Specification | None:
-    """Return a panel for each size of batch that was timed at two lengths or more; None where none was.
+    """Return a panel per batch size that was timed at two or more lengths; None if there is none.
 
     Args:
-        task: its name.
-        rows: of one task.
-        timings: by a cell's key.
+        task: the task's name.
+        rows: the rows of the task.
+        timings: timings by the key of their cell.
     """
     lines = {row.name: _lines(timings[row.key]) for row in rows if row.key is not None and row.key in timings}
     drawn = [row for row in rows if lines.get(row.name)]
@@ -40,7 +40,7 @@ def latency_picture(task: str, rows: list[DrawnRow], timings: dict[str, ModelTim
 
 
 def _lines(timing: ModelTiming) -> dict[int, Line]:
-    """Return the lines by size of batch, in the back end that the artifact is made for."""
+    """Return the lines by batch size, in the artifact's native back end."""
     lines: dict[int, Line] = {}
     for point in timing.back_ends[0].points:
         if point.length is not None and point.p50_ms is not None:
@@ -51,13 +51,13 @@ def _lines(timing: ModelTiming) -> dict[int, Line]:
 def _panel(
     size: int, own: list[tuple[DrawnRow, Line]], drawn: list[DrawnRow], title: str | None
 ) -> alt.LayerChart:
-    """Draw the line of each row, the teacher's upon all others, and name some.
+    """Draw the line of each row, the teacher's on top, and name some.
 
     Args:
-        size: of the batches.
+        size: the batch size.
         own: the rows of the panel.
-        drawn: those of all panels, whose families the legend names.
-        title: of the vertical axis.
+        drawn: the rows of all panels, whose families are in the legend.
+        title: the title of the vertical axis.
     """
     lengths = Extent.of_logs([length for _, line in own for length, _ in line], margin=0.05)
     times = Extent.of_logs([time for _, line in own for _, time in line], margin=0.05, above=0.12)
@@ -87,13 +87,13 @@ def _panel(
             lines.encode(x=x, y=y, color=paint, detail="name:N"),
             marks_layer(values, drawn, size=36, opacity=opacity).encode(x=x, y=y, color=paint, shape=shape),
         ]
-    # No title of Vega's, which stands higher where the topmost tick is near.
+    # Not Vega's title, which moves up if the topmost tick is near.
     heading = note(f"batch of {size}", alt.value(0), align="left", fontSize=13, color="black")
     return panel(*layers, _names(own, lengths, times), heading, width=_WIDTH, height=_HEIGHT)
 
 
 def _names(own: list[tuple[DrawnRow, Line]], lengths: Extent, times: Extent) -> alt.Chart:
-    """Name the fastest row, the slowest and the teacher where their lines end."""
+    """Name the fastest row, the slowest and the teacher at the end of their lines."""
     pixels = {
         row.name: [
             (_WIDTH * lengths.share(length), _HEIGHT * (1 - times.share(time))) for length, time in line
@@ -105,7 +105,12 @@ def _names(own: list[tuple[DrawnRow, Line]], lengths: Extent, times: Extent) -> 
     return names_layer(
         [(row.name, *pixels[row.name][-1]) for row, _ in named],
         [point for line in pixels.values() for point in line],
-        [piece for line in pixels.values() for one, other in pairwise(line) for piece in _pieces(one, other)],
+        [
+            box
+            for line in pixels.values()
+            for start, end in pairwise(line)
+            for box in _boxes_along(start, end)
+        ],
         Box(0, 0, _WIDTH, _HEIGHT),
     )
 
@@ -113,8 +118,8 @@ def _names(own: list[tuple[DrawnRow, Line]], lengths: Extent, times: Extent) -> 
 _PIECES = 16
 
 
-def _pieces(one: tuple[float, float], other: tuple[float, float]) -> list[Box]:
-    """Return boxes that together cover little more than the line between two points."""
-    (x, y), (to_x, to_y) = one, other
+def _boxes_along(start: tuple[float, float], end: tuple[float, float]) -> list[Box]:
+    """Return boxes that closely cover the line between two points."""
+    (x, y), (to_x, to_y) = start, end
     ends = [(x + (to_x - x) * i / _PIECES, y + (to_y - y) * i / _PIECES) for i in range(_PIECES + 1)]
     return [Box(left, min(high, low), right, max(high, low)) for (left, high), (right, low) in pairwise(ends)]

@@ -1,4 +1,4 @@
-"""Make the layers that several pictures are made of."""
+"""Build the layers that several plots share."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def interval_layers(
     """Return layers with the interval of each of `values` that has one.
 
     Args:
-        values: what is drawn.
-        limits: the axis of scores: an interval that reaches further ends there in an arrow.
-        across: the other axis; intervals stand upright where it is that of x.
-        colour: of a family.
-        style: how a line is drawn.
+        values: the values to draw.
+        limits: the axis of scores; an interval beyond it ends there in an arrow.
+        across: the other axis; intervals are vertical if it is x.
+        colour: the colour by family.
+        style: the style of the lines.
     """
-    upright = isinstance(across, alt.X)
-    along, other = ("y", "x") if upright else ("x", "y")
+    is_vertical = isinstance(across, alt.X)
+    along, other = ("y", "x") if is_vertical else ("x", "y")
     known = [value for value in values if value.get("low") is not None and value.get("high") is not None]
     clipped = [
         {**value, "low": max(value["low"], limits.low), "high": min(value["high"], limits.high)}
@@ -40,7 +40,7 @@ def interval_layers(
     ]
     lines = chart_of(clipped).mark_rule(**style)
     layers = [lines.encode(**{along: "low:Q", f"{along}2": "high:Q", other: across, "color": colour})]
-    below, above = ("down", "up") if upright else ("left", "right")
+    below, above = ("down", "up") if is_vertical else ("left", "right")
     cut = [(below, limits.low, [value for value in known if value["low"] < limits.low])]
     cut += [(above, limits.high, [value for value in known if value["high"] > limits.high])]
     for direction, end, beyond in cut:
@@ -52,24 +52,24 @@ def interval_layers(
 
 
 def panel(*layers: alt.Chart, width: float, height: float, title: str = "") -> alt.LayerChart:
-    """Return `layers`, each upon those before it, in a panel of so many pixels."""
+    """Return a panel of `layers`, each drawn on top of the previous ones; width and height are in pixels."""
     return alt.LayerChart(layer=list(layers), width=width, height=height, title=title or alt.Undefined)
 
 
 def chart_of(values: Iterable[Mapping[str, Any]]) -> alt.Chart:
-    """Return a chart of `values` alone, still without a mark."""
-    # As text, which Altair takes as it is; lists it copies value by value, which takes longer than to draw.
+    """Return a chart of `values`, without a mark."""
+    # As text, which Altair passes on; it copies lists value by value, which takes longer than drawing.
     return alt.Chart(alt.InlineData(values=json.dumps(list(values)), format=alt.JsonDataFormat(type="json")))
 
 
 def family_encoding(rows: Sequence[DrawnRow]) -> tuple[alt.Color, alt.Shape]:
-    """Return the colour and the shape of each family of `rows`, which the legend names."""
+    """Return colour and shape by the family of `rows`, with a legend."""
     looks = {row.family: row.look for row in sorted(rows, key=lambda row: row.family)}
     return look_encoding("family", list(looks), list(looks.values()))
 
 
 def look_encoding(field: str, names: Sequence[str], looks: Sequence[Look]) -> tuple[alt.Color, alt.Shape]:
-    """Return the colour and the shape by `field`, which the legend names; `names` are its values."""
+    """Return colour and shape by `field`, whose values are `names`, with a legend."""
     legend = alt.Legend(columns=min(len(names), 4))
     return (
         alt.Color(
@@ -84,9 +84,9 @@ def look_encoding(field: str, names: Sequence[str], looks: Sequence[Look]) -> tu
 def marks_layer(
     values: Iterable[Value], rows: Iterable[DrawnRow], size: float = MARK, opacity: float = 1
 ) -> alt.Chart:
-    """Return a layer, still without axes, with a mark of its family's look for each of `values`.
+    """Return a layer, without axes, that marks each of `values` in the look of its family.
 
-    Those of one family lie upon all those of the families that `rows` has before, so that none is hidden by many.
+    Families are drawn on top of each other in the order of `rows`, so that a small one is not hidden by a large one.
     """
     order = list(dict.fromkeys(row.family for row in rows))
     ordered = sorted(values, key=lambda value: order.index(value["family"]))
@@ -100,13 +100,13 @@ def names_layer(
     lines: Sequence[Box],
     panel: Box,
 ) -> alt.Chart:
-    """Return a layer that names those points whose names find room.
+    """Return a layer with the names of points, where there is room.
 
     Args:
-        named: each name and its point, in pixels.
+        named: each name and its point in pixels.
         marks: all points of the panel.
-        lines: those that names had better not cross.
-        panel: in pixels.
+        lines: lines that names should avoid.
+        panel: the panel in pixels.
     """
     widths = text_widths([text for text, _, _ in named], NAME_SIZE)
     offsets = place_names(
@@ -130,7 +130,7 @@ def names_layer(
 
 
 def note(text: str, x: Any, **style: Any) -> alt.Chart:
-    """Return a layer with `text` right above its panel, at a place of the horizontal axis."""
+    """Return a layer with `text` right above its panel, at `x` of the horizontal axis."""
     look = {"color": QUIET, "fontSize": 9.5, "dy": -9, **style}
     layer: alt.Chart = chart_of([{}]).mark_text(text=text, **look)
     return layer.encode(x=x, y=alt.value(0))

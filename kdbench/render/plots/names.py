@@ -1,4 +1,4 @@
-"""Place names beside their points, so that none covers a mark, another name or the frame."""
+"""Place names beside their points without covering marks, other names or the frame."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 import vl_convert
 
 FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
-"""The first comes with the renderer, so that a picture has the same pixels everywhere; the others are as wide."""
+"""The first font comes with the renderer, so that plots are identical everywhere; the others have the same widths."""
 WIDER = 1.17
-"""Up to so many times as wide a name is in DejaVu Sans, which a reader of an SVG may have instead."""
+"""The factor by which text may be wider in DejaVu Sans, which an SVG viewer may use instead."""
 
 
 class Box(NamedTuple):
-    """A rectangle in pixels, y downwards; a line that runs along an axis has no width or no height."""
+    """A rectangle in pixels, y downwards; a horizontal or vertical line has no height or no width."""
 
     left: float
     top: float
@@ -33,7 +33,7 @@ class Box(NamedTuple):
         )
 
     def within(self, other: Box) -> bool:
-        """Return whether nothing of this reaches beyond the other."""
+        """Return whether this box lies inside the other."""
         return (
             other.left <= self.left
             and self.right <= other.right
@@ -42,17 +42,17 @@ class Box(NamedTuple):
         )
 
     def padded(self, by: float) -> Box:
-        """Return the box with so much room around it."""
+        """Return the box enlarged by `by` on each side."""
         return Box(self.left - by, self.top - by, self.right + by, self.bottom + by)
 
 
 def around(x: float, y: float, half: float) -> Box:
-    """Return the square whose middle is (x, y)."""
+    """Return the square of side 2 x `half` centred at (x, y)."""
     return Box(x, y, x, y).padded(half)
 
 
 class Name(NamedTuple):
-    """A name to be placed: the point that it names, in pixels, the text's width and its font's size."""
+    """A name to place: its point in pixels, the width of the text and the font size."""
 
     x: float
     y: float
@@ -60,21 +60,21 @@ class Name(NamedTuple):
     size: float
 
     def at(self, offset: Offset) -> Box:
-        """Return what the text covers there."""
+        """Return the box that the text covers at `offset`."""
         left = self.x + offset.dx - (self.width if offset.dx < 0 else 0)
         line = self.y + offset.dy
         return Box(left, line - 0.76 * self.size, left + self.width, line + 0.22 * self.size)
 
 
 class Offset(NamedTuple):
-    """From a point to the text's start (or, to the left of it, its end) and the line that its letters stand on."""
+    """The offset of a text from its point: to its start (or to its end, if left of the point) and to its baseline."""
 
     dx: float
     dy: float
 
     @property
     def distance(self) -> float:
-        """How far the text is from where it reads best, half a line above its point and to the right."""
+        """The distance of the text from its best position, half a line above its point and to the right."""
         lifted = -self.dy - _NEAR if self.dy < 0 else self.dy - 2 * _NEAR
         return abs(lifted) + (self.dx < 0) + (self.dy > 0)
 
@@ -85,30 +85,31 @@ _OFFSETS = sorted(
     key=lambda offset: offset.distance,
 )
 _OUTSIDE, _MISLEADS, _CROSSES = 1000.0, 15.0, 5.0
-"""As bad as to be so many pixels further away."""
+"""Penalties, in pixels of distance."""
 _ROOM = 2.0
 
 
 def place_names(
     names: Iterable[Name], marks: Iterable[Box], lines: Sequence[Box], panel: Box
 ) -> list[Offset | None]:
-    """Return where each name stands, in their order: near its point, clear of marks and of the names before it.
+    """Return the offset of each name, in order: near its point, clear of marks and of the names before it.
 
-    The nearest place counts, but for one that is nearer to another point or crosses lines; None where there is no room.
+    The nearest position wins, with penalties for being nearer to another point and for crossing lines; None if there is
+    no room.
 
     Args:
-        names: of points in one panel.
-        marks: what no name may cover.
-        lines: what a name had better not cross.
-        panel: what a name leaves only where it has to, and not to the left or downwards, where the axes are.
+        names: the names of points in one panel.
+        marks: boxes that no name may cover.
+        lines: lines that names should avoid.
+        panel: names leave it only if necessary, and never to the left or downwards, where the axes are.
     """
     marks = list(marks)
-    endless = float("inf")
-    axes = (Box(-endless, -endless, panel.left, endless), Box(-endless, panel.bottom, endless, endless))
+    infinity = float("inf")
+    axes = (Box(-infinity, -infinity, panel.left, infinity), Box(-infinity, panel.bottom, infinity, infinity))
     taken = [*marks, *axes]
     placed: list[Offset | None] = []
     for name in names:
-        best: tuple[float, Offset | None] = (endless, None)
+        best: tuple[float, Offset | None] = (infinity, None)
         for offset in _OFFSETS:
             if offset.distance >= best[0]:
                 break  # all others are further away
@@ -118,16 +119,16 @@ def place_names(
                 continue
             cost += _CROSSES * sum(box.overlaps(line) for line in lines)
             cost += _MISLEADS * _misleads(name, offset, marks)
-            best = min(best, (cost, offset), key=lambda found: found[0])
-        where = best[1]
-        if where is not None:
-            taken.append(name.at(where).padded(_ROOM))
-        placed.append(where)
+            best = min(best, (cost, offset), key=lambda candidate: candidate[0])
+        chosen = best[1]
+        if chosen is not None:
+            taken.append(name.at(chosen).padded(_ROOM))
+        placed.append(chosen)
     return placed
 
 
 def _misleads(name: Name, offset: Offset, marks: Iterable[Box]) -> bool:
-    """Return whether the end of the name that should be near its own point is nearer to another's."""
+    """Return whether the end of the name next to its point is nearer to another point."""
     x, y = name.x + offset.dx, name.y + offset.dy - name.size / 3
     own = hypot(x - name.x, y - name.y)
     return any(
@@ -136,8 +137,8 @@ def _misleads(name: Name, offset: Offset, marks: Iterable[Box]) -> bool:
 
 
 def text_widths(texts: Sequence[str], size: float) -> list[float]:
-    """Return how many pixels wide each of `texts` is, as the renderer measures it, or wider in a reader's own font."""
-    # Marks made from marks know the extent of these: the one way to have Vega tell it.
+    """Return the widths of `texts` in pixels: as the renderer measures them, times `WIDER`."""
+    # Marks derived from marks know their bounds: the only way to get these from Vega.
     written: dict[str, Any] = {
         "text": {"field": "text"},
         "fontSize": {"value": size},

@@ -1,4 +1,4 @@
-"""Quality against cost, with the rows that score more than every cheaper one joined by a line."""
+"""Plot quality against cost, with the Pareto front joined by a line."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class _Point:
 
 _COSTS = [FIGURES[name] for name in ("p50_ms", "total_parameters", "training_cost_s")]
 _WIDTH, _HEIGHT = 325, 315
-"""Of a panel."""
+"""The size of a panel in pixels."""
 
 
 def pareto_picture(task: str, metric: str, rows: list[DrawnRow]) -> Specification | None:
-    """Return a panel for each cost that two or more of `rows` have; None where there is none."""
+    """Return a panel per cost that two or more of `rows` have; None if there is none."""
     panels = {cost.axis: points for cost in _COSTS if len(points := _points(rows, cost)) > 1}
     if not panels:
         return None
@@ -48,16 +48,16 @@ def pareto_picture(task: str, metric: str, rows: list[DrawnRow]) -> Specificatio
 
 
 def front(points: list[tuple[float, float]]) -> list[int]:
-    """Return the places of those `points`, each a cost and a score, that score more than every cheaper one.
+    """Return the indices of the `points`, each a cost and a score, that score more than every cheaper one.
 
-    They come from the cheapest on; of equal costs the best score counts, of equal points the first.
+    They are ordered from the cheapest on; of equal costs the best score counts, of equal points the first.
     """
     members = []
     best = float("-inf")
-    for place in sorted(range(len(points)), key=lambda place: (points[place][0], -points[place][1])):
-        if points[place][1] > best:
-            members.append(place)
-            best = points[place][1]
+    for index in sorted(range(len(points)), key=lambda index: (points[index][0], -points[index][1])):
+        if points[index][1] > best:
+            members.append(index)
+            best = points[index][1]
     return members
 
 
@@ -69,13 +69,13 @@ def _points(rows: list[DrawnRow], figure: Figure) -> list[_Point]:
 def _panel(
     points: list[_Point], rows: list[DrawnRow], limits: Extent, cost: str, quality: str | None
 ) -> alt.LayerChart:
-    """Draw `points` and the names of those on the front; `quality` names the axis of scores, on the first panel only."""
+    """Draw `points` and the names of those on the front; `quality` is the title of the axis of scores, on the first panel only."""
     costs = Extent.of_logs([point.cost for point in points], margin=0.12)
     x = alt.X("cost:Q", title=cost, scale=costs.scale, axis=costs.axis())
     y = alt.Y("score:Q", title=quality, scale=limits.scale, axis=alt.Axis(labels=quality is not None))
     colour, shape = family_encoding(rows)
     values = [{"cost": point.cost, **point.row.value} for point in points]
-    members = [points[place] for place in front([(point.cost, point.row.score) for point in points])]
+    members = [points[index] for index in front([(point.cost, point.row.score) for point in points])]
     steps = chart_of([{"cost": point.cost, "score": point.row.score} for point in members])
     return panel(
         steps.mark_line(interpolate="step-after", strokeDash=[5, 4], strokeWidth=1.2, color=QUIET).encode(
@@ -90,7 +90,7 @@ def _panel(
 
 
 def _names(points: list[_Point], members: list[_Point], costs: Extent, limits: Extent) -> alt.Chart:
-    """Name the front's `members`, off the intervals and off the line that joins them where there is room."""
+    """Name the front's `members`, away from intervals and from the line that joins them if there is room."""
     lines = []
     for point in points:
         x, _ = _pixel(point, costs, limits)

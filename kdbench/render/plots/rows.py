@@ -1,4 +1,4 @@
-"""Take from the table of rows what pictures show of each."""
+"""Extract from the table of rows what plots show."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from kdbench.render.palette import Look, family_looks
 from kdbench.utils.formatting import on_one_line
 
 Value = dict[str, Any]
-"""What is drawn of one row, by field: ``family``, ``score``; ``low`` and ``high``, the ends of an interval."""
+"""The plotted fields of one row: ``family``, ``score``; ``low`` and ``high``, the ends of an interval."""
 NAME_LIMIT = 40
 
 
 @dataclass(frozen=True)
 class DrawnRow:
-    """A row with a score."""
+    """A plotted row, which has a score."""
 
     row: Row
-    """Of the table of rows."""
+    """The row of the table of rows."""
     name: str
     family: str
     look: Look
@@ -44,17 +44,17 @@ class DrawnRow:
 
     @property
     def value(self) -> Value:
-        """What a picture of its score is drawn from."""
+        """The fields that its score is plotted from."""
         low, high = self.interval or (None, None)
         return {"family": self.family, "score": self.score, "low": low, "high": high}
 
 
 def drawn_rows(rows: pd.DataFrame, loaded: Loaded) -> list[DrawnRow]:
-    """Return the rows of the table of rows that have a score, in its order.
+    """Return the rows that have a score, in the order of the table.
 
     Args:
         rows: the table of rows, or a part of it.
-        loaded: the cells of the whole table.
+        loaded: the cells of the whole table, with records and timings.
     """
     families = {record.strategy.label: record.strategy.family for record in loaded.records}
     looks = family_looks(families.values())
@@ -80,5 +80,5 @@ def drawn_rows(rows: pd.DataFrame, loaded: Loaded) -> list[DrawnRow]:
 
 
 def short(name: str) -> str:
-    """Return a row's name so that it fits beside an axis."""
+    """Return a row's name, cut to fit beside an axis."""
     return on_one_line(name, NAME_LIMIT)

@@ -1,4 +1,4 @@
-"""Scores by strategy: the mean with its interval, and every seed as a point."""
+"""Plot scores, gaps recovered and ranks by strategy."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from kdbench.stats import average_ranks, score_ranks
 
 _WIDTH = 520
 _TICKS = 8
-"""About so many on an axis of scores."""
+"""The approximate number of ticks on an axis of scores."""
 
 
 def scores_picture(task: str, metric: str, majority: float | None, rows: list[DrawnRow]) -> Specification:
-    """Return the picture of one task's `rows`, best first.
+    """Return the plot of one task's scores, best first: means with intervals, and every seed as a point.
 
     Args:
-        task: its name.
+        task: the task's name.
         metric: the headline metric.
-        majority: the score of always answering the most frequent label, as a fraction.
-        rows: one or more.
+        majority: the score of always predicting the most frequent label, as a fraction.
+        rows: one or more rows of the task.
     """
     limits = score_limits(rows, [] if majority is None else [100 * majority])
     values = [{"place": place, **row.value} for place, row in enumerate(rows)]
@@ -69,21 +69,21 @@ def scores_picture(task: str, metric: str, majority: float | None, rows: list[Dr
 
 
 def _reference(value: float, name: str, x: alt.X, **style: Any) -> list[alt.Chart]:
-    """Return a line across the panel at a `value` of its axis `x`, and its name above."""
+    """Return a line across the panel at `value` of its axis `x`, with its name above."""
     line = chart_of([{"score": value}]).mark_rule(color=QUIET, strokeDash=[1.5, 2.5]).encode(x=x)
     return [line, note(name, alt.datum(value), **style)]
 
 
 _EDGE = 250.0
-"""Percent: what lies beyond is told, not drawn, since a small lead makes any share large."""
+"""In percent; values beyond are written, not plotted, since a small lead of the teacher makes any share large."""
 
 
 def gap_picture(task: str, rows: list[DrawnRow]) -> Specification | None:
-    """Return the picture of those of one task's `rows` whose teacher is shown to lead their control, or None.
+    """Return the plot of the gap recovered, for rows whose teacher leads their control significantly, or None.
 
     Args:
-        task: its name.
-        rows: of this task.
+        task: the task's name.
+        rows: the rows of the task.
     """
     known = [row for row in rows if FIGURES["gap_recovered"].value(row.row) is not None]
     if not known:
@@ -103,7 +103,7 @@ def gap_picture(task: str, rows: list[DrawnRow]) -> Specification | None:
         [value[end] for value in values for end in ("score", "low", "high") if value[end] is not None]
     )
     colour, shape = family_encoding(known)
-    title = ["gap recovered, %, and its 95% interval,", "where the teacher is shown to lead the control"]
+    title = ["gap recovered, %, and its 95% interval,", "where the teacher leads the control significantly"]
     x = alt.X("score:Q", title=title, scale=limits.scale, axis=alt.Axis(tickCount=_TICKS))
     y = name_lines([f"{row.name} over {row.row['control']}" for row in known])
     inside = [value for value in values if abs(value["score"]) <= _EDGE]
@@ -122,14 +122,14 @@ def gap_picture(task: str, rows: list[DrawnRow]) -> Specification | None:
 
 
 def _gap_limits(shares: list[float]) -> Extent:
-    """Return the axis of the gap recovered, in percent: of all `shares` within the edge, the control and the teacher."""
+    """Return the axis of the gap recovered, in percent: all `shares` up to the edge, the control and the teacher."""
     low, high = min([0.0, *shares]), max([110.0, *shares])
     margin = 0.05 * (high - low)
     return Extent(max(low - margin, -_EDGE), min(high + margin, _EDGE))
 
 
 def _beyond(value: dict[str, float], limits: Extent, y: alt.Y, colour: alt.Color) -> alt.Chart:
-    """Tell a share that lies beyond the edge."""
+    """Write a share beyond the edge as text with an arrow."""
     above = value["score"] > 0
     arrow = "\N{RIGHTWARDS ARROW}" if above else "\N{LEFTWARDS ARROW}"
     text: alt.Chart = chart_of([value]).mark_text(
@@ -138,16 +138,16 @@ def _beyond(value: dict[str, float], limits: Extent, y: alt.Y, colour: alt.Color
     return text.encode(x=alt.datum(limits.high if above else limits.low), y=y, color=colour)
 
 
-_FEW = 5
-"""So many ranks are on the axis at least, so that all are whole numbers."""
+_LEAST_RANKS = 5
+"""The least number of ranks on the axis, so that all ticks are whole numbers."""
 
 
 def ranks_picture(rows: list[DrawnRow], scores: pd.DataFrame) -> Specification | None:
-    """Return the ranks by score, best mean first; None where there are not two tasks.
+    """Return the plot of ranks by score, best mean first; None with fewer than two tasks.
 
     Args:
         rows: all rows that have a score.
-        scores: those of the rows that have one on every task, as `complete_scores` gives them.
+        scores: the scores of rows with one on every task, from `complete_scores`.
     """
     tasks = list(scores.columns)
     if len(tasks) < 2 or scores.empty:
@@ -162,12 +162,12 @@ def ranks_picture(rows: list[DrawnRow], scores: pd.DataFrame) -> Specification |
         for place, name in enumerate(order)
     ]
     points = [
-        {"place": place + _apart(number, len(tasks)), "rank": whole[name][number], "task": task}
+        {"place": place + _vertical_offset(number, len(tasks)), "rank": whole[name][number], "task": task}
         for number, task in enumerate(tasks)
         for place, name in enumerate(order)
     ]
     highest = max(rank for name in order for rank in whole[name])
-    ranks = Extent(0.4, max(highest, _FEW) + 0.6)
+    ranks = Extent(0.4, max(highest, _LEAST_RANKS) + 0.6)
     x = alt.X(
         "rank:Q",
         title="rank by score; the bar is the mean over tasks",
@@ -200,6 +200,6 @@ def ranks_picture(rows: list[DrawnRow], scores: pd.DataFrame) -> Specification |
     )
 
 
-def _apart(number: int, tasks: int) -> float:
-    """Return how far below its line the point of a task stands, so that equal ranks do not hide each other."""
+def _vertical_offset(number: int, tasks: int) -> float:
+    """Return how far below its line a task's point is drawn, so that equal ranks do not hide each other."""
     return 0.5 * (number - (tasks - 1) / 2) / tasks

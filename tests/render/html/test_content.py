@@ -92,9 +92,9 @@ def test_a_model_that_was_not_warm_is_told_where_its_latency_is(tmp_path):
     put_timing(tmp_path, warmed_up(make_timing({record.key: 5.0}), calls=60, warm=False))
     content = drawn_content(tmp_path)
     (grid,) = row_of(content, "lora", "rotten-tomatoes")["details"]["latency"]
-    assert grid["back_end"] == "torch on cpu (not stable yet after 60 calls of warming up)"
+    assert grid["back_end"] == "torch on cpu (not stable yet after 60 warm-up calls)"
     (task,) = content["tasks"]
-    assert "lora: after 60 calls of warming up, the time of a call was not stable yet" in task["latency"]
+    assert "lora: the time of a call was not stable yet after 60 warm-up calls" in task["latency"]
 
 
 def test_numbers_have_the_digits_that_are_shown_and_sorted_by(tmp_path):

@@ -189,7 +189,7 @@ def test_an_opened_row_tells_all_of_it_and_gives_the_focus_back(page):
     name.click()
     dialog = page.get_by_role("dialog")
     told = dialog.inner_text()
-    for part in ("Nobody 2026", "Seeds", "Classes", "Right answers and given ones", "Latency: torch on cpu"):
+    for part in ("Nobody 2026", "Seeds", "Classes", "Confusion matrix", "Latency: torch on cpu"):
         assert part in told
     assert dialog.locator(".seeds circle").count() == 3
     assert (

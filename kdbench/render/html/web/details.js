@@ -1,51 +1,51 @@
-// All that is known of one row, in a dialog.
+// Show all details of one row in a dialog.
 const dialog = document.getElementById("details");
 document.getElementById("close").addEventListener("click", () => dialog.close());
 dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
 
 function openDetails(row) {
-  const task = content.tasks.find((one) => one.name === row.task);
+  const task = content.tasks.find((other) => other.name === row.task);
   document.getElementById("details-title").textContent = `${row.name} on ${row.task}`;
   document.getElementById("details-body").replaceChildren(...sections(row, row.details, task));
   dialog.showModal();
   dialog.scrollTop = 0;
 }
 
-function sections(row, told, task) {
-  const parts = [facts(row, told)];
-  const add = (title, ...made) => parts.push(element("section", {}, element("h3", {}, title), ...made));
-  for (const warning of told.warnings ?? []) add("Warning", element("p", {}, warning));
-  for (const log of told.logs ?? []) {
+function sections(row, details, task) {
+  const parts = [facts(row, details)];
+  const add = (title, ...children) => parts.push(element("section", {}, element("h3", {}, title), ...children));
+  for (const warning of details.warnings ?? []) add("Warning", element("p", {}, warning));
+  for (const log of details.logs ?? []) {
     add(`End of the log of seed ${log.seed}`, element("pre", { tabIndex: 0 }, log.lines.join("\n")));
   }
   add("Measured", measures(row));
-  add("Seeds", seedPicture(row, told.seeds), seedTable(told.seeds));
-  const curves = told.seeds.flatMap((one) => one.curves.map((curve, i) => learningCurve(one.seed, i + 1, curve)));
+  add("Seeds", seedPicture(row, details.seeds), seedTable(details.seeds));
+  const curves = details.seeds.flatMap((seed) => seed.curves.map((curve, i) => learningCurve(seed.seed, i + 1, curve)));
   if (curves.length) add("Learning curves", element("div", { className: "curves" }, ...curves));
-  if (told.classes) {
-    add(task.kind === "token-classification" ? "Types of entity" : "Classes",
-      plainTable(["", "precision", "recall", "F1", "examples"], told.classes.map((one) => one.map(String)), { texts: [0] }),
+  if (details.classes) {
+    add(task.kind === "token-classification" ? "Entity types" : "Classes",
+      plainTable(["", "precision", "recall", "F1", "examples"], details.classes.map((line) => line.map(String)), { texts: [0] }),
       element("p", { className: "hint" }, "Means over seeds, in percent."));
   }
-  if (told.confusion) {
-    add("Right answers and given ones", confusion(told.confusion, task.labels),
-      element("p", { className: "hint" }, "A line is a right answer, a column a given one; counts over all seeds, shaded by their share of the line."));
+  if (details.confusion) {
+    add("Confusion matrix", confusion(details.confusion, task.labels),
+      element("p", { className: "hint" }, "Rows are labels, columns predictions; counts over all seeds, shaded by their share of the row."));
   }
-  for (const grid of told.latency ?? []) {
+  for (const grid of details.latency ?? []) {
     add(`Latency: ${grid.back_end}`, grid.reason ? element("p", {}, grid.reason) : "",
       grid.points.length ? plainTable(content.points, grid.points) : "");
   }
-  const params = told.strategy?.params ?? [];
+  const params = details.strategy?.params ?? [];
   if (params.length) add("Parameters", plainTable(["parameter", "value"], params, { texts: [0, 1] }));
   return parts;
 }
 
-function facts(row, told) {
+function facts(row, details) {
   const lines = [
-    ["What", told.strategy?.title], ["Paper", told.strategy?.paper], ["From", told.strategy?.distribution],
-    ["Family", row.family], ["Status", told.status], ["Reason", told.reason], ["Control", told.control],
-    ["Note", told.note?.join(" ")], ["Latency", told.latency_note?.join(" ")],
-    ["Gap", told.gap_reason],
+    ["Title", details.strategy?.title], ["Paper", details.strategy?.paper], ["Package", details.strategy?.distribution],
+    ["Family", row.family], ["Status", details.status], ["Reason", details.reason], ["Control", details.control],
+    ["Note", details.note?.join(" ")], ["Latency", details.latency_note?.join(" ")],
+    ["Gap", details.gap_reason],
   ];
   return element("dl", {}, ...lines.filter(([, text]) => text)
     .flatMap(([name, text]) => [element("dt", {}, name), element("dd", {}, text)]));
@@ -58,18 +58,18 @@ function measures(row) {
 }
 
 function seedTable(seeds) {
-  const metrics = [...new Set(seeds.flatMap((one) => Object.keys(one.metrics)))];
-  const reasons = seeds.some((one) => one.reason);
+  const metrics = [...new Set(seeds.flatMap((seed) => Object.keys(seed.metrics)))];
+  const reasons = seeds.some((seed) => seed.reason);
   return plainTable(
     ["seed", "status", "score", ...metrics, "training", ...(reasons ? ["reason"] : []), "record"],
-    seeds.map((one) => [String(one.seed), one.status, one.score_text, ...metrics.map((name) => one.metrics[name] ?? "-"),
-      one.training, ...(reasons ? [element("div", { className: "wide text" }, one.reason ?? "")] : []), one.key]),
+    seeds.map((seed) => [String(seed.seed), seed.status, seed.score_text, ...metrics.map((name) => seed.metrics[name] ?? "-"),
+      seed.training, ...(reasons ? [element("div", { className: "wide text" }, seed.reason ?? "")] : []), seed.key]),
     { texts: [1] });
 }
 
-// Every seed as a point above the interval of their mean.
+// Draw every seed as a point above the interval of their mean.
 function seedPicture(row, seeds) {
-  const scores = seeds.map((one) => one.score).filter((score) => score !== null);
+  const scores = seeds.map((seed) => seed.score).filter((score) => score !== null);
   if (scores.length < 2 || row.low === null) return "";
   const low = Math.min(row.low, ...scores), high = Math.max(row.high, ...scores);
   const end = (score, anchor) => drawn("text", { x: x(score), y: 42, "text-anchor": anchor, "font-size": 11, fill: "currentColor" }, (100 * score).toFixed(1));
@@ -82,14 +82,14 @@ function seedPicture(row, seeds) {
 }
 
 function confusion(counts, labels) {
-  const made = plainTable(["right \\ given", ...labels], counts.map((row, i) => [labels[i], ...row.map(String)]), { texts: [0] });
-  made.classList.add("confusion");
-  made.querySelectorAll("td").forEach((cell) => cell.classList.toggle("none", cell.textContent === "0"));
-  made.querySelectorAll("tbody tr").forEach((line, i) => {
-    const all = counts[i].reduce((sum, count) => sum + count, 0);
+  const table = plainTable(["label \\ prediction", ...labels], counts.map((row, i) => [labels[i], ...row.map(String)]), { texts: [0] });
+  table.classList.add("confusion");
+  table.querySelectorAll("td").forEach((cell) => cell.classList.toggle("none", cell.textContent === "0"));
+  table.querySelectorAll("tbody tr").forEach((line, i) => {
+    const total = counts[i].reduce((sum, count) => sum + count, 0);
     line.querySelectorAll("td").forEach((cell, j) => {
-      cell.style.background = `rgba(var(--heat), ${all ? (0.55 * counts[i][j]) / all : 0})`;
+      cell.style.background = `rgba(var(--heat), ${total ? (0.55 * counts[i][j]) / total : 0})`;
     });
   });
-  return made;
+  return table;
 }

@@ -1,26 +1,26 @@
-// Elements are made of text alone: nothing that a record says is ever read as markup.
+// Build elements from text alone: nothing in a record is ever parsed as markup.
 function element(tag, properties = {}, ...children) {
-  const made = document.createElement(tag);
+  const node = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
-    if (name in made) made[name] = value;
-    else made.setAttribute(name, value);
+    if (name in node) node[name] = value;
+    else node.setAttribute(name, value);
   }
-  made.append(...children);
-  return made;
+  node.append(...children);
+  return node;
 }
 
 function drawn(tag, attributes, ...children) {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  made.append(...children);
-  return made;
+  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  node.append(...children);
+  return node;
 }
 
 function read(id) {
   return JSON.parse(document.getElementById(id).textContent);
 }
 
-// A table of plain texts; the columns named in `texts` are aligned to the left, those with nothing in any row left out.
+// Build a table of plain texts; the columns in `texts` are left-aligned, columns without a value in any row left out.
 function plainTable(headings, rows, { texts = [], caption = "" } = {}) {
   const kept = headings.map((_, i) => i).filter((i) => !i || !rows.length || rows.some((row) => row[i] !== "-"));
   const kind = (i) => (texts.includes(i) ? "text" : "");
@@ -32,14 +32,14 @@ function plainTable(headings, rows, { texts = [], caption = "" } = {}) {
   return element("div", { className: "scroll", tabIndex: 0 }, table);
 }
 
-// A text that packing.py packed into the page.
+// Unpack a text that `packed` of page.py put into the page.
 async function unpacked(id) {
-  const letters = atob(document.getElementById(id).textContent), bytes = new Uint8Array(letters.length);
-  for (let i = 0; i < bytes.length; i++) bytes[i] = letters.charCodeAt(i);
+  const binary = atob(document.getElementById(id).textContent), bytes = new Uint8Array(binary.length);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = binary.charCodeAt(i);
   return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).text();
 }
 
-// A module packed into the page, which may import no file beside it.
+// Import a module packed into the page; it must not import other files.
 async function load(id) {
   const address = URL.createObjectURL(new Blob([await unpacked(id)], { type: "text/javascript" }));
   try {

@@ -1,4 +1,4 @@
-// What the reader chose, and the page drawn accordingly.
+// Keep the user's choices and draw the page accordingly.
 const chosen = { task: null, columns: new Map(), familiesOff: new Set() };
 const isShown = (column) => chosen.columns.get(column.name) ?? column.isShownFirst;
 const tabs = document.getElementById("tabs");
@@ -12,7 +12,7 @@ function show(task) {
     tab.tabIndex = selected ? 0 : -1;
     if (selected) document.getElementById("panel").setAttribute("aria-labelledby", tab.id);
   }
-  document.getElementById("about").textContent = task ? task.about : "Scores of every strategy on every task. Average rank: the rank by score, averaged over the tasks, of strategies with a score on each. Normalized mean: 0 is always giving the most frequent answer, 100 the teacher.";
+  document.getElementById("about").textContent = task ? task.about : "Scores of every strategy on every task. Average rank: the rank by score, averaged over the tasks, of strategies with a score on each. Normalized mean: 0 is always predicting the most frequent label, 100 the teacher.";
   document.getElementById("latency").textContent = task ? `${content.notes} Latency: ${task.latency}` : content.notes;
   document.getElementById("facts").replaceChildren(...content.facts.flatMap(([name, text]) => [element("dt", {}, name), element("dd", {}, text)]));
   document.getElementById("command").textContent = content.command;
@@ -25,14 +25,14 @@ function show(task) {
 }
 
 function filter() {
-  if (!table) return; // the theme was changed before it was there
+  if (!table) return; // the theme was changed before the table was built
   table.search(search.value).draw();
   const rows = table.rows({ search: "applied" }).data().toArray();
   document.getElementById("count").textContent = `${rows.length} of ${table.rows().count()} rows`;
   if (chosen.task) drawPicture(chosen.task, rows);
 }
 
-// The tab to begin with: null is that of all tasks.
+// The initial tab: null is that of all tasks.
 const firstTask = () => (content.tasks.length > 1 ? null : content.tasks[0] ?? null);
 
 function makeTabs() {
@@ -67,7 +67,7 @@ function toggle(set, name, on) {
   else set.delete(name);
 }
 
-// The points of the picture, for the list of families.
+// The markers of the plot as SVG paths, for the list of families.
 const SHAPES = {
   "circle": "M5 1a4 4 0 1 0 .001 0z", "square": "M1 1h8v8h-8z", "diamond": "M5 0l4 5l-4 5l-4 -5z",
   "triangle-up": "M5 1l4.5 8h-9z", "triangle-down": "M5 9l4.5 -8h-9z", "triangle-left": "M1 5l8 -4.5v9z",
@@ -88,11 +88,11 @@ function listenToChoices() {
   search.addEventListener("input", filter);
 }
 
-// The picture says where its names stand by the width that it was drawn for.
+// The positions of names in the plot depend on its width: redraw it when the window is resized.
 function listenToWidth() {
   let width = innerWidth, soon = 0;
   addEventListener("resize", () => {
-    if (innerWidth === width) return; // a phone hides its address line
+    if (innerWidth === width) return; // a phone hides its address bar
     width = innerWidth;
     clearTimeout(soon);
     soon = setTimeout(filter, 200);
@@ -113,7 +113,7 @@ function makeTheme() {
 
 const vegaLoaded = load("vega").then(() => window);
 makeTheme();
-const { default: DataTable } = await load("data_tables"); // until then there is nothing to choose
+const { default: DataTable } = await load("data_tables"); // the controls need the table
 prepareTables();
 makeTabs();
 listenToTabs();

@@ -1,9 +1,9 @@
-// Quality against a cost: the points are the table's rows, and either leads to the other.
+// Plot quality against a cost: the points are the table's rows, and hovering highlights both.
 let specification = read("specification");
 const costChoice = document.getElementById("cost");
 const NARROW = 600;
-const NAME = { letter: 6.5, height: 12, gap: 8, highest: 60 }; // pixels; a letter's width is a mean
-const AXIS = 60; // pixels beside the points
+const NAME = { letter: 6.5, height: 12, gap: 8, highest: 60 }; // pixels; `letter` is the mean width of a letter
+const AXIS = 60; // width of the vertical axis in pixels
 let view = null;
 let drawing = 0;
 
@@ -11,10 +11,10 @@ async function drawPicture(task, rows) {
   const place = document.getElementById("picture");
   const cost = content.costs[costChoice.selectedIndex];
   const points = cost ? rows.filter((row) => row.ok).map((row) => point(row, cost[0])) : [];
-  const placed = points.filter((one) => one.cost > 0);
+  const placed = points.filter(({ cost }) => cost > 0);
   const missing = points.length - placed.length;
   document.getElementById("unplaced").textContent =
-    missing ? `${missing} of ${points.length} rows are not drawn: this was not measured of them.` : "";
+    missing ? `${missing} of ${points.length} rows are not drawn: this cost was not measured for them.` : "";
   const turn = ++drawing;
   view?.finalize();
   view = null;
@@ -23,10 +23,10 @@ async function drawPicture(task, rows) {
     return;
   }
   const { vegaEmbed } = await vegaLoaded;
-  if (turn !== drawing) return; // the reader went on meanwhile
-  const made = await vegaEmbed(place, specified(task, cost[1], withNames(withFront(placed), place.clientWidth - AXIS)), { actions: false, renderer: "svg", config: look() });
-  if (turn !== drawing) { made.finalize(); return; }
-  view = made.view;
+  if (turn !== drawing) return; // another plot was requested meanwhile
+  const embedded = await vegaEmbed(place, specified(task, cost[1], withNames(withFront(placed), place.clientWidth - AXIS)), { actions: false, renderer: "svg", config: look() });
+  if (turn !== drawing) { embedded.finalize(); return; }
+  view = embedded.view;
   view.addEventListener("click", (event, item) => { if (item?.datum?.id !== undefined) openDetails(content.rows[item.datum.id]); });
   view.addEventListener("mouseover", (event, item) => markRow(item?.datum?.id ?? null));
   view.addEventListener("mouseout", () => markRow(null));
@@ -43,39 +43,39 @@ async function drawPicture(task, rows) {
 }
 
 function point(row, cost) {
-  const at = placeOf(cost);
-  const score = placeOf("score");
+  const index = columnIndex(cost);
+  const score = columnIndex("score");
   return {
     id: row.id, name: row.strategy, family: row.family, score: 100 * row.values[score],
     low: 100 * (row.low ?? row.values[score]), high: 100 * (row.high ?? row.values[score]),
-    cost: row.values[at], score_text: row.texts[score], cost_text: row.texts[at],
-    told: `${row.strategy}, ${row.family}: score ${row.texts[score]}, ${content.columns[at].heading} ${row.texts[at]}`,
+    cost: row.values[index], score_text: row.texts[score], cost_text: row.texts[index],
+    description: `${row.strategy}, ${row.family}: score ${row.texts[score]}, ${content.columns[index].heading} ${row.texts[index]}`,
   };
 }
 
-// Of the points drawn, those that score more than every cheaper one: the front follows what the reader leaves on.
+// Mark the drawn points that score more than every cheaper one: the front depends on the user's filters.
 function withFront(points) {
   let best = -Infinity;
-  for (const one of [...points].sort((a, b) => a.cost - b.cost || b.score - a.score)) {
-    one.front = one.score > best;
-    best = Math.max(best, one.score);
+  for (const candidate of [...points].sort((a, b) => a.cost - b.cost || b.score - a.score)) {
+    candidate.front = candidate.score > best;
+    best = Math.max(best, candidate.score);
   }
   return points;
 }
 
-// Says where the front's names stand: towards the middle, each lifted until it covers no point and no name before it.
+// Place the front's names: towards the middle, each raised until it covers no point and no earlier name.
 function withNames(points, width) {
   const padding = (axis) => specification.layer[0].encoding[axis].scale.padding;
-  const x = scale(points.map((one) => Math.log(one.cost)), padding("x"), width - padding("x"));
-  const y = scale(points.flatMap((one) => [-one.low, -one.high]), padding("y"), specification.height - padding("y"));
-  const places = points.map((one) => ({ one, x: x(Math.log(one.cost)), y: y(-one.score) }));
+  const x = scale(points.map((point) => Math.log(point.cost)), padding("x"), width - padding("x"));
+  const y = scale(points.flatMap((point) => [-point.low, -point.high]), padding("y"), specification.height - padding("y"));
+  const places = points.map((point) => ({ point, x: x(Math.log(point.cost)), y: y(-point.score) }));
   const taken = places.map(({ x, y }) => ({ left: x - 5, right: x + 5, top: y - 5, bottom: y + 5 }));
-  for (const { one, x, y } of places.filter(({ one }) => one.front).sort((a, b) => a.x - b.x)) {
-    one.dx = x > width / 2 ? -NAME.gap : NAME.gap;
-    one.dy = -NAME.gap;
-    const long = NAME.letter * one.name.length, left = x + one.dx - (one.dx < 0 ? long : 0);
-    const box = () => ({ left, right: left + long, top: y + one.dy - NAME.height, bottom: y + one.dy });
-    while (one.dy > -NAME.gap - NAME.highest && taken.some((other) => overlap(box(), other))) one.dy -= 2;
+  for (const { point, x, y } of places.filter(({ point }) => point.front).sort((a, b) => a.x - b.x)) {
+    point.dx = x > width / 2 ? -NAME.gap : NAME.gap;
+    point.dy = -NAME.gap;
+    const long = NAME.letter * point.name.length, left = x + point.dx - (point.dx < 0 ? long : 0);
+    const box = () => ({ left, right: left + long, top: y + point.dy - NAME.height, bottom: y + point.dy });
+    while (point.dy > -NAME.gap - NAME.highest && taken.some((other) => overlap(box(), other))) point.dy -= 2;
     taken.push(box());
   }
   return points;
@@ -91,14 +91,14 @@ function overlap(a, b) {
 }
 
 function specified(task, costName, points) {
-  const made = structuredClone(specification);
-  made.datasets = { ...made.datasets, points };
-  for (const layer of made.layer) {
+  const filled = structuredClone(specification);
+  filled.datasets = { ...filled.datasets, points };
+  for (const layer of filled.layer) {
     layer.encoding.x.axis = { ...layer.encoding.x.axis, title: costName };
     layer.encoding.y.axis = { ...layer.encoding.y.axis, title: `${task.metric}, %` };
   }
-  if (innerWidth < NARROW) made.layer.pop(); // no room for the names on the front
-  return made;
+  if (innerWidth < NARROW) filled.layer.pop(); // no room for the names on the front
+  return filled;
 }
 
 function look() {

@@ -1,7 +1,7 @@
-// The table of one task, or of all: DataTables sorts and searches what stands in it.
+// Build the table of one task, or of all tasks; DataTables sorts and searches it.
 let table = null;
 
-// A number, or letters; what was not measured goes below all else, whichever way the reader sorts.
+// Compare numbers or texts; unmeasured values (null) sort last in either direction.
 const compare = (a, b) => (typeof a === typeof b && typeof a === "string" ? a.localeCompare(b) : a < b ? -1 : a > b ? 1 : 0);
 const measuredFirst = (sign) => (a, b) => (a === null) - (b === null) || (a === null ? 0 : sign * compare(a, b));
 
@@ -9,24 +9,24 @@ function prepareTables() {
   DataTable.type("measured", { order: { asc: measuredFirst(1), desc: measuredFirst(-1) } });
 }
 
-const placeOf = (name) => content.columns.findIndex((column) => column.name === name);
-const letters = (text) => (text === "-" ? null : fold(text));
+const columnIndex = (name) => content.columns.findIndex((column) => column.name === name);
+const sortText = (text) => (text === "-" ? null : fold(text));
 const FAMILY = { title: "family", data: null, className: "text", render: (row, type) => (type === "display" ? document.createTextNode(row.family) : fold(row.family)) };
 const fold = (text) => String(text).toLowerCase();
 
 function button(text, action) {
-  const made = element("button", { type: "button", title: text }, text);
-  made.addEventListener("click", action);
-  return made;
+  const node = element("button", { type: "button", title: text }, text);
+  node.addEventListener("click", action);
+  return node;
 }
 
 function taskTable(rows) {
-  const score = placeOf("score");
+  const score = columnIndex("score");
   const columns = [
     { title: "strategy", data: null, render: (row, type) => (type === "display" ? button(row.name, () => openDetails(row)) : fold(row.name)) },
     ...content.columns.map((column, i) => ({
       title: column.heading, data: null, visible: isShown(column), searchable: false, type: "measured",
-      render: (row, type) => (type === "display" ? document.createTextNode(row.texts[i]) : row.values[i] ?? (i === score ? null : letters(row.texts[i]))),
+      render: (row, type) => (type === "display" ? document.createTextNode(row.texts[i]) : row.values[i] ?? (i === score ? null : sortText(row.texts[i]))),
       orderSequence: column.isLowerBetter ? ["asc", "desc"] : ["desc", "asc"],
     })),
     FAMILY,
@@ -36,17 +36,17 @@ function taskTable(rows) {
 }
 
 function overviewTable(strategies, tasks) {
-  const score = placeOf("score");
+  const score = columnIndex("score");
   const columns = [
-    { title: "strategy", data: null, render: (one, type) => (type === "display" ? element("span", { title: one.strategy }, one.strategy) : fold(one.strategy)) },
-    { title: "average rank", data: null, searchable: false, type: "measured", render: (one, type) => (type === "display" ? document.createTextNode(one.average_rank_text) : one.average_rank) },
-    ...(strategies.some((one) => one.normalized !== null)
-      ? [{ title: "normalized mean", data: null, searchable: false, type: "measured", orderSequence: ["desc", "asc"], render: (one, type) => (type === "display" ? document.createTextNode(one.normalized_text) : one.normalized) }]
+    { title: "strategy", data: null, render: (strategy, type) => (type === "display" ? element("span", { title: strategy.strategy }, strategy.strategy) : fold(strategy.strategy)) },
+    { title: "average rank", data: null, searchable: false, type: "measured", render: (strategy, type) => (type === "display" ? document.createTextNode(strategy.average_rank_text) : strategy.average_rank) },
+    ...(strategies.some((strategy) => strategy.normalized !== null)
+      ? [{ title: "normalized mean", data: null, searchable: false, type: "measured", orderSequence: ["desc", "asc"], render: (strategy, type) => (type === "display" ? document.createTextNode(strategy.normalized_text) : strategy.normalized) }]
       : []),
     ...tasks.map((task) => ({
       title: `${task.name} ${task.metric}`, data: null, searchable: false, type: "measured", orderSequence: ["desc", "asc"],
-      render: (one, type) => {
-        const row = content.rows[one.rows[task.name]];
+      render: (strategy, type) => {
+        const row = content.rows[strategy.rows[task.name]];
         if (type !== "display") return row?.values[score] ?? null;
         return row ? button(row.texts[score].split(" ")[0], () => openDetails(row)) : document.createTextNode("-");
       },
@@ -59,9 +59,9 @@ function overviewTable(strategies, tasks) {
 function build(columns, rows, order) {
   table?.destroy();
   const place = document.getElementById("board");
-  const made = element("table");
-  place.replaceChildren(made);
-  table = new DataTable(made, {
+  const node = element("table");
+  place.replaceChildren(node);
+  table = new DataTable(node, {
     data: rows, columns, order, paging: false, info: false, autoWidth: false, layout: { topStart: null, topEnd: null, bottomStart: null, bottomEnd: null },
     createdRow: (line, row) => {
       if (row.id === undefined) return;
@@ -71,7 +71,7 @@ function build(columns, rows, order) {
       line.addEventListener("focusin", () => markPoint(row.id));
       line.addEventListener("focusout", () => markPoint(null));
     },
-    language: { emptyTable: "No row.", zeroRecords: "No row is left: change what is searched for, or switch a family on." },
+    language: { emptyTable: "No rows.", zeroRecords: "No matching row: change the search, or select another family." },
   });
 }
 
