@@ -32,7 +32,7 @@ from kdbench.budgets import BUDGETS, Budget
 from kdbench.config import RunConfig
 from kdbench.data import load_task, prepare
 from kdbench.evaluation.metrics import get_metric
-from kdbench.models.build import keep_layers, kept_layers, load_base
+from kdbench.models.build import keep_layers, layers_to_keep, load_base
 from kdbench.registry import Registry
 from kdbench.stats import bootstrap_interval
 from kdbench.training.bench import TrainingBench
@@ -137,7 +137,7 @@ def with_trainer(experiment: Experiment, teacher: nn.Module | None, seed: int) -
     labels = experiment.task.task.labels
     model = load_base(experiment.base.path, KIND, labels, seed=axis_seed(seed, "init"))
     if teacher is not None:
-        keep_layers(model, kept_layers(LAYERS, model.config.num_hidden_layers))
+        keep_layers(model, layers_to_keep(LAYERS, model.config.num_hidden_layers))
     with tempfile.TemporaryDirectory() as scratch:
         trainer = PlainTrainer(
             model=model,

@@ -17,7 +17,7 @@ from kdbench.config import RunConfig
 from kdbench.results.records import Status
 from kdbench.run.plan import Plan, PlannedCell, State
 from kdbench.run.process_executor import Progress
-from kdbench.utils.files import Part, read_json_file, write_atomically
+from kdbench.utils.files import JsonModel, read_json_file, write_atomically
 from kdbench.utils.formatting import seconds_left
 from kdbench.utils.system import start_thread
 
@@ -41,7 +41,7 @@ class Ending(str, Enum):
     """By an error outside of the cells."""
 
 
-class Work(Part):
+class Work(JsonModel):
     """A part of a run and its progress."""
 
     state: CellState = CellState.QUEUED
@@ -74,7 +74,7 @@ class LiveTiming(Work):
     name: str
 
 
-class LiveState(Part):
+class LiveState(JsonModel):
     """The state of a run."""
 
     schema_version: Literal[1] = 1

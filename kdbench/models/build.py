@@ -81,7 +81,7 @@ def build_student(
     Raises:
         UsageError: `start` does not have these layers, or the width does not fit its attention heads.
     """
-    kept = kept_layers(params.layers, start.config.num_hidden_layers)
+    kept = layers_to_keep(params.layers, start.config.num_hidden_layers)
     if starts_fresh(params, start.config):
         return _random_student(start.config, kept, params, kind, seed)
     return keep_layers(start, kept)
@@ -96,7 +96,7 @@ def starts_fresh(params: StudentParams, base: PretrainedConfig) -> bool:
     )
 
 
-def kept_layers(layers: int | tuple[int, ...], depth: int) -> tuple[int, ...]:
+def layers_to_keep(layers: int | tuple[int, ...], depth: int) -> tuple[int, ...]:
     """Return the indices of the layers, of `depth`, that a student keeps; a number of layers is spaced evenly from the first.
 
     Three of six are 0, 2, 4: every second layer, as in DistilBERT's initialization (Sanh et al. 2019, arXiv:1910.01108).

@@ -31,7 +31,7 @@ from kdbench.results.paths import RECORDS_FILE
 from kdbench.results.records import Record
 from kdbench.utils.files import write_atomically
 from kdbench.utils.formatting import listing
-from kdbench.utils.system import no_collecting, usable_cores
+from kdbench.utils.system import gc_paused, usable_cores
 
 
 def data_files(rows: pd.DataFrame, tables: Tables, records: Iterable[Record]) -> dict[str, str | bytes]:
@@ -153,7 +153,7 @@ def write_board(
     files: dict[str, str | bytes] = {}
     jobs = _jobs(source, known, with_pictures=cache is not None)
     loading = spread(import_module, [_DRAWING] * jobs, jobs) if jobs > 1 else ()  # in the background
-    with no_collecting():
+    with gc_paused():
         loaded = cells_of(source, budget=budget, model=model, keys=keys, metrics=metrics)
         many = len(source.records) >= _MANY_RECORDS
         tables = board_tables(loaded, source.root, known, jobs if many else 1)

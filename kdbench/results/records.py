@@ -13,7 +13,7 @@ from pydantic import AliasChoices, Field
 from kdbench.api.kinds import TaskKind
 from kdbench.api.params import default_rate
 from kdbench.budgets import Budget
-from kdbench.utils.files import Part, content_hash, load_json_files, read_json_file, write_atomically
+from kdbench.utils.files import JsonModel, content_hash, load_json_files, read_json_file, write_atomically
 
 SCHEMA_VERSION = 1
 
@@ -30,7 +30,7 @@ class Status(str, Enum):
         return self.value
 
 
-class StrategyInfo(Part):
+class StrategyInfo(JsonModel):
     """The strategy that ran, and the distribution that provides it."""
 
     name: str
@@ -52,7 +52,7 @@ class StrategyInfo(Part):
     """What a reader of the board must know of the deployed model."""
 
 
-class TaskInfo(Part):
+class TaskInfo(JsonModel):
     """The task that was scored, and its data."""
 
     name: str
@@ -82,7 +82,7 @@ class TaskInfo(Part):
     """The headline metric of always answering the most frequent training label."""
 
 
-class ModelInfo(Part):
+class ModelInfo(JsonModel):
     """The base model that every strategy started from."""
 
     name: str
@@ -91,7 +91,7 @@ class ModelInfo(Part):
     """The fine-tuned model that the user gave as the teacher; None where the base was fine-tuned here."""
 
 
-class Quality(Part):
+class Quality(JsonModel):
     """Scores of the reloaded artifact on the evaluation split, as fractions."""
 
     score: float
@@ -107,7 +107,7 @@ class Quality(Part):
     """How much higher the headline metric on the same examples is without typing errors."""
 
 
-class Size(Part):
+class Size(JsonModel):
     """Parameters and bytes of the artifact."""
 
     total_parameters: int
@@ -119,7 +119,7 @@ class Size(Part):
     """What a further task on the same base model adds: adapter and head where the base is frozen, else all."""
 
 
-class Compute(Part):
+class Compute(JsonModel):
     """The operations and memory for answering one example at a time, on the machine of the record."""
 
     flops_per_example: int | None = None
@@ -134,7 +134,7 @@ class Compute(Part):
     """The most GPU memory that the model adds; None where it did not run on a GPU."""
 
 
-class Cost(Part):
+class Cost(JsonModel):
     """The cost of obtaining the model."""
 
     train_s: float
@@ -157,7 +157,7 @@ class Cost(Part):
     """The largest resident set of the fitting process."""
 
 
-class LearningCurve(Part):
+class LearningCurve(JsonModel):
     """The losses and validation scores of one training loop."""
 
     steps: tuple[int, ...]
@@ -170,7 +170,7 @@ class LearningCurve(Part):
     """The headline metric on the validation examples at these steps."""
 
 
-class Environment(Part):
+class Environment(JsonModel):
     """The machine, libraries and source revision that produced a record."""
 
     hardware: dict[str, str]
@@ -179,7 +179,7 @@ class Environment(Part):
     git_dirty: bool | None
 
 
-class Record(Part):
+class Record(JsonModel):
     """The result of one cell; a number that was not measured is absent, never a placeholder."""
 
     schema_version: Literal[1] = 1

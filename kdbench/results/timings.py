@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 from kdbench.budgets import BackEnd
 from kdbench.results.records import Environment
-from kdbench.utils.files import Part, load_json_files, write_atomically
+from kdbench.utils.files import JsonModel, load_json_files, write_atomically
 
 
-class Point(Part):
+class Point(JsonModel):
     """Calls of one model with batches of one size; values that were not measured are absent, and `reason` says why."""
 
     batch_size: int
@@ -33,7 +33,7 @@ class Point(Part):
     """Why a value is absent."""
 
 
-class BackEndTiming(Part):
+class BackEndTiming(JsonModel):
     """One model in one back end."""
 
     back_end: BackEnd
@@ -55,7 +55,7 @@ class BackEndTiming(Part):
         return self.warm_up_calls or None if not self.warm else None
 
 
-class Tokenization(Part):
+class Tokenization(JsonModel):
     """The time for tokenizing one sentence with the artifact's own tokenizer."""
 
     calls: int
@@ -63,7 +63,7 @@ class Tokenization(Part):
     mean_ms: float
 
 
-class ModelTiming(Part):
+class ModelTiming(JsonModel):
     """One artifact's latency, from rounds shared with all other artifacts of its task."""
 
     key: str
@@ -110,7 +110,7 @@ class ModelTiming(Part):
         return self.main.speedup_high
 
 
-class Repeatability(Part):
+class Repeatability(JsonModel):
     """The repeatability of the phase: the teacher, loaded a second time, is timed as a further model."""
 
     ratio: float
@@ -123,7 +123,7 @@ class Repeatability(Part):
     its median over the first half, minus 1."""
 
 
-class Timing(Part):
+class Timing(JsonModel):
     """The latency phase of one task on one machine."""
 
     schema_version: Literal[1] = 1

@@ -34,7 +34,7 @@ from kdbench.stats import bootstrap_interval
 from kdbench.training.bench import TrainingBench
 from kdbench.training.experiment import (
     Experiment,
-    Opened,
+    OpenedExperiment,
     make_experiment,
     open_experiment,
     with_own_tokenizer,
@@ -138,7 +138,9 @@ def _train_alone(
         _save(model, bench, strategy, files, time.perf_counter() - started, previous, report)
 
 
-def _train_jointly(strategy: JointStrategy, order: CellOrder, opened: Opened, report: Report) -> None:
+def _train_jointly(
+    strategy: JointStrategy, order: CellOrder, opened: OpenedExperiment, report: Report
+) -> None:
     """Train the cells of a joint strategy and seed for all tasks; the first process to come here trains all of them."""
     experiments = {
         task: make_experiment(order.config, opened.registry, task, opened.experiment.base)

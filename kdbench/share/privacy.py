@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from kdbench.results.records import Record, RecordStore
 from kdbench.results.timings import load_timings, put_timing
-from kdbench.utils.files import Part
+from kdbench.utils.files import JsonModel
 
 REDACTED = "<redacted>"
 
@@ -219,7 +219,7 @@ def _replacement(match: re.Match[str], keep_name: bool) -> str:
     return f"{quote}{PATH}/{name}{quote}" if keep_name else f"{quote}{PATH}{quote}"
 
 
-_T = TypeVar("_T", bound=Part)
+_T = TypeVar("_T", bound=JsonModel)
 
 
 def scrubbed_record(record: Record, private: Private) -> Record:

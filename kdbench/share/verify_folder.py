@@ -13,7 +13,7 @@ from kdbench.results.paths import RECORDS_FILE
 from kdbench.results.records import Record
 from kdbench.results.timings import Timing
 from kdbench.share.verify_report import Report
-from kdbench.utils.files import Part, is_temporary
+from kdbench.utils.files import JsonModel, is_temporary
 
 LARGEST_RECORD_BYTES = 4 << 20
 LARGEST_TIMING_BYTES = 64 << 20
@@ -22,7 +22,7 @@ LARGEST_FILE_BYTES = 1 << 30
 LARGEST_PREDICTIONS_BYTES = 64 << 20
 MOST_FILES = 100_000
 
-_T = TypeVar("_T", bound=Part)
+_T = TypeVar("_T", bound=JsonModel)
 
 
 class SubmittedFolder:

@@ -85,18 +85,18 @@ def with_own_tokenizer(experiment: Experiment, files: CellFiles) -> Experiment:
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenedExperiment:
     """The registered plugins and one task's experiment."""
 
     registry: Registry
     experiment: Experiment
 
 
-def open_experiment(config: RunConfig, task: str) -> Opened:
+def open_experiment(config: RunConfig, task: str) -> OpenedExperiment:
     """Load the plugins and set up the experiment of `task`, with its data read and encoded (or taken from the cache)."""
     registry = load_registry(config)
     base = resolve_base_model(config.model, config.cache_dir)
-    return Opened(registry, make_experiment(config, registry, task, base))
+    return OpenedExperiment(registry, make_experiment(config, registry, task, base))
 
 
 def make_experiment(config: RunConfig, registry: Registry, name: str, base: BaseModel) -> Experiment:

@@ -16,7 +16,7 @@ from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from kdbench.errors import UsageError
-from kdbench.utils.system import no_collecting
+from kdbench.utils.system import gc_paused
 
 _TEMPORARY = ".partial"
 
@@ -94,7 +94,7 @@ def content_hash(content: object) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:20]
 
 
-class Part(BaseModel):
+class JsonModel(BaseModel):
     """Base of the models of JSON files: immutable, without unknown fields and infinite numbers."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -104,13 +104,13 @@ class Part(BaseModel):
         return None
 
 
-_T = TypeVar("_T", bound=Part)
+_T = TypeVar("_T", bound=JsonModel)
 
 
 def load_json_files(kind: type[_T], folder: Path) -> tuple[list[_T], list[str]]:
     """Read all files of `folder`, sorted by name; return the valid items and a message for each file that is not a `kind`."""
     items, problems = [], []
-    with no_collecting():
+    with gc_paused():
         for path in sorted(folder.glob("*")):
             item, problem = read_json_file(kind, path)
             if item is not None:

@@ -15,7 +15,7 @@ from kdbench.api.task import TaskKind
 from kdbench.data import default_cache_dir
 from kdbench.errors import UsageError
 from kdbench.models.base import fetch_base_model
-from kdbench.models.build import build_student, kept_layers, load_base
+from kdbench.models.build import build_student, layers_to_keep, load_base
 from kdbench.models.cost import count_parameters
 
 LABELS = {
@@ -101,13 +101,13 @@ def answers(model):
     ],
 )
 def test_layers_are_evenly_spaced_or_as_named(layers, depth, kept):
-    assert kept_layers(layers, depth) == kept
+    assert layers_to_keep(layers, depth) == kept
 
 
 @pytest.mark.parametrize("depth", range(1, 25))
 def test_any_number_of_layers_starts_with_the_first_and_rises(depth):
     for count in range(1, depth + 1):
-        kept = kept_layers(count, depth)
+        kept = layers_to_keep(count, depth)
         assert len(kept) == count
         assert kept[0] == 0
         assert list(kept) == sorted(set(kept))
@@ -117,7 +117,7 @@ def test_any_number_of_layers_starts_with_the_first_and_rises(depth):
 @pytest.mark.parametrize("layers", [0, -1, 7, (), (0, 0), (2, 1), (0, 6), (-1, 2)])
 def test_layers_that_the_base_lacks_are_refused_with_what_it_has(layers):
     with pytest.raises(UsageError, match=r"between 1 and 6|from 0 to 5"):
-        kept_layers(layers, 6)
+        layers_to_keep(layers, 6)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

@@ -18,7 +18,7 @@ from kdbench.render.plots.latency import latency_picture
 from kdbench.render.plots.pareto import pareto_picture
 from kdbench.render.plots.rows import DrawnRow, drawn_rows
 from kdbench.render.plots.scores import gap_picture, ranks_picture, scores_picture
-from kdbench.utils.system import no_collecting
+from kdbench.utils.system import gc_paused
 
 FOLDER = "pictures"
 
@@ -60,7 +60,7 @@ def planned(rows: pd.DataFrame, loaded: Loaded) -> list[Picture]:
 
 def draw(picture: Picture) -> dict[str, bytes]:
     """Return the files of `picture` by their paths in the board's folder: SVG for print, PNG for code hosts."""
-    with no_collecting():
+    with gc_paused():
         drawn = picture.specify(*picture.arguments)
         return {} if drawn is None else as_files(f"{FOLDER}/{picture.name}", drawn)
 
