@@ -82,7 +82,7 @@ class Contrast:
     """The first row's score minus the second's, with the sampling variation of seeds and examples."""
     adjusted_p: float
     """The p of `difference`, Holm-corrected over the tasks compared."""
-    smallest_shown: float
+    smallest_detectable: float
     """The smallest true difference that one comparison of this precision detects with a power of 80%."""
     seeds_are_known: bool
     """Whether the interval covers the variation over seeds; otherwise it holds for these trained models alone."""
@@ -97,14 +97,14 @@ class Contrast:
     """On how many examples each row is better, over the seeds that both have; None where they share none."""
 
     @property
-    def is_shown(self) -> bool:
+    def is_significant(self) -> bool:
         """Whether the difference is significant at the level `ALPHA`."""
         return self.adjusted_p < ALPHA
 
     @property
     def sign(self) -> int:
         """1 where the first row is significantly better, -1 where it is significantly worse, else 0."""
-        if not self.is_shown:
+        if not self.is_significant:
             return 0
         return 1 if self.difference.difference > 0 else -1
 
@@ -229,7 +229,7 @@ def _contrast(answers: TaskAnswers, a: str, b: str, kind: str, aso: bool) -> Con
     return Contrast(
         difference=difference,
         adjusted_p=difference.p,
-        smallest_shown=smallest_difference(difference.standard_error, difference.df, alpha=ALPHA),
+        smallest_detectable=smallest_difference(difference.standard_error, difference.df, alpha=ALPHA),
         seeds_are_known=answers.spreads[a] is not None and answers.spreads[b] is not None,
         randomization_p=_randomization(first, second, shared),
         mcnemar=_mcnemar(first, second, shared) if kind == TaskKind.SEQUENCE_CLASSIFICATION else {},

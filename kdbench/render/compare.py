@@ -56,7 +56,7 @@ def _on_task(comparison: Comparison, task: TaskComparison, contrast: Contrast) -
     difference = contrast.difference
     p = probability(contrast.adjusted_p)
     interval = f"95% interval {percent(difference.low)} to {percent(difference.high)}, {p}"
-    if contrast.is_shown:
+    if contrast.is_significant:
         better, worse = comparison.a, comparison.b
         if difference.difference < 0:
             better, worse = worse, better
@@ -68,7 +68,7 @@ def _on_task(comparison: Comparison, task: TaskComparison, contrast: Contrast) -
     return (
         f"On {task.task} the difference is not significant ({comparison.a} minus {comparison.b}:"
         f" {formatting.difference(difference.difference)} points, {interval}), and with these seeds and examples a true"
-        f" difference below {points(contrast.smallest_shown)} would be missed more than one time in five"
+        f" difference below {points(contrast.smallest_detectable)} would be missed more than one time in five"
     )
 
 
@@ -134,8 +134,8 @@ def _contrast_data(contrast: Contrast) -> dict[str, Any]:
     return {
         **asdict(contrast.difference),
         "p_holm": contrast.adjusted_p,
-        "is_shown": contrast.is_shown,
-        "smallest_shown": contrast.smallest_shown,
+        "is_shown": contrast.is_significant,
+        "smallest_shown": contrast.smallest_detectable,
         "seeds_are_known": contrast.seeds_are_known,
         "p_randomization": contrast.randomization_p,
         "almost_stochastic_order": contrast.almost_stochastic_order,

@@ -36,7 +36,7 @@ def test_a_row_that_is_right_wherever_the_other_is_and_more_is_shown_better(tmp_
     assert (found.only_a, found.only_b) == (50, 0)
     assert found.p == pytest.approx(2 * 0.5**50)
     assert contrast.randomization_p < 0.001
-    assert contrast.is_shown
+    assert contrast.is_significant
     assert [comparison.count(sign) for sign in (1, 0, -1)] == [1, 0, 0]
     assert [compared(tmp_path, "hard-labels", "lora").count(sign) for sign in (1, 0, -1)] == [0, 0, 1]
 
@@ -50,7 +50,7 @@ def test_as_many_examples_gained_as_lost_show_nothing_and_the_blind_spot_is_told
     assert contrast.mcnemar[0].p == pytest.approx(binomtest(100, 200).pvalue)
     assert contrast.adjusted_p == 1
     # A standard error of sqrt(0.2 / 1000) = 0.0141, and 1.96 + 0.84 of them for a power of 80%.
-    assert contrast.smallest_shown == pytest.approx(0.0396, rel=0.06)
+    assert contrast.smallest_detectable == pytest.approx(0.0396, rel=0.06)
 
 
 def test_one_row_twice_answered_alike_differs_by_nothing(tmp_path):

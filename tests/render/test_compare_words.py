@@ -12,7 +12,7 @@ from kdbench.utils.formatting import probability
 SHOWN = Contrast(
     difference=Difference(0.018, 0.002, 0.034, p=0.03, standard_error=0.008, df=100),
     adjusted_p=0.03,
-    smallest_shown=0.0228,
+    smallest_detectable=0.0228,
     seeds_are_known=True,
     randomization_p=0.02,
     mcnemar={},
@@ -21,7 +21,7 @@ NOT_SHOWN = replace(
     SHOWN,
     difference=Difference(-0.004, -0.026, 0.018, p=0.72, standard_error=0.011, df=100),
     adjusted_p=0.72,
-    smallest_shown=0.031,
+    smallest_detectable=0.031,
 )
 
 
