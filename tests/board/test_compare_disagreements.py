@@ -9,7 +9,7 @@ from kdbench.board.compare import compare, disagreements
 from kdbench.board.frames import rows_of
 from kdbench.board.load import load_cells
 from kdbench.board.predictions import load_scored
-from kdbench.cli.board import scored_texts, differing_examples
+from kdbench.cli.board import differing_examples, scored_texts
 from kdbench.data import DataSettings, load_task
 from kdbench.errors import KdbenchError
 from kdbench.evaluation.predictions import Predictions
