@@ -182,7 +182,7 @@ def test_with_a_data_folder_the_corpora_in_it_run(make_config, registry, tmp_pat
 
 
 def test_a_data_folder_that_is_none_or_holds_nothing_known_is_refused(make_config, registry, tmp_path):
-    with pytest.raises(UsageError, match=r"--data-dir .*gone is no folder"):
+    with pytest.raises(UsageError, match=r"--data-dir .*gone is not a folder"):
         select_tasks(make_config(task=[], data_dir=tmp_path / "gone"), registry)
     plain = load_plugins()
     with pytest.raises(UsageError, match=r"contains none of the corpora .*sst2"):

@@ -170,8 +170,8 @@ def test_what_fits_no_schema_is_told_with_file_and_field(check, small_results, r
     change(record, "quality", score="high")
     (small_results / "records" / "notes.json").write_text("{")
     told = "\n".join(check().problems)
-    assert f"records/{record.key}.json: is no record of schema 1 (quality.score: " in told
-    assert "records/notes.json: is no record of schema 1" in told
+    assert f"records/{record.key}.json: is not a record of schema 1 (quality.score: " in told
+    assert "records/notes.json: is not a record of schema 1" in told
 
 
 def test_links_out_of_the_folder_are_not_followed_and_special_files_are_not_opened(
