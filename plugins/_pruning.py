@@ -153,18 +153,18 @@ def _has(module: nn.Module, path: str) -> bool:
 
 
 def _keep_rows(linear: nn.Linear, rows: Sequence[int]) -> None:
-    linear.weight = _part(linear.weight, 0, rows)
+    linear.weight = _select(linear.weight, 0, rows)
     if linear.bias is not None:
-        linear.bias = _part(linear.bias, 0, rows)
+        linear.bias = _select(linear.bias, 0, rows)
     linear.out_features = len(rows)
 
 
 def _keep_columns(linear: nn.Linear, columns: Sequence[int]) -> None:
-    linear.weight = _part(linear.weight, 1, columns)
+    linear.weight = _select(linear.weight, 1, columns)
     linear.in_features = len(columns)
 
 
-def _part(weight: Tensor, dim: int, kept: Sequence[int]) -> nn.Parameter:
+def _select(weight: Tensor, dim: int, kept: Sequence[int]) -> nn.Parameter:
     index = torch.tensor(kept, dtype=torch.long, device=weight.device)
     return nn.Parameter(weight.detach().index_select(dim, index), requires_grad=weight.requires_grad)
 

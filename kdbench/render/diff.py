@@ -33,7 +33,7 @@ def headline(changes: Changes) -> str:
     return ", ".join(counts) or "no row on either side"
 
 
-def side(cells: pd.DataFrame) -> str:
+def describe_cells(cells: pd.DataFrame) -> str:
     """Describe one set of records: how many cells, when they ended, and their revision."""
     if cells.empty:
         return "no matching cell"
@@ -44,7 +44,7 @@ def side(cells: pd.DataFrame) -> str:
     return f"{plural(len(cells), 'cell')}, ended {when} UTC{of}"
 
 
-def together(rows: list[Change]) -> tuple[list[Change], list[str]]:
+def split_listed(rows: list[Change]) -> tuple[list[Change], list[str]]:
     """Return the rows to list individually, and a line for each kind whose rows are only named."""
     listed = [change for change in rows if change.kind not in _NAMED_ONLY]
     lines = [
@@ -84,7 +84,7 @@ def regressions_line(changes: Changes) -> str:
     return f"{plural(len(lost), 'regression')}: {named}"
 
 
-def how_decided(changes: Changes) -> list[str]:
+def decision_notes(changes: Changes) -> list[str]:
     """Return how the kinds of change were decided, one sentence each."""
     compared = [change for change in changes.rows if change.difference is not None]
     by_scores = [change for change in changes.rows if change.is_by_scores]
@@ -168,8 +168,8 @@ def _page(changes: Changes) -> str:
     return markdown(
         "changes",
         headline=headline(changes),
-        before=side(changes.before),
-        now=side(changes.after),
+        before=describe_cells(changes.before),
+        now=describe_cells(changes.after),
         csv=CHANGES_FILE,
         tasks=[
             _task(str(task), list(rows))
@@ -177,12 +177,12 @@ def _page(changes: Changes) -> str:
         ],
         costs=cost_lines(changes),
         left_out=changes.left_out,
-        notes=how_decided(changes),
+        notes=decision_notes(changes),
     )
 
 
 def _task(task: str, rows: list[Change]) -> dict[str, Any]:
-    listed, others = together(rows)
+    listed, others = split_listed(rows)
     lines = [cells_of_change(change) for change in listed]
     bold = {(place, 0) for place, change in enumerate(listed) if change.is_regression}
     drawn = table(list(zip(HEADINGS, IS_TEXT, strict=True)), lines, bold) if lines else ""
@@ -234,13 +234,13 @@ _REGRESSION = "bold red"
 def print_changes(changes: Changes, out: Console) -> None:
     """Print one table of the rows to list individually, and the remarks below it."""
     out.print(Text(f"What changed: {headline(changes)}", style="bold"), soft_wrap=True)
-    out.print(f"  before: {side(changes.before)}", soft_wrap=True)
-    out.print(f"  now: {side(changes.after)}", soft_wrap=True)
-    listed, _ = together(list(changes.rows))
+    out.print(f"  before: {describe_cells(changes.before)}", soft_wrap=True)
+    out.print(f"  now: {describe_cells(changes.after)}", soft_wrap=True)
+    listed, _ = split_listed(list(changes.rows))
     if listed:
         out.print(_terminal_table(listed))
     notes = [f"{change.strategy} on {change.task}: {change.note}" for change in listed if change.note]
-    for line in (*notes, *cost_lines(changes), *how_decided(changes)):
+    for line in (*notes, *cost_lines(changes), *decision_notes(changes)):
         out.print(f"  {on_one_line(line, _LENGTH)}", soft_wrap=True)
 
 

@@ -35,7 +35,7 @@ def task_notes(cells: pd.DataFrame, statistics: TaskStatistics) -> dict[str, Any
         "repeats": timed["latency_repeat"].dropna().unique(),
         "busy_shares": [f"{share:.0%}" for share in sorted(timed["latency_busy_share"].dropna().unique())],
         "latency_warnings": timed["latency_warning"].dropna().unique(),
-        "unsteady": unsteady(cells),
+        "unsteady": unstable_timings(cells),
     }
 
 
@@ -55,7 +55,7 @@ def run_facts(cells: pd.DataFrame) -> list[tuple[str, str]]:
     ]
 
 
-def unsteady(cells: pd.DataFrame) -> str | None:
+def unstable_timings(cells: pd.DataFrame) -> str | None:
     """Return which rows were timed before their latency was stable, as plain text; None if there are none."""
     unstable = cells[cells["latency_unsteady_after"].notna()]
     if unstable.empty:

@@ -138,7 +138,7 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Beside:
+class ListedResult:
     """A published result and its differences from the board's setting."""
 
     result: PublishedResult
@@ -146,7 +146,7 @@ class Beside:
     differences: tuple[str, ...]
 
 
-def published_beside(setting: Setting) -> list[Beside]:
+def results_for(setting: Setting) -> list[ListedResult]:
     """Return the published results on the setting's task, those of the same model family and split first."""
     family = family_of(setting.model)
     results = sorted(
@@ -158,7 +158,9 @@ def published_beside(setting: Setting) -> list[Beside]:
             -result.score,
         ),
     )
-    return [Beside(result, result.family == family, _differences(result, setting)) for result in results]
+    return [
+        ListedResult(result, result.family == family, _differences(result, setting)) for result in results
+    ]
 
 
 def _differences(result: PublishedResult, setting: Setting) -> tuple[str, ...]:
@@ -191,7 +193,7 @@ def published_section(rows: pd.DataFrame, cells: pd.DataFrame) -> str:
         rows: the task's part of the table of rows.
         cells: the task's part of the table of cells.
     """
-    results = published_beside(_setting(cells))
+    results = results_for(_setting(cells))
     shared = _shared(results) if results else []
     headings = [(name, name not in _NUMBERS) for name in _HEADINGS]
     return markdown(
@@ -199,7 +201,7 @@ def published_section(rows: pd.DataFrame, cells: pd.DataFrame) -> str:
         remark=_remark(cells),
         here=_teacher_score(rows),
         shared=shared,
-        table=table(headings, [_cells(beside, shared) for beside in results]) if results else None,
+        table=table(headings, [_cells(listed, shared) for listed in results]) if results else None,
     ).rstrip()
 
 
@@ -208,7 +210,7 @@ def published_terminal(rows: pd.DataFrame, cells: pd.DataFrame) -> list[Table]:
     return [
         _table(str(task), results, _teacher_score(rows[rows["task"] == task]), _remark(of_task))
         for task, of_task in cells.groupby("task")
-        if (results := published_beside(_setting(of_task)))
+        if (results := results_for(_setting(of_task)))
     ]
 
 
@@ -242,18 +244,18 @@ def _teacher_score(rows: pd.DataFrame) -> str:
     return f"Here the teacher, {teacher['strategy']}, scores {score}."
 
 
-def _shared(results: list[Beside]) -> list[str]:
+def _shared(results: list[ListedResult]) -> list[str]:
     """Return the differences that all results share."""
-    return [line for line in results[0].differences if all(line in beside.differences for beside in results)]
+    return [line for line in results[0].differences if all(line in listed.differences for listed in results)]
 
 
-def _cells(beside: Beside, shared: list[str]) -> list[str]:
-    result = beside.result
+def _cells(listed: ListedResult, shared: list[str]) -> list[str]:
+    result = listed.result
     parameters = formatting.count(result.parameters)
     if result.trainable_parameters is not None:
         parameters += f" ({formatting.count(result.trainable_parameters)} trained)"
     speed = MISSING if result.speedup is None else f"{result.speedup:g}x {result.speedup_over}"
-    differences = [line for line in beside.differences if line not in shared]
+    differences = [line for line in listed.differences if line not in shared]
     return [
         result.system,
         formatting.percent(result.score),
@@ -264,7 +266,7 @@ def _cells(beside: Beside, shared: list[str]) -> list[str]:
     ]
 
 
-def _table(task: str, results: list[Beside], here: str, remark: str) -> Table:
+def _table(task: str, results: list[ListedResult], here: str, remark: str) -> Table:
     shared = _shared(results)
     caption = " ".join(filter(None, [remark, here, f"All of them: {'; '.join(shared)}." if shared else ""]))
     drawn = Table(
@@ -280,6 +282,6 @@ def _table(task: str, results: list[Beside], here: str, remark: str) -> Table:
             drawn.add_column(Text(name), justify="right", overflow="fold")
         else:
             drawn.add_column(Text(name), overflow="fold")
-    for beside in results:
-        drawn.add_row(*(Text(text) for text in _cells(beside, shared)))
+    for listed in results:
+        drawn.add_row(*(Text(text) for text in _cells(listed, shared)))
     return drawn

@@ -82,7 +82,7 @@ def _parquet(table: pd.DataFrame) -> bytes:
     return file.getvalue()
 
 
-def drawn_names(board: Path, drawn: Iterable[str]) -> frozenset[str]:
+def drawn_paths(board: Path, drawn: Iterable[str]) -> frozenset[str]:
     """Return the paths of the HTML page and pictures: those `drawn` now, and those already in the folder `board`."""
     earlier = [path for path in (board / PAGE, *board.glob("pictures/*.png")) if path.is_file()]
     return frozenset(drawn) | {path.relative_to(board).as_posix() for path in earlier}
@@ -175,7 +175,7 @@ def write_board(
     changed = None if against is None else changes(against, loaded, source.root, known.answers)
     waiting = Counter(task for _, task in pending)
     # While cells are pending, pictures of an earlier run do not match the new tables.
-    drawn = frozenset[str]() if pending else drawn_names(board, files)
+    drawn = frozenset[str]() if pending else drawn_paths(board, files)
     for task, of_task in rows.groupby("task"):
         own = cells[cells["task"] == task]
         files[f"{task}.md"] = task_page(

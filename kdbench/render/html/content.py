@@ -15,7 +15,7 @@ from kdbench.board.frames import Row, first_row, rows_of
 from kdbench.board.load import Loaded
 from kdbench.board.rows import has_score
 from kdbench.render.html.details import POINT_HEADINGS, Sources, rounded, row_details
-from kdbench.render.notes import rerun_command, run_facts, unsteady
+from kdbench.render.notes import rerun_command, run_facts, unstable_timings
 from kdbench.render.palette import family_looks
 from kdbench.utils import formatting
 from kdbench.utils.formatting import MISSING, on_one_line
@@ -142,7 +142,7 @@ def _task(cells: pd.DataFrame) -> dict[str, Any]:
             for text in [
                 *cells["latency_setting"].dropna().unique(),
                 *cells["latency_warning"].dropna().unique(),
-                unsteady(cells),
+                unstable_timings(cells),
             ]
             if text
         )
@@ -155,7 +155,7 @@ def _notes(figures: list[Figure]) -> str:
     notes = [
         f"{figure.heading.capitalize()}: {figure.note}" for figure in figures if figure.group is Group.LEADING
     ]
-    return " ".join([*notes, "README.md and the pages beside this one explain every column."])
+    return " ".join([*notes, "README.md and the task pages in the same folder explain every column."])
 
 
 def _overview(across: list[Row], shown: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ import altair as alt
 
 from kdbench.render.palette import Look
 from kdbench.render.plots.axes import Extent
-from kdbench.render.plots.names import Box, Name, around, place_names, text_widths
+from kdbench.render.plots.names import Box, Name, place_names, square_around, text_widths
 from kdbench.render.plots.rows import DrawnRow, Value
 
 QUIET = "#6b7480"
@@ -111,7 +111,7 @@ def names_layer(
     widths = text_widths([text for text, _, _ in named], NAME_SIZE)
     offsets = place_names(
         [Name(x, y, width, NAME_SIZE) for (_, x, y), width in zip(named, widths, strict=True)],
-        [around(x, y, MARK**0.5 / 2) for x, y in marks],
+        [square_around(x, y, MARK**0.5 / 2) for x, y in marks],
         lines,
         panel,
     )

@@ -46,7 +46,7 @@ class Box(NamedTuple):
         return Box(self.left - by, self.top - by, self.right + by, self.bottom + by)
 
 
-def around(x: float, y: float, half: float) -> Box:
+def square_around(x: float, y: float, half: float) -> Box:
     """Return the square of side 2 x `half` centred at (x, y)."""
     return Box(x, y, x, y).padded(half)
 

@@ -69,7 +69,7 @@ def drawn_rows(rows: pd.DataFrame, loaded: Loaded) -> list[DrawnRow]:
         drawn.append(
             DrawnRow(
                 row=row,
-                name=short(row["strategy"]) + (" (teacher)" if row["is_teacher"] else ""),
+                name=short_name(row["strategy"]) + (" (teacher)" if row["is_teacher"] else ""),
                 family=family,
                 look=looks[family],
                 seed_scores=tuple(100 * cell["score"] for cell in own),
@@ -79,6 +79,6 @@ def drawn_rows(rows: pd.DataFrame, loaded: Loaded) -> list[DrawnRow]:
     return drawn
 
 
-def short(name: str) -> str:
+def short_name(name: str) -> str:
     """Return a row's name, cut to fit beside an axis."""
     return on_one_line(name, NAME_LIMIT)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from kdbench.board.tables import across_tasks, complete_scores
 from kdbench.render.palette import family_looks
 from kdbench.render.plots.draw import draw, planned
-from kdbench.render.plots.names import around, text_widths
+from kdbench.render.plots.names import square_around, text_widths
 from kdbench.render.plots.pareto import front, pareto_picture
 from kdbench.render.plots.rows import drawn_rows
 from kdbench.render.plots.scores import gap_picture, ranks_picture, scores_picture
@@ -204,8 +204,8 @@ def test_names_on_the_front_cover_no_point_and_stay_in_their_panel(board):
             assert 0 <= name["y"] - 8 < name["y"] <= panel["height"]
             for mark in marks:
                 x, y = pixel(picture, number, mark)
-                assert not around(x, y, 4).overlaps(
-                    around(0, 0, 0)._replace(
+                assert not square_around(x, y, 4).overlaps(
+                    square_around(0, 0, 0)._replace(
                         left=left, right=left + width, top=name["y"] - 8, bottom=name["y"]
                     )
                 )

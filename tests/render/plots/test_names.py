@@ -1,14 +1,14 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kdbench.render.plots.names import Box, Name, Offset, around, place_names, text_widths
+from kdbench.render.plots.names import Box, Name, Offset, place_names, square_around, text_widths
 
 PANEL = Box(0, 0, 300, 300)
 
 
 def test_a_name_stands_to_the_right_and_half_a_line_above_its_point():
     name = Name(100, 100, 50, 10)
-    (offset,) = place_names([name], [around(100, 100, 4)], [], PANEL)
+    (offset,) = place_names([name], [square_around(100, 100, 4)], [], PANEL)
     assert offset == Offset(6, -6)
     box = name.at(offset)
     assert (box.left, box.right) == (106, 156)
@@ -36,10 +36,13 @@ def test_a_name_is_nearer_to_its_own_point_than_to_any_other():
     beside = [
         (x, y) for x in (75, 125) for y in (92, 108)
     ]  # no room but above the point or below, where the other is
-    marks = [around(x, y, 4) for x, y in ((100, 100), other, *beside)]
+    marks = [square_around(x, y, 4) for x, y in ((100, 100), other, *beside)]
     (offset,) = place_names([name], marks, [], PANEL)
     assert offset.dy == -16
-    assert place_names([name], [mark for mark in marks if mark != around(*other, 4)], [], PANEL)[0].dy == 20
+    assert (
+        place_names([name], [mark for mark in marks if mark != square_around(*other, 4)], [], PANEL)[0].dy
+        == 20
+    )
 
 
 def test_a_name_without_room_is_left_out():
@@ -64,7 +67,7 @@ def test_names_of_one_place_stand_apart():
 @settings(max_examples=50, deadline=None)
 def test_few_names_leave_no_panel_and_cover_neither_marks_nor_each_other(points, others):
     names = [Name(*point, size=11) for point in points]
-    marks = [around(x, y, 4) for x, y in others]
+    marks = [square_around(x, y, 4) for x, y in others]
     placed: list[Box] = []
     for name, offset in zip(names, place_names(names, marks, [], PANEL), strict=True):
         box = name.at(offset)

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from kdbench.render.published import Setting, published_beside
+from kdbench.render.published import Setting, results_for
 
 SETTING = Setting("sst2", "accuracy", "dev", 872, 67_349, "bert-base-uncased")
 
@@ -10,7 +10,7 @@ SETTING = Setting("sst2", "accuracy", "dev", 872, 67_349, "bert-base-uncased")
 def beside(setting, system, arxiv):
     return next(
         found
-        for found in published_beside(setting)
+        for found in results_for(setting)
         if found.result.system == system and found.result.source.arxiv == arxiv
     )
 
@@ -45,7 +45,7 @@ def test_another_metric_is_a_difference():
 
 
 def test_the_same_family_and_split_come_first():
-    found = published_beside(SETTING)
+    found = results_for(SETTING)
     assert [one.is_same_family for one in found] == sorted(
         (one.is_same_family for one in found), reverse=True
     )
@@ -60,4 +60,4 @@ def test_a_hub_id_is_the_model_that_it_names():
 
 
 def test_a_task_that_no_paper_has_gets_none():
-    assert published_beside(replace(SETTING, task="toy-sentiment")) == []
+    assert results_for(replace(SETTING, task="toy-sentiment")) == []
