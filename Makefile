@@ -1,4 +1,4 @@
-# Two commands for a fresh machine: `make run` and `make test`; `make test-fast` for whoever edits. All make the virtual
+# Two commands for a fresh machine: `make run` and `make test`; `make test-fast` for developers. Each creates the virtual
 # environment first, once.
 PYTHON ?= python3
 VENV := .venv
@@ -9,14 +9,14 @@ INSTALLED := $(VENV)/.installed
 run: install
 	$(VENV)/bin/kdbench run
 
-# A test file a process and one thread each: the tests' models are too small for more. In the order that tests/conftest.py
-# gives them, slow files first: by default files of few tests come last, which take longest.
+# One thread per process, since the tests' models are small. Test files run in the order of tests/conftest.py, slow ones
+# first: by default files of few tests, which take longest, would come last.
 PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 test: check
 	$(PYTEST) --durations=20
 
-# For the one who edits: everything quick, and one real run.
+# For developers: the quick tests and one real run.
 test-fast: install
 	$(PYTEST) -m 'not slow' --durations=10
 
@@ -27,7 +27,7 @@ check: install
 
 install: $(INSTALLED)
 
-# torch goes first and alone: once its pinned version is there, nothing that follows replaces it.
+# torch is installed first and alone: nothing that follows replaces its pinned version.
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt torch

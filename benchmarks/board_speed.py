@@ -1,8 +1,8 @@
-"""How long a board of many records takes to draw, all of it and again after one more cell, and its page to answer.
+"""Measure the time to draw a board of many records, to redraw it after one more cell, and to use its page.
 
-Beside it, in the same run, what a plain script with pandas and Altair takes for means, tables and as many pictures:
-no statistics, no page, one process. The page is opened in a browser without a window, sorted and scrolled; without one,
-that part is left out.
+For comparison, a plain script with pandas and Altair makes means, tables and as many pictures in the same run: no
+statistics, no page, one process. The page is opened in a headless browser, sorted and scrolled; without a browser this part
+is skipped.
 
 python benchmarks/board_speed.py [--strategies 50] [--tasks 20] [--seeds 10] [--examples 1000]
 """
@@ -107,7 +107,7 @@ def processor_s(who: int) -> float:
 
 
 def plain_script(results: Path, folder: Path) -> None:
-    """Write tables of means and the three pictures a task that a board has, as SVG and PNG, as one does by hand."""
+    """Write tables of means and a board's three pictures per task, as SVG and PNG, as in a script written by hand."""
     folder.mkdir()
     records = [json.loads(path.read_bytes()) for path in sorted((results / "records").glob("*.json"))]
     cells = pd.json_normalize(records)[
@@ -126,7 +126,7 @@ def plain_script(results: Path, folder: Path) -> None:
 
 
 def means(cells: pd.DataFrame) -> pd.DataFrame:
-    """Return the mean and the deviation of each strategy's scores, best first, with the means of what it takes."""
+    """Return mean and deviation of each strategy's scores, best first, with its mean costs."""
     rows = cells.groupby("strategy.label").agg(
         score=("quality.score", "mean"),
         deviation=("quality.score", "std"),
@@ -139,7 +139,7 @@ def means(cells: pd.DataFrame) -> pd.DataFrame:
 def plain_pictures(
     rows: pd.DataFrame, cells: pd.DataFrame, timed: pd.DataFrame
 ) -> Iterator[tuple[str, alt.TopLevelMixin]]:
-    """Make the scores with every seed, the scores against three costs, and the latencies by length."""
+    """Draw the scores of every seed, the scores against three costs, and the latencies by length."""
     # In the order of the keys, not of the rows: it is there to be timed, not to be looked at.
     table = rows.reset_index(names="strategy").assign(
         low=rows["score"].to_numpy() - 1.96 * rows["deviation"].to_numpy(),
@@ -203,7 +203,7 @@ _SCROLLS = """async () => {
 
 
 def answering(page: Path) -> str:
-    """Return how long the page takes to open, and its tabs to be shown, sorted and scrolled, at most."""
+    """Return how long the page takes to open, and the longest time to show, sort and scroll a tab."""
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
         return "no browser to open it in"
@@ -230,7 +230,7 @@ def answering(page: Path) -> str:
 def put_cell(
     results: Path, strategy: int, task: int, seed: int, examples: int, *, again: bool = False
 ) -> None:
-    """Write the record and predictions of one cell, of a model that errs more on some examples than on others."""
+    """Write record and predictions of one cell, of a model that errs more on some examples than on others."""
     rng = np.random.default_rng([strategy, task, seed, again])
     references = np.arange(examples) % 2
     hard = np.random.default_rng(task).normal(size=examples)
@@ -297,7 +297,7 @@ def put_cell(
 
 
 def put_times(results: Path, task: int, strategies: int) -> None:
-    """Write a timing of the first seed of every row, with a grid of batch sizes and lengths."""
+    """Write a timing of every row's first seed, with a grid of batch sizes and lengths."""
     sizes = [(1, None), *((batch, length) for batch in (1, 8, 32) for length in (16, 32, 64, 128))]
     put_timing(
         results,

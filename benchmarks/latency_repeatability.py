@@ -1,13 +1,12 @@
-"""The same speed-up, measured again and again while the machine does other things.
+"""Measure one speed-up repeatedly, while the machine is idle and while it is busy.
 
     python benchmarks/latency_repeatability.py [--rounds 300]
 
-A student of 3 layers beside its teacher of 6, both as wide as the embedded model and with random weights, is timed five
-times on the same inputs, three of these while another process keeps one core busy: by the harness's own rounds, and by
-what one would write first: the mean of 20 calls of the one, then of the other. One thread each; some two minutes.
+A student of 3 layers and its teacher of 6, both as wide as the embedded model and with random weights, are timed five
+times on the same inputs, three of these while another process keeps one core busy: by the harness's rounds, and by a
+naive timer, the mean of 20 calls of one model and then of the other. One thread each; some two minutes.
 
-The rounds are held to it that their five speed-ups lie within 5% of each other and that all intervals overlap; otherwise
-the exit code is 1.
+The exit code is 1 unless the rounds' five speed-ups lie within 5% of each other and all intervals overlap.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ def encoder(layers: int) -> nn.Module:
 
 
 def sentences(rounds: int) -> list[Batch]:
-    """Return single sentences of 8 to 60 word pieces, about 28 in the mean; each is answered twice."""
+    """Return single sentences of 8 to 60 word pieces, 28 on average; each is answered twice."""
     lengths = np.clip(np.random.default_rng(0).gamma(4, 7, rounds // 2), 8, 60).astype(int)
     names = ("input_ids", "attention_mask", "token_type_ids")
     return [synthetic_batch(range(1000, VOCABULARY), names, 1, int(length)) for length in lengths]
@@ -59,7 +58,7 @@ def sentences(rounds: int) -> list[Batch]:
 
 @contextmanager
 def another_process(busy: bool) -> Iterator[None]:
-    """Keep one core busy in the block, if it is to be."""
+    """Keep one core busy within the block, if asked to."""
     if not busy:
         yield
         return
@@ -75,7 +74,7 @@ def another_process(busy: bool) -> Iterator[None]:
 def by_rounds(
     models: dict[str, nn.Module], inputs: Sequence[Batch], rounds: int
 ) -> tuple[Point, Repeatability]:
-    """Return the student's speed-up, and how well the teacher agrees with itself."""
+    """Return the student's speed-up, and how well the teacher's times repeat."""
     candidates = {
         name: Candidate(model, BackEnd.TORCH, CPU, inputs, range(VOCABULARY), None, stopwatch_for(CPU))
         for name, model in models.items()

@@ -1,12 +1,12 @@
-"""Tokens a second of kdbench's training against a plain `transformers.Trainer` script, in one run.
+"""Compare the tokens per second of kdbench's training with those of a plain `transformers.Trainer` script.
 
     python benchmarks/training_throughput.py --data-dir DIR [--steps 150] [--rounds 2] [--strategy finetune]
 
 DIR holds ``glue/SST-2``. Both sides start from the same weights and train the 6-layer model (`finetune`) and a 3-layer
-student (`vanilla-kd`) on the same rows for the same steps of 32. The plain script is what one would write first:
-float32, the teacher forward in every step, random batches padded to their longest. A side's time runs from loading
-the model to the end of training; kdbench's includes computing the teacher's logits, once for all passes over the
-rows, and a validation on 64 examples. The sides take turns.
+student (`vanilla-kd`) on the same rows for the same steps of 32. The plain script is the straightforward one: float32, the
+teacher's forward pass in every step, random batches padded to their longest. The time runs from loading the model to the
+end of training; kdbench's includes the teacher's logits, computed once for all passes over the rows, and a validation on
+64 examples. The sides take turns.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ LAYERS, TEMPERATURE, ALPHA, BATCH, EPOCHS = 3, 2.0, 0.7, 32, 3
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """One training: its tokens (padding not counted) a second, and the trained model's accuracy on dev."""
+    """One training: its tokens per second (without padding), and the trained model's accuracy on dev."""
 
     tokens_per_s: float
     accuracy: float
@@ -61,7 +61,7 @@ class Measured:
 
 
 class PlainTrainer(Trainer):
-    """The textbook way: the teacher, where there is one, runs in every step."""
+    """Compute the textbook loss: the teacher, if there is one, runs in every step."""
 
     teacher: nn.Module | None = None
 

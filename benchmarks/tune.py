@@ -1,10 +1,10 @@
-"""Search for the defaults of the strategies: the same number of trials each, judged on the validation part alone.
+"""Search for the defaults of the strategies: the same number of trials each, evaluated on the validation part only.
 
-Every strategy gets `--trials` points of its own space below: learning rates at equal ratios between two bounds, each
-with a seeded draw of what else its paper leaves to be chosen. A point is trained within the budget on each task and
-judged by the headline metric on the validation part; the scored split is never looked at. What trains several tasks
-jointly is judged by the mean of theirs. Trials that stand in the results file are not done again, so that the search
-can be cut off and taken up again, and by several processes on a machine of several cores:
+Every strategy gets `--trials` points of its search space below: learning rates at equal ratios between two bounds, each
+with a seeded draw of the other choices that its paper leaves open. A point is trained within the budget on each task and
+evaluated by the headline metric on the validation part; the scored split is never used. Joint strategies are evaluated by
+the mean over tasks. Trials in the results file are not repeated, so that the search can be interrupted and resumed, and run
+in several processes:
 
     python benchmarks/tune.py --trials 4 --task rotten-tomatoes --task twitter-ner --strategy lora --strategy pkd
     python benchmarks/tune.py --show
@@ -36,7 +36,7 @@ from kdbench.utils.system import default_workers
 
 RESULTS = Path(__file__).parent / "results" / "tuning.jsonl"
 SEED = 1
-"""Of head, data order and dropout; the boards' first seed is 0."""
+"""The seed of head, data order and dropout; the boards' first seed is 0."""
 TOGETHER = "+"
 """Between the names of tasks that are trained jointly."""
 
@@ -48,25 +48,25 @@ RATES: Mapping[str, tuple[float, float]] = {
     "compression": (5e-5, 8e-4),
     "multi-task": (5e-5, 2e-4),
 }
-"""By family of strategy the bounds of the learning rates; of compression those of the recovery after a cut."""
+"""Bounds of the learning rate by family of strategy; for compression, of the recovery after a cut."""
 OWN_RATES: Mapping[str, tuple[float, float]] = {
     **dict.fromkeys(("bilstm", "bilstm-kd"), (1e-3, 1e-2)),
     **dict.fromkeys(("adapter-houlsby", "adapter-pfeiffer"), (5e-4, 2e-3)),
     **dict.fromkeys(("lora", "dora"), (1e-3, 4e-3)),
     **dict.fromkeys(("adalora", "ia3", "prefix-tuning"), (3e-3, 2.7e-2)),
 }
-"""Bounds of those that train few weights, or weights that start at random."""
+"""Bounds for strategies that train few weights, or weights that start at random."""
 CHOICES: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
     "vanilla-kd": {"temperature": (1.0, 2.0, 4.0), "alpha": (0.5, 0.7, 0.9)},
     "pkd": {"temperature": (2.0, 5.0, 10.0), "beta": (10.0, 100.0, 500.0)},
     "distilbert": {"temperature": (1.0, 2.0, 4.0)},
     "multi-task": {"sampling": ("uniform", "square-root", "annealed"), "balance": ("none", "norm")},
 }
-"""What is drawn beside the rate."""
+"""Further parameters that are drawn, by strategy."""
 
 
 def main() -> None:
-    """Do the trials that are missing, then show the best of each strategy."""
+    """Run the missing trials, then show the best of each strategy."""
     arguments = _arguments()
     config = RunConfig(
         budget=arguments.budget,
@@ -107,7 +107,7 @@ def _trials(config: RunConfig, arguments: argparse.Namespace) -> list[dict[str, 
 
 
 def _has_a_rate(strategy: type[Strategy]) -> bool:
-    """Return whether there is a rate to search: a probe is solved, and most transforms train nothing."""
+    """Return whether there is a rate to search: a probe has a direct solution, and most transforms train nothing."""
     if issubclass(strategy, Transform):
         recovery = strategy.Params.model_fields.get("recovery")
         return recovery is not None and bool(recovery.default)

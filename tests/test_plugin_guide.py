@@ -7,7 +7,7 @@ import pytest
 import torch
 from helpers.controls import control_of
 from helpers.guide import GUIDE, code_blocks
-from transformers import BertConfig, BertModel, BertTokenizer
+from transformers import BertConfig, BertForSequenceClassification, BertModel, BertTokenizer
 
 from kdbench.api.spec import parse_spec
 from kdbench.config import load_config
@@ -129,6 +129,44 @@ def test_a_plugins_own_model_class_is_trained_deployed_and_loaded_again(deploy, 
 def test_the_strategy_of_the_guide_takes_no_more_than_thirty_lines():
     lines = [line for line in example("class LogitMSE").splitlines() if line.strip()]
     assert len(lines) <= 30
+
+
+@pytest.fixture
+def registered(tmp_path):
+    """Register a plugin that the guide shows as a whole, named by the line of its class."""
+
+    def register(class_line):
+        path = tmp_path / "plugin.py"
+        path.write_text(example(class_line), encoding="utf-8")
+        registry = load_plugins([str(path)])
+        assert registry.plugins[-1].error is None
+        return registry
+
+    return register
+
+
+def test_the_transform_of_the_guide_zeroes_the_share_of_weights_that_it_is_given(registered, base_model):
+    transform = registered("class Magnitude").strategy(parse_spec("magnitude[share=0.25]"))
+    layer = (
+        transform.transform(BertModel.from_pretrained(base_model), None).encoder.layer[0].intermediate.dense
+    )
+    assert (layer.weight == 0).sum().item() == 0.25 * layer.weight.numel()
+
+
+def test_the_joint_strategy_of_the_guide_hands_its_encoder_on(registered, base_model):
+    class Bench:
+        def base(self):
+            return BertForSequenceClassification.from_pretrained(base_model)
+
+        def train(self, model):
+            torch.nn.init.constant_(
+                model.base_model.pooler.dense.bias, model.base_model.pooler.dense.bias[0] + 1
+            )
+            return model
+
+    joint = registered("class InTurn").strategy(parse_spec("in-turn"))
+    models = joint.fit_jointly({"first": Bench(), "second": Bench()})
+    assert [model.base_model.pooler.dense.bias[0].item() for model in models.values()] == [1, 2]
 
 
 def test_the_control_of_the_guides_strategy_is_its_student_on_labels_alone():
