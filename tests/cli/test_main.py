@@ -51,7 +51,7 @@ BAD_INPUT = {
     "model missing": (["--model", "./gone"], ["--model ./gone", "no such folder"]),
     "model without config": (["--model", "bare"], ["bare", "no config.json", "save_pretrained"]),
     "model cut short": (["--model", "cut"], ["model.safetensors is damaged"]),
-    "data folder missing": (["--data-dir", "gone"], ["--data-dir gone", "no folder"]),
+    "data folder missing": (["--data-dir", "gone"], ["--data-dir gone", "not a folder"]),
     "plugin missing": (["--plugin", "gone.py"], ["--plugin gone.py", "no file"]),
     "config missing": (["--config", "gone.toml"], ["config gone.toml", "cannot be read", "--config"]),
     "config empty": (["--config", "empty.toml"], ["config empty.toml", "is empty"]),

@@ -1,4 +1,4 @@
-"""TODO guide."""
+"""The guide for plugin authors, and the code that it shows."""
 
 from __future__ import annotations
 
