@@ -47,7 +47,7 @@ def test_two_rows_are_compared_in_a_process_of_its_own(command):
     done = command.run("lora[r=16]", "hard-labels", verb="compare")
     assert (done.returncode, done.stderr) == (0, "")
     assert "lora[r=16] scores 25.0 points higher than hard-labels on toy-sentiment" in done.stdout
-    assert "McNemar, seed 0: 20 examples only lora[r=16] has right, 0 only hard-labels" in done.stdout
+    assert "McNemar, seed 0: only lora[r=16] is correct on 20 examples, only hard-labels on 0" in done.stdout
     assert "20 of 80 examples predicted differently, 5 of them listed" in done.stdout
 
 
