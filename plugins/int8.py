@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Int8(Transform):
-    """Quantize the weights of a fitted model to 8 bits and its inputs dynamically, and multiply as integers.
+    """Quantize the weights of a fitted model to 8 bits and layer inputs dynamically, and multiply as integers.
 
     A layer's weight w becomes ``round(w / s)`` with ``s = max|w| / 127`` (Zafrir et al. 2019). A layer's input x, and
     an embedding table, becomes ``round(x / s) + z`` with ``s = (max x - min x) / 255`` and zero point z (Jacob et al.

@@ -26,7 +26,6 @@ from transformers import (
     RobertaModel,
 )
 
-from kdbench.api.task import TaskKind
 from kdbench.errors import UsageError
 
 
@@ -245,12 +244,7 @@ def test_shared_layers_are_refused_by_the_models_name():
 
 
 def steps_of_stages(steps, first):
-    budget = SimpleNamespace(steps_for=lambda kind, examples: steps)
-    bench = SimpleNamespace(
-        budget=budget,
-        experiment=SimpleNamespace(kind=TaskKind.TOKEN_CLASSIFICATION),
-        task=SimpleNamespace(train_examples=1),
-    )
+    bench = SimpleNamespace(steps=steps)
     return [round(share * steps) for share in stage_shares(bench, first)]  # as bench.train rounds a share
 
 

