@@ -132,7 +132,7 @@ def score_lost(model: nn.Module, answers: Predictions, experiment: Experiment) -
     return metric.of(select_examples(answers, own.ids), task.labels) - metric.of(own, task.labels)
 
 
-_MIN_PARALLEL = 8
+MIN_PARALLEL = 8
 """The number of artifacts below which starting processes costs more than it gains."""
 
 
@@ -151,7 +151,7 @@ def export_cells(
 ) -> Iterator[tuple[str, Export]]:
     """Yield each of `keys`, cells of `task`, with its exports; many are exported in parallel, one process per core."""
     export = partial(_export_cell, config.model_dump_json(), task, tuple(back_ends))
-    if len(keys) < _MIN_PARALLEL:
+    if len(keys) < MIN_PARALLEL:
         yield from zip(keys, map(export, keys), strict=True)
         return
     with ProcessPoolExecutor(usable_cores(), multiprocessing.get_context("spawn")) as pool:

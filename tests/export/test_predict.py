@@ -81,7 +81,7 @@ def test_entities_fit_into_a_cell(exported, tmp_path):
         ("review\na\n", "in.csv", "out.csv", (), "has no column 'text', only 'review'"),
         ("text\na\n", "in.csv", "out.csv", ("text", "b"), "--text-column names 2 columns; .*name one"),
         ("text,predicted_label\na,b\n", "in.csv", "out.csv", (), "'predicted_label' exists already"),
-        ('{"text": 3}\n', "in.jsonl", "out.csv", (), "in.jsonl, line 1: 'text' is 3, no text"),
+        ('{"text": 3}\n', "in.jsonl", "out.csv", (), "in.jsonl, line 1: 'text' is 3, not a text"),
         ("text\n", "in.csv", "out.csv", (), "has a header but no rows"),
     ],
 )

@@ -95,7 +95,7 @@ def test_exports_are_the_same_whoever_makes_them(trained, monkeypatch):
     config = trained.model_copy(update={"results": trained.results.resolve()})
     back_ends = (BackEnd.ONNXRUNTIME, BackEnd.ONNXRUNTIME_INT8)
     here = dict(export_cells(config, "toy-sentiment", ["one", "graph"], back_ends))
-    monkeypatch.setattr("kdbench.measure.timed_models._MANY", 1)
+    monkeypatch.setattr("kdbench.measure.timed_models.MIN_PARALLEL", 1)
     assert dict(export_cells(config, "toy-sentiment", ["one", "graph"], back_ends)) == here
     assert here["one"].lost is not None
     assert here["graph"].made[BackEnd.ONNXRUNTIME].startswith("the artifact is a graph")

@@ -83,7 +83,7 @@ def test_a_transform_alone_changes_the_reference(found):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("lora+finetune", "'finetune' is no transform"),
+        ("lora+finetune", "'finetune' is not a transform"),
         ("lora+seal+scale", "nothing can follow 'seal'; put it last"),
         ("together+scale", "no transform can follow the joint strategy 'together'"),
         ("lora+scale[rank=2]", "'scale' has no parameter 'rank'"),
