@@ -88,7 +88,7 @@ def drawn_paths(board: Path, drawn: Iterable[str]) -> frozenset[str]:
     return frozenset(drawn) | {path.relative_to(board).as_posix() for path in earlier}
 
 
-_MANY_RECORDS, _MANY_TASKS = 2000, 6
+_MANY_RECORDS, MANY_TASKS = 2000, 6
 """Below both, starting processes costs more time than it saves."""
 _MOST_JOBS = 4
 """Each process takes about 200 MB and two seconds to start."""
@@ -201,7 +201,7 @@ def write_board(
 def _jobs(source: Source, known: Known, *, with_pictures: bool) -> int:
     """Return the number of processes that pays off for a board of `source`; 1 is the current process alone."""
     many_records = len(source.records) >= _MANY_RECORDS
-    many_pictures = len({record.task.name for record in source.records}) >= _MANY_TASKS or many_records
+    many_pictures = len({record.task.name for record in source.records}) >= MANY_TASKS or many_records
     worth_it = many_pictures if with_pictures else many_records and not known.answers
     return min(usable_cores(), _MOST_JOBS) if worth_it else 1
 

@@ -122,7 +122,7 @@ def test_a_board_of_many_tasks_is_that_which_one_process_draws(tmp_path, monkeyp
     make_results(tmp_path)
     write_board(tmp_path, tmp_path / "alone", budget="quick", cache=default_cache_dir())
     monkeypatch.setattr("kdbench.render.write.usable_cores", lambda: 2)
-    monkeypatch.setattr("kdbench.render.write._MANY_TASKS", 2)
+    monkeypatch.setattr("kdbench.render.write.MANY_TASKS", 2)
     written = write_board(tmp_path, tmp_path / "shared", budget="quick", cache=default_cache_dir()).written
     assert len(written) > 20
     for file in written:
