@@ -86,7 +86,7 @@ def test_hook_kdbench_model_classes_registers_the_classes_of_saved_models(load):
     load(example_of("kdbench_model_classes"))
     with pytest.raises(ModuleNotFoundError, match="kdbench_word_average"):
         find_model_class("word-average")  # looked for where the plugin says
-    with pytest.raises(KdbenchError, match="no plugin here registers the model class 'word-mean'"):
+    with pytest.raises(KdbenchError, match="no installed plugin registers the model class 'word-mean'"):
         find_model_class("word-mean")
 
 

@@ -87,7 +87,7 @@ def find_model_class(key: str) -> Any:
         return getattr(transformers, name)
     if key not in _places:
         raise KdbenchError(
-            f"no plugin here registers the model class {key!r}; install the distribution that the model was made with"
+            f"no installed plugin registers the model class {key!r}; install the distribution that the model was made with"
         )
     module, _, name = _places[key].partition(":")
     return attrgetter(name)(import_module(module))

@@ -77,7 +77,7 @@ def load_scored(cells: list[Row], results: Path, metrics: Mapping[str, Metric] =
     name = cells[0]["metric"]
     if name not in metrics:
         raise KdbenchError(
-            f"no plugin here brings the metric {name!r}, so that nothing can be computed from answers"
+            f"no installed plugin provides the metric {name!r}, so that nothing can be computed from answers"
         )
     metric = metrics[name]
     loaded = [load_predictions(cell, results) for cell in cells]

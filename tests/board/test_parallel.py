@@ -73,8 +73,8 @@ SCRIPT = """
 import sys, time
 print("once", flush=True)
 from kdbench.board.parallel import spread
-print(sum(spread(abs, range(-9, 0), 2)), flush=True)
 try:
+    print(sum(spread(abs, range(-9, 0), 2)), flush=True)
     list(spread(time.sleep, [60] * 4, 2))
 except KeyboardInterrupt:
     print("ended", flush=True)

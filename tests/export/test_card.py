@@ -121,5 +121,5 @@ def test_a_card_tells_what_was_trained_how_and_of_how_many_seeds(tmp_path):
         "\n| learning rate | 0.002 |\n| base model | all-MiniLM-L6-v2 (SHA-256 53aa511700000000) |\n" in text
     )
     assert "\n|  | accuracy |\n| --- | --- |\n| this folder's files, at export | 75.0 " in text
-    assert "## Limits\n\n- Texts are cut at 48 word pieces" in text
+    assert "## Limits\n\n- Texts are truncated at 48 tokens" in text
     assert "\n\n\n" not in text

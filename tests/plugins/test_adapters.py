@@ -198,7 +198,8 @@ def test_a_reloaded_model_answers_the_same(name, placement, tmp_path):
 def test_an_architecture_with_other_layers_is_refused_by_name(config, placement):
     model = AutoModelForSequenceClassification.from_config(config)
     with pytest.raises(
-        UsageError, match=f"strategy 'adapter-{placement}': no place.* in {type(model).__name__}; take"
+        UsageError,
+        match=f"strategy 'adapter-{placement}': cannot place adapters in {type(model).__name__}; take",
     ):
         around(model, placement)
 

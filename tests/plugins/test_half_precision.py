@@ -7,6 +7,7 @@ from torch import nn
 from transformers import BertConfig, BertForSequenceClassification, ModernBertConfig
 from transformers import ModernBertForSequenceClassification as ModernBert
 
+from kdbench.api.model_classes import register_model_classes
 from kdbench.api.models import FolderModel, architecture_of, build_architecture
 from kdbench.errors import UsageError
 from kdbench.models.artifacts import load_artifact, save_artifact
@@ -15,6 +16,7 @@ from kdbench.training.predict import predict
 from kdbench.utils.files import folder_bytes
 
 TYPES = {FP16: torch.float16, BF16: torch.bfloat16}
+register_model_classes({"half-precision-wrapped": f"{__name__}:Wrapped"})
 HALVES = pytest.mark.parametrize("half", TYPES)
 
 

@@ -110,5 +110,7 @@ def test_a_model_that_takes_no_keys_and_values_is_refused():
     base = DistilBertForSequenceClassification(
         DistilBertConfig(vocab_size=20, dim=16, n_layers=1, n_heads=2, hidden_dim=32)
     )
-    with pytest.raises(UsageError, match="DistilBertForSequenceClassification takes no keys and values"):
+    with pytest.raises(
+        UsageError, match="DistilBertForSequenceClassification does not accept past_key_values"
+    ):
         PrefixModel.around(base, 2, None)
