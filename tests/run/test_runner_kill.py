@@ -56,7 +56,8 @@ class Series:
         run.signal(signal.SIGKILL)
         run.end()
         self.killed += 1
-        assert comes_true(lambda: not self.command.processes()), "processes outlive the killed run"
+        # One that was just importing its libraries, on a busy machine, sees only afterwards that the run is gone.
+        assert comes_true(lambda: not self.command.processes(), 90), "processes outlive the killed run"
         self._compare(finished)
 
     def _finished(self):
