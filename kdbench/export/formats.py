@@ -22,7 +22,6 @@ from kdbench.models.artifacts import load_artifact
 from kdbench.models.base import resolve_base_model
 from kdbench.models.build import auto_class, load_base, load_tokenizer
 from kdbench.models.onnx import OnnxModel, quantize
-from kdbench.plugins import load_plugins
 from kdbench.training.experiment import quiet_libraries
 
 _CONFIG = "config.json"
@@ -176,7 +175,6 @@ def _open(folder: Path, manifest: Manifest, kind: TaskKind, base: str | None, ca
         model: nn.Module = auto_class(kind).from_pretrained(folder, local_files_only=True)
         return model
     if manifest.format is Format.KDBENCH:
-        load_plugins()  # registers the plugins' model classes
         return load_artifact(folder)
     if manifest.format is Format.ADAPTER:
         resolved = resolve_base_model(base, cache_dir)
