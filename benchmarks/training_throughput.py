@@ -34,7 +34,7 @@ from kdbench.data import load_task, prepare
 from kdbench.evaluation.metrics import get_metric
 from kdbench.models.build import keep_layers, layers_to_keep, load_base
 from kdbench.registry import Registry
-from kdbench.stats import bootstrap_interval
+from kdbench.stats.intervals import bootstrap_interval
 from kdbench.training.bench import TrainingBench
 from kdbench.training.experiment import Experiment, open_experiment
 from kdbench.training.predict import predict

@@ -19,15 +19,8 @@ from kdbench.board.load import Loaded
 from kdbench.board.predictions import Scored, TaskAnswers
 from kdbench.board.rows import aggregate, has_score
 from kdbench.errors import KdbenchError, UsageError, nearest
-from kdbench.stats import (
-    Difference,
-    McNemar,
-    almost_stochastic_order,
-    approximate_randomization,
-    holm,
-    mcnemar,
-    smallest_difference,
-)
+from kdbench.stats.comparisons import Difference, holm, smallest_difference
+from kdbench.stats.significance import McNemar, almost_stochastic_order, approximate_randomization, mcnemar
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -18,7 +18,7 @@ from kdbench.board.rows import aggregate, has_score
 from kdbench.board.sources import Source
 from kdbench.board.statistics import ALPHA
 from kdbench.errors import KdbenchError, UsageError, nearest
-from kdbench.stats import Difference, holm
+from kdbench.stats.comparisons import Difference, holm
 from kdbench.utils import formatting
 from kdbench.utils.formatting import percent
 

@@ -24,19 +24,10 @@ from kdbench.board.frames import Row, rows_of
 from kdbench.errors import KdbenchError
 from kdbench.evaluation.metrics import METRICS
 from kdbench.results.records import Status
-from kdbench.stats import (
-    Difference,
-    Gap,
-    PairwiseDifferences,
-    Resampled,
-    SeedSpread,
-    resample,
-    resampled_differences,
-    resampled_gap,
-    resampled_interval,
-    seed_spreads,
-)
-from kdbench.stats.bootstrap import Floats
+from kdbench.stats.bootstrap import Floats, Resampled, resample
+from kdbench.stats.comparisons import Difference, PairwiseDifferences, pairwise_differences
+from kdbench.stats.intervals import Gap, gap_recovered, resampled_interval
+from kdbench.stats.seed_variance import SeedSpread, seed_spreads
 
 
 @dataclass(frozen=True, eq=False)
@@ -272,7 +263,7 @@ class TaskAnswers:
         labels = list(rows)
         answers = [self._answers(row) for row in labels]
         statistics = np.array([row.statistics for row in answers])
-        return resampled_differences(
+        return pairwise_differences(
             [row.resampled for row in answers],
             [self.spreads[row] for row in labels],
             statistics[:, None] == statistics,
@@ -303,7 +294,7 @@ class TaskAnswers:
         if now.examples != then.examples:
             raise KdbenchError("they were scored on different examples")
         same = now.statistics == then.statistics
-        return resampled_differences(
+        return pairwise_differences(
             [now.resampled, then.resampled],
             [self.spreads[row], before.spreads[row]],
             np.array([[True, same], [same, True]]),
@@ -317,7 +308,7 @@ class TaskAnswers:
         """
         rows = [student, control, teacher]
         self._check_same_examples(rows)
-        return resampled_gap(
+        return gap_recovered(
             [self._answers(row).resampled for row in rows], [self.spreads[row] for row in rows]
         )
 

@@ -17,7 +17,7 @@ from kdbench.board.load import Loaded
 from kdbench.board.predictions import TaskAnswers
 from kdbench.board.rows import aggregate, has_score
 from kdbench.errors import KdbenchError, UsageError, nearest
-from kdbench.stats import Difference
+from kdbench.stats.comparisons import Difference
 from kdbench.utils import formatting
 from kdbench.utils.formatting import parse_amount, plural
 

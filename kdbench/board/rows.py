@@ -15,8 +15,8 @@ from kdbench.board.figures import FIGURES, Figure, Group, Seeds, figures_of
 from kdbench.board.frames import Row, rows_of
 from kdbench.board.statistics import TaskStatistics
 from kdbench.results.records import Status
-from kdbench.stats import pareto_front
 from kdbench.stats.bootstrap import Flags, Floats
+from kdbench.stats.ranking import pareto_front
 from kdbench.utils.formatting import milliseconds, ratio
 
 _TRAINING_NOISE = 0.1

@@ -19,16 +19,10 @@ from kdbench.board.parallel import spread
 from kdbench.board.predictions import KnownAnswers, MadeFrom, TaskAnswers, made_from
 from kdbench.errors import KdbenchError
 from kdbench.evaluation.metrics import METRICS
-from kdbench.stats import (
-    Difference,
-    Gap,
-    PairwiseDifferences,
-    TieRank,
-    holm_pairs,
-    smallest_difference,
-    tie_ranks,
-)
 from kdbench.stats.bootstrap import Flags, Floats
+from kdbench.stats.comparisons import Difference, PairwiseDifferences, holm_pairs, smallest_difference
+from kdbench.stats.intervals import Gap
+from kdbench.stats.ranking import TieRank, tie_ranks
 
 ALPHA = 0.05
 """The significance level of every test on a board."""

@@ -17,7 +17,7 @@ from kdbench.board.load import Loaded
 from kdbench.board.rows import aggregate
 from kdbench.board.statistics import Known, TaskStatistics, all_statistics
 from kdbench.results.records import Status
-from kdbench.stats import average_ranks, interquartile_mean
+from kdbench.stats.ranking import average_ranks, interquartile_mean
 
 ACROSS_COLUMNS: dict[str, str] = {
     "strategy": "object",
@@ -125,7 +125,7 @@ def _normalized_mean(cells: list[Row], scales: dict[str, tuple[float, float] | s
         by_task.append([(cell["score"] - zero) / (one - zero) for cell in cells if cell["task"] == task])
     mean = interquartile_mean(by_task)
     return {
-        "interquartile_mean": mean.mean,
+        "interquartile_mean": mean.value,
         "interquartile_mean_low": mean.low,
         "interquartile_mean_high": mean.high,
     }

@@ -18,7 +18,7 @@ from kdbench.data.batches import Collator
 from kdbench.errors import KdbenchError
 from kdbench.evaluation.metrics import METRICS
 from kdbench.results.records import Quality
-from kdbench.stats import bootstrap_interval
+from kdbench.stats.intervals import bootstrap_interval
 from kdbench.training.predict import predict
 
 _LARGEST_DRIFT = 1e-4

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from kdbench.results.timings import Point, Repeatability
-from kdbench.stats import paired_ratio
+from kdbench.stats.intervals import paired_ratio
 from kdbench.utils.system import axis_seed
 
 _PERCENTILES = (50, 90, 95, 99)
@@ -50,7 +50,7 @@ def summarize(
     pairs = reference_ms[:calls]
     if calls >= MIN_PAIRS:
         speedup = paired_ratio(pairs, calls_ms, seed=axis_seed(0, "latency intervals"))
-        values |= {"speedup": speedup.ratio, "speedup_low": speedup.low, "speedup_high": speedup.high}
+        values |= {"speedup": speedup.value, "speedup_low": speedup.low, "speedup_high": speedup.high}
     else:
         values["speedup"] = float(np.median(pairs / calls_ms))
         missing.append(f"the interval of the speed-up ({MIN_PAIRS})")
@@ -85,7 +85,7 @@ def repeatability(teacher_ms: np.ndarray, again_ms: np.ndarray, inputs: int) -> 
     half = inputs * (len(teacher_ms) // 2 // inputs)
     first, second = np.median(teacher_ms[:half]), np.median(teacher_ms[half : 2 * half])
     return Repeatability(
-        ratio=ratio.ratio, low=ratio.low, high=ratio.high, split_half=float(second / first - 1)
+        ratio=ratio.value, low=ratio.low, high=ratio.high, split_half=float(second / first - 1)
     )
 
 

@@ -12,7 +12,7 @@ from kdbench.board.figures import FIGURES
 from kdbench.board.frames import Row
 from kdbench.board.recommend import ALPHA, Recommendation
 from kdbench.render.compare import points
-from kdbench.stats import Difference
+from kdbench.stats.comparisons import Difference
 from kdbench.utils import formatting
 from kdbench.utils.formatting import on_one_line, plural, probability
 

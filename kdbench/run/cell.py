@@ -30,7 +30,7 @@ from kdbench.results.paths import CellFiles, Fit, read_fit
 from kdbench.results.records import Cost, Quality, Record, RecordStore, Size, Status, TaskInfo
 from kdbench.run.plan import cell_key
 from kdbench.run.provenance import model_info, strategy_info, task_info
-from kdbench.stats import bootstrap_interval
+from kdbench.stats.intervals import bootstrap_interval
 from kdbench.training.bench import TrainingBench
 from kdbench.training.experiment import (
     Experiment,

@@ -19,7 +19,7 @@ from kdbench.results.records import Quality, Record, key_of_cell, spelled_out
 from kdbench.share.privacy import PATH
 from kdbench.share.verify_folder import LARGEST_PREDICTIONS_BYTES, SubmittedFolder
 from kdbench.share.verify_report import Report
-from kdbench.stats import bootstrap_interval
+from kdbench.stats.intervals import bootstrap_interval
 
 TOLERANCE = 1e-9
 """Summing in another order, as on another machine, changes scores by less."""

@@ -20,6 +20,8 @@ ANY_SCORE = (-np.inf, np.inf)
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
+TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
+"""The quantiles that bound an interval."""
 
 NUMBERS_AT_ONCE = 1_000_000
 """Draws, or sums of statistics, held at once before they become scores: limits memory to about 40 MB."""
@@ -58,6 +60,16 @@ def chunks(total: int, width: int) -> list[int]:
     """Return row counts that sum to `total`, each small enough that rows of `width` numbers fit in memory."""
     size = max(1, NUMBERS_AT_ONCE // width)
     return [min(size, total - start) for start in range(0, total, size)]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its 95% interval."""
+
+    value: float
+    low: float | None
+    high: float | None
+    """None where there is too little to estimate an interval from."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,25 +174,19 @@ def mean_scores(models: Sequence[Resampled], spreads: Sequence[SeedSpread | None
     if len(spreads) != len(models):
         raise ValueError(f"{len(models)} models need as many spreads, but there are {len(spreads)}")
     added = [_added(model, spread) for model, spread in zip(models, spreads, strict=True)]
+    added_variance, added_df, added_terms = np.array(added).T
     return MeanScores(
         examples=models[0].examples,
         observed=np.array([model.scores.mean() for model in models]),
         resampled=np.stack([model.means for model in models], axis=1),
-        added_variance=np.array([part.variance for part in added]),
-        added_df=np.array([part.df for part in added]),
-        added_terms=np.array([part.term for part in added]),
+        added_variance=added_variance,
+        added_df=added_df,
+        added_terms=added_terms,
     )
 
 
-@dataclass(frozen=True)
-class _Added:
-    variance: float
-    df: float
-    term: float
-
-
-def _added(model: Resampled, given: SeedSpread | None) -> _Added:
-    """Return what is added to the variance of the bootstrapped mean of `model`, with its degrees of freedom."""
+def _added(model: Resampled, given: SeedSpread | None) -> tuple[float, float, float]:
+    """Return of one model its `added_variance`, `added_df` and `added_terms`, as in `MeanScores`."""
     seeds = len(model.scores)
     spread = given or own_spread(model.scores.tolist()) or SeedSpread(0.0, np.inf)
     of_seeds = max(0.0, spread.variance - model.own_examples_variance) / seeds
@@ -189,10 +195,10 @@ def _added(model: Resampled, given: SeedSpread | None) -> _Added:
     missing = max(0.0, minimum - float(model.means.var(ddof=1))) if seeds > 1 else 0.0
     variance = of_seeds + missing
     if not missing:
-        return _Added(variance, spread.df, (spread.variance / seeds) ** 2 / spread.df if variance else 0.0)
+        return variance, spread.df, (spread.variance / seeds) ** 2 / spread.df if variance else 0.0
     of_missing = missing**2 / max(1, (model.examples - 1) * (seeds - 1))
     term = of_missing + ((spread.variance / seeds) ** 2 / spread.df if of_seeds else 0.0)
-    return _Added(variance, variance**2 / (of_missing + of_seeds**2 / spread.df), term)
+    return variance, variance**2 / (of_missing + of_seeds**2 / spread.df), term
 
 
 def satterthwaite(variance: Floats, from_examples: Floats, examples: int, added_terms: Floats) -> Floats:

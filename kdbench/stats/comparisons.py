@@ -11,14 +11,11 @@ import scipy.special
 import scipy.stats
 
 from kdbench.stats.bootstrap import (
-    CONFIDENCE,
-    RESAMPLES,
+    TAILS,
     Flags,
     Floats,
     Resampled,
-    Score,
     mean_scores,
-    resample,
     satterthwaite,
 )
 from kdbench.stats.seed_variance import SeedSpread
@@ -50,61 +47,24 @@ class PairwiseDifferences:
     p: Floats
     """Two-sided, uncorrected: see `holm_pairs`."""
 
-    def interval(self, confidence: float = CONFIDENCE) -> tuple[Floats, Floats]:
-        """Return the lower and upper bounds of the intervals of `difference`, uncorrected."""
-        half = scipy.stats.t.ppf((1 + confidence) / 2, self.df) * self.standard_error
-        return self.difference - half, self.difference + half
-
-    def of(self, a: int, b: int, confidence: float = CONFIDENCE) -> Difference:
-        """Return how much better model `a` scored than model `b`, with its interval."""
-        low, high = self.interval(confidence)
+    def of(self, a: int, b: int) -> Difference:
+        """Return how much better model `a` scored than model `b`, with its interval, uncorrected."""
+        difference, half = (
+            self.difference[a, b],
+            self.standard_error[a, b] * scipy.stats.t.ppf(TAILS[1], self.df[a, b]),
+        )
         return Difference(
-            difference=float(self.difference[a, b]),
-            low=float(low[a, b]),
-            high=float(high[a, b]),
+            difference=float(difference),
+            low=float(difference - half),
+            high=float(difference + half),
             p=float(self.p[a, b]),
             standard_error=float(self.standard_error[a, b]),
             df=float(self.df[a, b]),
         )
 
 
-def paired_difference(
-    a: Floats,
-    b: Floats,
-    score: Score,
-    *,
-    spread_a: SeedSpread | None = None,
-    spread_b: SeedSpread | None = None,
-    confidence: float = CONFIDENCE,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> Difference:
-    """Return how much better model a scored than model b on the same examples: `pairwise_differences` of the two.
-
-    Args:
-        a: (seeds of a, examples, k).
-        b: (seeds of b, examples, k), with the same examples in the same order.
-        score: turns sums of statistics (..., k) into scores (...).
-        spread_a: the estimated spread of a's seeds, from `seed_spreads`; None uses their sample variance.
-        spread_b: the same for b.
-        confidence: the interval's nominal coverage.
-        resamples: how many resamples are drawn.
-        seed: fixes the draws.
-
-    Raises:
-        ValueError: the models were not scored on the same examples.
-    """
-    both = pairwise_differences([a, b], score, [spread_a, spread_b], resamples=resamples, seed=seed)
-    return both.of(0, 1, confidence)
-
-
 def pairwise_differences(
-    models: Sequence[Floats],
-    score: Score,
-    spreads: Sequence[SeedSpread | None] | None = None,
-    *,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    models: Sequence[Resampled], spreads: Sequence[SeedSpread | None], same: Flags
 ) -> PairwiseDifferences:
     """Return how much better each model scored than each other, by one paired bootstrap of the examples.
 
@@ -117,29 +77,9 @@ def pairwise_differences(
     Two models with identical statistics, seed for seed, differ by exactly 0 with a standard error of 0 and p = 1.
 
     Args:
-        models: each (its seeds, examples, k), with the same examples in the same order.
-        score: turns sums of statistics (..., k) into scores (...).
+        models: results of `resample` with the same seed, on the same examples in the same order.
         spreads: the estimated spread of each model's seeds, from `seed_spreads`; None uses the model's own sample
             variance; a single seed without a spread adds nothing, and p then holds for these trained weights alone.
-        resamples: how many resamples are drawn.
-        seed: fixes the draws.
-
-    Raises:
-        ValueError: the models were not scored on the same examples, or the number of spreads differs from theirs.
-    """
-    resampled = resample(models, score, resamples=resamples, seed=seed)
-    same = np.array([[np.array_equal(a, b) for b in models] for a in models])
-    return resampled_differences(resampled, [None] * len(models) if spreads is None else spreads, same)
-
-
-def resampled_differences(
-    models: Sequence[Resampled], spreads: Sequence[SeedSpread | None], same: Flags
-) -> PairwiseDifferences:
-    """Return `pairwise_differences` of models that were already resampled, with the same seed.
-
-    Args:
-        models: results of `kdbench.stats.resample`.
-        spreads: the estimated spread of each model's seeds, from `seed_spreads`; None uses the sample variance.
         same: (models, models): whether two have identical statistics, seed for seed.
 
     Raises:
@@ -150,8 +90,8 @@ def resampled_differences(
     from_examples = np.stack(
         [(column[:, None] - means.resampled).var(axis=0, ddof=1) for column in means.resampled.T]
     )
-    variance = from_examples + _sums(means.added_variance)
-    added_terms = _sums(means.added_terms)
+    variance = from_examples + np.add.outer(means.added_variance, means.added_variance)
+    added_terms = np.add.outer(means.added_terms, means.added_terms)
     df = satterthwaite(variance, from_examples, means.examples, added_terms)
     difference = np.subtract.outer(means.observed, means.observed)
     standard_error = np.where(same, 0.0, np.sqrt(variance))
@@ -161,12 +101,6 @@ def resampled_differences(
         df=df,
         p=_p(difference, standard_error, df, lowest=2.0 ** (1 - means.examples)),
     )
-
-
-def _sums(values: Floats) -> Floats:
-    """Return (models, models): the sums of all pairs of `values`."""
-    sums: Floats = np.add.outer(values, values)
-    return sums
 
 
 def _p(difference: Floats, standard_error: Floats, df: Floats, lowest: float) -> Floats:
@@ -204,14 +138,13 @@ def holm_pairs(p: Floats) -> Floats:
     return adjusted
 
 
+POWER = 0.8
 _ERRORS = 10_000
 """Percentiles of the estimated standard error over which the power is averaged."""
 
 
-def smallest_difference(
-    standard_error: float, df: float, *, alpha: float = 0.05, power: float = 0.8
-) -> float:
-    """Return the smallest true difference that a two-sided test at `alpha` detects with the given `power`.
+def smallest_difference(standard_error: float, df: float, *, alpha: float) -> float:
+    """Return the smallest true difference that a two-sided test at `alpha` detects with a power of 80%.
 
     The test statistic of a true difference d is noncentral t with noncentrality d / standard_error (Cohen 1988,
     ch. 2); the wrong tail counts as significant, as it does in the test.
@@ -219,14 +152,8 @@ def smallest_difference(
     Args:
         standard_error: of the difference, in the units of the score.
         df: the degrees of freedom of the standard error; may be infinite.
-        alpha: the level of the test.
-        power: above alpha and below 1.
-
-    Raises:
-        ValueError: `power` is not between `alpha` and 1.
+        alpha: the level of the test, below the power.
     """
-    if not alpha < power < 1:
-        raise ValueError(f"power must lie between alpha = {alpha} and 1, but is {power}")
     critical = scipy.stats.t.ppf(1 - alpha / 2, df)
     # Noncentral t is a normal over an estimated error; scipy's is NaN far in the tails with few degrees of freedom.
     percentiles = (np.arange(_ERRORS) + 0.5) / _ERRORS
@@ -237,7 +164,7 @@ def smallest_difference(
     def missing_power(noncentrality: float) -> float:
         right_tail = scipy.special.ndtr(noncentrality - critical_values)
         wrong_tail = scipy.special.ndtr(-noncentrality - critical_values)
-        return float(np.mean(right_tail + wrong_tail)) - power
+        return float(np.mean(right_tail + wrong_tail)) - POWER
 
     upper = critical + 1.0
     while missing_power(upper) < 0:

@@ -12,8 +12,9 @@ import scipy.stats
 
 from kdbench.stats.bootstrap import (
     ANY_SCORE,
-    CONFIDENCE,
     RESAMPLES,
+    TAILS,
+    Estimate,
     Floats,
     MeanScores,
     Resampled,
@@ -31,7 +32,6 @@ def bootstrap_interval(
     *,
     spread: SeedSpread | None = None,
     score_range: tuple[float, float] = ANY_SCORE,
-    confidence: float = CONFIDENCE,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> tuple[float, float]:
@@ -54,25 +54,17 @@ def bootstrap_interval(
         score: turns sums of statistics (..., k) into scores (...).
         spread: the estimated spread of the seeds, from `seed_spreads`; None uses their sample variance.
         score_range: the smallest and the largest value that `score` can return.
-        confidence: the interval's nominal coverage.
         resamples: how many resamples are drawn.
         seed: fixes the draws.
     """
     (model,) = resample([statistics], score, score_range=score_range, resamples=resamples, seed=seed)
-    return resampled_interval(model, spread=spread, confidence=confidence, seed=seed)
+    return resampled_interval(model, spread=spread, seed=seed)
 
 
 def resampled_interval(
-    model: Resampled, *, spread: SeedSpread | None = None, confidence: float = CONFIDENCE, seed: int = 0
+    model: Resampled, *, spread: SeedSpread | None = None, seed: int = 0
 ) -> tuple[float, float]:
-    """Return `bootstrap_interval` of a model that was already resampled.
-
-    Args:
-        model: a result of `kdbench.stats.resample`.
-        spread: the estimated spread of the seeds, from `seed_spreads`; None uses their sample variance.
-        confidence: the interval's nominal coverage.
-        seed: fixes the draws.
-    """
+    """Return `bootstrap_interval` of a model that was already resampled."""
     _, seeds_rng = np.random.default_rng(seed).spawn(2)
     means = mean_scores([model], [spread])
     # Evenly spaced percentiles instead of random draws: no Monte Carlo noise beside that of the examples.
@@ -80,7 +72,7 @@ def resampled_interval(
     percentiles = (np.arange(resamples) + 0.5) / resamples
     t = scipy.special.stdtrit(means.added_df[0], percentiles)  # as scipy.stats.t.ppf, much faster
     drawn = model.means + np.sqrt(means.added_variance[0]) * seeds_rng.permutation(t)
-    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
+    low, high = np.quantile(drawn, TAILS)
     smallest, largest = model.score_range
     return max(float(low), smallest), min(float(high), largest)
 
@@ -98,19 +90,7 @@ class Gap:
     """Why there is no interval."""
 
 
-def gap_recovered(
-    student: Floats,
-    control: Floats,
-    teacher: Floats,
-    score: Score,
-    *,
-    spread_student: SeedSpread | None = None,
-    spread_control: SeedSpread | None = None,
-    spread_teacher: SeedSpread | None = None,
-    confidence: float = CONFIDENCE,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> Gap:
+def gap_recovered(models: Sequence[Resampled], spreads: Sequence[SeedSpread | None]) -> Gap:
     """Return (student - control) / (teacher - control) of the mean scores, with Fieller's interval (Fieller 1954).
 
     A share belongs to the interval if a t test does not reject that student - control is that share of
@@ -118,34 +98,8 @@ def gap_recovered(
     teacher's lead is itself not significant by the same test, any share is possible, and there is no interval.
 
     Args:
-        student: (its seeds, examples, k).
-        control: (its seeds, examples, k), with the same examples in the same order.
-        teacher: (its seeds, examples, k), likewise.
-        score: turns sums of statistics (..., k) into scores (...).
-        spread_student: the estimated spread of its seeds, from `seed_spreads`; None uses the sample variance.
-        spread_control: the same for the control.
-        spread_teacher: the same for the teacher.
-        confidence: the interval's nominal coverage.
-        resamples: how many resamples are drawn.
-        seed: fixes the draws.
-
-    Raises:
-        ValueError: the models were not scored on the same examples.
-    """
-    spreads = [spread_student, spread_control, spread_teacher]
-    models = resample([student, control, teacher], score, resamples=resamples, seed=seed)
-    return resampled_gap(models, spreads, confidence=confidence)
-
-
-def resampled_gap(
-    models: Sequence[Resampled], spreads: Sequence[SeedSpread | None], *, confidence: float = CONFIDENCE
-) -> Gap:
-    """Return `gap_recovered` of student, control and teacher, in this order, that were already resampled.
-
-    Args:
-        models: results of `kdbench.stats.resample`.
+        models: student, control and teacher, results of `resample` with the same seed.
         spreads: the estimated spread of each model's seeds, from `seed_spreads`; None uses the sample variance.
-        confidence: the interval's nominal coverage.
     """
     means = mean_scores(models, spreads)
     of_student, of_control, of_teacher = means.observed
@@ -153,19 +107,19 @@ def resampled_gap(
     if lead <= 0:
         return Gap(None, None, None, "the teacher does not lead the control")
     share = float((of_student - of_control) / lead)
-    if _excess(means, np.array([0.0, -1.0, 1.0]), confidence) <= 0:
+    if _excess(means, np.array([0.0, -1.0, 1.0])) <= 0:
         return Gap(share, None, None, "the teacher does not significantly lead the control")
 
     def excess(assumed: float) -> float:
-        return _excess(means, np.array([1.0, assumed - 1.0, -assumed]), confidence)
+        return _excess(means, np.array([1.0, assumed - 1.0, -assumed]))
 
     return Gap(share, _end(excess, share, -1.0), _end(excess, share, 1.0))
 
 
-def _excess(means: MeanScores, weights: Floats, confidence: float) -> float:
+def _excess(means: MeanScores, weights: Floats) -> float:
     """Return by how much the squared contrast exceeds the critical value of a t test; above 0 the test rejects."""
     variance, df = means.contrast(weights)
-    critical = scipy.special.stdtrit(df, (1 + confidence) / 2)  # as scipy.stats.t.ppf, much faster
+    critical = scipy.special.stdtrit(df, TAILS[1])  # as scipy.stats.t.ppf, much faster
     return float((means.observed @ weights) ** 2 - critical**2 * variance)
 
 
@@ -181,25 +135,14 @@ def _end(excess: Callable[[float], float], share: float, step: float) -> float:
     return float(scipy.optimize.brentq(excess, share, share + step))
 
 
-@dataclass(frozen=True)
-class Ratio:
-    """A median ratio with its interval."""
-
-    ratio: float
-    low: float | None
-    high: float | None
-    """The bounds of its interval; None with a single pair."""
-
-
 def paired_ratio(
     numerator: Sequence[float] | Floats,
     denominator: Sequence[float] | Floats,
     *,
     block: int | None = None,
-    confidence: float = CONFIDENCE,
     resamples: int = RESAMPLES,
     seed: int = 0,
-) -> Ratio:
+) -> Estimate:
     """Return the median of the ratios of pairs, with the interval of a moving-block bootstrap.
 
     What slows a machine lasts longer than a round, so that neighbouring ratios are correlated. A resample therefore
@@ -216,7 +159,6 @@ def paired_ratio(
         denominator: (n,), such as the student's milliseconds in the same rounds.
         block: how many consecutive ratios stay together; by default n**(1/3), rounded: the order of the optimal length
             (Hall, Horowitz & Jing 1995), with a constant of 1. A block of 1 gives the ordinary bootstrap.
-        confidence: the interval's nominal coverage.
         resamples: how many resamples are drawn.
         seed: fixes the draws.
 
@@ -235,22 +177,21 @@ def paired_ratio(
         raise ValueError(f"a block must hold 1 to {n} ratios, but holds {length}")
     median = float(np.median(ratios))
     if n == 1:
-        return Ratio(median, None, None)
+        return Estimate(median, None, None)
     rng = np.random.default_rng(seed)
     medians = np.concatenate(
         [np.median(ratios[block_indices(rng, rows, n, length)], axis=1) for rows in chunks(resamples, n)]
     )
-    ends = np.quantile(medians, [(1 - confidence) / 2, (1 + confidence) / 2])
-    low, high = median * (ends / median) ** _widening(n, length, confidence)
-    return Ratio(median, float(low), float(high))
+    ends = np.quantile(medians, TAILS)
+    low, high = median * (ends / median) ** _widening(n, length)
+    return Estimate(median, float(low), float(high))
 
 
-def _widening(n: int, length: int, confidence: float) -> float:
+def _widening(n: int, length: int) -> float:
     """Return the factor by which the bootstrap of n / length blocks is too narrow; 1 for blocks of single ratios."""
     if length == 1:
         return 1.0
-    upper = (1 + confidence) / 2
-    few_blocks = scipy.stats.t.ppf(upper, max(1.0, n / length - 1)) / scipy.stats.norm.ppf(upper)
+    few_blocks = scipy.stats.t.ppf(TAILS[1], max(1.0, n / length - 1)) / scipy.stats.norm.ppf(TAILS[1])
     return float(few_blocks * np.sqrt(n / max(1, n - length)))
 
 

@@ -9,7 +9,7 @@ from itertools import groupby
 import numpy as np
 import scipy.stats
 
-from kdbench.stats.bootstrap import CONFIDENCE, RESAMPLES, Flags, Floats
+from kdbench.stats.bootstrap import RESAMPLES, TAILS, Estimate, Flags, Floats
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,6 @@ class TieRank:
     """Starting at 1, the best."""
     tied: bool
     """Whether others share it."""
-
-    def __str__(self) -> str:
-        return f"{self.rank}{'=' if self.tied else ''}"
 
 
 def tie_ranks(scores: Sequence[float], differs: Flags) -> list[TieRank | None]:
@@ -48,7 +45,7 @@ def tie_ranks(scores: Sequence[float], differs: Flags) -> list[TieRank | None]:
     best_first = [int(i) for i in np.argsort(-values, kind="stable") if not np.isnan(values[i])]
     groups: list[list[int]] = []
     for _, equal in groupby(best_first, key=lambda model: values[model]):
-        for model in _joining_first(list(equal), groups, differs):
+        for model in sorted(equal, key=lambda model: bool(groups) and differs[groups[-1][0], model]):
             if not groups or differs[groups[-1][0], model]:
                 groups.append([])
             groups[-1].append(model)
@@ -59,14 +56,6 @@ def tie_ranks(scores: Sequence[float], differs: Flags) -> list[TieRank | None]:
             ranks[model] = TieRank(placed + 1, tied=len(group) > 1)
         placed += len(group)
     return ranks
-
-
-def _joining_first(equal: list[int], groups: list[list[int]], differs: Flags) -> list[int]:
-    """Return models of one score, those that join the current group before those that do not."""
-    if not groups:
-        return equal
-    leader = groups[-1][0]
-    return sorted(equal, key=lambda model: bool(differs[leader, model]))
 
 
 def pareto_front(
@@ -94,16 +83,6 @@ def pareto_front(
     return front
 
 
-@dataclass(frozen=True)
-class InterquartileMean:
-    """The mean of the middle half of a row's scores."""
-
-    mean: float
-    low: float | None
-    high: float | None
-    """The bounds of its interval over seeds; None where no task has two seeds."""
-
-
 def score_ranks(scores: Floats) -> Floats:
     """Return (rows, tasks): each row's rank on each task; 1 is the best, and ties share their mean rank.
 
@@ -121,22 +100,14 @@ def score_ranks(scores: Floats) -> Floats:
 
 
 def average_ranks(scores: Floats) -> Floats:
-    """Return (rows,): each row's `score_ranks`, averaged over tasks.
-
-    Args:
-        scores: (rows, tasks), higher is better.
-    """
+    """Return (rows,): each row's `score_ranks`, averaged over tasks."""
     averages: Floats = score_ranks(scores).mean(axis=1)
     return averages
 
 
 def interquartile_mean(
-    scores_by_task: Sequence[Sequence[float]],
-    *,
-    confidence: float = CONFIDENCE,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> InterquartileMean:
+    scores_by_task: Sequence[Sequence[float]], *, resamples: int = RESAMPLES, seed: int = 0
+) -> Estimate:
     """Return the interquartile mean of one row over tasks and seeds (Agarwal et al. 2021, section 4.3).
 
     All scores of all tasks are pooled, a quarter of them (rounded down) is cut from either end, and the rest averaged:
@@ -154,7 +125,6 @@ def interquartile_mean(
     Args:
         scores_by_task: the seeds' scores for each task, normalized so that tasks are comparable; a task with more
             seeds has more weight.
-        confidence: the interval's nominal coverage.
         resamples: how many resamples are drawn.
         seed: fixes the draws.
 
@@ -166,13 +136,13 @@ def interquartile_mean(
         raise ValueError("an interquartile mean needs a score on every task")
     mean = float(_trimmed(np.concatenate(tasks)))
     if all(len(scores) == 1 for scores in tasks):
-        return InterquartileMean(mean, None, None)
+        return Estimate(mean, None, None)  # no task has two seeds
     rng = np.random.default_rng(seed)
     means = _trimmed(np.concatenate([_drawn(scores, resamples, rng) for scores in tasks], axis=1))
-    ends = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-    upper, df = (1 + confidence) / 2, sum(len(scores) - 1 for scores in tasks)
-    low, high = mean + (ends - mean) * scipy.stats.t.ppf(upper, df) / scipy.stats.norm.ppf(upper)
-    return InterquartileMean(mean, float(low), float(high))
+    df = sum(len(scores) - 1 for scores in tasks)
+    from_mean = np.quantile(means, TAILS) - mean
+    low, high = mean + from_mean * scipy.stats.t.ppf(TAILS[1], df) / scipy.stats.norm.ppf(TAILS[1])
+    return Estimate(mean, float(low), float(high))
 
 
 def _drawn(scores: Floats, resamples: int, rng: np.random.Generator) -> Floats:

@@ -73,26 +73,20 @@ def approximate_randomization(
     seeds, examples, k = a.shape
     rng = np.random.default_rng(seed)
     sum_a, sum_b, moved_by = a.sum(axis=1), b.sum(axis=1), examples_first(b - a)
-    observed = abs(_mean(score(sum_a)) - _mean(score(sum_b)))
+    observed = abs(score(sum_a).mean() - score(sum_b).mean())
     as_large = 0
     for rows in chunks(permutations, max(examples, seeds * k)):
         swapped = rng.integers(2, size=(rows, examples)).astype(np.float64)
         moved = (swapped @ moved_by).reshape(rows, seeds, k)
-        differences = _mean(score(sum_a + moved)) - _mean(score(sum_b - moved))
+        differences = score(sum_a + moved).mean(axis=-1) - score(sum_b - moved).mean(axis=-1)
         as_large += int((np.abs(differences) >= observed - _SAME).sum())
     return (as_large + 1) / (permutations + 1)
-
-
-def _mean(scores: Floats) -> Floats:
-    means: Floats = scores.mean(axis=-1)
-    return means
 
 
 def almost_stochastic_order(
     a: Sequence[float] | Floats,
     b: Sequence[float] | Floats,
     *,
-    confidence: float = CONFIDENCE,
     resamples: int = 1000,
     seed: int = 0,
 ) -> float:
@@ -111,7 +105,6 @@ def almost_stochastic_order(
     Args:
         a: (seeds of a,): scores, higher is better.
         b: (seeds of b,).
-        confidence: of the upper bound.
         resamples: how many bootstrap resamples estimate its standard deviation.
         seed: fixes the draws.
 
@@ -126,7 +119,7 @@ def almost_stochastic_order(
     rng = np.random.default_rng(seed)
     ratio = float(violation_ratio(first, second))
     resampled = violation_ratio(_drawn(first, resamples, rng), _drawn(second, resamples, rng))
-    bound = ratio + scipy.stats.norm.ppf(confidence) * resampled.std(ddof=1)
+    bound = ratio + scipy.stats.norm.ppf(CONFIDENCE) * resampled.std(ddof=1)
     return float(np.clip(bound, 0.0, 1.0))
 
 

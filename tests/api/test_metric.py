@@ -7,7 +7,7 @@ from kdbench import EvaluateMetric, TaskKind, WholeMetric
 from kdbench.api.predictions import Predictions
 from kdbench.errors import UsageError
 from kdbench.evaluation.metrics import METRICS
-from kdbench.stats import bootstrap_interval
+from kdbench.stats.intervals import bootstrap_interval
 
 CLASSES = frozenset({TaskKind.SEQUENCE_CLASSIFICATION})
 

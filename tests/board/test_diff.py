@@ -2,6 +2,7 @@
 
 import pytest
 from helpers.comparisons import put_row, right
+from helpers.scored import paired_difference
 from helpers.support import make_environment, make_record, make_timing, save_predictions
 
 from kdbench.board.diff import Against, Kind, changes
@@ -11,7 +12,7 @@ from kdbench.board.sources import read_source
 from kdbench.errors import UsageError
 from kdbench.results.records import RecordStore, Status
 from kdbench.results.timings import put_timing
-from kdbench.stats import holm, paired_difference
+from kdbench.stats.comparisons import holm
 
 
 @pytest.fixture

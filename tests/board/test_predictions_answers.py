@@ -2,13 +2,13 @@
 
 import pytest
 from helpers.comparisons import put_row, right
+from helpers.scored import paired_difference
 from helpers.support import make_record, save_predictions
 
 from kdbench.board.load import load_cells
 from kdbench.board.predictions import TaskAnswers
 from kdbench.errors import KdbenchError
 from kdbench.results.records import RecordStore, Status
-from kdbench.stats import paired_difference
 
 
 def answers_in(results):
@@ -39,13 +39,8 @@ def test_the_difference_is_that_of_the_statistics_with_the_rows_spreads(tmp_path
         put_row(tmp_path, name, {seed: right(count, 100) for seed, count in enumerate(counts)})
     answers = answers_in(tmp_path)
     a, b = answers.pair("a", "b")
-    direct = paired_difference(
-        a.statistics,
-        b.statistics,
-        a.metric.score,
-        spread_a=answers.spreads["a"],
-        spread_b=answers.spreads["b"],
-    )
+    spreads = (answers.spreads["a"], answers.spreads["b"])
+    direct = paired_difference(a.statistics, b.statistics, a.metric.score, spreads)
     found = answers.difference("a", "b")
     assert found == direct
     assert found.difference == pytest.approx(0.72 - 0.62)

@@ -5,6 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from kdbench.evaluation.metrics import METRICS
+from kdbench.stats.bootstrap import Score, resample
+from kdbench.stats.comparisons import Difference, PairwiseDifferences, pairwise_differences
+from kdbench.stats.intervals import Gap, gap_recovered
+from kdbench.stats.seed_variance import SeedSpread
 
 ACCURACY = METRICS["accuracy"].score
 """The first statistic's sum by the second's: of `right` an accuracy, of `valued` a mean."""
@@ -49,3 +53,33 @@ def crossed(
     values = values + np.sqrt(of_answer) * by_example * rng.normal(size=(models, seeds, examples))
     spread = np.broadcast_to(np.sqrt(of_seed), models)[:, None, None]
     return valued(values + spread * rng.normal(size=(models, seeds, 1)))
+
+
+def all_differences(
+    models: list[np.ndarray], spreads: list[SeedSpread | None] | None = None, **drawing: int
+) -> PairwiseDifferences:
+    """Return `pairwise_differences` of the accuracies of `models`, which are resampled here."""
+    same = np.array([[np.array_equal(a, b) for b in models] for a in models])
+    spreads = [None] * len(models) if spreads is None else spreads
+    return pairwise_differences(resample(models, ACCURACY, **drawing), spreads, same)
+
+
+def paired_difference(
+    a: np.ndarray,
+    b: np.ndarray,
+    score: Score = ACCURACY,
+    spreads: tuple[SeedSpread | None, SeedSpread | None] = (None, None),
+    **drawing: int,
+) -> Difference:
+    same = np.array([[True, np.array_equal(a, b)], [np.array_equal(a, b), True]])
+    return pairwise_differences(resample([a, b], score, **drawing), spreads, same).of(0, 1)
+
+
+def recovered(
+    student: np.ndarray,
+    control: np.ndarray,
+    teacher: np.ndarray,
+    spreads: tuple[SeedSpread | None, ...] = (None, None, None),
+    **drawing: int,
+) -> Gap:
+    return gap_recovered(resample([student, control, teacher], ACCURACY, **drawing), spreads)

@@ -6,7 +6,7 @@ import pytest
 
 from kdbench.board.compare import Comparison, Contrast, TaskComparison
 from kdbench.render.compare import conclusion, points
-from kdbench.stats import Difference
+from kdbench.stats.comparisons import Difference
 from kdbench.utils.formatting import probability
 
 SHOWN = Contrast(

@@ -2,20 +2,12 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from helpers.scored import ACCURACY, right, simulated
+from helpers.scored import ACCURACY, all_differences, paired_difference, recovered, right, simulated
 
-from kdbench.stats import (
-    bootstrap,
-    bootstrap_interval,
-    gap_recovered,
-    paired_difference,
-    pairwise_differences,
-    resample,
-    resampled_differences,
-    resampled_gap,
-    resampled_interval,
-)
-from kdbench.stats.bootstrap import chunks, resampled_scores
+from kdbench.stats import bootstrap
+from kdbench.stats.bootstrap import chunks, resample, resampled_scores
+from kdbench.stats.comparisons import pairwise_differences
+from kdbench.stats.intervals import bootstrap_interval, gap_recovered, resampled_interval
 
 
 def test_the_seed_fixes_the_draws_however_many_fit_in_memory(monkeypatch):
@@ -51,7 +43,7 @@ def test_chunks_sum_to_all_rows_and_none_is_empty(total, width):
 
 def test_models_of_different_test_sets_are_not_compared():
     with pytest.raises(ValueError, match=r"same examples, but theirs are of shapes \[\(5, 2\), \(6, 2\)\]"):
-        paired_difference(right(np.ones(5)), right(np.ones(6)), ACCURACY)
+        paired_difference(right(np.ones(5)), right(np.ones(6)))
 
 
 # Models resampled apart can be held against each other as those resampled together.
@@ -72,20 +64,22 @@ def test_models_resampled_one_by_one_are_those_resampled_together(models):
         assert one.own_examples_variance == pytest.approx(other.own_examples_variance, abs=1e-15)
 
 
-def test_what_was_resampled_before_gives_the_same_statistics(models):
+def test_what_was_resampled_apart_gives_the_same_statistics(models):
     apart = [resample([model], ACCURACY)[0] for model in models]
     spreads = [None, None, None]
-    known = resampled_differences(apart, spreads, np.eye(3, dtype=bool))
-    direct = pairwise_differences(models, ACCURACY)
-    np.testing.assert_allclose(known.p, direct.p)
-    np.testing.assert_allclose(known.standard_error, direct.standard_error)
-    assert known.of(0, 1).p == pytest.approx(direct.of(0, 1).p)
+    known = pairwise_differences(apart, spreads, np.eye(3, dtype=bool))
+    together = all_differences(models)
+    np.testing.assert_allclose(known.p, together.p)
+    np.testing.assert_allclose(known.standard_error, together.standard_error)
+    assert known.of(0, 1).p == pytest.approx(together.of(0, 1).p)
     assert resampled_interval(apart[2]) == pytest.approx(bootstrap_interval(models[2], ACCURACY))
-    gap = resampled_gap([apart[2], apart[1], apart[0]], spreads)
-    assert gap.share == pytest.approx(gap_recovered(models[2], models[1], models[0], ACCURACY).share)
+    gap, of_together = gap_recovered(apart[::-1], spreads), recovered(*models[::-1])
+    assert (gap.share, gap.low, gap.high) == pytest.approx(
+        (of_together.share, of_together.low, of_together.high)
+    )
 
 
 def test_a_pair_of_many_is_the_pair_alone(models):
-    many, pair = pairwise_differences(models, ACCURACY), pairwise_differences(models[:2], ACCURACY)
+    many, pair = all_differences(models), all_differences(models[:2])
     assert many.of(0, 1).p == pytest.approx(pair.of(0, 1).p)
     assert many.of(0, 1).low == pytest.approx(pair.of(0, 1).low)

@@ -1,19 +1,12 @@
 import numpy as np
 import pytest
 import scipy.stats
-from helpers.scored import ACCURACY, crossed, right, simulated, valued
+from helpers.scored import ACCURACY, crossed, paired_difference, recovered, right, simulated, valued
 
 from kdbench.api.predictions import Predictions
 from kdbench.evaluation.metrics import METRICS
-from kdbench.stats import (
-    SeedSpread,
-    bootstrap_interval,
-    gap_recovered,
-    paired_difference,
-    paired_ratio,
-    seed_spreads,
-)
-from kdbench.stats.intervals import block_indices
+from kdbench.stats.intervals import block_indices, bootstrap_interval, paired_ratio
+from kdbench.stats.seed_variance import SeedSpread, seed_spreads
 
 F1 = METRICS["f1"].score
 DRAWS = 1000
@@ -40,12 +33,11 @@ def test_interval_of_a_correlation_equals_scipys():
         vectorized=False,
         n_resamples=2000,
         method="percentile",
-        confidence_level=0.9,
         rng=np.random.default_rng(1),
     ).confidence_interval
     pearson = METRICS["pearson"]
     statistics = pearson.statistics(Predictions(np.arange(150), values[:, None], targets), ())
-    ours = bootstrap_interval(statistics[None], pearson.score, confidence=0.9)
+    ours = bootstrap_interval(statistics[None], pearson.score)
     assert ours == pytest.approx((theirs.low, theirs.high), abs=0.01)
 
 
@@ -151,13 +143,6 @@ def test_what_only_the_examples_make_seeds_differ_in_is_not_counted_twice():
     assert twice[1] - twice[0] > 1.6 * (alone[1] - alone[0])
 
 
-def test_a_higher_confidence_is_a_wider_interval():
-    statistics = simulated(np.random.default_rng(0), [0.8, 0.8], examples=100)
-    narrow = bootstrap_interval(statistics, ACCURACY, confidence=0.8)
-    wide = bootstrap_interval(statistics, ACCURACY, confidence=0.99)
-    assert wide[0] < narrow[0] < narrow[1] < wide[1]
-
-
 def test_seeds_that_collapse_onto_opposite_labels_are_no_more_certain_than_one_of_them():
     first = np.arange(32) < 14  # 43.8% and 56.2%: on any test set at all their mean is 50.0%
     low, high = bootstrap_interval(right(first, ~first), ACCURACY)
@@ -179,7 +164,7 @@ def accurate(*correct: int, examples: int = 1000) -> np.ndarray:
 
 
 def test_a_share_of_the_gap_by_hand():
-    found = gap_recovered(accurate(850), accurate(800), accurate(900), ACCURACY)
+    found = recovered(accurate(850), accurate(800), accurate(900))
     assert found.share == pytest.approx(0.5)
     assert 0 < found.low < 0.5 < found.high < 1
     assert found.reason is None
@@ -187,8 +172,8 @@ def test_a_share_of_the_gap_by_hand():
 
 def test_the_control_recovers_nothing_and_the_teacher_all():
     control, teacher = simulated(np.random.default_rng(0), [0.6, 0.9], examples=500)[:, None]
-    nothing = gap_recovered(control, control, teacher, ACCURACY)
-    everything = gap_recovered(teacher, control, teacher, ACCURACY)
+    nothing = recovered(control, control, teacher)
+    everything = recovered(teacher, control, teacher)
     assert (nothing.share, nothing.low, nothing.high) == pytest.approx((0, 0, 0), abs=1e-9)
     assert (everything.share, everything.low, everything.high) == pytest.approx((1, 1, 1), abs=1e-9)
 
@@ -197,7 +182,7 @@ def test_it_equals_fiellers_formula():
     # Numerator and denominator independent, normal, of known variances.
     rng = np.random.default_rng(0)
     student, control, teacher = (rng.normal(loc, 1, size=(1, 4000)) for loc in (0.3, 0.0, 0.5))
-    found = gap_recovered(valued(student), valued(control), valued(teacher), ACCURACY, resamples=4000)
+    found = recovered(valued(student), valued(control), valued(teacher), resamples=4000)
     x, y = student - control, teacher - control
     cov = np.cov(x, y) / 4000
     t2, (mx, my) = 1.96**2, (x.mean(), y.mean())
@@ -216,14 +201,7 @@ def test_it_equals_fiellers_formula():
 )
 def test_without_a_lead_there_is_no_share_of_it(teacher, share, reason):
     spread = SeedSpread(0.02**2, 4)
-    found = gap_recovered(
-        accurate(810),
-        accurate(800),
-        accurate(teacher),
-        ACCURACY,
-        spread_control=spread,
-        spread_teacher=spread,
-    )
+    found = recovered(accurate(810), accurate(800), accurate(teacher), (None, spread, spread))
     assert (found.low, found.high, found.reason) == (None, None, reason)
     assert found.share == (None if share is None else pytest.approx(share))
 
@@ -232,8 +210,8 @@ def test_an_interval_is_given_exactly_where_the_lead_is_shown():
     given = []
     for lead in range(5, 80, 5):
         control, teacher = accurate(800), right(np.roll(np.arange(1000) < 800 + lead, 20))
-        shown = paired_difference(teacher, control, ACCURACY).p < 0.05
-        given.append(gap_recovered(accurate(810), control, teacher, ACCURACY).low is not None)
+        shown = paired_difference(teacher, control).p < 0.05
+        given.append(recovered(accurate(810), control, teacher).low is not None)
         assert given[-1] == shown
     assert set(given) == {True, False}
 
@@ -247,7 +225,7 @@ def test_intervals_cover_the_true_share():
         student, control, teacher = (
             model + np.array([mean, 0.0]) for model, mean in zip(models, (3.0, 0.0, 6.0), strict=True)
         )
-        found = gap_recovered(student, control, teacher, ACCURACY, resamples=100, seed=draw)
+        found = recovered(student, control, teacher, resamples=100, seed=draw)
         if found.low is not None:
             covered.append(found.low <= 0.5 <= found.high)
     assert len(covered) > 0.9 * DRAWS
@@ -256,7 +234,7 @@ def test_intervals_cover_the_true_share():
 
 def test_a_ratio_by_hand():
     found = paired_ratio([4.0, 9.0, 10.0], [2.0, 3.0, 2.0])
-    assert found.ratio == 3.0
+    assert found.value == 3.0
     assert 2.0 <= found.low <= 3.0 <= found.high <= 5.0
 
 
@@ -264,7 +242,7 @@ def test_what_slows_both_alike_changes_nothing():
     rng = np.random.default_rng(0)
     slow = np.exp(rng.normal(size=100))
     found = paired_ratio(3 * slow, slow)
-    assert (found.ratio, found.low, found.high) == pytest.approx((3, 3, 3))
+    assert (found.value, found.low, found.high) == pytest.approx((3, 3, 3))
 
 
 def test_blocks_of_one_are_the_ordinary_bootstrap():
@@ -319,7 +297,7 @@ def test_blocks_cover_where_rounds_resemble_their_neighbours_and_single_rounds_d
 
 def test_one_pair_has_no_interval():
     found = paired_ratio([3.0], [2.0])
-    assert (found.ratio, found.low, found.high) == (1.5, None, None)
+    assert (found.value, found.low, found.high) == (1.5, None, None)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,14 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdbench.stats import TieRank, average_ranks, interquartile_mean, pareto_front, score_ranks, tie_ranks
+from kdbench.stats.ranking import (
+    TieRank,
+    average_ranks,
+    interquartile_mean,
+    pareto_front,
+    score_ranks,
+    tie_ranks,
+)
 
 
 def differing(models, *pairs) -> np.ndarray:
@@ -15,7 +22,7 @@ def differing(models, *pairs) -> np.ndarray:
 
 
 def shown(ranks) -> list[str | None]:
-    return [rank and str(rank) for rank in ranks]
+    return [rank and f"{rank.rank}{'=' * rank.tied}" for rank in ranks]
 
 
 def test_groups_share_a_rank_and_the_next_counts_all_before_it():
@@ -137,18 +144,18 @@ def test_ranks_share_out_the_same_sum(scores):
 def test_interquartile_mean_by_hand():
     # Of eight pooled scores two are cut on either side.
     found = interquartile_mean([[0.0, 1.0, 0.5, 0.6], [0.4, 0.7, 0.1, 0.9]])
-    assert found.mean == pytest.approx((0.4 + 0.5 + 0.6 + 0.7) / 4)
+    assert found.value == pytest.approx((0.4 + 0.5 + 0.6 + 0.7) / 4)
 
 
 def test_one_collapsed_seed_does_not_move_it():
-    before = interquartile_mean([[0.8, 0.81, 0.82], [0.7, 0.71, 0.72]]).mean
-    assert interquartile_mean([[0.8, 0.81, 0.82], [0.0, 0.71, 0.72]]).mean == pytest.approx(before, abs=0.01)
+    before = interquartile_mean([[0.8, 0.81, 0.82], [0.7, 0.71, 0.72]]).value
+    assert interquartile_mean([[0.8, 0.81, 0.82], [0.0, 0.71, 0.72]]).value == pytest.approx(before, abs=0.01)
 
 
 def test_seeds_are_drawn_within_their_task():
     # Seeds of one task agree, and tasks do not: drawn across tasks, the mean would vary.
     found = interquartile_mean([[0.2] * 3, [0.5] * 3, [0.9] * 3, [0.7] * 3])
-    assert (found.low, found.high) == pytest.approx((found.mean, found.mean))
+    assert (found.low, found.high) == pytest.approx((found.value, found.value))
 
 
 def test_the_interval_of_one_task_equals_scipys():
@@ -178,7 +185,7 @@ def test_intervals_cover_the_truth_with_few_seeds_as_with_many(tasks, seeds):
 
 def test_one_seed_a_task_has_no_interval():
     found = interquartile_mean([[0.1], [0.2], [0.6], [0.9]])
-    assert (found.mean, found.low, found.high) == (pytest.approx(0.4), None, None)
+    assert (found.value, found.low, found.high) == (pytest.approx(0.4), None, None)
 
 
 @pytest.mark.parametrize("scores", [[], [[0.5], []], [[0.5], [np.nan]]])

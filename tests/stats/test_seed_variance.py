@@ -5,7 +5,7 @@ import scipy.stats
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from kdbench.stats import SeedSpread, seed_spreads
+from kdbench.stats.seed_variance import SeedSpread, seed_spreads
 
 
 def test_rows_alike_pool_their_variances():

@@ -7,8 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdbench.evaluation.metrics import METRICS
-from kdbench.stats import almost_stochastic_order, approximate_randomization, bootstrap, mcnemar
-from kdbench.stats.significance import violation_ratio
+from kdbench.stats import bootstrap
+from kdbench.stats.significance import (
+    almost_stochastic_order,
+    approximate_randomization,
+    mcnemar,
+    violation_ratio,
+)
 
 answers = st.lists(st.tuples(st.booleans(), st.booleans()), max_size=40)
 
@@ -148,13 +153,10 @@ def test_a_sample_that_lies_above_dominates():
     assert almost_stochastic_order([0.8, 0.81, 0.82], [0.9, 0.91, 0.92]) == 1.0
 
 
-def test_the_bound_lies_above_the_ratio_and_grows_with_the_confidence():
+def test_the_bound_lies_above_the_ratio():
     rng = np.random.default_rng(0)
     a, b = rng.normal(0.8, 1, size=30), rng.normal(size=30)
-    ratio = violation_ratio(a, b)
-    bounds = [almost_stochastic_order(a, b, confidence=level) for level in (0.5, 0.9, 0.99)]
-    assert ratio == pytest.approx(bounds[0])
-    assert bounds[0] < bounds[1] < bounds[2] <= 1
+    assert violation_ratio(a, b) < almost_stochastic_order(a, b) < 1
 
 
 def test_more_seeds_make_the_bound_tighter():

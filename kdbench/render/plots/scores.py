@@ -22,7 +22,7 @@ from kdbench.render.plots.layers import (
     panel,
 )
 from kdbench.render.plots.rows import DrawnRow
-from kdbench.stats import average_ranks, score_ranks
+from kdbench.stats.ranking import average_ranks, score_ranks
 
 _WIDTH = 520
 _TICKS = 8
