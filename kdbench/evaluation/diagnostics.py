@@ -36,11 +36,7 @@ def class_scores(predictions: Predictions, labels: tuple[str, ...]) -> tuple[Cla
 def confusion_matrix(predictions: Predictions, labels: tuple[str, ...]) -> npt.NDArray[np.int64] | None:
     """Return (classes, classes): how many units have the row's actual and the column's predicted class.
 
-    None where answers are not classes.
-
-    Args:
-        predictions: their logits have one column per label.
-        labels: the classes.
+    None where answers are not classes; otherwise logits have one column per label.
     """
     if not predictions.is_classification:
         return None
@@ -99,14 +95,11 @@ def _ratio(numerator: int, denominator: int) -> float:
     return numerator / denominator if denominator else 0.0
 
 
-BINS = 15
-
-
-def expected_calibration_error(predictions: Predictions, bins: int = BINS) -> float | None:
-    """Return the mean gap between confidence and accuracy, over bins of equal width (Guo et al. 2017, equation 3).
+def expected_calibration_error(predictions: Predictions, bins: int = 15) -> float | None:
+    """Return the mean gap between confidence and accuracy, over bins of equal width; None where answers are not classes.
 
     A unit's confidence is the largest of its probabilities; bin i takes those in ((i - 1) / bins, i / bins]. 0 is best.
-    Source: Guo et al. 2017, On Calibration of Modern Neural Networks, arXiv:1706.04599. None where answers are not classes.
+    Source: Guo et al. 2017, On Calibration of Modern Neural Networks, arXiv:1706.04599, equation 3.
     """
     if not predictions.is_classification:
         return None
@@ -144,18 +137,12 @@ def select_examples(predictions: Predictions, ids: npt.NDArray[np.int64]) -> Pre
         )
     order = np.argsort(predictions.ids, kind="stable")
     positions = order[np.searchsorted(predictions.ids, ids, sorter=order)]
-    decoded = predictions.decoded
-    if predictions.offsets is None:
-        return Predictions(
-            ids,
-            predictions.logits[positions],
-            predictions.references[positions],
-            decoded=None if decoded is None else decoded[positions],
-        )
-    starts, sizes = predictions.offsets[positions], np.diff(predictions.offsets)[positions]
-    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    # Each unit's index: the start of its sentence plus its offset within the sentence.
-    units = np.repeat(starts - offsets[:-1], sizes) + np.arange(offsets[-1])
+    units, offsets, decoded = positions, None, predictions.decoded
+    if predictions.offsets is not None:
+        starts, sizes = predictions.offsets[positions], np.diff(predictions.offsets)[positions]
+        offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        # Each unit's index: the start of its sentence plus its offset within the sentence.
+        units = np.repeat(starts - offsets[:-1], sizes) + np.arange(offsets[-1])
     return Predictions(
         ids,
         predictions.logits[units],

@@ -17,6 +17,7 @@ from kdbench.api.metric import Answers, Floats, Metric, quotient
 from kdbench.errors import UsageError
 
 Integers = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 
 
 def check_iob2(labels: tuple[str, ...]) -> None:
@@ -52,12 +53,7 @@ def entity_ends(
     return np.where(prefixes == "B", next_run[np.cumsum(starts_run)], 0), types
 
 
-Flags = npt.NDArray[np.bool_]
-
-
 class _ClassMetric(Metric):
-    """A metric of one class per unit."""
-
     kinds = frozenset({TaskKind.SEQUENCE_CLASSIFICATION, TaskKind.TOKEN_CLASSIFICATION})
 
 
@@ -169,10 +165,7 @@ class Spearman(Pearson):
 
 
 class EntityF1(Metric):
-    """Micro F1 of entities in strict IOB2: an entity is correct if its type and all of its words are.
-
-    An entity begins with B- only: an I- that continues no entity of its type belongs to none.
-    """
+    """Micro F1 of entities in strict IOB2: an entity is correct if its type and all of its words are."""
 
     name = "entity-f1"
     kinds = frozenset({TaskKind.TOKEN_CLASSIFICATION})

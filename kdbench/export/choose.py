@@ -120,6 +120,6 @@ def _timing(config: RunConfig, record: Record) -> tuple[Timing, ModelTiming] | N
         (timing, timed)
         for timing in sorted(timings, key=lambda timing: timing.finished_at)
         for timed in timing.models
-        if timed.key == record.key and timed.p50_ms is not None
+        if timed.key == record.key and timed.main.p50_ms is not None
     ]
     return matching[-1] if matching else None

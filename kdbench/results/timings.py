@@ -79,36 +79,6 @@ class ModelTiming(JsonModel):
         """The point of the task's own sentences, one by one, in the back end that the artifact is made for."""
         return self.back_ends[0].points[0]
 
-    @property
-    def p50_ms(self) -> float | None:
-        """The median time per call at the main point."""
-        return self.main.p50_ms
-
-    @property
-    def p90_ms(self) -> float | None:
-        """The 90th percentile of the time per call at the main point."""
-        return self.main.p90_ms
-
-    @property
-    def p95_ms(self) -> float | None:
-        """The 95th percentile of the time per call at the main point."""
-        return self.main.p95_ms
-
-    @property
-    def speedup(self) -> float | None:
-        """The speed-up over the teacher in PyTorch at the main point."""
-        return self.main.speedup
-
-    @property
-    def speedup_low(self) -> float | None:
-        """The lower end of the 95% interval of `speedup`."""
-        return self.main.speedup_low
-
-    @property
-    def speedup_high(self) -> float | None:
-        """The upper end of the 95% interval of `speedup`."""
-        return self.main.speedup_high
-
 
 class Repeatability(JsonModel):
     """The repeatability of the phase: the teacher, loaded a second time, is timed as a further model."""
@@ -154,10 +124,7 @@ _RUNTIMES = ("torch", "transformers", "onnxruntime")
 
 
 def machine_of(environment: Environment) -> dict[str, str]:
-    """Return what latencies depend on beside model and input: the hardware, and the versions of the runtimes.
-
-    Latencies are comparable only where it is the same.
-    """
+    """Return what latencies must share to be compared: the hardware, and the versions of the runtimes."""
     return environment.hardware | runtimes_of(environment)
 
 
@@ -168,10 +135,8 @@ def runtimes_of(environment: Environment) -> dict[str, str]:
 
 def put_timing(results: Path, timing: Timing) -> None:
     """Write `timing` to ``timings/`` of `results`, replacing an earlier one of the same task, budget and model."""
-    write_atomically(
-        _folder(results) / f"{timing.task}-{timing.budget}-{timing.model}.json",
-        timing.model_dump_json() + "\n",
-    )
+    name = f"{timing.task}-{timing.budget}-{timing.model}.json"
+    write_atomically(_folder(results) / name, timing.model_dump_json() + "\n")
 
 
 def load_timings(results: Path) -> tuple[list[Timing], list[str]]:

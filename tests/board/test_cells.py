@@ -8,7 +8,7 @@ OTHER = make_environment("EPYC 9654")
 
 
 def shown(timings, keys):
-    return {key: model.p50_ms for key, (_, model) in shown_timings(timings, keys).items()}
+    return {key: model.main.p50_ms for key, (_, model) in shown_timings(timings, keys).items()}
 
 
 def test_within_a_setting_the_newest_counts():
@@ -39,7 +39,7 @@ def test_each_task_has_a_setting_of_its_own():
 def test_a_cell_keeps_its_timings_of_further_settings():
     timings = [make_timing({"a": 10.0, "b": 9.0}), make_timing({"a": 2.0}, environment=OTHER)]
     found = timings_of_cells(timings, ["a", "b"])
-    assert [model.p50_ms for _, model in found["a"]] == [10.0, 2.0]
+    assert [model.main.p50_ms for _, model in found["a"]] == [10.0, 2.0]
     assert setting_of(found["a"][1][0]) == "batch 1, 1 thread, on cores 2, cpu EPYC 9654, torch 2.13.0"
     assert len(found["b"]) == 1
 

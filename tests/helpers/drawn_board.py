@@ -78,7 +78,7 @@ def _with_lengths(timing: Timing) -> Timing:
     for model in timing.models:
         back_end = model.back_ends[0]
         further = tuple(
-            Point(batch_size=size, length=length, calls=10, p50_ms=model.p50_ms * size * length / 16)
+            Point(batch_size=size, length=length, calls=10, p50_ms=model.main.p50_ms * size * length / 16)
             for size in (1, 8)
             for length in (16, 32)
         )

@@ -74,18 +74,18 @@ def test_a_small_phase_measures_every_model_beside_the_teacher(trained, teacher)
     for model in by_key.values():
         assert len(model.back_ends) == 1
         assert len(model.calls_ms) == model.main.calls == 20
-        assert model.p50_ms == pytest.approx(np.median(model.calls_ms), abs=1e-4)
-        assert model.p95_ms is None
+        assert model.main.p50_ms == pytest.approx(np.median(model.calls_ms), abs=1e-4)
+        assert model.main.p95_ms is None
         assert model.main.reason == "20 calls are too few for p90 (36), p95 (72), p99 (368)"
-        assert model.speedup_low <= model.speedup <= model.speedup_high
+        assert model.main.speedup_low <= model.main.speedup <= model.main.speedup_high
         assert model.main.throughput_per_s == pytest.approx(1000 / np.mean(model.calls_ms), rel=1e-3)
         assert model.tokenization.p50_ms > 0
     assert by_key["graph"].back_ends[0].back_end is BackEnd.ONNXRUNTIME_INT8
     assert by_key["one"].back_ends[0].back_end is BackEnd.TORCH
-    assert teacher is None or by_key["one"].speedup == 1  # it is the reference
+    assert teacher is None or by_key["one"].main.speedup == 1  # it is the reference
     # Calls of half a millisecond say little on a shared machine; their intervals say so, and contradict nothing.
-    assert by_key["two"].speedup_low / 1.5 <= 1 <= by_key["two"].speedup_high * 1.5
-    assert by_key["small"].speedup_high > by_key["two"].speedup_low
+    assert by_key["two"].main.speedup_low / 1.5 <= 1 <= by_key["two"].main.speedup_high * 1.5
+    assert by_key["small"].main.speedup_high > by_key["two"].main.speedup_low
     assert timing.repeatability.low <= timing.repeatability.ratio <= timing.repeatability.high
     assert timing.repeatability.low / 1.5 <= 1 <= timing.repeatability.high * 1.5
     assert timing.busy_share is None or 0 <= timing.busy_share <= 1
@@ -153,7 +153,7 @@ def test_identical_weights_under_two_names_differ_in_nothing(trained, monkeypatc
     monkeypatch.setitem(BUDGETS, "smoke", BUDGETS["smoke"].model_copy(update={"latency_rounds": 100}))
     for _ in range(3):  # of true intervals one in twenty misses, and three in a row once in 8,000
         timing = time_(trained, ["one", "twin"], "one")
-        again = timing.models[1]
+        again = timing.models[1].main
         if again.speedup_low <= 1 <= again.speedup_high:
             break
     else:
