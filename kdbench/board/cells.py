@@ -83,48 +83,42 @@ def tidy(records: Iterable[Record], timings: Iterable[Timing]) -> pd.DataFrame:
 
 def with_behaviour(cells: pd.DataFrame, behaviour: Mapping[str, Behaviour]) -> pd.DataFrame:
     """Return `cells` with the diagnostics of their predictions, which are given by cell key."""
-    missing = Behaviour()
-    values = [asdict(behaviour.get(key, missing)) for key in cells["key"]]
+    values = [asdict(behaviour.get(key, Behaviour())) for key in cells["key"]]
     columns = pd.DataFrame(values, index=cells.index, dtype="float64")
-    return cells.assign(**{name: columns[name] for name in asdict(missing)})
+    return cells.assign(**columns)
 
 
 def _cell(record: Record, timing: Timing | None, timed: ModelTiming | None) -> dict[str, Any]:
-    kind = record.task.kind
+    task, budget, quality = record.task, record.budget, record.quality
     return {
         **_fields(record, "seed", "key", "reason", "is_teacher", "warnings", "finished_at"),
-        **_fields(record.task, "metric", "labels", "source", "fingerprint", "majority_score"),
-        **_fields(record.task, "train_examples", "validation_examples", "scored_examples"),
-        **_fields(record.quality, *_columns_from("quality")),
+        **_fields(
+            task, "metric", "kind", "labels", "source", "fingerprint", "majority_score", "validation_split"
+        ),
+        **_fields(task, "train_examples", "validation_examples", "scored_examples"),
+        **_fields(task, "duplicates", "too_long_share", "licence", "citation"),
+        **_fields(record.strategy, "control", "uses_teacher"),
+        **_fields(budget, "teacher_factor", "max_length"),
+        **_fields(quality, *_columns_from("quality")),
         **_fields(record.size, *_columns_from("size")),
         **_fields(record.compute, *_columns_from("compute")),
         **_fields(record.cost, *_columns_from("cost")),
         **_latency(timing, timed),
-        "scored_split": record.task.eval_split,
-        "task": record.task.name,
-        "task_title": record.task.title,
+        "scored_split": task.eval_split,
+        "task": task.name,
+        "task_title": task.title,
         "strategy": record.strategy.label,
-        "control": record.strategy.control,
-        "uses_teacher": record.strategy.uses_teacher,
         "note": record.strategy.note or None,
         "status": record.status.value,
-        "score": record.quality.score if record.quality else None,
-        "score_low": record.quality.low if record.quality else None,
-        "score_high": record.quality.high if record.quality else None,
+        "score": quality.score if quality else None,
+        "score_low": quality.low if quality else None,
+        "score_high": quality.high if quality else None,
         "model": record.model.name,
         "weights_sha256": record.model.weights_sha256,
         "given_teacher": record.model.teacher,
-        "kind": record.task.kind,
-        "validation_split": record.task.validation_split,
-        "duplicates": record.task.duplicates,
-        "too_long_share": record.task.too_long_share,
-        "licence": record.task.licence,
-        "citation": record.task.citation,
-        "budget": record.budget.name,
-        "steps": record.budget.steps_for(kind, record.task.train_examples),
-        "batch_size": record.budget.batch_size_for(kind),
-        "teacher_factor": record.budget.teacher_factor,
-        "max_length": record.budget.max_length,
+        "budget": budget.name,
+        "steps": budget.steps_for(task.kind, task.train_examples),
+        "batch_size": budget.batch_size_for(task.kind),
         "hardware": listing(record.environment.hardware),
         "software": listing(record.environment.libraries),
         "revision": _revision(record.environment),
@@ -132,17 +126,15 @@ def _cell(record: Record, timing: Timing | None, timed: ModelTiming | None) -> d
 
 
 def _latency(timing: Timing | None, timed: ModelTiming | None) -> dict[str, Any]:
-    """Return the columns that come from a timing; nothing without one."""
     if timing is None or timed is None:
         return {}
+    int8 = [part.score_lost for part in timed.back_ends if part.back_end is BackEnd.ONNXRUNTIME_INT8]
     return {
         **_fields(timed.main, *_columns_from("point")),
         "tokenization_p50_ms": timed.tokenization.p50_ms if timed.tokenization else None,
         "onnxruntime_p50_ms": _p50_in(timed, BackEnd.ONNXRUNTIME),
         "onnxruntime_int8_p50_ms": _p50_in(timed, BackEnd.ONNXRUNTIME_INT8),
-        "onnxruntime_int8_lost": next(
-            (part.score_lost for part in timed.back_ends if part.back_end is BackEnd.ONNXRUNTIME_INT8), None
-        ),
+        "onnxruntime_int8_lost": int8[0] if int8 else None,
         "latency_setting": setting_of(timing),
         "latency_hardware": hardware_setting_of(timing),
         "latency_runtimes": runtimes_of(timing.environment),
@@ -156,8 +148,8 @@ def _latency(timing: Timing | None, timed: ModelTiming | None) -> dict[str, Any]
 
 def _p50_in(timed: ModelTiming, back_end: BackEnd) -> float | None:
     """Return the median time of a call with one of the task's own sentences in `back_end`."""
-    points = [point for part in timed.back_ends if part.back_end is back_end for point in part.points[:1]]
-    return points[0].p50_ms if points else None
+    points = (part.points[0] for part in timed.back_ends if part.back_end is back_end and part.points)
+    return next((point.p50_ms for point in points), None)
 
 
 def _repeatability(timing: Timing) -> str | None:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,13 +17,10 @@ from kdbench.board.frames import Row, rows_of
 from kdbench.board.load import Loaded
 from kdbench.board.predictions import Scored, TaskAnswers
 from kdbench.board.rows import aggregate, has_score
+from kdbench.board.statistics import ALPHA
 from kdbench.errors import KdbenchError, UsageError, nearest
 from kdbench.stats.comparisons import Difference, holm, smallest_difference
 from kdbench.stats.significance import McNemar, almost_stochastic_order, approximate_randomization, mcnemar
-
-if TYPE_CHECKING:
-    from datasets import Dataset
-
 
 Floats = npt.NDArray[np.float64]
 
@@ -42,12 +38,7 @@ class Wins:
 def count_wins(a: Scored, b: Scored, seeds: Sequence[int]) -> Wins | None:
     """Count the examples on which `a` is better than, equal to and worse than `b`; None where there are no `seeds`.
 
-    An example of several words is right if all of its words are.
-
-    Args:
-        a: the first row's answers.
-        b: the second row's answers to the same examples.
-        seeds: the seeds that both rows have.
+    An example of several words is right if all of its words are. Both rows answer the same examples.
     """
     if not seeds:
         return None
@@ -61,10 +52,6 @@ def _errors(scored: Scored, seed: int) -> Floats:
     if scored.labels:
         return np.array([not np.array_equal(answer, label) for answer, label in pairs], dtype=np.float64)
     return np.array([abs(float(answer[0]) - float(label[0])) for answer, label in pairs])
-
-
-ALPHA = 0.05
-"""The significance level of a difference, over all tasks compared."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +78,7 @@ class Contrast:
 
     @property
     def is_significant(self) -> bool:
-        """Whether the difference is significant at the level `ALPHA`."""
+        """Whether the difference is significant at the level `ALPHA`, over all tasks compared."""
         return self.adjusted_p < ALPHA
 
     @property
@@ -149,9 +136,11 @@ def compare(
     Raises:
         UsageError: a row or a task does not exist, both labels name the same row, or the rows share no task.
     """
-    cells = of_tasks(loaded.cells, tasks)
+    cells = _of_tasks(loaded.cells, tasks)
+    existing = sorted(set(cells["strategy"]))
     for label in (a, b):
-        check_row(cells, label)
+        if label not in existing:
+            raise UsageError(f"no row {label!r} on this board{nearest(label, existing)}")
     if a == b:
         raise UsageError(f"both rows are {a!r}; name two different rows of the board")
     with_a, with_b = (set(cells["task"][cells["strategy"] == label]) for label in (a, b))
@@ -167,29 +156,14 @@ def compare(
     )
 
 
-def of_tasks(cells: pd.DataFrame, tasks: list[str]) -> pd.DataFrame:
-    """Return the cells of the tasks that match the names or globs in `tasks`; all cells if it is empty.
-
-    Raises:
-        UsageError: a name matches no task of the cells.
-    """
+def _of_tasks(cells: pd.DataFrame, tasks: list[str]) -> pd.DataFrame:
+    """Return the cells of the tasks that match the names or globs in `tasks`; all cells if it is empty."""
     existing = sorted(set(cells["task"]))
     chosen = {name for name in existing for pattern in tasks if fnmatchcase(name, pattern)}
     for pattern in tasks:
         if not any(fnmatchcase(name, pattern) for name in existing):
             raise UsageError(f"--task {pattern!r} has no result here{nearest(pattern, existing)}")
     return cells[cells["task"].isin(chosen)] if tasks else cells
-
-
-def check_row(cells: pd.DataFrame, label: str) -> None:
-    """Check that `label` is a row of the board of `cells`.
-
-    Raises:
-        UsageError: it is not; suggests the nearest label.
-    """
-    existing = sorted(set(cells["strategy"]))
-    if label not in existing:
-        raise UsageError(f"no row {label!r} on this board{nearest(label, existing)}")
 
 
 def _on_task(
@@ -260,82 +234,3 @@ def _adjusted(compared: list[TaskComparison]) -> list[TaskComparison]:
         else replace(task, contrast=replace(task.contrast, adjusted_p=float(adjusted)))
         for task, adjusted in zip(compared, p, strict=True)
     ]
-
-
-@dataclass(frozen=True)
-class Disagreement:
-    """One scored example with the answers of two models."""
-
-    example: int
-    """Its index in the evaluation split."""
-    text: str
-    right: str
-    answer_a: str
-    answer_b: str
-
-
-@dataclass(frozen=True)
-class Disagreements:
-    """The first examples, in the order of the split, that two models of one seed answer differently."""
-
-    seed: int
-    number: int
-    """How many scored examples are answered differently."""
-    scored: int
-    shown: tuple[Disagreement, ...]
-
-
-def disagreements(a: Scored, b: Scored, texts: Dataset, limit: int) -> Disagreements | None:
-    """Return the examples on which the models of the first shared seed disagree; None where no seed is shared.
-
-    Regression answers nearly always differ: there, the examples are ordered by the distance between the answers.
-
-    Args:
-        a: the first row's answers.
-        b: the second row's answers to the same examples.
-        texts: the evaluation split.
-        limit: how many examples are returned.
-    """
-    seed = next((seed for seed in a.seeds if seed in b.seeds), None)
-    if seed is None:
-        return None
-    answers_a, answers_b, right = a.answers(seed), b.answers(seed), a.references()
-    differing = [i for i in range(len(right)) if not np.array_equal(answers_a[i], answers_b[i])]
-    if not a.labels and right[0].ndim == 1:
-        differing.sort(key=lambda i: -abs(float(answers_a[i][0]) - float(answers_b[i][0])))
-    return Disagreements(
-        seed,
-        len(differing),
-        len(right),
-        tuple(
-            _disagreement(int(a.ids[i]), texts, right[i], answers_a[i], answers_b[i], a.labels)
-            for i in differing[:limit]
-        ),
-    )
-
-
-def _disagreement(
-    example: int,
-    texts: Dataset,
-    right: npt.NDArray[Any],
-    answer_a: npt.NDArray[Any],
-    answer_b: npt.NDArray[Any],
-    labels: tuple[str, ...],
-) -> Disagreement:
-    row = texts[example]
-    if "words" in row:
-        words = row["words"]
-        differing = [i for i in range(len(right)) if answer_a[i] != answer_b[i]]
-
-        def tags(answers: npt.NDArray[Any]) -> str:
-            return ", ".join(f"{words[i]} {labels[int(answers[i])]}" for i in differing)
-
-        return Disagreement(example, " ".join(words), tags(right), tags(answer_a), tags(answer_b))
-
-    def name(answers: npt.NDArray[Any]) -> str:
-        if answers.ndim > 1:  # a plugin's kind, with several numbers per text
-            return str(answers[0].tolist())
-        return labels[int(answers[0])] if labels else f"{float(answers[0]):.3f}"
-
-    text = " / ".join(row[column] for column in ("text", "text_pair") if column in row)
-    return Disagreement(example, text, name(right), name(answer_a), name(answer_b))

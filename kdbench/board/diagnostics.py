@@ -44,13 +44,7 @@ KnownBehaviour = MutableMapping[MadeFrom, Behaviour]
 
 
 class TaskBehaviour:
-    """Computes the behaviour of one task's cells.
-
-    Args:
-        cells: of one task.
-        results: the folder with the predictions.
-        known: cached results, to which new ones are added.
-    """
+    """Computes the behaviour of one task's cells from the predictions in `results`; adds it to the cache `known`."""
 
     def __init__(self, cells: list[Row], results: Path, known: KnownBehaviour) -> None:
         self._cells = [cell for cell in cells if cell["status"] == Status.OK.value]
@@ -107,16 +101,12 @@ MAX_CLASSES = 40
 
 
 def by_class(cells: list[Row], stored: Sequence[Predictions]) -> ByClass:
-    """Return the scores by class and the confusion matrix of one row.
-
-    Args:
-        cells: the row's cells, one per seed.
-        stored: the predictions of the cells that succeeded and can be read.
-    """
+    """Return the scores by class and the confusion matrix of one row, from the `stored` predictions of its seeds."""
     labels = tuple(cells[0]["labels"])
     if not stored or not labels or any(predictions.logits.shape[1] != len(labels) for predictions in stored):
         return {}
-    by_seed = [scores for predictions in stored if (scores := _scores(predictions, labels, cells[0]["kind"]))]
+    scores_of = entity_scores if cells[0]["kind"] == TaskKind.TOKEN_CLASSIFICATION else class_scores
+    by_seed = [scores for predictions in stored if (scores := scores_of(predictions, labels))]
     matrices = [
         matrix for predictions in stored if (matrix := confusion_matrix(predictions, labels)) is not None
     ]
@@ -128,23 +118,8 @@ def by_class(cells: list[Row], stored: Sequence[Predictions]) -> ByClass:
     return result
 
 
-def _scores(predictions: Predictions, labels: tuple[str, ...], kind: str) -> tuple[ClassScore, ...] | None:
-    if kind == TaskKind.TOKEN_CLASSIFICATION:
-        return entity_scores(predictions, labels)
-    return class_scores(predictions, labels)
-
-
 def _mean(scores: tuple[ClassScore, ...]) -> list[str | int]:
-    return [
-        scores[0].name,
-        *(f"{100 * fmean(values):.1f}" for values in _ratios(scores)),
-        scores[0].support,
-    ]
-
-
-def _ratios(scores: tuple[ClassScore, ...]) -> list[list[float]]:
-    return [
-        [score.precision for score in scores],
-        [score.recall for score in scores],
-        [score.f1 for score in scores],
-    ]
+    means = (
+        fmean(values) for values in zip(*((one.precision, one.recall, one.f1) for one in scores), strict=True)
+    )
+    return [scores[0].name, *(f"{100 * mean:.1f}" for mean in means), scores[0].support]

@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from kdbench.board.changed_costs import changed_costs, other_runtimes
 from kdbench.board.frames import Row, rows_of
-from kdbench.board.load import Loaded, cells_of
+from kdbench.board.load import Loaded, load_cells
 from kdbench.board.predictions import KnownAnswers, TaskAnswers, made_from
 from kdbench.board.rows import aggregate, has_score
 from kdbench.board.sources import Source
 from kdbench.board.statistics import ALPHA
 from kdbench.errors import KdbenchError, UsageError, nearest
 from kdbench.stats.comparisons import Difference, holm
-from kdbench.utils import formatting
 from kdbench.utils.formatting import percent
 
 
@@ -96,82 +96,6 @@ class Changes:
         return sum(change.kind is kind for change in self.rows)
 
 
-_WORDING = 0.01
-"""Changes of an artifact's size up to this share come from the wording of its configuration."""
-
-
-def changed_costs(before: list[Row], after: list[Row]) -> tuple[str, ...]:
-    """Return one phrase per cost that changed.
-
-    Parameters and bytes are exact counts. A row counts as slower or faster only if both sides were timed on the same
-    hardware, threads and batch, relative to the teacher of the same base model, and the intervals of the two speed-ups
-    do not overlap: times of two days on one machine differ by more than most models do. Library versions may differ,
-    since the effect of an upgrade on speed is of interest (`other_runtimes` reports it).
-
-    Args:
-        before: the older cells of a row on one task, one per seed.
-        after: the newer cells of the same row and task.
-    """
-    then, now = _timed(before), _timed(after)
-    return tuple(
-        phrase for phrase in (_parameters(then, now), _bytes(then, now), _speed(then, now)) if phrase
-    )
-
-
-def other_runtimes(before: list[Row], after: list[Row]) -> str | None:
-    """Return which libraries changed version between timings on the same hardware; None where none did."""
-    then, now = _timed(before), _timed(after)
-    if not _same_hardware(then, now):
-        return None
-    versions, newer = then["latency_runtimes"], now["latency_runtimes"]
-    changed = [
-        f"{name} {versions.get(name, 'not recorded')} before and {newer.get(name, 'not recorded')} now"
-        for name in sorted({*versions, *newer})
-        if versions.get(name) != newer.get(name)
-    ]
-    return ", ".join(changed) or None
-
-
-def _same_hardware(before: Row, after: Row) -> bool:
-    return before["latency_hardware"] is not None and before["latency_hardware"] == after["latency_hardware"]
-
-
-def _timed(cells: list[Row]) -> Row:
-    return next((cell for cell in cells if cell["p50_ms"] is not None), cells[0])
-
-
-def _parameters(before: Row, after: Row) -> str | None:
-    then, now = before["total_parameters"], after["total_parameters"]
-    if None in (then, now) or then == now:
-        return None
-    return f"{'more' if now > then else 'fewer'} parameters: {then:,} before, {now:,} now"
-
-
-def _bytes(before: Row, after: Row) -> str | None:
-    then, now = before["artifact_bytes"], after["artifact_bytes"]
-    if None in (then, now) or abs(now - then) <= _WORDING * then:
-        return None
-    return (
-        f"{'larger' if now > then else 'smaller'}: {formatting.size(then)} before, {formatting.size(now)} now"
-    )
-
-
-def _speed(before: Row, after: Row) -> str | None:
-    alike = _same_hardware(before, after) and before["weights_sha256"] == after["weights_sha256"]
-    ends = [cell[name] for cell in (before, after) for name in ("speedup_low", "speedup_high")]
-    if not alike or None in ends:
-        return None
-    low_then, high_then, low_now, high_now = ends
-    if low_now <= high_then and low_then <= high_now:
-        return None
-    speedups = [
-        f"{formatting.ratio_with_interval(cell['speedup'], cell['speedup_low'], cell['speedup_high'])}"
-        f" ({formatting.milliseconds(cell['p50_ms'])} ms)"
-        for cell in (before, after)
-    ]
-    return f"{'slower' if high_now < low_then else 'faster'}: {speedups[0]} before, {speedups[1]} now"
-
-
 _TRAINING = ("steps", "batch_size", "train_examples", "teacher_factor", "max_length")
 """The settings of a budget that are columns of the table of cells."""
 
@@ -246,7 +170,7 @@ def _older(source: Source, after: Loaded) -> Loaded:
     has_model = any(
         record.budget.name == budget and record.model.weights_sha256 == weights for record in source.records
     )
-    return cells_of(source, budget=budget, model=weights if has_model else None, metrics=after.metrics)
+    return load_cells(source, budget=budget, model=weights if has_model else None, metrics=after.metrics)
 
 
 def _side(cells: pd.DataFrame, of_all: Loaded, root: Path, known: KnownAnswers | None = None) -> _Side:
@@ -262,10 +186,8 @@ def _side(cells: pd.DataFrame, of_all: Loaded, root: Path, known: KnownAnswers |
 def _selected(
     before: pd.DataFrame, after: pd.DataFrame, against: Against
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the selected cells of both sides."""
-    tables = (before, after)
     for column, patterns in (("task", against.tasks), ("strategy", against.strategies)):
-        existing = sorted({name for table in (before, after) for name in table[column]})
+        existing = sorted({*before[column], *after[column]})
         for pattern in patterns:
             if not any(_matches(name, pattern) for name in existing):
                 raise UsageError(
@@ -273,8 +195,8 @@ def _selected(
                 )
         if patterns:
             chosen = [name for name in existing if any(_matches(name, pattern) for pattern in patterns)]
-            tables = (tables[0][tables[0][column].isin(chosen)], tables[1][tables[1][column].isin(chosen)])
-    return tables
+            before, after = before[before[column].isin(chosen)], after[after[column].isin(chosen)]
+    return before, after
 
 
 def _matches(name: str, pattern: str) -> bool:
@@ -285,11 +207,7 @@ def _matches(name: str, pattern: str) -> bool:
 def _on_task(task: str, before: _Side, after: _Side, problem: str | None) -> list[Change]:
     """Return the changes of the rows of one task; p is not corrected yet, and the kind that depends on it not set.
 
-    Args:
-        task: its name.
-        before: the older rows.
-        after: the newer rows.
-        problem: why scores cannot be compared, or None where they can.
+    `problem` says why scores cannot be compared, if they cannot.
     """
     if problem is None:
         for side, other in ((before, after), (after, before)):

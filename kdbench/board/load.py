@@ -145,17 +145,17 @@ class Loaded:
 
 
 def load_cells(
-    results: Path,
+    source: Path | Source,
     *,
     budget: str,
     model: str | None = None,
     keys: Collection[str] | None = None,
     metrics: Mapping[str, Metric] = METRICS,
 ) -> Loaded:
-    """Return the cells of one budget and base model in the folder `results`.
+    """Return the cells of one budget and base model in a results folder, or in records that were read before.
 
     Args:
-        results: the folder with the records and timings.
+        source: the folder, or what was read.
         budget: the name of the budget whose records are used.
         model: the base model's name or the SHA-256 of its weights; by default that of the newest record.
         keys: the cells to use; by default all.
@@ -164,22 +164,7 @@ def load_cells(
     Raises:
         UsageError: there are none; names what exists instead.
     """
-    return cells_of(read_results(results), budget=budget, model=model, keys=keys, metrics=metrics)
-
-
-def cells_of(
-    source: Source,
-    *,
-    budget: str,
-    model: str | None = None,
-    keys: Collection[str] | None = None,
-    metrics: Mapping[str, Metric] = METRICS,
-) -> Loaded:
-    """Return the cells of one budget and base model in `source`, as `load_cells` does.
-
-    Raises:
-        UsageError: there are none; names what exists instead.
-    """
+    source = read_results(source) if isinstance(source, Path) else source
     selection = select(list(source.records), budget=budget, model=model, keys=keys)
     if not selection.records:
         raise UsageError(_nothing_to_show(source, budget, model, keys))
@@ -195,7 +180,6 @@ def cells_of(
 
 
 def _nothing_to_show(source: Source, budget: str, model: str | None, keys: Collection[str] | None) -> str:
-    """Return one line that says what was requested, what exists instead, and what to do."""
     request = f"budget {budget!r}"
     if model is not None:
         request += f" and base model {model!r}"

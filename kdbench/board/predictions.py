@@ -148,7 +148,7 @@ class TaskAnswers:
         results: the folder with the predictions.
         known: cached results, to which new ones are added.
         watch: called with the cells and predictions of each row that is loaded, so that they need not be loaded again.
-        metrics: the registered metrics; by default kdbench's own alone.
+        metrics: the registered metrics.
     """
 
     def __init__(
@@ -171,11 +171,8 @@ class TaskAnswers:
             for label, group in groups.items()
             if all(cell["status"] == Status.OK.value and cell["score"] is not None for cell in group)
         }
-
-    @property
-    def rows(self) -> tuple[str, ...]:
+        self.rows = tuple(self._cells)
         """The rows that succeeded on every seed."""
-        return tuple(self._cells)
 
     @cached_property
     def spreads(self) -> dict[str, SeedSpread | None]:
@@ -241,33 +238,27 @@ class TaskAnswers:
                 self._known[made_from(self._cells[row])] = RowAnswers(examples, _digest(statistics), drawn)
         return problems
 
-    def interval(self, row: str) -> tuple[float, float]:
+    def interval(self, row: str) -> tuple[float, float] | None:
         """Return the 95% interval of the mean score of `row`, over examples and seeds.
 
         A single seed without an estimate of the variance over seeds has its record's interval, over examples alone.
-
-        Raises:
-            KdbenchError: its answers cannot be read.
+        None where the row's answers cannot be read, which `read` and the comparisons report.
         """
         (first, *others), spread = self._cells[row], self.spreads[row]
         if not others and spread is None:
             return first["score_low"], first["score_high"]
-        return resampled_interval(self._answers(row).resampled, spread=spread)
+        try:
+            return resampled_interval(self._answers(row).resampled, spread=spread)
+        except KdbenchError:
+            return None
 
-    def differences(self, rows: Iterable[str]) -> PairwiseDifferences:
+    def differences(self, rows: Sequence[str]) -> PairwiseDifferences:
         """Return how much better each of `rows` scored than each other; all must be scored on the same examples.
 
         Raises:
             KdbenchError: answers cannot be read.
         """
-        labels = list(rows)
-        answers = [self._answers(row) for row in labels]
-        statistics = np.array([row.statistics for row in answers])
-        return pairwise_differences(
-            [row.resampled for row in answers],
-            [self.spreads[row] for row in labels],
-            statistics[:, None] == statistics,
-        )
+        return _differences([(self._answers(row), self.spreads[row]) for row in rows])
 
     def difference(self, a: str, b: str) -> Difference:
         """Return how much better row `a` scored than row `b`.
@@ -293,12 +284,7 @@ class TaskAnswers:
         now, then = (answers._answers(row) for _, answers in sides)
         if now.examples != then.examples:
             raise KdbenchError("they were scored on different examples")
-        same = now.statistics == then.statistics
-        return pairwise_differences(
-            [now.resampled, then.resampled],
-            [self.spreads[row], before.spreads[row]],
-            np.array([[True, same], [same, True]]),
-        ).of(0, 1)
+        return _differences([(now, self.spreads[row]), (then, before.spreads[row])]).of(0, 1)
 
     def gap(self, student: str, control: str, teacher: str) -> Gap:
         """Return the share of the lead of `teacher` over `control` that `student` recovers.
@@ -330,6 +316,14 @@ class TaskAnswers:
         if problem is not None:
             raise KdbenchError(f"{row}: {problem}")
         return self._known[made_from(self._cells[row])]
+
+
+def _differences(rows: Sequence[tuple[RowAnswers, SeedSpread | None]]) -> PairwiseDifferences:
+    answers, spreads = zip(*rows, strict=True)
+    statistics = np.array([row.statistics for row in answers])
+    return pairwise_differences(
+        [row.resampled for row in answers], spreads, statistics[:, None] == statistics
+    )
 
 
 def _digest(array: npt.NDArray[np.generic]) -> str:

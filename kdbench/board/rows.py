@@ -28,10 +28,7 @@ def fronts(rows: pd.DataFrame, statistics: TaskStatistics) -> dict[str, str]:
 
     Quality differs where a pair differs significantly, uncorrected. A row is faster where the intervals of both
     speed-ups do not overlap, and cheaper to train where it takes a tenth less time; parameters are exact counts.
-
-    Args:
-        rows: one task's part of the table of rows.
-        statistics: the statistics of the task's predictions.
+    `rows` are those of one task.
     """
     compared = rows.set_index("strategy").loc[list(statistics.rows)]
     quality = _numbers(compared["score"])
@@ -55,32 +52,12 @@ def _numbers(column: pd.Series[float]) -> Floats:
 
 
 def _less(cost: Floats, noise: float = 0.0) -> Flags:
-    """Return (rows, rows): whether a row costs less than another by more than the share `noise`."""
     less: Flags = (1 + noise) * cost[:, None] < cost
     return less
 
 
-_STATISTICS = (
-    "rank",
-    "tied",
-    "front",
-    "control_difference_low",
-    "control_difference_high",
-    "control_p",
-    "control_p_holm",
-    "gap_low",
-    "gap_high",
-    "gap_reason",
-)
-
-
 def with_statistics(table: pd.DataFrame, statistics: Mapping[str, TaskStatistics]) -> pd.DataFrame:
-    """Return the table of rows with the statistics of each task's predictions: ranks, fronts, intervals and p.
-
-    Args:
-        table: the table of rows, its other columns filled.
-        statistics: by task.
-    """
+    """Return the table of rows with each task's ranks, fronts, intervals and p."""
     values: list[dict[str, Any]] = [{} for _ in range(len(table))]
     for task, rows in table.groupby("task"):
         of_task = statistics.get(str(task), TaskStatistics())
@@ -89,13 +66,9 @@ def with_statistics(table: pd.DataFrame, statistics: Mapping[str, TaskStatistics
         for place, row, control in zip(rows.index, rows["strategy"], rows["control"], strict=True):
             values[place] = {**_vs_control(row, control, of_task), **_gap_interval(row, of_task)}
             if row in ranks:
-                values[place] |= {
-                    "rank": ranks[row].rank,
-                    "tied": ranks[row].tied,
-                    "front": letters[row] or None,
-                }
-    columns = pd.DataFrame(values, index=table.index, columns=list(_STATISTICS))
-    return table.assign(**{name: columns[name] for name in _STATISTICS})
+                rank = ranks[row]
+                values[place] |= {"rank": rank.rank, "tied": rank.tied, "front": letters[row] or None}
+    return table.assign(**pd.DataFrame(values, index=table.index))
 
 
 def _vs_control(row: str, control: str | None, statistics: TaskStatistics) -> dict[str, Any]:
@@ -151,20 +124,12 @@ def aggregate(cells: pd.DataFrame, statistics: Mapping[str, TaskStatistics] | No
     table["gap_recovered"] = _gap_recovered(table, controls)
     table = _without_foreign_latencies(table)
     table = with_statistics(table, statistics).astype(ROW_COLUMNS)
-    order = pd.DataFrame(
-        {
-            "task": table["task"],
-            "status": table["status"].map(_ORDER),
-            "score": -table["score"].round(12),
-            "rank": table["rank"],
-            "strategy": table["strategy"],
-        }
-    ).sort_values(["task", "status", "score", "rank", "strategy"])
-    return table.loc[order.index, list(ROW_COLUMNS)].reset_index(drop=True)
+    order = table.assign(status=table["status"].map(_ORDER), score=-table["score"].round(12))
+    best_first = order.sort_values(["task", "status", "score", "rank", "strategy"]).index
+    return table.loc[best_first, list(ROW_COLUMNS)].reset_index(drop=True)
 
 
 def _row(cells: list[Row], statistics: TaskStatistics) -> dict[str, Any]:
-    """Return the row of one strategy on one task from its seeds."""
     row: dict[str, Any] = {name: cells[0][name] for name in _OF_THE_STRATEGY}
     row["seeds"] = len(cells)
     row["is_teacher"] = any(cell["is_teacher"] for cell in cells)
@@ -175,7 +140,7 @@ def _row(cells: list[Row], statistics: TaskStatistics) -> dict[str, Any]:
         reasons = [(cell["seed"], cell["reason"] or "no reason was recorded") for cell in failed]
         row |= {"status": failed[0]["status"], "reason": _by_seed(reasons, len(cells))}
     else:
-        timed = next((cell for cell in cells if cell["p50_ms"] is not None), cells[0])
+        timed = timed_cell(cells)
         row |= {name: timed[name] for figure in _TIMED for name in figure.columns}
         row["latency_setting"] = timed["latency_setting"]
         row |= {figure.name: _mean(cells, figure) for figure in _MEANS}
@@ -190,12 +155,15 @@ def _row(cells: list[Row], statistics: TaskStatistics) -> dict[str, Any]:
     return row
 
 
+def timed_cell(cells: list[Row]) -> Row:
+    """Return the first cell of a row that was timed; the first of all where none was."""
+    return next((cell for cell in cells if cell["p50_ms"] is not None), cells[0])
+
+
 def _interval(cells: list[Row], statistics: TaskStatistics) -> tuple[float | None, float | None]:
     """Return the interval from the predictions, else that of the record where there is only one."""
-    known = statistics.intervals.get(cells[0]["strategy"])
-    if known is not None:
-        return known
-    return (cells[0]["score_low"], cells[0]["score_high"]) if len(cells) == 1 else (None, None)
+    recorded = (cells[0]["score_low"], cells[0]["score_high"]) if len(cells) == 1 else (None, None)
+    return statistics.intervals.get(cells[0]["strategy"], recorded)
 
 
 def _seed_scores(cells: list[Row]) -> str | None:

@@ -17,7 +17,6 @@ from kdbench.board.diagnostics import Behaviour, KnownBehaviour, KnownByClass, T
 from kdbench.board.frames import Row, rows_of
 from kdbench.board.parallel import spread
 from kdbench.board.predictions import KnownAnswers, MadeFrom, TaskAnswers, made_from
-from kdbench.errors import KdbenchError
 from kdbench.evaluation.metrics import METRICS
 from kdbench.stats.bootstrap import Flags, Floats
 from kdbench.stats.comparisons import Difference, PairwiseDifferences, holm_pairs, smallest_difference
@@ -59,11 +58,7 @@ class TaskStatistics:
     power: Power | None = None
 
     def ranks(self, scores: Mapping[str, float]) -> dict[str, TieRank]:
-        """Return the rank of each compared row; rows that do not differ significantly share one.
-
-        Args:
-            scores: of each row.
-        """
+        """Return the rank of each compared row by its score; rows that do not differ significantly share one."""
         # Means of equal scores can differ in the last bit; twelve digits are finer than any test set resolves.
         places = tie_ranks([round(scores[row], 12) for row in self.rows], self.holm_p < ALPHA)
         return {row: place for row, place in zip(self.rows, places, strict=True) if place is not None}
@@ -108,14 +103,9 @@ def all_statistics(
     jobs: int = 1,
     metrics: Mapping[str, Metric] = METRICS,
 ) -> dict[str, TaskStatistics]:
-    """Return the statistics of the predictions in `results`, by task.
+    """Return by task the `task_statistics` of the table of cells.
 
-    Args:
-        cells: the table of cells.
-        results: the folder with the predictions.
-        known: cached results, to which new ones are added.
-        jobs: how many processes share the tasks where nothing is cached.
-        metrics: the registered metrics; by default kdbench's own alone.
+    Where nothing is cached in `known`, `jobs` processes share the tasks.
     """
     tasks = {str(task): of_task for task, of_task in cells.groupby("task")}
     if known.answers or jobs == 1:
@@ -144,7 +134,7 @@ def task_statistics(
         cells: the task's part of the table of cells.
         results: the folder with the predictions.
         known: cached results, to which new ones are added.
-        metrics: the registered metrics; by default kdbench's own alone.
+        metrics: the registered metrics.
     """
     rows_of_cells = rows_of(cells)
     key = made_from(rows_of_cells)
@@ -167,7 +157,7 @@ def task_statistics(
         rows=tuple(rows),
         pairs=pairs,
         holm_p=np.zeros((0, 0)) if pairs is None else holm_pairs(pairs.p),
-        intervals=_intervals(answers),
+        intervals={row: found for row in answers.rows if (found := answers.interval(row)) is not None},
         gaps=_gaps(cells, answers, rows),
         behaviour=behaviour.all(),
         problems=problems,
@@ -180,21 +170,9 @@ def task_statistics(
 
 def _on_same_examples(answers: TaskAnswers, rows: list[str]) -> list[str]:
     """Return those of `rows` that were scored on the same examples as most of them."""
-    examples = {row: answers.examples(row) for row in rows}
-    if not examples:
-        return []
-    ((most, _),) = Counter(examples.values()).most_common(1)
-    return [row for row in rows if examples[row] == most]
-
-
-def _intervals(answers: TaskAnswers) -> dict[str, tuple[float, float]]:
-    intervals = {}
-    for row in answers.rows:
-        try:
-            intervals[row] = answers.interval(row)
-        except KdbenchError:
-            continue  # reported among the problems
-    return intervals
+    examples = [answers.examples(row) for row in rows]
+    most = Counter(examples).most_common(1)
+    return [row for row, own in zip(rows, examples, strict=True) if own == most[0][0]]
 
 
 def _gaps(cells: pd.DataFrame, answers: TaskAnswers, rows: list[str]) -> dict[str, Gap]:

@@ -38,10 +38,6 @@ def across_tasks(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     Strategies are ranked only if each of their cells on every task succeeded, and among these alone. The interquartile
     mean is over tasks and seeds of (score - majority) / (teacher - majority), where majority is the score of always
     giving the most frequent answer; it is missing where some task cannot be normalized.
-
-    Args:
-        rows: the table of rows.
-        cells: the table of cells.
     """
     strategies = _by_strategy(cells)
     tasks = sorted(set(cells["task"]))
@@ -66,12 +62,7 @@ def across_tasks(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def complete_scores(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
-    """Return (strategies, tasks): the scores of the strategies whose cells on every task all succeeded.
-
-    Args:
-        rows: the table of rows, or of some tasks' alone.
-        cells: the table of cells.
-    """
+    """Return (strategies, tasks): the scores of the strategies whose cells on every task of `rows` all succeeded."""
     tasks = sorted(set(rows["task"]))
     strategies = _by_strategy(cells[cells["task"].isin(tasks)])
     complete = [name for name, own in strategies.items() if _missing(own, tasks) is None]
@@ -124,11 +115,8 @@ def _normalized_mean(cells: list[Row], scales: dict[str, tuple[float, float] | s
         zero, one = scale
         by_task.append([(cell["score"] - zero) / (one - zero) for cell in cells if cell["task"] == task])
     mean = interquartile_mean(by_task)
-    return {
-        "interquartile_mean": mean.value,
-        "interquartile_mean_low": mean.low,
-        "interquartile_mean_high": mean.high,
-    }
+    name = "interquartile_mean"
+    return {name: mean.value, f"{name}_low": mean.low, f"{name}_high": mean.high}
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,13 +136,9 @@ class Tables:
 
 
 def board_tables(loaded: Loaded, results: Path, known: Known | None = None, jobs: int = 1) -> Tables:
-    """Return the tables of a board.
+    """Return the tables of a board, whose predictions are in `results`.
 
-    Args:
-        loaded: the cells of the board.
-        results: the folder with the predictions.
-        known: cached results, to which new ones are added.
-        jobs: how many processes share the work.
+    `known` caches results, and new ones are added to it; `jobs` processes share the work.
     """
     known = Known() if known is None else known
     statistics = all_statistics(loaded.cells, results, known, jobs, loaded.metrics)

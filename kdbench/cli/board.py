@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kdbench.board.compare import Comparison, Disagreements, disagreements
+from kdbench.board.compare import Comparison
+from kdbench.board.disagreements import Disagreements, disagreements
 from kdbench.board.load import Loaded
 from kdbench.board.predictions import TaskAnswers
 from kdbench.cli.options import (
@@ -153,8 +154,9 @@ def compare_(config: RunConfig, a: str, b: str, examples: int, aso: bool, as_jso
 @json_flag
 def recommend_(config: RunConfig, as_json: bool, **limits: str | None) -> int:
     """Recommend which model of a task to deploy within given limits."""
+    from kdbench.board.limits import limits_of
     from kdbench.board.load import load_cells
-    from kdbench.board.recommend import limits_of, recommend
+    from kdbench.board.recommend import recommend
     from kdbench.render.recommend import print_recommendation, recommendation_data
 
     if len(config.task) != 1:

@@ -51,7 +51,7 @@ def export(
 
     Select the row by --task and --strategy. The exported model is checked against the benchmarked one and scored.
     """
-    from kdbench.board.recommend import parse_limits
+    from kdbench.board.limits import parse_limits
 
     if adapter_only and form is not None:
         raise UsageError("--adapter-only implies its own format; leave --format out")

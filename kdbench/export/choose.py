@@ -9,8 +9,9 @@ import pandas as pd
 from kdbench.api.spec import parse_spec
 from kdbench.api.strategy import spec_of
 from kdbench.board.frames import Row, rows_of
+from kdbench.board.limits import Limit
 from kdbench.board.load import Loaded, load_cells
-from kdbench.board.recommend import Limit, recommend
+from kdbench.board.recommend import recommend
 from kdbench.board.rows import aggregate, has_score
 from kdbench.config import RunConfig
 from kdbench.errors import UsageError, nearest

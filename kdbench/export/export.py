@@ -14,7 +14,7 @@ from kdbench.api.kinds import TaskKind
 from kdbench.api.metric import Metric
 from kdbench.api.params import default_rate
 from kdbench.api.predictions import Predictions
-from kdbench.board.recommend import Limit
+from kdbench.board.limits import Limit
 from kdbench.config import RunConfig
 from kdbench.data import PreparedTask, load_task, prepare
 from kdbench.data.batches import Collator

@@ -11,10 +11,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from kdbench.board.compare import ALPHA, Comparison, Contrast, Disagreements, TaskComparison
+from kdbench.board.compare import Comparison, Contrast, TaskComparison
+from kdbench.board.disagreements import Disagreements
 from kdbench.board.figures import FIGURES
 from kdbench.board.frames import Row
 from kdbench.board.rows import has_score
+from kdbench.board.statistics import ALPHA
 from kdbench.utils import formatting
 from kdbench.utils.formatting import MISSING, on_one_line, percent, plural, probability
 

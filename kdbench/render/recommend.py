@@ -10,7 +10,8 @@ from rich.console import Console
 
 from kdbench.board.figures import FIGURES
 from kdbench.board.frames import Row
-from kdbench.board.recommend import ALPHA, Recommendation
+from kdbench.board.recommend import Recommendation
+from kdbench.board.statistics import ALPHA
 from kdbench.render.compare import points
 from kdbench.stats.comparisons import Difference
 from kdbench.utils import formatting

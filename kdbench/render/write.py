@@ -14,7 +14,7 @@ import pandas as pd
 from kdbench.api.metric import Metric
 from kdbench.board.columns import CSV_CELL_COLUMNS, ROW_COLUMNS
 from kdbench.board.diff import Against, Changes, changes
-from kdbench.board.load import cells_of
+from kdbench.board.load import load_cells
 from kdbench.board.parallel import spread
 from kdbench.board.sources import Source, read_results
 from kdbench.board.statistics import Known
@@ -154,7 +154,7 @@ def write_board(
     jobs = _jobs(source, known, with_pictures=cache is not None)
     loading = spread(import_module, [_DRAWING] * jobs, jobs) if jobs > 1 else ()  # in the background
     with gc_paused():
-        loaded = cells_of(source, budget=budget, model=model, keys=keys, metrics=metrics)
+        loaded = load_cells(source, budget=budget, model=model, keys=keys, metrics=metrics)
         many = len(source.records) >= _MANY_RECORDS
         tables = board_tables(loaded, source.root, known, jobs if many else 1)
     rows, cells = tables.rows, tables.cells

@@ -8,8 +8,9 @@ from helpers.comparisons import put_row, put_times, right
 from helpers.support import make_record
 from rich.console import Console
 
+from kdbench.board.limits import limits_of
 from kdbench.board.load import load_cells
-from kdbench.board.recommend import limits_of, recommend
+from kdbench.board.recommend import recommend
 from kdbench.errors import KdbenchError, UsageError
 from kdbench.render.recommend import print_recommendation, reason, recommendation_data
 from kdbench.results.records import RecordStore, Status

@@ -4,7 +4,7 @@ import pytest
 from helpers.comparisons import put_row, right
 from helpers.support import NOON, make_environment, make_record, make_timing, save_predictions
 
-from kdbench.board.load import cells_of
+from kdbench.board.load import load_cells
 from kdbench.board.sources import joined, read_results
 from kdbench.board.tables import board_tables
 from kdbench.results.records import RecordStore, Status
@@ -32,9 +32,9 @@ def test_rows_of_two_folders_are_compared_as_if_they_had_been_run_in_one(folders
     put_row(two, "b", {0: right(500)})
     for name, count in (("a", 700), ("b", 500)):
         put_row(tmp_path / "both", name, {0: right(count)})
-    expected = board_tables(cells_of(read_results(tmp_path / "both"), budget="quick"), tmp_path / "both")
+    expected = board_tables(load_cells(tmp_path / "both", budget="quick"), tmp_path / "both")
     with join(one, two) as source:
-        found = board_tables(cells_of(source, budget="quick"), source.root)
+        found = board_tables(load_cells(source, budget="quick"), source.root)
     assert found.rows.equals(expected.rows)
     assert list(found.rows["rank"]) == [1, 2]
 
@@ -77,7 +77,7 @@ def test_runs_of_a_cell_that_differ_in_what_matters_are_named(folders, later, to
             assert line == (
                 f"conflict: a on rotten-tomatoes, seed 0 (record {newest.key}): {told}. The newest, in two, counts here"
             )
-            assert cells_of(source, budget="quick").left_out == (line,)
+            assert load_cells(source, budget="quick").left_out == (line,)
 
 
 def test_folders_of_one_name_are_told_apart_by_what_stands_above(folders):
@@ -94,7 +94,7 @@ def test_predictions_are_found_in_whichever_folder_has_them(folders):
     put(one, make_record("a", score=0.7), right(700))
     put(two, make_record("a", score=0.7, minutes=5))
     with join(one, two) as source:
-        rows = board_tables(cells_of(source, budget="quick"), source.root).rows
+        rows = board_tables(load_cells(source, budget="quick"), source.root).rows
     assert list(rows["rank"]) == [1]
     assert not rows["warnings"].any()
 
@@ -104,7 +104,7 @@ def test_predictions_of_a_run_that_scored_otherwise_are_not_taken_for_the_newest
     put(one, make_record("a", score=0.7), right(700))
     put(two, make_record("a", score=0.75, minutes=5))
     with join(one, two) as source:
-        rows = board_tables(cells_of(source, budget="quick"), source.root).rows
+        rows = board_tables(load_cells(source, budget="quick"), source.root).rows
     assert list(rows["score"]) == [0.75]
     assert "the predictions of seed 0 are missing or damaged" in rows["warnings"].iloc[0]
 
@@ -131,7 +131,7 @@ def test_a_machine_that_timed_all_is_not_set_aside_for_one_that_timed_a_part_lat
     assert elsewhere.finished_at > NOON
     put_timing(two, elsewhere)
     with join(one, two) as source:
-        tables = board_tables(cells_of(source, budget="quick"), source.root)
+        tables = board_tables(load_cells(source, budget="quick"), source.root)
     assert list(tables.rows["p50_ms"]) == [10.0, 10.0, 10.0]
     assert not tables.rows["latency_note"].any()
     measured = tables.points.set_index(["strategy", "setting"])["p50_ms"].to_dict()

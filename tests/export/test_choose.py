@@ -3,7 +3,7 @@
 import pytest
 from helpers.support import make_record, make_timing, save_predictions
 
-from kdbench.board.recommend import parse_limits
+from kdbench.board.limits import parse_limits
 from kdbench.config import RunConfig
 from kdbench.errors import KdbenchError, UsageError
 from kdbench.export.choose import choose

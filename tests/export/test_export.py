@@ -22,8 +22,8 @@ from transformers import (
 )
 
 from kdbench.api.predictions import Predictions
+from kdbench.board.limits import parse_limits
 from kdbench.board.load import load_cells
-from kdbench.board.recommend import parse_limits
 from kdbench.board.tables import board_tables
 from kdbench.errors import KdbenchError, UsageError
 from kdbench.export.export import export_model

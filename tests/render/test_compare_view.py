@@ -8,7 +8,8 @@ from helpers.comparisons import put_row, right
 from helpers.support import make_record
 from rich.console import Console
 
-from kdbench.board.compare import Disagreement, Disagreements, compare
+from kdbench.board.compare import compare
+from kdbench.board.disagreements import Disagreement, Disagreements
 from kdbench.board.load import load_cells
 from kdbench.render.compare import comparison_data, print_comparison
 from kdbench.results.records import RecordStore, Status

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kdbench.board.diff import changed_costs, other_runtimes
+from kdbench.board.changed_costs import changed_costs, other_runtimes
 
 CELL = {
     "total_parameters": 22_713_986,

@@ -6,7 +6,8 @@ from helpers.support import make_record, save_predictions
 
 from kdbench.api.predictions import Predictions
 from kdbench.board.cells import tidy
-from kdbench.board.compare import compare, disagreements
+from kdbench.board.compare import compare
+from kdbench.board.disagreements import disagreements
 from kdbench.board.frames import rows_of
 from kdbench.board.load import load_cells
 from kdbench.board.predictions import load_scored

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdbench.board.recommend import limits_of
+from kdbench.board.limits import limits_of
 from kdbench.errors import UsageError
 
 NONE = {"max_latency_ms": None, "max_params": None, "max_bytes": None, "min_quality": None}

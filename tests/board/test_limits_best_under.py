@@ -1,6 +1,6 @@
 import pytest
 
-from kdbench.board.recommend import parse_limits
+from kdbench.board.limits import parse_limits
 from kdbench.errors import UsageError
 
 
