@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from kdbench.board.columns import CELL_COLUMNS
+from kdbench.board.columns import CELL_COLUMNS, POINT_COLUMNS
 from kdbench.board.diagnostics import Behaviour
 from kdbench.board.figures import FIGURES
 from kdbench.budgets import BackEnd
@@ -23,11 +23,6 @@ Timed = tuple[Timing, ModelTiming]
 def setting_of(timing: Timing) -> str:
     """Return what two latencies must share to be compared: batch, threads, method, hardware, versions of libraries."""
     return _setting(timing, machine_of(timing.environment))
-
-
-def hardware_setting_of(timing: Timing) -> str:
-    """Return `setting_of` without the versions of libraries."""
-    return _setting(timing, timing.environment.hardware)
 
 
 def _setting(timing: Timing, machine: Mapping[str, str]) -> str:
@@ -136,7 +131,7 @@ def _latency(timing: Timing | None, timed: ModelTiming | None) -> dict[str, Any]
         "onnxruntime_int8_p50_ms": _p50_in(timed, BackEnd.ONNXRUNTIME_INT8),
         "onnxruntime_int8_lost": int8[0] if int8 else None,
         "latency_setting": setting_of(timing),
-        "latency_hardware": hardware_setting_of(timing),
+        "latency_hardware": _setting(timing, timing.environment.hardware),
         "latency_runtimes": runtimes_of(timing.environment),
         "latency_unsteady_after": timed.back_ends[0].unsteady_after,
         "latency_rounds": timing.rounds,
@@ -176,29 +171,6 @@ def _revision(environment: Environment) -> str | None:
     if environment.git_revision is None:
         return None
     return f"{environment.git_revision[:12]}{' with uncommitted changes' if environment.git_dirty else ''}"
-
-
-POINT_COLUMNS: dict[str, str] = {
-    "task": "object",
-    "strategy": "object",
-    "seed": "int64",
-    "back_end": "object",
-    "device": "object",
-    "batch_size": "int64",
-    "length": "Int64",
-    "calls": "int64",
-    "p50_ms": "float64",
-    "p90_ms": "float64",
-    "p95_ms": "float64",
-    "p99_ms": "float64",
-    "throughput_per_s": "float64",
-    "speedup": "float64",
-    "speedup_low": "float64",
-    "speedup_high": "float64",
-    "reason": "object",
-    "setting": "object",
-}
-"""The columns of the table of latencies; a missing length means that the sentences are the task's own."""
 
 
 def latency_points(cells: pd.DataFrame, timings: Iterable[Timing]) -> pd.DataFrame:

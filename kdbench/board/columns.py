@@ -35,6 +35,13 @@ probability_loyalty calibration_error brier_score noisy_score noisy_drop p50_ms 
 speedup_high throughput_per_s tokenization_p50_ms onnxruntime_p50_ms onnxruntime_int8_p50_ms latency_setting hardware
 finished_at onnxruntime_int8_lost
 """
+_POINTS = """
+task strategy seed back_end device batch_size length calls p50_ms p90_ms p95_ms p99_ms throughput_per_s speedup
+speedup_low speedup_high reason setting
+"""
+_ACROSS = """
+strategy tasks average_rank interquartile_mean interquartile_mean_low interquartile_mean_high missing not_normalized
+"""
 _TYPES = {
     "seed": "int64",
     "is_teacher": "bool",
@@ -53,19 +60,33 @@ _TYPES = {
     "latency_rounds": "Int64",
     "latency_busy_share": "float64",
     "latency_unsteady_after": "Int64",
+    "length": "Int64",
+    "calls": "int64",
+    "p99_ms": "float64",
+    "tasks": "int64",
+    "average_rank": "float64",
+    "interquartile_mean": "float64",
+    "interquartile_mean_low": "float64",
+    "interquartile_mean_high": "float64",
 } | {column: figure.dtype for figure in FIGURES.values() for column in figure.columns}
 
 
-def _typed(order: str, *, of_cells: bool) -> dict[str, str]:
-    """Return the type of each column in `order`, then of each figure that it does not name."""
-    figures = [figure for figure in FIGURES.values() if figure.seeds is not None or not of_cells]
-    names = [*order.split(), *(column for figure in figures for column in figure.columns)]
-    return {name: _TYPES.get(name, "object") for name in names}
+_OF_ROWS = [column for figure in FIGURES.values() for column in figure.columns]
+_OF_CELLS = [column for figure in FIGURES.values() if figure.seeds is not None for column in figure.columns]
 
 
-ROW_COLUMNS = _typed(_ROWS, of_cells=False)
+def _typed(order: str, figures: list[str] | None = None) -> dict[str, str]:
+    """Return the type of each column in `order`, then of each of `figures` that it does not name."""
+    return {name: _TYPES.get(name, "object") for name in [*order.split(), *(figures or [])]}
+
+
+ROW_COLUMNS = _typed(_ROWS, _OF_ROWS)
 """The columns of the table of rows, which are those of ``<task>.csv``."""
-CELL_COLUMNS = _typed(_CELLS, of_cells=True)
+CELL_COLUMNS = _typed(_CELLS, _OF_CELLS)
 """The columns of the table of cells: names include units, scores are fractions."""
-CSV_CELL_COLUMNS = tuple(_typed(_CELLS_IN_CSV, of_cells=True))
+CSV_CELL_COLUMNS = tuple(_typed(_CELLS_IN_CSV, _OF_CELLS))
 """The columns of ``cells.csv``."""
+POINT_COLUMNS = _typed(_POINTS) | {"batch_size": "int64"}
+"""The columns of the table of latencies; a missing length means that the sentences are the task's own."""
+ACROSS_COLUMNS = _typed(_ACROSS)
+"""The columns of the table over all tasks; columns are only ever appended."""

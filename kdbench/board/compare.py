@@ -123,13 +123,9 @@ class Comparison:
 def compare(
     loaded: Loaded, results: Path, a: str, b: str, tasks: list[str], *, aso: bool = False
 ) -> Comparison:
-    """Compare rows `a` and `b` on each task that both have.
+    """Compare rows `a` and `b`, named by their labels, on each task that both have; predictions are in `results`.
 
     Args:
-        loaded: the cells of a board.
-        results: the folder with the predictions.
-        a: a row's label as boards have it.
-        b: another row's label.
         tasks: names or globs of the tasks to compare on; if empty, all that both rows have.
         aso: whether to compute the almost stochastic order of the seeds' scores.
 
@@ -198,7 +194,7 @@ def _contrast(answers: TaskAnswers, a: str, b: str, kind: str, aso: bool) -> Con
         adjusted_p=difference.p,
         smallest_detectable=smallest_difference(difference.standard_error, difference.df, alpha=ALPHA),
         seeds_are_known=answers.spreads[a] is not None and answers.spreads[b] is not None,
-        randomization_p=_randomization(first, second, shared),
+        randomization_p=_randomization(first, second, shared) if shared else None,
         mcnemar=_mcnemar(first, second, shared) if kind == TaskKind.SEQUENCE_CLASSIFICATION else {},
         almost_stochastic_order=_order(first, second) if aso else None,
         wins=count_wins(first, second, shared),
@@ -212,9 +208,7 @@ def _order(a: Scored, b: Scored) -> tuple[float, float] | None:
     return almost_stochastic_order(first, second), almost_stochastic_order(second, first)
 
 
-def _randomization(a: Scored, b: Scored, seeds: list[int]) -> float | None:
-    if not seeds:
-        return None
+def _randomization(a: Scored, b: Scored, seeds: list[int]) -> float:
     return approximate_randomization(a.of_seeds(seeds), b.of_seeds(seeds), a.metric.score)
 
 

@@ -149,11 +149,8 @@ def changes(against: Against, after: Loaded, root: Path, known: KnownAnswers | N
             _incomparable(older[older["task"] == task], newer[newer["task"] == task]),
         )
     ]
-    order = list(Kind)
-    listed = sorted(
-        _corrected(uncorrected),
-        key=lambda change: (change.task, order.index(change.kind), change.strategy),
-    )
+    place = {kind: place for place, kind in enumerate(Kind)}
+    listed = sorted(_corrected(uncorrected), key=lambda row: (row.task, place[row.kind], row.strategy))
     return Changes(
         rows=tuple(listed),
         before=older,
@@ -294,7 +291,6 @@ def _kind(difference: Difference, p: float) -> Kind:
 
 
 def _remarks(before: pd.DataFrame, after: pd.DataFrame, against: Against) -> tuple[str, ...]:
-    """Return how the two sides differ apart from their results, and what the comparison is limited to."""
     remarks = []
     if not before.empty and not after.empty:
         remarks = [*_other_training(before, after), *_other_runtimes(before, after)]

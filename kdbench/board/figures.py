@@ -135,8 +135,12 @@ def _whole_percent(share: float) -> str:
 _leading = partial(Figure, group=Group.LEADING, is_shown_first=True)
 _quality = partial(Figure, group=Group.QUALITY)
 _behaviour = partial(Figure, group=Group.BEHAVIOUR, seeds=Seeds.MEAN)
-_size = partial(Figure, group=Group.SIZE, dtype="Int64", is_lower_better=True, seeds=Seeds.TIMED)
+_compute = partial(
+    Figure, group=Group.SIZE, source="compute", dtype="Int64", is_lower_better=True, seeds=Seeds.TIMED
+)
+_size = partial(_compute, source="size")
 _speed = partial(Figure, group=Group.SPEED, is_lower_better=True, seeds=Seeds.TIMED)
+_point = partial(_speed, source="point")
 _cost = partial(Figure, group=Group.COST, source="cost", seeds=Seeds.MEAN)
 
 _DECLARED = (
@@ -278,14 +282,12 @@ _DECLARED = (
         terminal="params",
         axis="parameters",
         is_shown_first=True,
-        source="size",
     ),
     _size(
         "non_embedding_parameters",
         "non-embedding",
         formatting.count,
         "parameters other than word and position embeddings.",
-        source="size",
     ),
     _size(
         "trainable_parameters",
@@ -293,7 +295,6 @@ _DECLARED = (
         formatting.count,
         "parameters that training updated.",
         axis="trained parameters",
-        source="size",
     ),
     _size(
         "artifact_bytes",
@@ -303,7 +304,6 @@ _DECLARED = (
         terminal="size",
         axis="size on disk, bytes",
         is_shown_first=True,
-        source="size",
     ),
     _size(
         "task_bytes",
@@ -311,40 +311,30 @@ _DECLARED = (
         formatting.size,
         "what a further task on the same base model adds on disk: adapter and head where the base's weights are frozen,"
         " else the whole model.",
-        source="size",
     ),
-    _size(
+    _compute(
         "flops_per_example",
         "FLOPs per example",
         formatting.operations,
         "operations of the matrix products for one example of mean length; a multiply-add counts as two.",
         axis="FLOPs per example",
-        source="compute",
     ),
-    _size(
+    _compute(
         "flops_length",
         "length for FLOPs",
         str,
         "the length of that example in word pieces.",
         is_lower_better=None,
         is_on_tasks_page=False,
-        source="compute",
     ),
-    _size(
+    _compute(
         "inference_peak_bytes",
         "peak memory",
         formatting.size,
         "the most memory that loading the model and answering examples one by one adds to the process.",
-        source="compute",
     ),
-    _size(
-        "inference_peak_gpu_bytes",
-        "peak GPU memory",
-        formatting.size,
-        "the same for GPU memory.",
-        source="compute",
-    ),
-    _speed(
+    _compute("inference_peak_gpu_bytes", "peak GPU memory", formatting.size, "the same for GPU memory."),
+    _point(
         "p50_ms",
         "p50 ms",
         formatting.milliseconds,
@@ -352,32 +342,23 @@ _DECLARED = (
         terminal="p50 ms",
         axis="p50 latency, ms",
         is_shown_first=True,
-        source="point",
     ),
-    _speed(
-        "p90_ms",
-        "p90 ms",
-        formatting.milliseconds,
-        "90% of the answers take no longer.",
-        source="point",
-    ),
-    _speed(
+    _point("p90_ms", "p90 ms", formatting.milliseconds, "90% of the answers take no longer."),
+    _point(
         "p95_ms",
         "p95 ms",
         formatting.milliseconds,
         "95% of the answers take no longer.",
         axis="p95 latency, ms",
-        source="point",
     ),
-    _speed(
+    _point(
         "throughput_per_s",
         "examples per second",
         formatting.three_digits,
         "sentences answered per second, one by one.",
         is_lower_better=False,
-        source="point",
     ),
-    _speed(
+    _point(
         "speedup",
         "speed-up",
         formatting.ratio,
@@ -386,7 +367,6 @@ _DECLARED = (
         is_lower_better=False,
         terminal="speed",
         is_shown_first=True,
-        source="point",
     ),
     _speed(
         "tokenization_p50_ms",

@@ -23,24 +23,16 @@ from kdbench.utils.formatting import on_one_line, plural
 _FILE_NAME = re.compile(r"\w[\w.-]*")
 
 
-@dataclass(frozen=True)
-class Selection:
-    """The records of one board, ordered by task, row and seed, and lines that report the others."""
-
-    records: list[Record]
-    left_out: list[str]
-
-
 def select(
     records: list[Record], *, budget: str, model: str | None = None, keys: Collection[str] | None = None
-) -> Selection:
-    """Return the comparable records: one budget, one base model, one data set per task, one record per cell.
+) -> tuple[list[Record], list[str]]:
+    """Return the comparable records, ordered by task, row and seed, and lines that report those left out.
 
-    `model` is a base model's name or the SHA-256 of its weights; by default that of the newest record. `keys`
-    limits the selection to these cells. Where records disagree about a task's data, metric or budget settings, those
-    that agree with the newest are retained.
+    Comparable are records of one budget, one base model, one data set per task, and one record per cell.
+    Where records disagree about a task's data, metric or budget settings, those that agree with the newest are
+    retained. `load_cells` says what `model` and `keys` are.
     """
-    selected = set(keys) if keys is not None else None
+    selected = None if keys is None else set(keys)
     kept = [
         record
         for record in records
@@ -51,11 +43,9 @@ def select(
     # Newest first: from here on, the first of two conflicting records is retained.
     kept.sort(key=lambda record: (record.finished_at, record.key), reverse=True)
     left_out: list[str] = []
-    kept = _nameable(kept, left_out)
-    kept = _of_one_model(kept, left_out)
-    kept = _of_one_setting(kept, left_out)
-    kept = _newest_of_each_cell(kept, left_out)
-    return Selection(sorted(kept, key=_cell), left_out)
+    for rule in (_nameable, _of_one_model, _of_one_setting, _newest_of_each_cell):
+        kept = rule(kept, left_out)
+    return sorted(kept, key=_cell), left_out
 
 
 def _cell(record: Record) -> tuple[str, str, int]:
@@ -106,12 +96,10 @@ def _setting(record: Record) -> Hashable:
 def _newest_of_each_cell(records: list[Record], left_out: list[str]) -> list[Record]:
     newest: dict[tuple[str, str, int], Record] = {}
     for record in records:
-        if _cell(record) not in newest:
-            newest[_cell(record)] = record
-        else:
+        kept = newest.setdefault(_cell(record), record)
+        if kept is not record:
             left_out.append(
-                f"left out {_describe(record)}: {newest[_cell(record)].key} is newer and of the same"
-                " strategy, task and seed"
+                f"left out {_describe(record)}: {kept.key} is newer and of the same strategy, task and seed"
             )
     return list(newest.values())
 
@@ -165,15 +153,15 @@ def load_cells(
         UsageError: there are none; names what exists instead.
     """
     source = read_results(source) if isinstance(source, Path) else source
-    selection = select(list(source.records), budget=budget, model=model, keys=keys)
-    if not selection.records:
+    records, left_out = select(list(source.records), budget=budget, model=model, keys=keys)
+    if not records:
         raise UsageError(_nothing_to_show(source, budget, model, keys))
-    conflicts = (source.conflicts.get(record.key) for record in selection.records)
+    conflicts = (source.conflicts.get(record.key) for record in records)
     return Loaded(
-        cells=tidy(selection.records, source.timings),
+        cells=tidy(records, source.timings),
         unreadable=source.unreadable,
-        left_out=(*selection.left_out, *(line for line in conflicts if line is not None)),
-        records=tuple(selection.records),
+        left_out=(*left_out, *(line for line in conflicts if line is not None)),
+        records=tuple(records),
         timings=source.timings,
         metrics=metrics,
     )

@@ -143,6 +143,9 @@ def made_from(cells: Iterable[Row]) -> MadeFrom:
 class TaskAnswers:
     """The rows of one task that succeeded on every seed; their predictions are loaded on first use.
 
+    Whatever reads answers raises a KdbenchError, with the row and the seed, where they cannot be read; what compares
+    rows raises one where they were scored on different examples.
+
     Args:
         cells: the task's part of the table of cells.
         results: the folder with the predictions.
@@ -181,11 +184,7 @@ class TaskAnswers:
         return dict(zip(self._cells, seed_spreads(scores), strict=True))
 
     def scored(self, row: str) -> Scored:
-        """Return the answers of `row`.
-
-        Raises:
-            KdbenchError: they cannot be read; names the row and seed.
-        """
+        """Return the answers of `row`."""
         if row not in self._scored:
             try:
                 self._scored[row] = self._load(row)
@@ -200,11 +199,7 @@ class TaskAnswers:
         return scored
 
     def pair(self, a: str, b: str) -> tuple[Scored, Scored]:
-        """Return the answers of both rows to the same examples in the same order.
-
-        Raises:
-            KdbenchError: answers cannot be read, or the two were scored on different examples.
-        """
+        """Return the answers of both rows to the same examples in the same order."""
         first, second = self.scored(a), self.scored(b)
         if not np.array_equal(first.ids, second.ids):
             raise KdbenchError(f"{a} and {b} were scored on different examples")
@@ -253,28 +248,16 @@ class TaskAnswers:
             return None
 
     def differences(self, rows: Sequence[str]) -> PairwiseDifferences:
-        """Return how much better each of `rows` scored than each other; all must be scored on the same examples.
-
-        Raises:
-            KdbenchError: answers cannot be read.
-        """
+        """Return how much better each of `rows` scored than each other; all must be scored on the same examples."""
         return _differences([(self._answers(row), self.spreads[row]) for row in rows])
 
     def difference(self, a: str, b: str) -> Difference:
-        """Return how much better row `a` scored than row `b`.
-
-        Raises:
-            KdbenchError: answers cannot be read, or the two were scored on different examples.
-        """
+        """Return how much better row `a` scored than row `b`."""
         self._check_same_examples([a, b])
         return self.differences([a, b]).of(0, 1)
 
     def change(self, row: str, before: TaskAnswers) -> Difference:
-        """Return how much better `row` scores here than the row of the same name in `before`.
-
-        Raises:
-            KdbenchError: answers cannot be read, or the two were scored on different examples.
-        """
+        """Return how much better `row` scores here than the row of the same name in `before`."""
         sides = (("newer", self), ("older", before))
         problems = [
             f"{side} row: {problem}" for side, answers in sides if (problem := answers.read([row]).get(row))
@@ -287,11 +270,7 @@ class TaskAnswers:
         return _differences([(now, self.spreads[row]), (then, before.spreads[row])]).of(0, 1)
 
     def gap(self, student: str, control: str, teacher: str) -> Gap:
-        """Return the share of the lead of `teacher` over `control` that `student` recovers.
-
-        Raises:
-            KdbenchError: answers cannot be read, or the rows were scored on different examples.
-        """
+        """Return the share of the lead of `teacher` over `control` that `student` recovers."""
         rows = [student, control, teacher]
         self._check_same_examples(rows)
         return gap_recovered(
@@ -299,11 +278,7 @@ class TaskAnswers:
         )
 
     def examples(self, row: str) -> str:
-        """Return a hash of the examples that `row` was scored on.
-
-        Raises:
-            KdbenchError: its answers cannot be read.
-        """
+        """Return a hash of the examples that `row` was scored on."""
         return self._answers(row).examples
 
     def _check_same_examples(self, rows: list[str]) -> None:

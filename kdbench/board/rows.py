@@ -104,12 +104,8 @@ def aggregate(cells: pd.DataFrame, statistics: Mapping[str, TaskStatistics] | No
     A row's score is the mean over its seeds; a row with a seed that did not succeed has none. ``share_kept`` is the
     score as a share of the teacher's, ``control_difference`` the score minus the control's, ``gap_recovered`` that
     difference as a share of the teacher's lead over the control, for rows that learn from the teacher; each is missing
-    where a score is, or where the teacher has no lead.
-
-    Args:
-        cells: the table of cells.
-        statistics: the statistics of each task's predictions. Without them, ranks, fronts and other results of
-            comparing rows are missing, and several seeds have no interval.
+    where a score is, or where the teacher has no lead. Without `statistics` of the predictions, ranks, fronts and other
+    results of comparing rows are missing, and several seeds have no interval.
     """
     ordered = rows_of(cells.sort_values(["task", "strategy", "seed"]))
     statistics = {} if statistics is None else statistics
@@ -118,10 +114,13 @@ def aggregate(cells: pd.DataFrame, statistics: Mapping[str, TaskStatistics] | No
         for (task, _), group in groupby(ordered, key=lambda cell: (cell["task"], cell["strategy"]))
     ]
     table = pd.DataFrame(rows, columns=[*ROW_COLUMNS, "latency_setting", "uses_teacher"]).astype(ROW_COLUMNS)
-    table["share_kept"] = _share_kept(table)
-    controls = _control_scores(table)
-    table["control_difference"] = (table["score"] - controls).round(12)
-    table["gap_recovered"] = _gap_recovered(table, controls)
+    score, teachers, controls = table["score"], _teacher_scores(table), _control_scores(table)
+    # A share of a teacher's score at or below zero, as a correlation can be, would be meaningless.
+    table["share_kept"] = (score / teachers.where(teachers > 0)).round(12)
+    table["control_difference"] = (score - controls).round(12)
+    # Nothing can be recovered where the control is as good as the teacher, or by a row that does not learn from it.
+    leads = (teachers > controls) & table["uses_teacher"].astype(bool)
+    table["gap_recovered"] = ((score - controls) / (teachers - controls).where(leads)).round(12)
     table = _without_foreign_latencies(table)
     table = with_statistics(table, statistics).astype(ROW_COLUMNS)
     order = table.assign(status=table["status"].map(_ORDER), score=-table["score"].round(12))
@@ -188,19 +187,6 @@ def _by_seed(notes: list[tuple[int, str]], seeds: int) -> str | None:
         prefix = f"seed{'s' if len(about) > 1 else ''} {', '.join(map(str, about))}: "
         parts.append(text if len(about) == seeds else f"{prefix}{text}")
     return "; ".join(parts) or None
-
-
-def _share_kept(table: pd.DataFrame) -> pd.Series[float]:
-    teachers = _teacher_scores(table)
-    # A share of a teacher's score at or below zero, as a correlation can be, would be meaningless.
-    return (table["score"] / teachers.where(teachers > 0)).round(12)
-
-
-def _gap_recovered(table: pd.DataFrame, controls: pd.Series[float]) -> pd.Series[float]:
-    gaps = _teacher_scores(table) - controls
-    # Nothing can be recovered where the control is as good as the teacher, or by a row that does not learn from it.
-    lead = gaps.where((gaps > 0) & table["uses_teacher"].astype(bool))
-    return ((table["score"] - controls) / lead).round(12)
 
 
 def _teacher_scores(table: pd.DataFrame) -> pd.Series[float]:

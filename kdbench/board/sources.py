@@ -54,13 +54,11 @@ def read_source(place: Path) -> Source:
     Raises:
         UsageError: `place` does not exist, or has no record that can be read.
     """
+    advice = f"name a results folder, a board's folder or a {RECORDS_FILE}"
     if not place.exists():
-        raise UsageError(f"there is no {place}; name a results folder, a board's folder or a {RECORDS_FILE}")
+        raise UsageError(f"there is no {place}; {advice}")
     if not holds_records(place):
-        raise UsageError(
-            f"{place} holds neither records/ nor {RECORDS_FILE}; name a results folder, a board's folder or a"
-            f" {RECORDS_FILE}"
-        )
+        raise UsageError(f"{place} holds neither records/ nor {RECORDS_FILE}; {advice}")
     source = read_results(place) if (place / "records").is_dir() else _read_lines(place)
     if not source.records:
         why = f"; {source.unreadable[0]}" if source.unreadable else ""
@@ -69,7 +67,6 @@ def read_source(place: Path) -> Source:
 
 
 def _read_lines(place: Path) -> Source:
-    """Read a file of records, and the timings beside it."""
     file = place / RECORDS_FILE if place.is_dir() else place
     records, unreadable = [], []
     try:
@@ -168,7 +165,6 @@ def _score_text(metric: str, score: float | None) -> str:
 
 
 def _link_files(key: str, held: _Held, folder: Path) -> None:
-    """Link the files of a cell into `folder`."""
     roots = [source.root for record, source in held if _difference(held[0][0], record) is None]
     for kind in _FILES:
         paths: Iterator[Path] = (getattr(CellFiles(root, key), kind) for root in roots)

@@ -12,24 +12,13 @@ import pandas as pd
 
 from kdbench.api.task import TaskKind
 from kdbench.board.cells import latency_points, with_behaviour
+from kdbench.board.columns import ACROSS_COLUMNS
 from kdbench.board.frames import Row, first_row, rows_of
 from kdbench.board.load import Loaded
 from kdbench.board.rows import aggregate
 from kdbench.board.statistics import Known, TaskStatistics, all_statistics
 from kdbench.results.records import Status
 from kdbench.stats.ranking import average_ranks, interquartile_mean
-
-ACROSS_COLUMNS: dict[str, str] = {
-    "strategy": "object",
-    "tasks": "int64",
-    "average_rank": "float64",
-    "interquartile_mean": "float64",
-    "interquartile_mean_low": "float64",
-    "interquartile_mean_high": "float64",
-    "missing": "object",
-    "not_normalized": "object",
-}
-"""The columns of the table over all tasks; columns are only ever appended."""
 
 
 def across_tasks(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:

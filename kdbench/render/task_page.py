@@ -9,8 +9,7 @@ from itertools import groupby
 import pandas as pd
 from markupsafe import Markup
 
-from kdbench.board.cells import POINT_COLUMNS
-from kdbench.board.columns import ROW_COLUMNS
+from kdbench.board.columns import POINT_COLUMNS, ROW_COLUMNS
 from kdbench.board.figures import FIGURES, Figure, Group, best_rows, figures_of, plugin_figure
 from kdbench.board.frames import Row, first_row, rows_of
 from kdbench.board.statistics import ALPHA, TaskStatistics

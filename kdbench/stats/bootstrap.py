@@ -35,9 +35,6 @@ def resampled_scores(statistics: Floats, score: Score, resamples: int, rng: np.r
 
     Args:
         statistics: (seeds, examples, k), with the examples of all seeds in the same order.
-        score: turns sums of statistics (..., k) into scores (...).
-        resamples: how many test sets are drawn.
-        rng: the source of the draws.
     """
     seeds, examples, k = statistics.shape
     by_example = examples_first(statistics)
@@ -136,10 +133,7 @@ def resample(
 
     Args:
         models: each (its seeds, examples, k), with the same examples in the same order.
-        score: turns sums of statistics (..., k) into scores (...).
         score_range: the smallest and the largest value that `score` can return.
-        resamples: how many test sets are drawn.
-        seed: fixes the draws.
 
     Raises:
         ValueError: the models were not scored on the same examples.
@@ -161,16 +155,7 @@ def resample(
 
 
 def mean_scores(models: Sequence[Resampled], spreads: Sequence[SeedSpread | None]) -> MeanScores:
-    """Return the mean scores of `models`, which were resampled with the same seed.
-
-    Args:
-        models: results of `resample`.
-        spreads: the estimated spread of each model's seeds; None uses the model's own sample variance, if it has two
-            seeds.
-
-    Raises:
-        ValueError: the number of spreads differs from that of the models.
-    """
+    """Return the mean scores of `models`, which were resampled with the same seed; see `pairwise_differences`."""
     if len(spreads) != len(models):
         raise ValueError(f"{len(models)} models need as many spreads, but there are {len(spreads)}")
     added = [_added(model, spread) for model, spread in zip(models, spreads, strict=True)]

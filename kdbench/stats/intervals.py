@@ -51,11 +51,7 @@ def bootstrap_interval(
 
     Args:
         statistics: (seeds, examples, k), with the examples of all seeds in the same order.
-        score: turns sums of statistics (..., k) into scores (...).
         spread: the estimated spread of the seeds, from `seed_spreads`; None uses their sample variance.
-        score_range: the smallest and the largest value that `score` can return.
-        resamples: how many resamples are drawn.
-        seed: fixes the draws.
     """
     (model,) = resample([statistics], score, score_range=score_range, resamples=resamples, seed=seed)
     return resampled_interval(model, spread=spread, seed=seed)
@@ -159,8 +155,6 @@ def paired_ratio(
         denominator: (n,), such as the student's milliseconds in the same rounds.
         block: how many consecutive ratios stay together; by default n**(1/3), rounded: the order of the optimal length
             (Hall, Horowitz & Jing 1995), with a constant of 1. A block of 1 gives the ordinary bootstrap.
-        resamples: how many resamples are drawn.
-        seed: fixes the draws.
 
     Raises:
         ValueError: there is no pair, the lengths differ, a measurement is not above 0, or `block` is not in 1 to n.

@@ -125,8 +125,6 @@ def interquartile_mean(
     Args:
         scores_by_task: the seeds' scores for each task, normalized so that tasks are comparable; a task with more
             seeds has more weight.
-        resamples: how many resamples are drawn.
-        seed: fixes the draws.
 
     Raises:
         ValueError: there is no task, or a task has no score or a NaN.

@@ -60,9 +60,6 @@ def approximate_randomization(
     Args:
         a: (seeds, examples, k).
         b: the same shape, with the same examples in the same order.
-        score: turns sums of statistics (..., k) into scores (...).
-        permutations: how many shuffles are drawn.
-        seed: fixes the draws.
 
     Raises:
         ValueError: the models differ in their examples or in their number of seeds.
@@ -105,8 +102,6 @@ def almost_stochastic_order(
     Args:
         a: (seeds of a,): scores, higher is better.
         b: (seeds of b,).
-        resamples: how many bootstrap resamples estimate its standard deviation.
-        seed: fixes the draws.
 
     Raises:
         ValueError: a sample has fewer than two scores.
