@@ -75,32 +75,25 @@ def overview_page(
 
 
 def _matrix(rows: pd.DataFrame, across: pd.DataFrame) -> Markup:
-    metrics = {str(task): str(metric) for task, metric in zip(rows["task"], rows["metric"], strict=True)}
+    metrics: dict[str, str] = dict(zip(rows["task"], rows["metric"], strict=True))
     headings = [
         ("strategy", True),
         ("average rank", False),
         ("normalized mean", False),
         *(
-            (Markup(f"[{escape_markdown(task)}]({task}.md) {escape_markdown(metrics[task])}"), False)
-            for task in metrics
+            (Markup(f"[{escape_markdown(task)}]({task}.md) {escape_markdown(metric)}"), False)
+            for task, metric in metrics.items()
         ),
         *((figure.heading, False) for figure in _COSTS),
     ]
-    by_strategy: dict[str, list[Row]] = {}
-    for row in rows_of(rows):
-        by_strategy.setdefault(row["strategy"], []).append(row)
-    strategies = rows_of(across)
+    by_strategy = {strategy: rows_of(own) for strategy, own in rows.groupby("strategy")}
+    lines = [
+        _line(averages, by_strategy[averages["strategy"]], list(metrics)) for averages in rows_of(across)
+    ]
+    scores = rows.pivot(index="strategy", columns="task", values="score").loc[across["strategy"]]
     best = _best(across["average_rank"], 1, least=True) | _best(across["interquartile_mean"], 2)
-    for column, task in enumerate(metrics, start=3):
-        scores = [_score_on(by_strategy[averages["strategy"]], task) for averages in strategies]
-        known = [score for score in scores if score is not None]
-        if len(set(known)) > 1:
-            best |= {(i, column) for i, score in enumerate(scores) if score == max(known)}
-    return table(
-        headings,
-        [_line(averages, by_strategy[averages["strategy"]], list(metrics)) for averages in strategies],
-        best,
-    )
+    best = best.union(*(_best(scores[task], column) for column, task in enumerate(metrics, start=3)))
+    return table(headings, lines, best)
 
 
 def _line(across: Row, rows: list[Row], tasks: list[str]) -> list[str]:
@@ -125,10 +118,6 @@ def _best(values: pd.Series[float], column: int, *, least: bool = False) -> set[
         return set()
     best = values.min() if least else values.max()
     return {(i, column) for i, value in enumerate(values) if value == best}
-
-
-def _score_on(rows: list[Row], task: str) -> float | None:
-    return next((row["score"] for row in rows if row["task"] == task), None)
 
 
 def _score(row: Row) -> str:
