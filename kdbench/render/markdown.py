@@ -53,12 +53,7 @@ def cut(text: str) -> str:
 
 
 def images(drawn: Collection[str], pictures: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return the path and the alternative text of those of `pictures` that are `drawn`.
-
-    Args:
-        drawn: the paths of the files in the board's folder.
-        pictures: the name and the alternative text of each.
-    """
+    """Return the path and the alternative text of those of `pictures` (name, alternative text) that are `drawn`."""
     paths = [(f"pictures/{name}.png", alternative) for name, alternative in pictures]
     return [(path, alternative) for path, alternative in paths if path in drawn]
 
@@ -74,7 +69,7 @@ def table(
 
     Args:
         headings: the heading of each column, and whether the column is text.
-        rows: the texts of each row, one per heading.
+        rows: the texts of each row.
         bold: row and column of each bold text, from 0.
     """
     lines = [
@@ -96,9 +91,8 @@ def table(
 
 def csv_text(rows: pd.DataFrame) -> str:
     """Return `rows` as CSV: scores as fractions, missing values empty, no text that a spreadsheet runs as a formula."""
-    return str(
-        rows.rename(columns=_without_formula).map(_without_formula).to_csv(index=False, lineterminator="\n")
-    )
+    harmless = rows.rename(columns=_without_formula).map(_without_formula)
+    return str(harmless.to_csv(index=False, lineterminator="\n"))
 
 
 def _without_formula(value: object) -> object:

@@ -15,12 +15,7 @@ from kdbench.utils.formatting import on_one_line, plural
 
 
 def task_notes(cells: pd.DataFrame, statistics: TaskStatistics) -> dict[str, Any]:
-    """Return the values of ``notes.md.j2`` for one task, besides its cells and statistics.
-
-    Args:
-        cells: the task's part of the table of cells.
-        statistics: the task's statistics, from its predictions.
-    """
+    """Return the values of ``notes.md.j2`` for one task, besides its `cells` and `statistics`."""
     timed = cells[cells["latency_setting"].notna()]
     noted = cells[cells["note"].notna()].drop_duplicates("strategy").sort_values("strategy")
     return {

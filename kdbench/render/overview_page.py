@@ -34,12 +34,9 @@ def overview_page(
     changes: Changes | None = None,
     drawn: Collection[str] = (),
 ) -> str:
-    """Return the page over all tasks: strategies by tasks, best average rank first.
+    """Return the page over all tasks, from their tables: strategies by tasks, best average rank first.
 
     Args:
-        rows: the table of rows.
-        cells: the table of cells.
-        across: the table over all tasks.
         pending: the number of cells that have not ended yet.
         left_out: a line for each part of the results folder that is not on this board.
         unreadable: the number of unreadable files in the results folder.

@@ -18,7 +18,7 @@ from kdbench.render.html.details import POINT_HEADINGS, Sources, rounded, row_de
 from kdbench.render.notes import rerun_command, run_facts, unstable_timings
 from kdbench.render.palette import family_looks
 from kdbench.utils import formatting
-from kdbench.utils.formatting import MISSING, on_one_line
+from kdbench.utils.formatting import MISSING, on_one_line, plural, sentence
 
 
 def page_content(
@@ -47,6 +47,8 @@ def page_content(
         for number, row in enumerate(lines)
     ]
     families = family_looks(row["family"] for row in shown)
+    costs = [figure for figure in figures if figure.axis]
+    costs.sort(key=lambda figure: figure.group is not Group.SPEED)  # latency first
     return {
         "title": f"Leaderboard: budget {cells['budget'].iloc[0]}",
         "model": cells["model"].iloc[0],
@@ -61,7 +63,7 @@ def page_content(
             }
             for figure in figures
         ],
-        "costs": [[figure.name, figure.axis] for figure in _costs(figures)],
+        "costs": [[figure.name, figure.axis] for figure in costs],
         "families": [[name, look.colour, look.shape] for name, look in families.items()],
         "rows": shown,
         "points": POINT_HEADINGS,
@@ -86,13 +88,6 @@ def _figures(rows: list[Row]) -> list[Figure]:
         for figure in [*FIGURES.values(), *plugins]
         if figure.name != "strategy" and any(figure.value(row) is not None for row in rows)
     ]
-
-
-def _costs(figures: list[Figure]) -> list[Figure]:
-    """Return the figures that quality can be plotted against, latency first."""
-    return sorted(
-        (figure for figure in figures if figure.axis), key=lambda figure: figure.group is not Group.SPEED
-    )
 
 
 def _cells_by_row(cells: pd.DataFrame) -> dict[tuple[str, str], list[Row]]:
@@ -127,26 +122,21 @@ def _row(number: int, row: Row, figures: list[Figure], cells: list[Row], sources
 def _task(cells: pd.DataFrame) -> dict[str, Any]:
     cell = first_row(cells)
     majority = cell["majority_score"]
+    about = (
+        f"{sentence(cell['task_title'])} {plural(cell['scored_examples'], 'example')} of the {cell['scored_split']} split"
+        f" are scored; {plural(cell['train_examples'], 'training example')}."
+    )
+    if majority is not None:
+        about += f" The most frequent label scores {formatting.percent(majority)}."
+    settings = [*cells["latency_setting"].dropna().unique(), *cells["latency_warning"].dropna().unique()]
+    latency = [sentence(on_one_line(text)) for text in (*settings, unstable_timings(cells)) if text]
     return {
         "name": cell["task"],
         "metric": cell["metric"],
         "kind": cell["kind"],
         "labels": list(cell["labels"]),
-        "about": (
-            f"{formatting.sentence(cell['task_title'])} {formatting.plural(cell['scored_examples'], 'example')} of the {cell['scored_split']} split are scored;"
-            f" {formatting.plural(cell['train_examples'], 'training example')}."
-            + ("" if majority is None else f" The most frequent label scores {formatting.percent(majority)}.")
-        ),
-        "latency": " ".join(
-            formatting.sentence(on_one_line(text))
-            for text in [
-                *cells["latency_setting"].dropna().unique(),
-                *cells["latency_warning"].dropna().unique(),
-                unstable_timings(cells),
-            ]
-            if text
-        )
-        or "not measured yet.",
+        "about": about,
+        "latency": " ".join(latency) or "not measured yet.",
     }
 
 

@@ -18,7 +18,7 @@ from kdbench.board.load import Loaded
 from kdbench.board.predictions import made_from
 from kdbench.errors import KdbenchError
 from kdbench.results.paths import CellFiles
-from kdbench.results.records import LearningCurve, Record, Status
+from kdbench.results.records import Record, Status
 from kdbench.results.timings import BackEndTiming, ModelTiming, Point
 from kdbench.utils import formatting
 from kdbench.utils.formatting import on_one_line
@@ -69,13 +69,7 @@ LOG_LINES = 40
 
 
 class Sources:
-    """Look up records, timings, predictions and logs of single cells.
-
-    Args:
-        loaded: the board's cells, with records and timings.
-        results: the folder with the predictions and logs.
-        known: results by class computed earlier; new ones are added.
-    """
+    """Look up records, timings, predictions and logs of single cells; the arguments are those of `page_content`."""
 
     def __init__(self, loaded: Loaded, results: Path, known: KnownByClass | None = None) -> None:
         self._known: KnownByClass = {} if known is None else known
@@ -93,11 +87,7 @@ class Sources:
         return self._timings.get(key)
 
     def by_class(self, cells: list[Row]) -> ByClass:
-        """Return the results by class of a row, from its predictions.
-
-        Args:
-            cells: the cells of one row, one per seed.
-        """
+        """Return the results by class of a row with these `cells`, one per seed, from its predictions."""
         source = made_from(cells)
         if source not in self._known:
             self._known[source] = by_class(cells, list(self._predictions(cells)))
@@ -119,30 +109,21 @@ class Sources:
         return [on_one_line(line, 300) for line in log.splitlines() if line.strip()][-LOG_LINES:]
 
 
-_DIGITS = 6
-"""Significant digits: no plot shows more, and sorting does not need more."""
+def rounded(value: object, digits: int = 6) -> float | int | None:
+    """Return an integer unchanged, a float to `digits` significant digits, and None for all else, NaN and infinity too.
 
-
-def rounded(value: object, digits: int = _DIGITS) -> float | int | None:
-    """Return an integer unchanged, a float to `digits` significant digits, and None for all else, NaN and infinity too."""
+    By default it keeps as many as a plot shows, which are enough for sorting.
+    """
     if isinstance(value, float):
         return float(f"{value:.{digits}g}") if math.isfinite(value) else None
     return value if isinstance(value, int) else None
 
 
-Details = dict[str, Any]
-"""JSON-serializable; absent values were not measured."""
-
-
-def row_details(row: Row, cells: list[Row], sources: Sources) -> Details:
-    """Return the details of `row`.
-
-    Args:
-        row: a row of the table of rows.
-        cells: its cells, one per seed.
-        sources: where records, timings, predictions and logs are looked up.
-    """
-    details: Details = {
+def row_details(row: Row, cells: list[Row], sources: Sources) -> dict[str, Any]:
+    """Return the details of `row`, whose `cells` are one per seed, as JSON data; absent values were not measured."""
+    strategy = sources.record(cells[0]["key"]).strategy
+    grids = (latency_grid(sources.timing(cell["key"])) for cell in cells)
+    details = {
         "status": row["status"],
         "reason": row["reason"],
         "control": row["control"],
@@ -150,7 +131,12 @@ def row_details(row: Row, cells: list[Row], sources: Sources) -> Details:
         "warnings": _lines(row["warnings"]),
         "note": _lines(row["note"]),
         "latency_note": _lines(row["latency_note"]),
-        "strategy": _strategy(sources.record(cells[0]["key"])),
+        "strategy": {
+            "title": strategy.title,
+            "paper": strategy.citation,
+            "distribution": f"{strategy.distribution} {strategy.version}",
+            "params": [[name, _value(value)] for name, value in strategy.params.items()],
+        },
         "seeds": [_seed(cell, sources.record(cell["key"])) for cell in cells],
         "logs": [
             {"seed": cell["seed"], "lines": lines}
@@ -158,9 +144,7 @@ def row_details(row: Row, cells: list[Row], sources: Sources) -> Details:
             if cell["status"] in (Status.FAILED.value, Status.TIMEOUT.value)
             and (lines := sources.log_end(cell["key"]))
         ],
-        "latency": next(
-            (grid for cell in cells if (grid := latency_grid(sources.timing(cell["key"])))), None
-        ),
+        "latency": next(filter(None, grids), None),
         **sources.by_class(cells),
     }
     return {name: value for name, value in details.items() if value not in (None, [], "")}
@@ -170,16 +154,6 @@ def _lines(text: object) -> list[str]:
     return [on_one_line(str(text))] if text else []
 
 
-def _strategy(record: Record) -> dict[str, Any]:
-    strategy = record.strategy
-    return {
-        "title": strategy.title,
-        "paper": strategy.citation,
-        "distribution": f"{strategy.distribution} {strategy.version}",
-        "params": [[name, _value(value)] for name, value in strategy.params.items()],
-    }
-
-
 def _value(value: object) -> str:
     if value is None:
         return "not set"
@@ -187,6 +161,7 @@ def _value(value: object) -> str:
 
 
 def _seed(cell: Row, record: Record) -> dict[str, Any]:
+    metrics = record.quality.metrics if record.quality else {}
     return {
         "seed": cell["seed"],
         "status": cell["status"],
@@ -194,19 +169,15 @@ def _seed(cell: Row, record: Record) -> dict[str, Any]:
         "score": rounded(cell["score"]),
         "score_text": formatting.with_interval(cell["score"], cell["score_low"], cell["score_high"]),
         "training": formatting.seconds(cell["train_s"]),
-        "metrics": {name: formatting.percent(score) for name, score in record.quality.metrics.items()}
-        if record.quality
-        else {},
-        "curves": [_curve(curve) for curve in record.curves],
+        "metrics": {name: formatting.percent(score) for name, score in metrics.items()},
+        "curves": [
+            {
+                "steps": curve.steps,
+                "losses": [rounded(loss, digits=3) for loss in curve.losses],
+                "validated": curve.validated,
+                "scores": [formatting.percent(score) for score in curve.scores],
+            }
+            for curve in record.curves
+        ],
         "key": cell["key"],
-    }
-
-
-def _curve(curve: LearningCurve) -> dict[str, Any]:
-    """Return a training loop's losses and, in percent, its validation scores, each with the steps."""
-    return {
-        "steps": curve.steps,
-        "losses": [rounded(loss, digits=3) for loss in curve.losses],
-        "validated": curve.validated,
-        "scores": [formatting.percent(score) for score in curve.scores],
     }

@@ -77,10 +77,9 @@ def _panel(
     values = [{"cost": point.cost, **point.row.value} for point in points]
     members = [points[index] for index in front([(point.cost, point.row.score) for point in points])]
     steps = chart_of([{"cost": point.cost, "score": point.row.score} for point in members])
+    line = steps.mark_line(interpolate="step-after", strokeDash=[5, 4], strokeWidth=1.2, color=QUIET)
     return panel(
-        steps.mark_line(interpolate="step-after", strokeDash=[5, 4], strokeWidth=1.2, color=QUIET).encode(
-            x=x, y=y
-        ),
+        line.encode(x=x, y=y),
         *interval_layers(values, limits, x, colour, strokeWidth=1.2, strokeOpacity=0.5),
         marks_layer(values, rows).encode(x=x, y=y, color=colour, shape=shape),
         _names(points, members, costs, limits),
