@@ -6,9 +6,9 @@ import re
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fnmatch import fnmatch
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,7 +78,8 @@ def publish_to_hub(site: Site, name: str, api: HfApi) -> list[str]:
     """
     addresses = []
     for kind, title in KINDS.items():
-        _with_hub_errors(f"the {title} {name}", api, partial(_upload, api, name, kind, site))
+        with _hub_errors(f"the {title} {name}", api):
+            _upload(api, name, kind, site)
         addresses.append(f"{api.endpoint}/{kind}s/{name}")
     return addresses
 
@@ -101,16 +102,16 @@ def _upload(api: HfApi, name: str, kind: str, site: Site) -> None:
         )
 
 
-def _with_hub_errors(target: str, api: HfApi, request: Callable[[], object]) -> None:
-    """Call `request` and convert every error of the hub or its client to a `KdbenchError`."""
+@contextmanager
+def _hub_errors(target: str, api: HfApi) -> Iterator[None]:
+    """Convert every error of the hub or its client to a `KdbenchError`."""
     from huggingface_hub.errors import HfHubHTTPError
 
     secret = api.token if isinstance(api.token, str) else ""
     try:
-        request()
+        yield
     except HfHubHTTPError as error:
-        status = error.response.status_code
-        raise KdbenchError(f"the hub refused {target}: {_status_text(status)}") from None
+        raise KdbenchError(f"the hub refused {target}: {_status_text(error.response.status_code)}") from None
     except KdbenchError:
         raise
     except Exception as error:  # of the client, its transport or hf_xet, or ValueError

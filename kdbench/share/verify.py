@@ -71,9 +71,8 @@ def _check_records(records: PlacedRecords, registry: Registry, now: datetime, re
     for place, record in records:
         report.checked["values"] += 1
         joint = is_joint(record, registry)
-        for line in impossible_in_record(
-            record, largest[record.model.weights_sha256], joint, now, registry.metrics
-        ):
+        largest_model = largest[record.model.weights_sha256]
+        for line in impossible_in_record(record, largest_model, joint, now, registry.metrics):
             report.problem(place, line, RERUN)
         if record.cost is not None and joint is not False:
             report.not_checked(
@@ -101,6 +100,3 @@ def _note_orphaned_predictions(folder: SubmittedFolder, records: PlacedRecords, 
     orphaned = [name for name in folder.predictions() if Path(name).name.partition(".")[0] not in keys]
     if orphaned:
         report.notes.append(f"{len(orphaned)} files of predictions without a record, {orphaned[0]} first")
-
-
-__all__ = ["Report", "verify"]
