@@ -14,10 +14,8 @@ from rich.text import Text
 
 from kdbench.board.columns import ROW_COLUMNS
 from kdbench.board.diff import Change, Changes, Kind
-from kdbench.board.frames import Row
-from kdbench.board.rows import has_score
 from kdbench.board.statistics import ALPHA
-from kdbench.render.markdown import csv_text, markdown, table
+from kdbench.render.markdown import csv_text, markdown, score_or_status, table
 from kdbench.render.terminal import plain_table
 from kdbench.utils import formatting
 from kdbench.utils.formatting import MISSING, on_one_line, plural
@@ -59,14 +57,14 @@ def split_listed(rows: list[Change]) -> tuple[list[Change], list[str]]:
 
 def cells_of_change(change: Change) -> list[str]:
     """Return a row's text under each of `HEADINGS`."""
-    difference = change.difference
+    p = "" if change.p_holm is None else formatting.probability(change.p_holm)
     return [
         str(change.kind),
         change.strategy,
-        _score(change.before),
-        _score(change.after),
+        score_or_status(change.before) if change.before else "",
+        score_or_status(change.after) if change.after else "",
         _difference(change),
-        "" if difference is None or change.p_holm is None else _p(change.p_holm),
+        p.removeprefix("p ").removeprefix("= "),
     ]
 
 
@@ -117,12 +115,6 @@ def decision_notes(changes: Changes) -> Iterator[str]:
     )
 
 
-def _score(row: Row | None) -> str:
-    if row is None:
-        return ""
-    return formatting.percent(row["score"]) if has_score(row) else str(row["status"])
-
-
 def _difference(change: Change) -> str:
     paired = change.difference
     if paired is not None:
@@ -130,10 +122,6 @@ def _difference(change: Change) -> str:
     if change.is_by_scores and change.before is not None and change.after is not None:
         return f"~ {formatting.difference(change.after['score'] - change.before['score'])}"
     return MISSING if change.kind is Kind.NOT_COMPARABLE else ""
-
-
-def _p(p: float) -> str:
-    return formatting.probability(p).removeprefix("p ").removeprefix("= ")
 
 
 CHANGES_PAGE = "changes.md"

@@ -11,6 +11,7 @@ import pandas as pd
 from markupsafe import Markup
 from tabulate import DataRow, TableFormat, tabulate
 
+from kdbench.board.frames import Row
 from kdbench.board.rows import has_score
 from kdbench.utils.formatting import defuse_formula, escape_markdown, on_one_line, percent, plural
 
@@ -45,6 +46,11 @@ def _environment() -> jinja2.Environment:
 def _escaped(value: object) -> object:
     # Objects with this method are Markdown already: a table, or the output of a macro.
     return value if hasattr(value, "__html__") else Markup(escape_markdown(str(value)))
+
+
+def score_or_status(row: Row) -> str:
+    """Return the score of `row` in percent, or why it has none."""
+    return percent(row["score"]) if has_score(row) else str(row["status"])
 
 
 def cut(text: str) -> str:

@@ -11,10 +11,9 @@ from markupsafe import Markup
 from kdbench.board.diff import Changes
 from kdbench.board.figures import FIGURES, WARNING_SIGN, Figure, marked
 from kdbench.board.frames import Row, first_row, rows_of
-from kdbench.board.rows import has_score
 from kdbench.render.diff import CHANGES_PAGE, headline
 from kdbench.render.html.page import PAGE
-from kdbench.render.markdown import images, markdown, table
+from kdbench.render.markdown import images, markdown, score_or_status, table
 from kdbench.render.notes import rerun_command, run_facts
 from kdbench.utils import formatting
 from kdbench.utils.formatting import MISSING, escape_markdown, plural
@@ -45,9 +44,8 @@ def overview_page(
     """
     lines = list(left_out)
     if unreadable:
-        lines.append(
-            f"skipped {plural(unreadable, 'file')} of the results folder that could not be read as a record"
-        )
+        files = plural(unreadable, "file")
+        lines.append(f"skipped {files} of the results folder that could not be read as a record")
     return markdown(
         "overview",
         cell=first_row(cells),
@@ -94,7 +92,7 @@ def _matrix(rows: pd.DataFrame, across: pd.DataFrame) -> Markup:
 
 
 def _line(across: Row, rows: list[Row], tasks: list[str]) -> list[str]:
-    scores = {row["task"]: _score(row) for row in rows}
+    scores = {row["task"]: score_or_status(row) for row in rows}
     is_teacher = any(row["is_teacher"] for row in rows)
     return [
         marked(across["strategy"], is_teacher=is_teacher, is_warned=any(row["warnings"] for row in rows)),
@@ -115,10 +113,6 @@ def _best(values: pd.Series[float], column: int, *, least: bool = False) -> set[
         return set()
     best = values.min() if least else values.max()
     return {(i, column) for i, value in enumerate(values) if value == best}
-
-
-def _score(row: Row) -> str:
-    return formatting.percent(row["score"]) if has_score(row) else str(row["status"])
 
 
 def _range(figure: Figure, rows: list[Row]) -> str:

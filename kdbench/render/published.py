@@ -157,12 +157,7 @@ _HEADINGS = [
 
 
 def published_section(rows: pd.DataFrame, cells: pd.DataFrame) -> str:
-    """Return the section ``Published results`` of one task's page in Markdown, even if there are none.
-
-    Args:
-        rows: the task's part of the table of rows.
-        cells: the task's part of the table of cells.
-    """
+    """Return the section ``Published results`` of the page of the one task of `rows`, even if there are none."""
     results = results_for(first_row(cells))
     shared = _shared(results) if results else []
     return markdown(

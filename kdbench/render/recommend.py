@@ -90,7 +90,7 @@ def reason(recommendation: Recommendation) -> str:
 def _sentences(recommendation: Recommendation) -> Iterator[str]:
     chosen, best = recommendation.chosen.row, recommendation.candidates[0].row
     within = "within the limits" if recommendation.limits else "on the board (no limit was given)"
-    yield f"Ship {chosen['strategy']} for {recommendation.task}: {_figures(chosen, recommendation)}."
+    yield f"Ship {chosen['strategy']} for {recommendation.task}: {_figures(chosen, recommendation.interval)}."
     if chosen["warnings"]:
         yield f"It has a warning: {on_one_line(chosen['warnings'])}."
     by = "the fastest" if recommendation.is_timed else "the smallest (no timing)"
@@ -139,8 +139,8 @@ def _share(chosen: Row, best: Row) -> str:
     )
 
 
-def _figures(row: Row, recommendation: Recommendation | None = None) -> str:
-    low, high = (recommendation.interval if recommendation else None) or (None, None)
+def _figures(row: Row, interval: tuple[float, float] | None = None) -> str:
+    low, high = interval or (None, None)
     latency = "not timed" if row["p50_ms"] is None else f"p50 {FIGURES['p50_ms'].text(row)} ms"
     return (
         f"{formatting.with_interval(row['score'], low, high)} {row['metric']},"

@@ -27,16 +27,14 @@ def plain_table(
     min_width: int | None = None,
     **numbers: Any,
 ) -> Table:
-    """Return a table of texts, without rows.
-
-    Add texts as rich's `Text`: it would read square brackets in a string as markup.
+    """Return a table without rows; add `Text` objects: rich would read square brackets in a string as markup.
 
     Args:
         headings: the heading of each column, and whether the column is text.
-        title: above the table.
-        caption: below the table.
-        min_width: of columns of text, in characters.
-        numbers: rich's options of all other columns.
+        title: shown above the table.
+        caption: shown below the table.
+        min_width: the least characters in columns of text.
+        numbers: rich's options for all other columns.
     """
     table = Table(
         title=Text(title) if title else None,

@@ -154,9 +154,7 @@ def write_board(
         many = len(source.records) >= _MANY_RECORDS
         tables = board_tables(loaded, source.root, known, jobs if many else 1)
     rows, cells = tables.rows, tables.cells
-    column_problems: list[str] = []
-    if columns is not None:
-        rows, column_problems = _with_plugin_columns(rows, columns)
+    rows, column_problems = _with_plugin_columns(rows, columns) if columns else (rows, [])
     if cache is None:
         pictures: Iterable[dict[str, bytes]] = ()
     else:
@@ -190,9 +188,8 @@ def write_board(
     if changed is not None:
         files |= changes_files(changed)
     written = tuple(_write(board / name, content) for name, content in files.items())
-    return BoardSummary(
-        written, rows, (*loaded.unreadable, *loaded.left_out, *column_problems), cells, changed
-    )
+    problems = (*loaded.unreadable, *loaded.left_out, *column_problems)
+    return BoardSummary(written, rows, problems, cells, changed)
 
 
 def _jobs(source: Source, known: Known, *, with_pictures: bool) -> int:

@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _HOW_TO_LOG_IN = "log in with 'hf auth login', or set HF_TOKEN to a token with write permission"
+_REFUSALS = {
+    401: f"it does not know the token (401); {_HOW_TO_LOG_IN}",
+    403: "the token may not write there (403); use one with write permission, or another name",
+    404: "there is no such place, or the token may not see it (404); correct --hub ORG/NAME",
+    429: "too many requests (429); wait some minutes and run the same command again",
+}
 KINDS = {"dataset": "data set", "space": "static Space"}
 """The titles of a site's repositories, by repository type of the hub."""
 _EXCLUDED: dict[str, list[str]] = {"dataset": [], "space": ["predictions/*"]}
@@ -122,15 +128,7 @@ def _hub_errors(target: str, api: HfApi) -> Iterator[None]:
 
 
 def _status_text(status: int) -> str:
-    match status:
-        case 401:
-            return f"it does not know the token (401); {_HOW_TO_LOG_IN}"
-        case 403:
-            return "the token may not write there (403); use one with write permission, or another name"
-        case 404:
-            return "there is no such place, or the token may not see it (404); correct --hub ORG/NAME"
-        case 429:
-            return "too many requests (429); wait some minutes and run the same command again"
-        case _ if status >= 500:
-            return f"it has a server error ({status}); run the same command again later"
-    return f"it answered {status}; run the same command again, or look at its status page"
+    if status >= 500:
+        return f"it has a server error ({status}); run the same command again later"
+    answered = f"it answered {status}; run the same command again, or look at its status page"
+    return _REFUSALS.get(status, answered)

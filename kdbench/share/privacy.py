@@ -34,11 +34,6 @@ def redact(text: str, *secrets: str) -> str:
     return _TOKEN.sub(REDACTED, _IN_URL.sub(_without_user, text))
 
 
-def holds_credentials(text: str) -> bool:
-    """Return whether `redact` would change `text`."""
-    return redact(text) != text
-
-
 def _without_user(match: re.Match[str]) -> str:
     if _SSH_USER.fullmatch(match[0]) or match[0].endswith(f"//{REDACTED}@"):
         return match[0]
@@ -103,7 +98,7 @@ class Private:
             for pattern in self._leaks:
                 if match := pattern.search(line):
                     return number, match[0]
-            if holds_credentials(line):
+            if redact(line) != line:
                 return number, "a token or password"
         return None
 

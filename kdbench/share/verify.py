@@ -29,8 +29,7 @@ def verify(root: Path, registry: Registry, now: datetime | None = None) -> Repor
     """Verify the results folder or published folder at `root`; nothing in it is run, unpickled or changed.
 
     Args:
-        root: contains ``records/*.json`` or ``records.jsonl`` and, optionally, ``predictions/`` and
-            ``timings/``.
+        root: contains ``records/*.json`` or ``records.jsonl`` and, optionally, ``predictions/`` and ``timings/``.
         registry: the installed strategies.
         now: the current time by default; a record that ended later is impossible.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,8 @@ def page_content(
     """
     cells = loaded.cells
     sources = Sources(loaded, results, known)
-    by_row = _cells_by_row(cells)
+    ordered = rows_of(cells.sort_values(["task", "strategy", "seed"]))
+    by_row = {place: list(own) for place, own in groupby(ordered, key=itemgetter("task", "strategy"))}
     lines = rows_of(rows)
     figures = _figures(lines)
     shown = [
@@ -90,12 +92,6 @@ def _figures(rows: list[Row]) -> list[Figure]:
     ]
 
 
-def _cells_by_row(cells: pd.DataFrame) -> dict[tuple[str, str], list[Row]]:
-    ordered = rows_of(cells.sort_values(["task", "strategy", "seed"]))
-    groups = groupby(ordered, key=lambda cell: (cell["task"], cell["strategy"]))
-    return {place: list(group) for place, group in groups}
-
-
 def _row(number: int, row: Row, figures: list[Figure], cells: list[Row], sources: Sources) -> dict[str, Any]:
     texts = [figure.text(row, is_brief=True) or MISSING for figure in figures]
     return {
@@ -103,7 +99,7 @@ def _row(number: int, row: Row, figures: list[Figure], cells: list[Row], sources
         "task": row["task"],
         "strategy": row["strategy"],
         "name": FIGURES["strategy"].text(row),
-        "family": sources.record(cells[0]["key"]).strategy.family,
+        "family": sources.records[cells[0]["key"]].strategy.family,
         "ok": has_score(row),
         "low": rounded(row["score_low"]),
         "high": rounded(row["score_high"]),

@@ -23,7 +23,6 @@ from kdbench.results.timings import BackEndTiming, ModelTiming, Point
 from kdbench.utils import formatting
 from kdbench.utils.formatting import on_one_line
 
-TASK_LENGTH = "the task's own"
 _TIMES = [FIGURES[name] for name in ("p50_ms", "p90_ms", "p95_ms")]
 _RATES = [FIGURES[name] for name in ("throughput_per_s", "speedup")]
 POINT_HEADINGS = [
@@ -33,17 +32,15 @@ POINT_HEADINGS = [
 """The headings of a latency point's texts, in order."""
 
 
-def latency_grid(timing: ModelTiming | None) -> list[dict[str, Any]] | None:
-    """Return per back end why it did not run, or its points as texts; None if nothing was timed."""
-    if timing is None:
-        return None
+def _latency_grid(timing: ModelTiming | None) -> list[dict[str, Any]]:
+    """Return per back end why it did not run, or its points as texts."""
     return [
         {
             "back_end": f"{timed.back_end} on {timed.device}{_unsteady(timed)}",
             "reason": timed.reason,
             "points": [_point(point) for point in timed.points],
         }
-        for timed in timing.back_ends
+        for timed in (timing.back_ends if timing else ())
     ]
 
 
@@ -56,7 +53,7 @@ def _point(point: Point) -> list[str]:
     row = point.model_dump()
     return [
         str(point.batch_size),
-        TASK_LENGTH if point.length is None else str(point.length),
+        "the task's own" if point.length is None else str(point.length),
         *(figure.text(row) for figure in _TIMES),
         formatting.milliseconds(point.p99_ms),
         *(figure.text(row, is_brief=True) for figure in _RATES),
@@ -74,17 +71,10 @@ class Sources:
     def __init__(self, loaded: Loaded, results: Path, known: KnownByClass | None = None) -> None:
         self._known: KnownByClass = {} if known is None else known
         self._results = results
-        self._records = {record.key: record for record in loaded.records}
-        shown = shown_timings(loaded.timings, set(self._records))
-        self._timings = {key: model for key, (_, model) in shown.items()}
-
-    def record(self, key: str) -> Record:
-        """Return the record of a cell."""
-        return self._records[key]
-
-    def timing(self, key: str) -> ModelTiming | None:
-        """Return the timing of a cell's model that the board shows, or None if there is none."""
-        return self._timings.get(key)
+        self.records = {record.key: record for record in loaded.records}
+        shown = shown_timings(loaded.timings, set(self.records))
+        self.timings = {key: model for key, (_, model) in shown.items()}
+        """The timings that the board shows."""
 
     def by_class(self, cells: list[Row]) -> ByClass:
         """Return the results by class of a row with these `cells`, one per seed, from its predictions."""
@@ -121,8 +111,8 @@ def rounded(value: object, digits: int = 6) -> float | int | None:
 
 def row_details(row: Row, cells: list[Row], sources: Sources) -> dict[str, Any]:
     """Return the details of `row`, whose `cells` are one per seed, as JSON data; absent values were not measured."""
-    strategy = sources.record(cells[0]["key"]).strategy
-    grids = (latency_grid(sources.timing(cell["key"])) for cell in cells)
+    strategy = sources.records[cells[0]["key"]].strategy
+    grids = (_latency_grid(sources.timings.get(cell["key"])) for cell in cells)
     details = {
         "status": row["status"],
         "reason": row["reason"],
@@ -137,7 +127,7 @@ def row_details(row: Row, cells: list[Row], sources: Sources) -> dict[str, Any]:
             "distribution": f"{strategy.distribution} {strategy.version}",
             "params": [[name, _value(value)] for name, value in strategy.params.items()],
         },
-        "seeds": [_seed(cell, sources.record(cell["key"])) for cell in cells],
+        "seeds": [_seed(cell, sources.records[cell["key"]]) for cell in cells],
         "logs": [
             {"seed": cell["seed"], "lines": lines}
             for cell in cells

@@ -50,11 +50,7 @@ def _panel(
 ) -> alt.LayerChart:
     """Draw the line of each row in `own`, the teacher's on top, and name some.
 
-    Args:
-        size: the batch size.
-        own: the rows of the panel.
-        drawn: the rows of all panels, whose families are in the legend.
-        title: of the vertical axis.
+    The families of `drawn`, the rows of all panels, are in the legend; `title` is that of the vertical axis.
     """
     lengths = Extent.of_logs([length for _, line in own for length, _ in line], margin=0.05)
     times = Extent.of_logs([time for _, line in own for _, time in line], margin=0.05, above=0.12)

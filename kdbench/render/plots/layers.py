@@ -24,11 +24,7 @@ def interval_layers(
 ) -> list[alt.Chart]:
     """Return layers with the interval of each of `values` that has one, as lines in `style`.
 
-    Args:
-        values: the values to draw.
-        limits: the axis of scores; an interval beyond it ends there in an arrow.
-        across: the other axis; intervals are vertical if it is x.
-        colour: by family.
+    An interval beyond `limits`, the axis of scores, ends there in an arrow. `across` is the other axis.
     """
     is_vertical = isinstance(across, alt.X)
     along, other = ("y", "x") if is_vertical else ("x", "y")
@@ -97,13 +93,9 @@ def names_layer(
     lines: Sequence[Box],
     panel: Box,
 ) -> alt.Chart:
-    """Return a layer with names of points, where there is room.
+    """Return a layer with names of points, where there is room; all is in pixels.
 
-    Args:
-        named: each name and its point in pixels.
-        marks: all points of the panel.
-        lines: to be avoided by names.
-        panel: in pixels.
+    `marks` are all points of the panel, not only those `named`; names avoid `lines`.
     """
     widths = text_widths([text for text, _, _ in named], NAME_SIZE)
     offsets = place_names(

@@ -33,11 +33,7 @@ _TICKS = 8
 def scores_picture(task: str, metric: str, majority: float | None, rows: list[DrawnRow]) -> Specification:
     """Return the plot of one task's scores, best first: means with intervals, and every seed as a point.
 
-    Args:
-        task: its name.
-        metric: the headline metric.
-        majority: the score of always predicting the most frequent label, as a fraction.
-        rows: one or more.
+    `majority` is the score of always predicting the most frequent label, as a fraction.
     """
     limits = score_limits(rows, [] if majority is None else [100 * majority])
     values = [{"place": place, **row.value} for place, row in enumerate(rows)]
@@ -133,9 +129,7 @@ _LEAST_RANKS = 5
 def ranks_picture(rows: list[DrawnRow], scores: pd.DataFrame) -> Specification | None:
     """Return the plot of ranks by score, best mean first; None with fewer than two tasks.
 
-    Args:
-        rows: all rows that have a score.
-        scores: those of rows with one on every task, from `complete_scores`.
+    `rows` are all that have a score, `scores` those of rows with one on every task, from `complete_scores`.
     """
     tasks = list(scores.columns)
     if len(tasks) < 2 or scores.empty:
