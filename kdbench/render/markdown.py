@@ -65,9 +65,7 @@ def images(drawn: Collection[str], pictures: Iterable[tuple[str, str]]) -> list[
 
 
 def table(
-    headings: list[tuple[str, bool]],
-    rows: list[list[str]],
-    bold: Collection[tuple[int, int]] = (),
+    headings: list[tuple[str, bool]], rows: list[list[str]], bold: Collection[tuple[int, int]] = ()
 ) -> Markup:
     """Return a Markdown table of plain texts.
 

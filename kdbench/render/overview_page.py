@@ -98,9 +98,7 @@ def _line(across: Row, rows: list[Row], tasks: list[str]) -> list[str]:
         marked(across["strategy"], is_teacher=is_teacher, is_warned=any(row["warnings"] for row in rows)),
         formatting.rank(across["average_rank"]),
         formatting.with_interval(
-            across["interquartile_mean"],
-            across["interquartile_mean_low"],
-            across["interquartile_mean_high"],
+            across["interquartile_mean"], across["interquartile_mean_low"], across["interquartile_mean_high"]
         ),
         *(scores.get(task, MISSING) for task in tasks),
         *(_range(figure, rows) for figure in _COSTS),

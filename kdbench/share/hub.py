@@ -51,10 +51,7 @@ def parse_hub_name(text: str) -> str:
 
 
 def hub_api(endpoint: str | None = None) -> HfApi:
-    """Return a client of the hub with the token of `hf auth login` or HF_TOKEN.
-
-    Args:
-        endpoint: by default the hub that huggingface_hub is configured for (HF_ENDPOINT).
+    """Return a client of the hub with the token of `hf auth login` or HF_TOKEN; HF_ENDPOINT is the default `endpoint`.
 
     Raises:
         UsageError: there is no token.

@@ -46,7 +46,7 @@ def publish(
 
     Args:
         config: names results, budget and base model.
-        to: the destinations.
+        to: one or several destinations.
         allow: words that the user declares not to be private.
         dry_run: whether only to report what would be sent; nothing outside a temporary folder is written then, and
             the network is not used.

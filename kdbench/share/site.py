@@ -50,13 +50,8 @@ def build_site(
     """Write the board of `kdbench board` and its data into the empty `folder`, and check it for private data.
 
     The board is drawn from scrubbed records, so that pages and records agree. Predictions are read and written again,
-    so that only the arrays that kdbench knows are published.
-
-    Args:
-        results: the results folder, which is not changed.
-        folder: an empty folder to write into.
-        private: what must not be published.
-        budget: this and all other arguments are those of `write_board`.
+    so that only the arrays that kdbench knows are published. The folder `results` is not changed; the settings are those
+    of `write_board`.
 
     Raises:
         UsageError: there is no record to publish.

@@ -182,13 +182,8 @@ def check_key(
     """Recompute the key of `record`; if that needs something that records do not include, report what.
 
     A key that matches is correct, even if something is unknown: for a joint strategy all tasks that it has records of
-    are tried as partners.
-
-    Args:
-        place: the record's file or line.
-        tasks: the name and fingerprint of each task with a record of the same row, budget, base model and seed.
-        registry: has default learning rates, which are not in records.
-        report: receives the findings.
+    are tried as partners. These `tasks`, by name and fingerprint, have records of the same row, budget, base model and
+    seed; the registry has the default learning rates, which records lack.
     """
     report.checked["keys"] += 1
     stages = stages_of(record).values()

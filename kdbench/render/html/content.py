@@ -23,20 +23,12 @@ from kdbench.utils.formatting import MISSING, on_one_line, plural, sentence
 
 
 def page_content(
-    rows: pd.DataFrame,
-    across: pd.DataFrame,
-    loaded: Loaded,
-    results: Path,
-    known: KnownByClass | None = None,
+    rows: pd.DataFrame, across: pd.DataFrame, loaded: Loaded, results: Path, known: KnownByClass | None = None
 ) -> dict[str, Any]:
     """Return the content of the page; it is deterministic.
 
-    Args:
-        rows: the table of rows.
-        across: the table over all tasks.
-        loaded: the cells that the rows aggregate, with records and timings.
-        results: the folder with the predictions and logs of the cells.
-        known: results by class computed earlier; new ones are added.
+    The tables `rows` and `across` are those of the cells in `loaded`, whose predictions and logs are in the folder
+    `results`; `known` has results by class computed earlier, to which new ones are added.
     """
     cells = loaded.cells
     sources = Sources(loaded, results, known)

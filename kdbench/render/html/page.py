@@ -144,12 +144,9 @@ class LivePart:
 def html_page(content: dict[str, Any], cache: Path, live: LivePart | None = None) -> str:
     """Return the page that shows `content`; it is self-contained and may be opened from disk.
 
-    All of `content` is shown as text: it is packed, without any character that markup consists of.
-
-    Args:
-        content: what `page_content` returned.
-        cache: the folder to cache the bundled libraries in.
-        live: additions for a page that may poll the server it came from, and no other.
+    All of `content`, which `page_content` returned, is shown as text: it is packed, without any character that markup
+    consists of. The bundled libraries are cached in the folder `cache`. A page with a `live` part may poll the server it
+    came from, and no other.
 
     Raises:
         UsageError: the cache cannot be written.
