@@ -14,28 +14,23 @@ from kdbench.export.check import Checked
 from kdbench.export.choose import Choice
 from kdbench.export.manifest import Format, Manifest
 from kdbench.results.records import Record
-from kdbench.utils.formatting import (
-    count,
-    difference,
-    escape_markdown,
-    milliseconds,
-    percent,
-    plural,
-    ratio,
-    seconds,
-    size,
-    with_interval,
-)
+from kdbench.utils import formatting
 
-_LIBRARIES = {Format.HF: "transformers", Format.ADAPTER: "peft"}
+_LIBRARIES = {
+    Format.HF: "transformers",
+    Format.ONNX: "onnx",
+    Format.ONNX_INT8: "onnx",
+    Format.KDBENCH: "kdbench",
+    Format.ADAPTER: "peft",
+}
 _TEMPLATE = Path(__file__).with_name("card.md.jinja")
 _FUNCTIONS: dict[str, Any] = {
-    "text": escape_markdown,
-    **{
-        function.__name__: function
-        for function in (count, difference, fmean, milliseconds, percent, plural, ratio, seconds, size, stdev)
-    },
-    "with_interval": with_interval,
+    function.__name__: function
+    for function in (
+        *(formatting.count, formatting.difference, formatting.milliseconds, formatting.percent),
+        *(formatting.plural, formatting.ratio, formatting.seconds, formatting.size, formatting.with_interval),
+        *(fmean, stdev),
+    )
 }
 """The functions that the template formats values with."""
 _FORMS = {
@@ -84,6 +79,7 @@ def model_card(facts: Facts) -> str:
         form=_FORMS[facts.manifest.format],
         params={name: value for name, value in record.strategy.params.items() if value is not None},
         seed_scores=[seed.quality.score for seed in facts.choice.seeds if seed.quality],
+        text=formatting.escape_markdown,
         **vars(facts),
         **_FUNCTIONS,
     )
@@ -91,7 +87,7 @@ def model_card(facts: Facts) -> str:
 
 
 def _metadata(facts: Facts) -> ModelCardData:
-    record, manifest = facts.choice.record, facts.manifest
+    record, form = facts.choice.record, facts.manifest.format
     results = [
         EvalResult(
             task_type=facts.kind.pipeline,
@@ -107,12 +103,10 @@ def _metadata(facts: Facts) -> ModelCardData:
     # A hub id has exactly one slash; a folder's recorded name has none.
     base = record.model.name if record.model.name.count("/") == 1 else None
     return ModelCardData(
-        library_name=_LIBRARIES.get(
-            manifest.format, "onnx" if "onnx" in manifest.format.value else "kdbench"
-        ),
+        library_name=_LIBRARIES[form],
         pipeline_tag=facts.kind.pipeline,
         base_model=base,
-        tags=["kdbench", record.strategy.name, manifest.format.value],
+        tags=["kdbench", record.strategy.name, form.value],
         model_name=_title(record),
         eval_results=results,
     )

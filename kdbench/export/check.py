@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
-import datasets
 import numpy as np
 import torch
 from torch import nn
@@ -57,16 +57,17 @@ def check_export(
         reference: the artifact, or its float32 copy if an ONNX graph was exported.
         probe: the artifact's predictions when it was saved; only their example ids are used.
         recorded: the artifact's scores in its run.
-        metrics: the registered ones; by default the built-in ones.
+        metrics: by default the built-in ones.
         exact: whether a difference is an error; that of a quantized model is only measured.
 
     Raises:
         KdbenchError: logits or scores differ by more than is allowed.
     """
-    rows = _rows_of(task.scored, probe)
-    actual, expected = _predict(exported, rows, collate), _predict(reference, rows, collate)
+    rows = task.scored.select(np.flatnonzero(np.isin(np.asarray(task.scored["example"]), probe.ids)))
+    answers = partial(predict, collate=collate, device=torch.device("cpu"))
+    actual, expected = answers(exported, rows), answers(reference, rows)
     drift = float(np.abs(actual.logits - expected.logits).max())
-    quality = quality_of(_predict(exported, task.scored, collate), task.task, metrics)
+    quality = quality_of(answers(exported, task.scored), task.task, metrics)
     if exact:
         largest = _LARGEST_DRIFT * max(1.0, float(np.abs(expected.logits).max()))
         if not drift <= largest:
@@ -92,11 +93,3 @@ def quality_of(predictions: Predictions, task: Task, metrics: Mapping[str, Metri
     names = (task.metric, *task.metrics)
     scores = {name: get_metric(name, metrics).of(predictions, task.labels) for name in names}
     return Quality(score=scores[task.metric], low=low, high=high, metrics=scores)
-
-
-def _rows_of(scored: datasets.Dataset, probe: Predictions) -> datasets.Dataset:
-    return scored.select(np.flatnonzero(np.isin(np.asarray(scored["example"]), probe.ids)))
-
-
-def _predict(model: nn.Module, rows: datasets.Dataset, collate: Collator) -> Predictions:
-    return predict(model, rows, collate, device=torch.device("cpu"))

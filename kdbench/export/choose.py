@@ -18,7 +18,7 @@ from kdbench.errors import UsageError, nearest
 from kdbench.models.base import model_name
 from kdbench.registry import Registry
 from kdbench.results.paths import CellFiles
-from kdbench.results.records import Record, RecordStore
+from kdbench.results.records import Record
 from kdbench.results.timings import ModelTiming, Timing, load_timings
 
 
@@ -56,7 +56,8 @@ def choose(config: RunConfig, registry: Registry, seed: int | None, limits: list
         row = recommend(loaded, config.results, task, limits).chosen.row
         reason = f"row that 'kdbench recommend' chooses within {', '.join(map(str, limits))}"
     cells = loaded.cells[(loaded.cells["task"] == task) & (loaded.cells["strategy"] == row["strategy"])]
-    seeds = _records(config, cells)
+    keys = set(cells["key"])
+    seeds = tuple(record for record in loaded.records if record.key in keys)
     record = _of_seed(seeds, seed, config)
     return Choice(record, CellFiles(config.results, record.key), seeds, _timing(config, record), reason)
 
@@ -91,16 +92,9 @@ def _row_by_name(config: RunConfig, registry: Registry, loaded: Loaded, task: st
     return row
 
 
-def _records(config: RunConfig, cells: pd.DataFrame) -> tuple[Record, ...]:
-    store = RecordStore(config.results)
-    records = [store.get(key) for key in cells["key"]]
-    return tuple(record for record in records if record is not None)
-
-
 def _of_seed(seeds: tuple[Record, ...], seed: int | None, config: RunConfig) -> Record:
-    available = {
-        record.seed: record for record in seeds if CellFiles(config.results, record.key).artifact.is_dir()
-    }
+    kept = [record for record in seeds if CellFiles(config.results, record.key).artifact.is_dir()]
+    available = {record.seed: record for record in kept}
     label = seeds[0].strategy.label
     if not available:
         raise UsageError(
@@ -116,11 +110,10 @@ def _of_seed(seeds: tuple[Record, ...], seed: int | None, config: RunConfig) -> 
 
 
 def _timing(config: RunConfig, record: Record) -> tuple[Timing, ModelTiming] | None:
-    timings, _ = load_timings(config.results)
     matching = [
         (timing, timed)
-        for timing in sorted(timings, key=lambda timing: timing.finished_at)
+        for timing in load_timings(config.results)[0]
         for timed in timing.models
         if timed.key == record.key and timed.main.p50_ms is not None
     ]
-    return matching[-1] if matching else None
+    return max(matching, key=lambda timed: timed[0].finished_at, default=None)

@@ -23,6 +23,11 @@ _TEXTS = ["It was a good film.", "The music was awful and the story boring."]
 _SENTENCES = ["Anna Schmidt moved from Oslo to Paris in May ."]
 _PAIRS = [("A man plays a guitar.", "Someone makes music."), ("A man plays a guitar.", "Nobody is there.")]
 
+_LOOP = """for text in {texts!r}:
+    encoding = tokenizer({given}, truncation=True, max_length={length}, return_tensors="pt")
+    logits = model(**encoding).logits[0].detach().numpy()
+    print(text, "->", {prediction})
+"""
 _PIPELINE = '''"""Predict texts; needs transformers and torch."""
 from pathlib import Path
 
@@ -41,10 +46,6 @@ from transformers import AutoTokenizer, {auto_class}
 folder = Path(__file__).parent
 model, tokenizer = {auto_class}.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
 labels = [model.config.id2label[i] for i in range(model.config.num_labels)]
-for text in {texts!r}:
-    encoding = tokenizer({given}, truncation=True, max_length={length}, return_tensors="pt")
-    logits = model(**encoding).logits[0].detach().numpy()
-    print(text, "->", {prediction})
 '''
 _ONNX = '''"""Predict texts; needs onnxruntime and transformers, no torch."""
 import json
@@ -83,10 +84,6 @@ folder = Path(__file__).parent
 labels = json.loads((folder / "kdbench_export.json").read_text(encoding="utf-8"))["labels"] or ["value"]
 base = {auto_class}.from_pretrained(sys.argv[1], num_labels=len(labels))
 model, tokenizer = PeftModel.from_pretrained(base, folder).eval(), AutoTokenizer.from_pretrained(folder)
-for text in {texts!r}:
-    encoding = tokenizer({given}, truncation=True, max_length={length}, return_tensors="pt")
-    logits = model(**encoding).logits[0].detach().numpy()
-    print(text, "->", {prediction})
 '''
 
 
@@ -123,10 +120,11 @@ def _script(manifest: Manifest, kind: TaskKind) -> str:
     is_built_in = kind in list(TaskKind)
     if manifest.format is Format.HF and is_built_in:
         return _pipeline(manifest, kind)
-    texts: list[str] | list[tuple[str, str]] = _PAIRS if manifest.paired else _texts(kind)
+    sentences = _SENTENCES if kind.per_word else _TEXTS
+    texts: list[str] | list[tuple[str, str]] = _PAIRS if manifest.paired else sentences
     if manifest.format is Format.KDBENCH:
         return _KDBENCH.format(texts=texts)
-    template = {Format.ADAPTER: _ADAPTER, Format.HF: _LOGITS}.get(manifest.format, _ONNX)
+    template = {Format.ADAPTER: _ADAPTER + _LOOP, Format.HF: _LOGITS + _LOOP}.get(manifest.format, _ONNX)
     return template.format(
         texts=texts,
         given="*text" if manifest.paired else "text",
@@ -136,12 +134,8 @@ def _script(manifest: Manifest, kind: TaskKind) -> str:
     )
 
 
-def _texts(kind: TaskKind) -> list[str]:
-    return _SENTENCES if kind.per_word else _TEXTS
-
-
 def _pipeline(manifest: Manifest, kind: TaskKind) -> str:
-    texts: list[str] | list[dict[str, str]] = _texts(kind)
+    texts: list[str] | list[dict[str, str]] = _SENTENCES if kind.per_word else _TEXTS
     if manifest.paired:
         texts = [{"text": first, "text_pair": second} for first, second in _PAIRS]
     if kind.per_word:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,6 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from kdbench.api.kinds import TaskKind
-from kdbench.api.metric import Metric
 from kdbench.api.params import default_rate
 from kdbench.api.predictions import Predictions
 from kdbench.board.limits import Limit
@@ -71,26 +69,22 @@ def export_model(
     quiet_libraries()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"--out {out} exists already; name a new folder, or remove it first")
-    source = _load_source(config, registry, choose(config, registry, seed, limits))
+    choice = choose(config, registry, seed, limits)
+    artifact = choice.files.artifact
+    tokenizer = load_tokenizer(artifact)
+    task = _task(config, registry, choice, tokenizer)
+    source = _Source(choice, load_artifact(artifact), task, Collator(tokenizer, task.task.kind), registry)
     if form is Format.ADAPTER:
-        base = _base_of(config, source.choice)
+        base = _base_of(config, choice)
     else:
-        form, base = chosen_format(source.model, form, source.choice.record.strategy.label), None
+        form, base = chosen_format(source.model, form, choice.record.strategy.label), None
     with folder_atomically(out) as partial:
         if base is None:
-            write_model(
-                source.model,
-                form,
-                source.choice.files.artifact,
-                partial,
-                tokenizer=source.tokenizer,
-                example=example_inputs(source.task.train, Collator(source.tokenizer, source.task.task.kind)),
-                kind=source.task.task.kind,
-                labels=source.task.task.labels,
-            )
+            example = example_inputs(task.train, source.collate)
+            write_model(source.model, form, artifact, partial, tokenizer, example, task.task)
         else:
-            shutil.copytree(source.choice.files.adapter, partial, dirs_exist_ok=True)
-            source.tokenizer.save_pretrained(partial)
+            shutil.copytree(choice.files.adapter, partial, dirs_exist_ok=True)
+            tokenizer.save_pretrained(partial)
         facts = _finish(partial, form, source, base)
     return Exported(out, facts.manifest, facts.checked, facts.model_bytes)
 
@@ -102,35 +96,20 @@ class _Source:
     choice: Choice
     model: nn.Module
     """The artifact."""
-    tokenizer: PreTrainedTokenizerBase
     task: PreparedTask
-    metrics: Mapping[str, Metric]
-    """The registered ones."""
-    learning_rate: float | None
-
-
-def _load_source(config: RunConfig, registry: Registry, choice: Choice) -> _Source:
-    tokenizer = load_tokenizer(choice.files.artifact)
-    task = _task(config, registry, choice, tokenizer)
-    return _Source(
-        choice,
-        load_artifact(choice.files.artifact),
-        tokenizer,
-        task,
-        registry.metrics,
-        _learning_rate(registry, choice),
-    )
+    collate: Collator
+    registry: Registry
 
 
 def _finish(folder: Path, form: Format, source: _Source, base: BaseModel | None) -> Facts:
     """Check the model's files in `folder`, and add manifest, example and card."""
-    record, task = source.choice.record, source.task
+    record, task, kind = source.choice.record, source.task, source.task.task.kind
     assert record.quality is not None  # `choose` returns only cells with a score
     model_bytes = folder_bytes(folder)
     manifest = Manifest(
         format=form,
         task=task.task.name,
-        kind=task.task.kind,
+        kind=kind,
         labels=task.task.labels,
         paired=task.paired,
         max_length=record.budget.max_length,
@@ -141,7 +120,6 @@ def _finish(folder: Path, form: Format, source: _Source, base: BaseModel | None)
         metric=record.task.metric,
         score=record.quality.score,
     )
-    kind = task.task.kind
     if form is Format.KDBENCH and kind not in list(TaskKind):
         raise UsageError(
             f"--format kdbench: the example of an exported folder cannot load the plugin of the kind {str(kind)!r}; "
@@ -152,10 +130,10 @@ def _finish(folder: Path, form: Format, source: _Source, base: BaseModel | None)
         exported,
         source.model,
         task,
-        Collator(source.tokenizer, source.task.task.kind),
+        source.collate,
         Predictions.load(source.choice.files.probe),
         record.quality,
-        metrics=source.metrics,
+        metrics=source.registry.metrics,
         exact=not quantizes(source.model, form),
     )
     manifest = manifest.model_copy(update={"score": checked.quality.score})
@@ -169,7 +147,7 @@ def _finish(folder: Path, form: Format, source: _Source, base: BaseModel | None)
         model_bytes=model_bytes,
         is_converted=form in (Format.ONNX, Format.ONNX_INT8, Format.ADAPTER)
         and not isinstance(source.model, OnnxModel),
-        learning_rate=source.learning_rate,
+        learning_rate=_learning_rate(source.registry, source.choice),
         kind=kind,
         example=(folder / EXAMPLE).read_text(encoding="utf-8"),
         printed=run_example(manifest, folder, *([str(base.path)] if base else [])),

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from kdbench.api.task import TaskKind
+from kdbench.api.task import Task, TaskKind
 from kdbench.config import default_cache_dir
 from kdbench.errors import UsageError, one_line
 from kdbench.export.manifest import Format, Manifest
@@ -24,7 +24,6 @@ from kdbench.models.build import auto_class, load_base, load_tokenizer
 from kdbench.models.onnx import OnnxModel, quantize
 from kdbench.training.experiment import quiet_libraries
 
-_CONFIG = "config.json"
 _KDBENCH_FILE = "kdbench.json"
 """Names the class of an artifact for kdbench; other libraries do not need it."""
 _INTEGERS = (TensorProto.INT8, TensorProto.UINT8)
@@ -32,11 +31,8 @@ _INTEGERS = (TensorProto.INT8, TensorProto.UINT8)
 
 def formats_of(model: nn.Module) -> list[Format]:
     """Return the formats that `model` can be exported to, the most portable one first."""
-    if isinstance(model, OnnxModel):
-        return [Format.ONNX, Format.ONNX_INT8, Format.KDBENCH]
-    if isinstance(model, PreTrainedModel) and type(model).__module__.startswith("transformers."):
-        return [Format.HF, Format.ONNX, Format.ONNX_INT8, Format.KDBENCH]
-    return [Format.ONNX, Format.ONNX_INT8, Format.KDBENCH]
+    has_class = isinstance(model, PreTrainedModel) and type(model).__module__.startswith("transformers.")
+    return [*([Format.HF] if has_class else []), Format.ONNX, Format.ONNX_INT8, Format.KDBENCH]
 
 
 def chosen_format(model: nn.Module, requested: Format | None, strategy: str) -> Format:
@@ -66,11 +62,9 @@ def write_model(
     form: Format,
     artifact: Path,
     folder: Path,
-    *,
     tokenizer: PreTrainedTokenizerBase,
     example: Mapping[str, Tensor],
-    kind: TaskKind,
-    labels: tuple[str, ...],
+    task: Task,
 ) -> None:
     """Write `model`, loaded from `artifact`, and its tokenizer into the empty `folder`.
 
@@ -91,7 +85,7 @@ def write_model(
         graph.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
     if form is not Format.KDBENCH:
-        _name_labels(folder / _CONFIG, kind, labels)
+        _name_labels(folder / "config.json", task.kind, task.labels)
 
 
 def quantizes(model: nn.Module, form: Format) -> bool:
@@ -101,10 +95,8 @@ def quantizes(model: nn.Module, form: Format) -> bool:
 
 def is_quantized(graph: bytes) -> bool:
     """Return whether the serialized ONNX model `graph` holds weights in 8-bit integers."""
-    return any(
-        tensor.data_type in _INTEGERS and tensor.dims
-        for tensor in onnx.load_from_string(graph).graph.initializer
-    )
+    tensors = onnx.load_from_string(graph).graph.initializer
+    return any(tensor.data_type in _INTEGERS and tensor.dims for tensor in tensors)
 
 
 def _name_labels(path: Path, kind: TaskKind, labels: tuple[str, ...]) -> None:
@@ -121,25 +113,15 @@ def _name_labels(path: Path, kind: TaskKind, labels: tuple[str, ...]) -> None:
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def open_model(
-    folder: Path,
-    manifest: Manifest,
-    kind: TaskKind,
-    base: str | None = None,
-    cache_dir: Path | None = None,
-) -> nn.Module:
-    """Return the model in `folder`, in evaluation mode on the CPU.
-
-    Args:
-        kind: the kind of the manifest's task.
-        base: for an adapter, the base model as ``--model`` names it.
+def open_model(folder: Path, manifest: Manifest, kind: TaskKind, base: str | None = None) -> nn.Module:
+    """Return the model in `folder`, in evaluation mode on the CPU; `base` names an adapter's base model as ``--model``.
 
     Raises:
         UsageError: a file is missing or damaged, or `base` is not the adapter's base model.
     """
     quiet_libraries()
     try:
-        return _open(folder, manifest, kind, base, cache_dir or default_cache_dir()).eval()
+        return _open(folder, manifest, kind, base).eval()
     except UsageError:
         raise
     # The error of a damaged file depends on its reader: torch, onnxruntime or json.
@@ -161,29 +143,25 @@ def open_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         raise _damaged(folder, error) from error
 
 
-def adapted(base: Path, folder: Path, manifest: Manifest, kind: TaskKind) -> nn.Module:
-    """Return the base model in the folder `base` with the adapter in `folder`, not merged."""
-    from peft import PeftModel
-
-    plain = load_base(base, kind, manifest.labels, seed=0)
-    model: nn.Module = PeftModel.from_pretrained(plain, str(folder))
-    return model
-
-
-def _open(folder: Path, manifest: Manifest, kind: TaskKind, base: str | None, cache_dir: Path) -> nn.Module:
+def _open(folder: Path, manifest: Manifest, kind: TaskKind, base: str | None) -> nn.Module:
+    model: nn.Module
     if manifest.format is Format.HF:
-        model: nn.Module = auto_class(kind).from_pretrained(folder, local_files_only=True)
+        model = auto_class(kind).from_pretrained(folder, local_files_only=True)
         return model
     if manifest.format is Format.KDBENCH:
         return load_artifact(folder)
     if manifest.format is Format.ADAPTER:
-        resolved = resolve_base_model(base, cache_dir)
+        from peft import PeftModel
+
+        resolved = resolve_base_model(base, default_cache_dir())
         if resolved.sha256 != manifest.base_sha256:
             raise UsageError(
                 f"{folder} is an adapter of {manifest.base_model} ({manifest.base_sha256[:8]}), not of {resolved.name} "
                 f"({resolved.sha256[:8]}); name its base model"
             )
-        return adapted(resolved.path, folder, manifest, kind)
+        plain = load_base(resolved.path, kind, manifest.labels, seed=0)
+        model = PeftModel.from_pretrained(plain, str(folder))  # not merged
+        return model
     try:
         return OnnxModel.from_pretrained(folder)
     except Exception as error:  # onnxruntime's errors have no common class
@@ -191,7 +169,6 @@ def _open(folder: Path, manifest: Manifest, kind: TaskKind, base: str | None, ca
 
 
 def _damaged(folder: Path, error: BaseException) -> UsageError:
-    what = (
-        f"config.json is not JSON ({error})" if isinstance(error, json.JSONDecodeError) else one_line(error)
-    )
+    is_json = not isinstance(error, json.JSONDecodeError)
+    what = one_line(error) if is_json else f"config.json is not JSON ({error})"
     return UsageError(f"the model in {folder} cannot be loaded: {what}; export it again")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -90,10 +91,8 @@ def _words_of(chunk: str, at: int) -> list[Word]:
         first += 1
     while last > first + 1 and chunk[last - 1] in _CLOSING:
         last -= 1
-    pieces = (
-        [(i, i + 1) for i in range(first)] + [(first, last)] + [(i, i + 1) for i in range(last, len(chunk))]
-    )
-    return [Word(chunk[start:end], at + start, at + end) for start, end in pieces]
+    edges = [*range(first + 1), *range(last, len(chunk) + 1)]
+    return [Word(chunk[start:end], at + start, at + end) for start, end in pairwise(edges)]
 
 
 Text = str | Sequence[str]
@@ -101,12 +100,9 @@ Text = str | Sequence[str]
 
 
 class ExportedModel:
-    """A model and its tokenizer, which predict texts as in scoring: same tokenization, same maximum length.
+    """A model, which returns ``.logits``, and its tokenizer.
 
-    Args:
-        model: returns ``.logits``.
-        manifest: the manifest of the exported folder.
-        kind: the kind of its task.
+    They predict texts as in scoring: same tokenization, same maximum length.
     """
 
     def __init__(
@@ -134,21 +130,17 @@ class ExportedModel:
             return []
         if self._kind.per_word:
             return self._tags(inputs)
-        label = self._kind.placeholder(self.manifest.labels)
-        predictions = self._predict_columns(
-            {**_text_columns(inputs, self.manifest.paired), "label": [label] * len(inputs)}
-        )
+        labels = [self._kind.placeholder(self.manifest.labels)] * len(inputs)
+        columns = _text_columns(inputs, self.manifest.paired)
+        predictions = self._predict_columns({**columns, "label": labels})
         return [self._kind.answer(row, self.manifest.labels) for row in predictions.logits]
 
     def _tags(self, inputs: list[Text]) -> list[Prediction]:
         sentences = [_words(text, place) for place, text in enumerate(inputs)]
         filled = [[word.text for word in words] for words in sentences if words]
         first = self._kind.placeholder(self.manifest.labels)
-        rows = iter(
-            self._sentences({"words": filled, "tags": [[first] * len(words) for words in filled]})
-            if filled
-            else []
-        )
+        tags = [[first] * len(words) for words in filled]
+        rows = iter(self._sentences({"words": filled, "tags": tags}) if filled else [])
         nothing = np.zeros((0, len(self.manifest.labels)))
         return [
             self._tagged(words, next(rows) if words else nothing, text if isinstance(text, str) else None)
@@ -173,12 +165,8 @@ class ExportedModel:
                 for start, end in enumerate(ends.tolist())
                 if end
             ]
-        return TagsPrediction(
-            tuple(word.text for word in words),
-            tuple(labels[tag] for tag in chosen),
-            tuple(scores),
-            tuple(entities),
-        )
+        texts, tags = tuple(word.text for word in words), tuple(labels[tag] for tag in chosen)
+        return TagsPrediction(texts, tags, tuple(scores), tuple(entities))
 
     def _predict_columns(self, columns: dict[str, list[Any]]) -> Predictions:
         """Return the model's outputs for columns of texts; the labels in them are placeholders."""
@@ -207,12 +195,11 @@ class _AsTask(Task):
 def _text_columns(inputs: list[Text], paired: bool) -> dict[str, list[str]]:
     """Return `inputs` as the columns that an encoder reads."""
     for place, text in enumerate(inputs):
+        given = f"text {place} is {shown(text)}"
         if not paired and not isinstance(text, str):
-            raise UsageError(f"text {place} is {shown(text)}, not a text; give a list of strings")
+            raise UsageError(f"{given}, not a text; give a list of strings")
         if paired and not _is_pair(text):
-            raise UsageError(
-                f"text {place} is {shown(text)}, not a pair; this task has two texts: give (first, second)"
-            )
+            raise UsageError(f"{given}, not a pair; this task has two texts: give (first, second)")
     if not paired:
         return {"text": [str(text) for text in inputs]}
     return {"text": [pair[0] for pair in inputs], "text_pair": [pair[1] for pair in inputs]}

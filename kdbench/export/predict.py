@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
-_JSON_LINES = (".jsonl", ".ndjson")
 
 
 def predict_file(model: ExportedModel, source: Path, target: Path, text_columns: tuple[str, ...] = ()) -> int:
@@ -73,10 +72,10 @@ def prediction_columns(prediction: Prediction) -> dict[str, Any]:
 
 
 def _check_files(source: Path, target: Path) -> None:
+    known = (*_DELIMITERS, ".jsonl", ".ndjson")
     for flag, path in (("--file", source), ("--out", target)):
-        if path.suffix.lower() not in (*_DELIMITERS, *_JSON_LINES):
-            known = ", ".join((*_DELIMITERS, *_JSON_LINES))
-            raise UsageError(f"{flag} {path}: unknown file type; use {known}")
+        if path.suffix.lower() not in known:
+            raise UsageError(f"{flag} {path}: unknown file type; use {', '.join(known)}")
     if not source.is_file():
         raise UsageError(f"--file {source}: there is no such file")
     if target.exists() and target.samefile(source):
@@ -155,11 +154,7 @@ def predict_texts(folder: Path, texts: tuple[str, ...], plugins: Sequence[str] =
 
 
 def predict_rows(
-    folder: Path,
-    source: Path,
-    target: Path,
-    text_columns: tuple[str, ...],
-    plugins: Sequence[str] = (),
+    folder: Path, source: Path, target: Path, text_columns: tuple[str, ...], plugins: Sequence[str] = ()
 ) -> int:
     """Predict the rows of the file `source` with the model in `folder`, write them to `target` and return their number.
 

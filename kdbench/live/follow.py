@@ -29,9 +29,6 @@ MAX_TIME_SHARE = 0.1
 READER_TIMEOUT_S = 6.0
 """After so long without a request no page is open; an open page requests the state more often."""
 
-Version = str | None
-"""Identifies a version of the table of rows."""
-
 
 @dataclass(frozen=True)
 class Place:
@@ -57,7 +54,8 @@ class Follow:
     def __init__(self, place: Place) -> None:
         self._place = place
         self._lock = threading.Lock()
-        self._version: Version = None
+        self._version: str | None = None
+        """Identifies a version of the table of rows."""
         self._content = _json({"version": None, "content": None})
         self._next_s = 0.0
         self._last_request_s = -math.inf
@@ -116,7 +114,7 @@ class Follow:
     def _rows_file(self, run: LiveState | None) -> Path:
         return (self._place.board or (Path(run.board) if run else self._place.default_board)) / ROWS
 
-    def _available_version(self, run: LiveState | None) -> Version:
+    def _available_version(self, run: LiveState | None) -> str | None:
         """Return the version of the board that `content` would return."""
         is_over = run is not None and run.ending is not None
         if time.monotonic() < self._next_s and not is_over:
@@ -132,11 +130,8 @@ class Follow:
         place = self._place
         try:
             rows = _read_rows(self._rows_file(run))
-            loaded = load_cells(
-                place.results,
-                budget=run.budget if run else place.budget,
-                model=run.weights_sha256 if run else place.model,
-            )
+            budget, model = (run.budget, run.weights_sha256) if run else (place.budget, place.model)
+            loaded = load_cells(place.results, budget=budget, model=model)
             known = set(zip(loaded.cells["task"], loaded.cells["strategy"], strict=True))
             recorded = [pair in known for pair in zip(rows["task"], rows["strategy"], strict=True)]
             if not any(recorded):
@@ -150,11 +145,7 @@ class Follow:
 
 
 def _read_rows(path: Path) -> pd.DataFrame:
-    """Return the table of rows at `path`.
-
-    Raises:
-        ValueError: another version of kdbench wrote it.
-    """
+    """Return the table of rows at `path`; a ValueError if another version of kdbench wrote it."""
     rows = pd.read_parquet(path)
     missing = sorted(set(ROW_COLUMNS) - set(rows.columns))
     if missing:

@@ -11,11 +11,11 @@ from datetime import datetime, timezone
 from enum import Enum
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
+from typing import Any, Literal
 
 from kdbench.config import RunConfig
 from kdbench.results.records import Status
-from kdbench.run.plan import Plan, PlannedCell, State
+from kdbench.run.plan import Plan, State
 from kdbench.run.process_executor import Progress
 from kdbench.utils.files import JsonModel, read_json_file, write_atomically
 from kdbench.utils.formatting import seconds_left
@@ -104,10 +104,7 @@ def state_path(results: Path) -> Path:
 
 def write_state(results: Path, state: LiveState) -> None:
     """Write `state`, replacing the earlier one."""
-    data = {
-        "schema_version": state.schema_version,
-        **state.model_dump(mode="json", exclude_defaults=True),
-    }
+    data = {"schema_version": state.schema_version, **state.model_dump(mode="json", exclude_defaults=True)}
     write_atomically(state_path(results), json.dumps(data, ensure_ascii=False) + "\n")
 
 
@@ -173,7 +170,15 @@ class Recorder:
         """Note the plan and start writing."""
         if plan.base is not None:
             self._model, self._weights_sha256 = plan.base.name, plan.base.sha256
-        self._cells = {planned.cell.label: _cell(planned) for planned in plan.cells}
+        for planned in plan.cells:
+            cell, state = planned.cell, _STATES[planned.state]
+            self._cells[cell.label] = LiveCell(
+                strategy=str(cell.row.spec),
+                task=cell.task.name,
+                seed=cell.seed,
+                state=state,
+                reason=planned.reason,
+            )
         self._pending = plan.count(State.PENDING)
         self._write()
         self._thread = start_thread("live state", self._keep_writing)
@@ -210,10 +215,8 @@ class Recorder:
         """Ignore remarks, which the terminal and the board show."""
 
     def _update(self, name: str, **changes: object) -> None:
-        if name in self._cells:
-            self._cells[name] = self._cells[name].model_copy(update=changes)
-        else:
-            self._timings[name] = self._timings[name].model_copy(update=changes)
+        parts: dict[str, Any] = self._cells if name in self._cells else self._timings
+        parts[name] = parts[name].model_copy(update=changes)
         self._changed = True
 
     def _keep_writing(self) -> None:
@@ -245,17 +248,6 @@ class Recorder:
         )
         with suppress(OSError):
             write_state(self._config.results, state)
-
-
-def _cell(planned: PlannedCell) -> LiveCell:
-    cell = planned.cell
-    return LiveCell(
-        strategy=str(cell.row.spec),
-        task=cell.task.name,
-        seed=cell.seed,
-        state=_STATES[planned.state],
-        reason=planned.reason,
-    )
 
 
 def _with_loss(losses: list[tuple[int, float]], step: int, loss: float) -> list[tuple[int, float]]:

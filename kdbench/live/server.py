@@ -99,22 +99,16 @@ class _Handler(BaseHTTPRequestHandler):
     """Seconds; for clients that connect and send no request."""
 
     def do_GET(self) -> None:
-        """Send the response or an error."""
-        self._answer(with_body=True)
-
-    def do_HEAD(self) -> None:
-        """Send the response without its body."""
-        self._answer(with_body=False)
-
-    def _answer(self, *, with_body: bool) -> None:
+        """Send the response or an error; to HEAD without a body."""
+        answer = self.server.answers.get(self.path.split("?")[0])
         if not self._is_known_host():
             self.send_error(HTTPStatus.MISDIRECTED_REQUEST)
-            return
-        answer = self.server.answers.get(self.path.split("?")[0])
-        if answer is None:
+        elif answer is None:
             self.send_error(HTTPStatus.NOT_FOUND)
-            return
-        self._send(HTTPStatus.OK, answer.kind, answer.body(), with_body=with_body)
+        else:
+            self._send(HTTPStatus.OK, answer.kind, answer.body())
+
+    do_HEAD = do_GET  # noqa: N815 - the base class's name
 
     def _is_known_host(self) -> bool:
         """Return whether the Host header names this machine, which DNS rebinding by a foreign page cannot fake."""
@@ -129,9 +123,9 @@ class _Handler(BaseHTTPRequestHandler):
         status = HTTPStatus.METHOD_NOT_ALLOWED if code == HTTPStatus.NOT_IMPLEMENTED else HTTPStatus(code)
         line = f"{status.value} {status.phrase}\n".encode()
         self.close_connection = True
-        self._send(status, "text/plain", line, with_body=getattr(self, "command", None) != "HEAD")
+        self._send(status, "text/plain", line)
 
-    def _send(self, status: HTTPStatus, kind: str, body: bytes, *, with_body: bool) -> None:
+    def _send(self, status: HTTPStatus, kind: str, body: bytes) -> None:
         self.send_response(status)
         for name, value in {**_HEADERS, "Content-Type": f"{kind}; charset=utf-8"}.items():
             self.send_header(name, value)
@@ -139,7 +133,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Allow", "GET, HEAD")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        if with_body:
+        if getattr(self, "command", None) != "HEAD":  # a request that cannot be read has no command
             self.wfile.write(body)
 
     def version_string(self) -> str:
@@ -155,19 +149,13 @@ CONTENT = "/content.json"
 
 
 def live_answers(follow: Follow, cache: Path) -> Mapping[str, Answer]:
-    """Return the responses of the live page's server by path.
-
-    Args:
-        follow: provides the page's data.
-        cache: a folder to cache the page's libraries in.
+    """Return the responses of the live page's server by path; the page's libraries are cached in the folder `cache`.
 
     Raises:
         UsageError: the cache cannot be written.
     """
-    folder = files(__package__) / "web"
-    markup, style, script = (
-        (folder / f"live.{ending}").read_text(encoding="utf-8") for ending in ("html", "css", "js")
-    )
+    paths = (files(__package__) / "web" / f"live.{ending}" for ending in ("html", "css", "js"))
+    markup, style, script = (path.read_text(encoding="utf-8") for path in paths)
     # The board is fetched from `CONTENT`, so that the page is built once.
     page = html_page(no_content("Leaderboard"), cache, LivePart(markup, style, script)).encode()
     return {

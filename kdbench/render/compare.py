@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -17,6 +16,7 @@ from kdbench.board.figures import FIGURES
 from kdbench.board.frames import Row
 from kdbench.board.rows import has_score
 from kdbench.board.statistics import ALPHA
+from kdbench.render.terminal import plain_table
 from kdbench.utils import formatting
 from kdbench.utils.formatting import MISSING, on_one_line, percent, plural, probability
 
@@ -147,27 +147,15 @@ def _contrast_data(contrast: Contrast) -> dict[str, Any]:
 
 
 def _table(comparison: Comparison, task: TaskComparison) -> Table:
-    # Text objects: rich would read square brackets in a plain string as markup.
-    table = Table(
-        title=Text(on_one_line(task.task)), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
-    )
-    table.add_column(Text("row"), overflow="fold", min_width=12)
-    for heading in (task.metric, *(figure.terminal or figure.heading for figure in _SHOWN)):
-        table.add_column(Text(heading), justify="right")
-    for label, row, interval in (
-        (comparison.a, task.a, task.interval_a),
-        (comparison.b, task.b, task.interval_b),
-    ):
-        table.add_row(*(Text(cell) for cell in (label, *_cells(row, interval))))
+    numbers = (task.metric, *(figure.terminal or figure.heading for figure in _SHOWN))
+    headings = [("row", True), *((heading, False) for heading in numbers)]
+    table = plain_table(headings, title=on_one_line(task.task), min_width=12)
+    table.add_row(*map(Text, (comparison.a, *_cells(task.a, task.interval_a))))
+    table.add_row(*map(Text, (comparison.b, *_cells(task.b, task.interval_b))))
     if task.contrast is not None:
-        difference = task.contrast.difference
-        table.add_row(
-            Text("difference"),
-            Text(
-                f"{formatting.difference(difference.difference)} [{formatting.difference(difference.low)},"
-                f" {formatting.difference(difference.high)}]"
-            ),
-        )
+        paired = task.contrast.difference
+        difference = formatting.difference_with_interval(paired.difference, paired.low, paired.high)
+        table.add_row(Text("difference"), Text(difference))
     return table
 
 
@@ -180,37 +168,36 @@ def _cells(row: Row, interval: tuple[float, float] | None) -> list[str]:
     ]
 
 
-def _tests(comparison: Comparison, task: TaskComparison) -> list[str]:
-    if task.contrast is None:
-        return [f"not compared: {on_one_line(task.problem or '')}"]
+def _tests(comparison: Comparison, task: TaskComparison) -> Iterator[str]:
     contrast = task.contrast
+    if contrast is None:
+        yield f"not compared: {on_one_line(task.problem or '')}"
+        return
     compared = sum(other.contrast is not None for other in comparison.tasks)
     holm = f", Holm over {compared} tasks: {probability(contrast.adjusted_p)}" if compared > 1 else ""
-    lines = [f"paired difference: {probability(contrast.difference.p)}{holm}"]
+    yield f"paired difference: {probability(contrast.difference.p)}{holm}"
     if contrast.randomization_p is not None:
-        lines.append(
-            f"approximate randomization: {probability(contrast.randomization_p)}, for these trained models alone"
-        )
+        p = probability(contrast.randomization_p)
+        yield f"approximate randomization: {p}, for these trained models alone"
     else:
-        lines.append("approximate randomization: not computed, since the rows share no seed")
+        yield "approximate randomization: not computed, since the rows share no seed"
     if contrast.wins is not None:
         wins = contrast.wins
-        lines.append(
+        yield (
             f"examples, seed by seed: {comparison.a} better on {wins.wins:,}, equal on {wins.ties:,}, worse on"
             f" {wins.losses:,}"
         )
     if contrast.almost_stochastic_order is not None:
         over_b, over_a = contrast.almost_stochastic_order
-        lines.append(
+        yield (
             f"almost stochastic order over seeds: epsilon {over_b:.2f} for {comparison.a} above {comparison.b},"
             f" {over_a:.2f} the other way; below 0.2 counts as better, but few seeds often reach that by chance"
         )
-    lines += [
-        f"McNemar, seed {seed}: only {comparison.a} is correct on {plural(test.only_a, 'example')}, only"
-        f" {comparison.b} on {test.only_b:,}, {probability(test.p)}"
-        for seed, test in contrast.mcnemar.items()
-    ]
-    return lines
+    for seed, test in contrast.mcnemar.items():
+        yield (
+            f"McNemar, seed {seed}: only {comparison.a} is correct on {plural(test.only_a, 'example')}, only"
+            f" {comparison.b} on {test.only_b:,}, {probability(test.p)}"
+        )
 
 
 def _print_examples(comparison: Comparison, shown: Disagreements | str | None, out: Console) -> None:
@@ -220,17 +207,13 @@ def _print_examples(comparison: Comparison, shown: Disagreements | str | None, o
         out.print(f"  examples not shown: {shown}", soft_wrap=True)
         return
     out.print(
-        f"  seed {shown.seed}: {shown.number:,} of {formatting.plural(shown.scored, 'example')} predicted"
+        f"  seed {shown.seed}: {shown.number:,} of {plural(shown.scored, 'example')} predicted"
         f" differently, {len(shown.shown):,} of them listed"
     )
     for example in shown.shown:
         out.print(f"  - {on_one_line(example.text, _TEXT_LENGTH)}", soft_wrap=True)
-        answers = (
-            ("label", example.right),
-            (comparison.a, example.answer_a),
-            (comparison.b, example.answer_b),
-        )
-        line = "; ".join(
-            f"{name}: {on_one_line(answer, _TEXT_LENGTH) or MISSING}" for name, answer in answers
-        )
+        names = ("label", comparison.a, comparison.b)
+        answers = (example.right, example.answer_a, example.answer_b)
+        shortened = [on_one_line(answer, _TEXT_LENGTH) or MISSING for answer in answers]
+        line = "; ".join(map(": ".join, zip(names, shortened, strict=True)))
         out.print(f"    {line}", soft_wrap=True)

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timezone
 from itertools import groupby
 from typing import Any
 
 import pandas as pd
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from kdbench.board.columns import ROW_COLUMNS
 from kdbench.board.diff import Change, Changes, Kind
-from kdbench.board.frames import Row
-from kdbench.board.rows import has_score
 from kdbench.board.statistics import ALPHA
-from kdbench.render.markdown import csv_text, markdown, table
+from kdbench.render.markdown import csv_text, markdown, score_or_status, table
+from kdbench.render.terminal import plain_table
 from kdbench.utils import formatting
 from kdbench.utils.formatting import MISSING, on_one_line, plural
 
-HEADINGS = ("change", "strategy", "before", "now", "difference", "p")
-IS_TEXT = (True, True, False, False, False, False)
+_TEXTS = ("change", "strategy")
+HEADINGS = [(name, name in _TEXTS) for name in (*_TEXTS, "before", "now", "difference", "p")]
+"""Each with whether its column is text."""
 _NAMED_ONLY = (Kind.SAME, Kind.UNSCORED)
 """Kinds of which only the strategies' names are listed."""
 
@@ -57,14 +57,14 @@ def split_listed(rows: list[Change]) -> tuple[list[Change], list[str]]:
 
 def cells_of_change(change: Change) -> list[str]:
     """Return a row's text under each of `HEADINGS`."""
-    difference = change.difference
+    p = "" if change.p_holm is None else formatting.probability(change.p_holm)
     return [
         str(change.kind),
         change.strategy,
-        _score(change.before),
-        _score(change.after),
+        score_or_status(change.before) if change.before else "",
+        score_or_status(change.after) if change.after else "",
         _difference(change),
-        "" if difference is None or change.p_holm is None else _p(change.p_holm),
+        p.removeprefix("p ").removeprefix("= "),
     ]
 
 
@@ -84,42 +84,35 @@ def regressions_line(changes: Changes) -> str:
     return f"{plural(len(lost), 'regression')}: {named}"
 
 
-def decision_notes(changes: Changes) -> list[str]:
-    """Return how the kinds of change were decided, one sentence each."""
+def decision_notes(changes: Changes) -> Iterator[str]:
+    """Yield how the kinds of change were decided, one sentence each."""
     compared = [change for change in changes.rows if change.difference is not None]
     by_scores = [change for change in changes.rows if change.is_by_scores]
-    lines = [f"{line[0].upper()}{line[1:]}." for line in changes.remarks]
+    yield from (f"{line[0].upper()}{line[1:]}." for line in changes.remarks)
     if compared:
-        lines.append(
+        yield (
             f"{plural(len(compared), 'row')} compared on the same examples (paired bootstrap, variance of seeds added):"
             f" better and worse mean p < {ALPHA:g} after Holm correction over all of them. The difference is in points,"
             " with its uncorrected 95% interval."
         )
     if any(not change.seeds_are_known for change in compared):
-        lines.append(
+        yield (
             "A row of one seed says nothing about other seeds: its difference compares these trained models, not the"
             " strategies."
         )
     if by_scores:
-        lines.append(
+        yield (
             f"{plural(len(by_scores), 'row')} compared by scores alone, without a p-value (marked ~): better and worse mean"
             " that the 95% intervals of all seeds lie on one side of those before. This is stricter than a paired"
             " test: small changes go undetected."
         )
     if any(change.kind is Kind.SAME for change in changes.rows):
-        lines.append("The same run: identical records, so that there is nothing to compare.")
-    lines.append(
+        yield "The same run: identical records, so that there is nothing to compare."
+    yield (
         "A regression is a row that is significantly worse, fails now, or is gone though it had a score. Changes of size"
         " and speed are listed but do not count as regressions. Slower and faster mean that the intervals of two"
         " speed-ups from the same setting do not overlap."
     )
-    return lines
-
-
-def _score(row: Row | None) -> str:
-    if row is None:
-        return ""
-    return formatting.percent(row["score"]) if has_score(row) else str(row["status"])
 
 
 def _difference(change: Change) -> str:
@@ -129,10 +122,6 @@ def _difference(change: Change) -> str:
     if change.is_by_scores and change.before is not None and change.after is not None:
         return f"~ {formatting.difference(change.after['score'] - change.before['score'])}"
     return MISSING if change.kind is Kind.NOT_COMPARABLE else ""
-
-
-def _p(p: float) -> str:
-    return formatting.probability(p).removeprefix("p ").removeprefix("= ")
 
 
 CHANGES_PAGE = "changes.md"
@@ -161,11 +150,8 @@ CHANGES_COLUMNS: dict[str, str] = {
 
 def changes_files(changes: Changes) -> dict[str, str | bytes]:
     """Return the contents of the files on what changed, by file name."""
-    return {CHANGES_PAGE: _page(changes), CHANGES_FILE: csv_text(_data_table(changes))}
-
-
-def _page(changes: Changes) -> str:
-    return markdown(
+    data = pd.DataFrame(map(_line, changes.rows), columns=list(CHANGES_COLUMNS)).astype(CHANGES_COLUMNS)
+    page = markdown(
         "changes",
         headline=headline(changes),
         before=describe_cells(changes.before),
@@ -177,37 +163,21 @@ def _page(changes: Changes) -> str:
         ],
         costs=cost_lines(changes),
         left_out=changes.left_out,
-        notes=decision_notes(changes),
+        notes=list(decision_notes(changes)),
     )
+    return {CHANGES_PAGE: page, CHANGES_FILE: csv_text(data)}
 
 
 def _task(task: str, rows: list[Change]) -> dict[str, Any]:
     listed, others = split_listed(rows)
     lines = [cells_of_change(change) for change in listed]
     bold = {(place, 0) for place, change in enumerate(listed) if change.is_regression}
-    drawn = table(list(zip(HEADINGS, IS_TEXT, strict=True)), lines, bold) if lines else ""
+    drawn = table(HEADINGS, lines, bold) if lines else ""
     return {"name": task, "table": drawn, "others": others, "listed": listed}
-
-
-def _data_table(changes: Changes) -> pd.DataFrame:
-    return pd.DataFrame([_line(change) for change in changes.rows], columns=list(CHANGES_COLUMNS)).astype(
-        CHANGES_COLUMNS
-    )
 
 
 def _line(change: Change) -> dict[str, Any]:
     paired = change.difference
-    statistics = (
-        {}
-        if paired is None
-        else {
-            "difference": paired.difference,
-            "difference_low": paired.low,
-            "difference_high": paired.high,
-            "p": paired.p,
-            "p_holm": change.p_holm,
-        }
-    )
     both = {
         f"{name}_{when}": None if row is None else row[name]
         for when, row in (("before", change.before), ("now", change.after))
@@ -219,7 +189,11 @@ def _line(change: Change) -> dict[str, Any]:
         "change": str(change.kind),
         "is_regression": change.is_regression,
         **both,
-        **statistics,
+        "difference": paired and paired.difference,
+        "difference_low": paired and paired.low,
+        "difference_high": paired and paired.high,
+        "p": paired and paired.p,
+        "p_holm": change.p_holm,
         "by_scores": change.is_by_scores,
         "note": change.note or None,
         "size_and_speed": "; ".join(change.costs) or None,
@@ -228,7 +202,6 @@ def _line(change: Change) -> dict[str, Any]:
 
 _LENGTH = 300
 _STYLES = {Kind.BETTER: "green", Kind.WORKS: "green"}
-_REGRESSION = "bold red"
 
 
 def print_changes(changes: Changes, out: Console) -> None:
@@ -245,15 +218,9 @@ def print_changes(changes: Changes, out: Console) -> None:
 
 
 def _terminal_table(listed: list[Change]) -> Table:
-    # Text objects: rich would read square brackets in a plain string as markup.
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for heading, is_text in (("task", True), *zip(HEADINGS, IS_TEXT, strict=True)):
-        if is_text:
-            table.add_column(Text(heading), overflow="fold")
-        else:
-            table.add_column(Text(heading), justify="right", no_wrap=True)
+    table = plain_table([("task", True), *HEADINGS], no_wrap=True)
     for change in listed:
-        style = _REGRESSION if change.is_regression else _STYLES.get(change.kind, "")
+        style = "bold red" if change.is_regression else _STYLES.get(change.kind, "")
         cells = (change.task, *cells_of_change(change))
         table.add_row(*(Text(on_one_line(cell)) for cell in cells), style=style)
     return table

@@ -11,6 +11,7 @@ import pandas as pd
 from markupsafe import Markup
 from tabulate import DataRow, TableFormat, tabulate
 
+from kdbench.board.frames import Row
 from kdbench.board.rows import has_score
 from kdbench.utils.formatting import defuse_formula, escape_markdown, on_one_line, percent, plural
 
@@ -47,26 +48,24 @@ def _escaped(value: object) -> object:
     return value if hasattr(value, "__html__") else Markup(escape_markdown(str(value)))
 
 
+def score_or_status(row: Row) -> str:
+    """Return the score of `row` in percent, or why it has none."""
+    return percent(row["score"]) if has_score(row) else str(row["status"])
+
+
 def cut(text: str) -> str:
     """Return `text` on one line, cut to the length of a list item."""
     return on_one_line(text, _LENGTH)
 
 
 def images(drawn: Collection[str], pictures: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return the path and the alternative text of those of `pictures` that are `drawn`.
-
-    Args:
-        drawn: the paths of the files in the board's folder.
-        pictures: the name and the alternative text of each.
-    """
+    """Return the path and the alternative text of those of `pictures` (name, alternative text) that are `drawn`."""
     paths = [(f"pictures/{name}.png", alternative) for name, alternative in pictures]
     return [(path, alternative) for path, alternative in paths if path in drawn]
 
 
 def table(
-    headings: list[tuple[str, bool]],
-    rows: list[list[str]],
-    bold: Collection[tuple[int, int]] = (),
+    headings: list[tuple[str, bool]], rows: list[list[str]], bold: Collection[tuple[int, int]] = ()
 ) -> Markup:
     """Return a Markdown table of plain texts.
 
@@ -74,7 +73,7 @@ def table(
 
     Args:
         headings: the heading of each column, and whether the column is text.
-        rows: the texts of each row, one per heading.
+        rows: the texts of each row.
         bold: row and column of each bold text, from 0.
     """
     lines = [
@@ -96,9 +95,8 @@ def table(
 
 def csv_text(rows: pd.DataFrame) -> str:
     """Return `rows` as CSV: scores as fractions, missing values empty, no text that a spreadsheet runs as a formula."""
-    return str(
-        rows.rename(columns=_without_formula).map(_without_formula).to_csv(index=False, lineterminator="\n")
-    )
+    harmless = rows.rename(columns=_without_formula).map(_without_formula)
+    return str(harmless.to_csv(index=False, lineterminator="\n"))
 
 
 def _without_formula(value: object) -> object:

@@ -15,12 +15,7 @@ from kdbench.utils.formatting import on_one_line, plural
 
 
 def task_notes(cells: pd.DataFrame, statistics: TaskStatistics) -> dict[str, Any]:
-    """Return the values of ``notes.md.j2`` for one task, besides its cells and statistics.
-
-    Args:
-        cells: the task's part of the table of cells.
-        statistics: the task's statistics, from its predictions.
-    """
+    """Return the values of ``notes.md.j2`` for one task, besides its `cells` and `statistics`."""
     timed = cells[cells["latency_setting"].notna()]
     noted = cells[cells["note"].notna()].drop_duplicates("strategy").sort_values("strategy")
     return {
@@ -82,8 +77,7 @@ def _pairs(cells: pd.DataFrame, first: str, second: str) -> Iterable[tuple[str, 
 def rerun_command(cells: pd.DataFrame) -> list[str]:
     """Return the command that reproduces `cells`, split into lines.
 
-    Placeholders are left for the user to fill in: ``DIR`` for the folder of local data, ``FILE`` for the settings file
-    that defines a custom budget.
+    The user fills in ``DIR``, the folder of local data, and ``FILE``, the settings that define a custom budget.
     """
     first = cells.iloc[0]
     head = [["kdbench", "run"], ["--budget", first["budget"]], ["--seeds", str(cells["seed"].max() + 1)]]
@@ -96,9 +90,6 @@ def rerun_command(cells: pd.DataFrame) -> list[str]:
         head.append(["--data-dir", "DIR"])
     tasks = [["--task", task] for task in sorted(set(cells["task"]))]
     strategies = [["--strategy", strategy] for strategy in sorted(set(cells["strategy"]))]
-    lines = [_joined(part) for part in (head, tasks, strategies)]
+    words = ((on_one_line(word) for flag in part for word in flag) for part in (head, tasks, strategies))
+    lines = [shlex.join(part) for part in words]
     return [f"{line} \\" for line in lines[:-1]] + lines[-1:]
-
-
-def _joined(flags: list[list[str]]) -> str:
-    return " ".join(shlex.quote(on_one_line(word)) for flag in flags for word in flag)

@@ -11,10 +11,9 @@ from markupsafe import Markup
 from kdbench.board.diff import Changes
 from kdbench.board.figures import FIGURES, WARNING_SIGN, Figure, marked
 from kdbench.board.frames import Row, first_row, rows_of
-from kdbench.board.rows import has_score
 from kdbench.render.diff import CHANGES_PAGE, headline
 from kdbench.render.html.page import PAGE
-from kdbench.render.markdown import images, markdown, table
+from kdbench.render.markdown import images, markdown, score_or_status, table
 from kdbench.render.notes import rerun_command, run_facts
 from kdbench.utils import formatting
 from kdbench.utils.formatting import MISSING, escape_markdown, plural
@@ -34,12 +33,9 @@ def overview_page(
     changes: Changes | None = None,
     drawn: Collection[str] = (),
 ) -> str:
-    """Return the page over all tasks: strategies by tasks, best average rank first.
+    """Return the page over all tasks, from their tables: strategies by tasks, best average rank first.
 
     Args:
-        rows: the table of rows.
-        cells: the table of cells.
-        across: the table over all tasks.
         pending: the number of cells that have not ended yet.
         left_out: a line for each part of the results folder that is not on this board.
         unreadable: the number of unreadable files in the results folder.
@@ -48,9 +44,8 @@ def overview_page(
     """
     lines = list(left_out)
     if unreadable:
-        lines.append(
-            f"skipped {plural(unreadable, 'file')} of the results folder that could not be read as a record"
-        )
+        files = plural(unreadable, "file")
+        lines.append(f"skipped {files} of the results folder that could not be read as a record")
     return markdown(
         "overview",
         cell=first_row(cells),
@@ -75,44 +70,35 @@ def overview_page(
 
 
 def _matrix(rows: pd.DataFrame, across: pd.DataFrame) -> Markup:
-    metrics = {str(task): str(metric) for task, metric in zip(rows["task"], rows["metric"], strict=True)}
+    metrics: dict[str, str] = dict(zip(rows["task"], rows["metric"], strict=True))
     headings = [
         ("strategy", True),
         ("average rank", False),
         ("normalized mean", False),
         *(
-            (Markup(f"[{escape_markdown(task)}]({task}.md) {escape_markdown(metrics[task])}"), False)
-            for task in metrics
+            (Markup(f"[{escape_markdown(task)}]({task}.md) {escape_markdown(metric)}"), False)
+            for task, metric in metrics.items()
         ),
         *((figure.heading, False) for figure in _COSTS),
     ]
-    by_strategy: dict[str, list[Row]] = {}
-    for row in rows_of(rows):
-        by_strategy.setdefault(row["strategy"], []).append(row)
-    strategies = rows_of(across)
+    by_strategy = {strategy: rows_of(own) for strategy, own in rows.groupby("strategy")}
+    lines = [
+        _line(averages, by_strategy[averages["strategy"]], list(metrics)) for averages in rows_of(across)
+    ]
+    scores = rows.pivot(index="strategy", columns="task", values="score").loc[across["strategy"]]
     best = _best(across["average_rank"], 1, least=True) | _best(across["interquartile_mean"], 2)
-    for column, task in enumerate(metrics, start=3):
-        scores = [_score_on(by_strategy[averages["strategy"]], task) for averages in strategies]
-        known = [score for score in scores if score is not None]
-        if len(set(known)) > 1:
-            best |= {(i, column) for i, score in enumerate(scores) if score == max(known)}
-    return table(
-        headings,
-        [_line(averages, by_strategy[averages["strategy"]], list(metrics)) for averages in strategies],
-        best,
-    )
+    best = best.union(*(_best(scores[task], column) for column, task in enumerate(metrics, start=3)))
+    return table(headings, lines, best)
 
 
 def _line(across: Row, rows: list[Row], tasks: list[str]) -> list[str]:
-    scores = {row["task"]: _score(row) for row in rows}
+    scores = {row["task"]: score_or_status(row) for row in rows}
     is_teacher = any(row["is_teacher"] for row in rows)
     return [
         marked(across["strategy"], is_teacher=is_teacher, is_warned=any(row["warnings"] for row in rows)),
         formatting.rank(across["average_rank"]),
         formatting.with_interval(
-            across["interquartile_mean"],
-            across["interquartile_mean_low"],
-            across["interquartile_mean_high"],
+            across["interquartile_mean"], across["interquartile_mean_low"], across["interquartile_mean_high"]
         ),
         *(scores.get(task, MISSING) for task in tasks),
         *(_range(figure, rows) for figure in _COSTS),
@@ -125,14 +111,6 @@ def _best(values: pd.Series[float], column: int, *, least: bool = False) -> set[
         return set()
     best = values.min() if least else values.max()
     return {(i, column) for i, value in enumerate(values) if value == best}
-
-
-def _score_on(rows: list[Row], task: str) -> float | None:
-    return next((row["score"] for row in rows if row["task"] == task), None)
-
-
-def _score(row: Row) -> str:
-    return formatting.percent(row["score"]) if has_score(row) else str(row["status"])
 
 
 def _range(figure: Figure, rows: list[Row]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -10,12 +10,12 @@ from importlib.resources import files
 import pandas as pd
 import tomlkit
 from pydantic import BaseModel, ConfigDict, Field
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from kdbench.board.frames import rows_of
+from kdbench.board.frames import Row, first_row, rows_of
 from kdbench.render.markdown import markdown, table
+from kdbench.render.terminal import plain_table
 from kdbench.utils import formatting
 from kdbench.utils.formatting import MISSING, plural
 
@@ -24,15 +24,22 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class _System(_Part):
-    name: str
+class _SystemFacts(_Part):
     base: str | None = None
+    """The pretrained model; None if the system was trained from scratch."""
     family: str
+    """The family of pretrained models, a word in their names."""
     parameters: int | None = Field(None, gt=0)
     trainable_parameters: int | None = Field(None, gt=0)
     speedup: float | None = Field(None, gt=0)
+    """The factor over `speedup_over`, on the source's own hardware."""
     speedup_over: str | None = None
     notes: tuple[str, ...] = ()
+    """Other differences from plain fine-tuning of `base` on the task alone."""
+
+
+class _System(_SystemFacts):
+    name: str
     scores: Mapping[str, Mapping[str, float]]
 
 
@@ -59,14 +66,10 @@ class _Table(_Part):
     source: tuple[_TableOfSource, ...]
 
 
-class PublishedResult(_Part):
+class PublishedResult(_SystemFacts):
     """One system's score on one task, as published."""
 
     system: str
-    base: str | None
-    """The pretrained model; None if the system was trained from scratch."""
-    family: str
-    """The family of pretrained models, a word in their names."""
     task: str
     split: str
     examples: int | None
@@ -74,19 +77,7 @@ class PublishedResult(_Part):
     metric: str
     score: float
     """A fraction; the sources report percent."""
-    parameters: int | None
-    trainable_parameters: int | None
-    speedup: float | None
-    """The factor over `speedup_over`, on the source's own hardware."""
-    speedup_over: str | None
-    notes: tuple[str, ...]
-    """Other differences from plain fine-tuning of `base` on the task alone."""
     source: Source
-
-
-def published_results(task: str) -> list[PublishedResult]:
-    """Return the published results on `task`, in the order of the table."""
-    return [result for result in all_published_results() if result.task == task]
 
 
 @cache
@@ -113,28 +104,10 @@ def all_published_results() -> tuple[PublishedResult, ...]:
     )
 
 
-@cache
-def families() -> frozenset[str]:
-    """Return the families of pretrained models in the table."""
-    return frozenset(result.family for result in all_published_results())
-
-
 def family_of(model: str) -> str | None:
     """Return the family in the name of the pretrained `model`: the longest match, since roberta contains bert."""
-    matches = [family for family in families() if family in model.casefold()]
-    return max(matches, key=len, default=None)
-
-
-@dataclass(frozen=True)
-class Setting:
-    """The setting of a board's scores on one task."""
-
-    task: str
-    metric: str
-    split: str
-    scored_examples: int
-    train_examples: int
-    model: str
+    families = {result.family for result in all_published_results()}
+    return max((family for family in families if family in model.casefold()), key=len, default=None)
 
 
 @dataclass(frozen=True)
@@ -142,66 +115,57 @@ class ListedResult:
     """A published result and its differences from the board's setting."""
 
     result: PublishedResult
-    is_same_family: bool
     differences: tuple[str, ...]
 
 
-def results_for(setting: Setting) -> list[ListedResult]:
-    """Return the published results on the setting's task, those of the same model family and split first."""
-    family = family_of(setting.model)
+def results_for(cell: Row) -> list[ListedResult]:
+    """Return the published results on the task of `cell`, those of the same model family and split first."""
+    family = family_of(cell["model"])
     results = sorted(
-        published_results(setting.task),
+        (result for result in all_published_results() if result.task == cell["task"]),
         key=lambda result: (
             result.family != family,
-            result.split != setting.split,
-            result.metric != setting.metric,
+            result.split != cell["scored_split"],
+            result.metric != cell["metric"],
             -result.score,
         ),
     )
-    return [
-        ListedResult(result, result.family == family, _differences(result, setting)) for result in results
-    ]
+    return [ListedResult(result, (*_differences(result, cell), *result.notes)) for result in results]
 
 
-def _differences(result: PublishedResult, setting: Setting) -> tuple[str, ...]:
-    differences = []
+def _differences(result: PublishedResult, cell: Row) -> Iterator[str]:
+    model, split, scored = cell["model"], cell["scored_split"], cell["scored_examples"]
     if result.base is None:
-        differences.append(f"no pretrained model (here {setting.model})")
-    elif result.base.casefold() != setting.model.rpartition("/")[2].casefold():
-        differences.append(f"pretrained model {result.base} (here {setting.model})")
-    if result.split != setting.split:
-        differences.append(f"{result.split} split (here {setting.split})")
-    elif result.examples is not None and result.examples != setting.scored_examples:
-        differences.append(
-            f"scored on {plural(result.examples, 'example')} (here {setting.scored_examples:,} of them)"
-        )
-    if result.metric != setting.metric:
-        differences.append(f"{result.metric} (here {setting.metric})")
+        yield f"no pretrained model (here {model})"
+    elif result.base.casefold() != model.rpartition("/")[2].casefold():
+        yield f"pretrained model {result.base} (here {model})"
+    if result.split != split:
+        yield f"{result.split} split (here {split})"
+    elif result.examples is not None and result.examples != scored:
+        yield f"scored on {plural(result.examples, 'example')} (here {scored:,} of them)"
+    if result.metric != cell["metric"]:
+        yield f"{result.metric} (here {cell['metric']})"
     # A board always trains on fewer examples: at least validation examples are split off.
-    differences.append(f"the whole training set (here {plural(setting.train_examples, 'example')})")
-    return (*differences, *result.notes)
+    yield f"the whole training set (here {plural(cell['train_examples'], 'example')})"
 
 
-_HEADINGS = ("system", "score", "parameters", "speed-up", "source", "what differs")
-_NUMBERS = ("score", "parameters", "speed-up")
+_TEXTS = ("system", "source", "what differs")
+_HEADINGS = [
+    (name, name in _TEXTS) for name in ("system", "score", "parameters", "speed-up", "source", "what differs")
+]
+"""Each with whether its column is text."""
 
 
 def published_section(rows: pd.DataFrame, cells: pd.DataFrame) -> str:
-    """Return the section ``Published results`` of one task's page in Markdown, even if there are none.
-
-    Args:
-        rows: the task's part of the table of rows.
-        cells: the task's part of the table of cells.
-    """
-    results = results_for(_setting(cells))
+    """Return the section ``Published results`` of the page of the one task of `rows`, even if there are none."""
+    results = results_for(first_row(cells))
     shared = _shared(results) if results else []
-    headings = [(name, name not in _NUMBERS) for name in _HEADINGS]
     return markdown(
         "published",
         remark=_remark(cells),
         here=_teacher_score(rows),
         shared=shared,
-        table=table(headings, [_cells(listed, shared) for listed in results]) if results else None,
+        table=table(_HEADINGS, [_cells(listed, shared) for listed in results]) if results else None,
     ).rstrip()
 
 
@@ -210,20 +174,8 @@ def published_terminal(rows: pd.DataFrame, cells: pd.DataFrame) -> list[Table]:
     return [
         _table(str(task), results, _teacher_score(rows[rows["task"] == task]), _remark(of_task))
         for task, of_task in cells.groupby("task")
-        if (results := results_for(_setting(of_task)))
+        if (results := results_for(first_row(of_task)))
     ]
-
-
-def _setting(cells: pd.DataFrame) -> Setting:
-    cell = rows_of(cells)[0]
-    return Setting(
-        task=cell["task"],
-        metric=cell["metric"],
-        split=cell["scored_split"],
-        scored_examples=cell["scored_examples"],
-        train_examples=cell["train_examples"],
-        model=cell["model"],
-    )
 
 
 def _remark(cells: pd.DataFrame) -> str:
@@ -269,19 +221,8 @@ def _cells(listed: ListedResult, shared: list[str]) -> list[str]:
 def _table(task: str, results: list[ListedResult], here: str, remark: str) -> Table:
     shared = _shared(results)
     caption = " ".join(filter(None, [remark, here, f"All of them: {'; '.join(shared)}." if shared else ""]))
-    drawn = Table(
-        title=Text(f"Published results on {task}"),
-        title_justify="left",
-        caption=Text(caption),
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-    )
-    for name in _HEADINGS:
-        if name in _NUMBERS:
-            drawn.add_column(Text(name), justify="right", overflow="fold")
-        else:
-            drawn.add_column(Text(name), overflow="fold")
+    title = f"Published results on {task}"
+    drawn = plain_table(_HEADINGS, title=title, caption=caption, overflow="fold")
     for listed in results:
-        drawn.add_row(*(Text(text) for text in _cells(listed, shared)))
+        drawn.add_row(*map(Text, _cells(listed, shared)))
     return drawn

@@ -72,21 +72,13 @@ def print_recommendation(recommendation: Recommendation, out: Console) -> None:
         elif candidate.behind is None:
             standing = f"not compared: {candidate.problem}"
         else:
-            verdict = (
-                "not significantly different from the best"
-                if candidate.is_equal
-                else "significantly worse than the best"
-            )
-            standing = f"{verdict} ({_interval(candidate.behind)})"
-        out.print(
-            f"  {candidate.row['strategy']}: {_figures(candidate.row)}; {standing}{_warning(candidate.row)}",
-            soft_wrap=True,
-        )
+            verdict = "not significantly different from" if candidate.is_equal else "significantly worse than"
+            standing = f"{verdict} the best ({_interval(candidate.behind)})"
+        row = candidate.row
+        out.print(f"  {row['strategy']}: {_figures(row)}; {standing}{_warning(row)}", soft_wrap=True)
     for excluded in recommendation.excluded:
-        out.print(
-            f"  {excluded.row['strategy']}: excluded by {', '.join(excluded.reasons)}{_warning(excluded.row)}",
-            soft_wrap=True,
-        )
+        row, reasons = excluded.row, ", ".join(excluded.reasons)
+        out.print(f"  {row['strategy']}: excluded by {reasons}{_warning(row)}", soft_wrap=True)
     out.print()
     out.print(RULE, soft_wrap=True)
 
@@ -99,7 +91,7 @@ def reason(recommendation: Recommendation) -> str:
 def _sentences(recommendation: Recommendation) -> Iterator[str]:
     chosen, best = recommendation.chosen.row, recommendation.candidates[0].row
     within = "within the limits" if recommendation.limits else "on the board (no limit was given)"
-    yield f"Ship {chosen['strategy']} for {recommendation.task}: {_figures(chosen, recommendation)}."
+    yield f"Ship {chosen['strategy']} for {recommendation.task}: {_figures(chosen, recommendation.interval)}."
     if chosen["warnings"]:
         yield f"It has a warning: {on_one_line(chosen['warnings'])}."
     by = "the fastest" if recommendation.is_timed else "the smallest (no timing)"
@@ -119,15 +111,10 @@ def _sentences(recommendation: Recommendation) -> Iterator[str]:
             f" ({_interval(behind)}): not significant does not mean no difference, it may be {points(behind.high)} behind."
         )
     yield from _compared_with_best_of_all(recommendation)
-    low_quality = [limit for limit in recommendation.limits if limit.is_least]
-    if (
-        low_quality
-        and recommendation.interval is not None
-        and recommendation.interval[0] < low_quality[0].bound
-    ):
-        yield (
-            f"Its interval reaches below {low_quality[0]}, down to {formatting.percent(recommendation.interval[0])}."
-        )
+    least = next((limit for limit in recommendation.limits if limit.is_least), None)
+    low, _ = recommendation.interval or (None, None)
+    if least is not None and low is not None and low < least.bound:
+        yield f"Its interval reaches below {least}, down to {formatting.percent(low)}."
 
 
 def _compared_with_best_of_all(recommendation: Recommendation) -> Iterator[str]:
@@ -145,20 +132,16 @@ def _compared_with_best_of_all(recommendation: Recommendation) -> Iterator[str]:
 
 
 def _share(chosen: Row, best: Row) -> str:
-    parts = [
+    costs = {"total_parameters": "parameters", "artifact_bytes": "bytes", "p50_ms": "p50"}
+    return ", ".join(
         f"{chosen[column] / best[column]:.0%} of its {name}"
-        for column, name in (
-            ("total_parameters", "parameters"),
-            ("artifact_bytes", "bytes"),
-            ("p50_ms", "p50"),
-        )
+        for column, name in costs.items()
         if chosen[column] is not None and best[column]
-    ]
-    return ", ".join(parts)
+    )
 
 
-def _figures(row: Row, recommendation: Recommendation | None = None) -> str:
-    low, high = (recommendation.interval if recommendation else None) or (None, None)
+def _figures(row: Row, interval: tuple[float, float] | None = None) -> str:
+    low, high = interval or (None, None)
     latency = "not timed" if row["p50_ms"] is None else f"p50 {FIGURES['p50_ms'].text(row)} ms"
     return (
         f"{formatting.with_interval(row['score'], low, high)} {row['metric']},"
@@ -172,9 +155,8 @@ def _warning(row: Row) -> str:
 
 def _interval(behind: Difference) -> str:
     """Return the interval of the best score minus another in percentage points, with its p-value."""
-    return (
-        f"behind by {100 * behind.low:.1f} to {100 * behind.high:.1f} points at 95%, {probability(behind.p)}"
-    )
+    low, high = 100 * behind.low, 100 * behind.high
+    return f"behind by {low:.1f} to {high:.1f} points at 95%, {probability(behind.p)}"
 
 
 def _row_data(row: Row) -> dict[str, Any]:

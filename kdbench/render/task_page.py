@@ -21,12 +21,7 @@ from kdbench.utils.formatting import MISSING, milliseconds
 
 
 def _grid(rows: pd.DataFrame, points: pd.DataFrame) -> Markup | None:
-    """Return the table of p50 by batch size and length, or None if none was timed.
-
-    Args:
-        rows: the rows of one task with a score, in the page's order; rows without a p50 are left out.
-        points: the task's part of the table of latencies.
-    """
+    """Return the table of p50 by batch size and length of the `rows` with a p50, or None if none was timed."""
     timed = rows[rows["p50_ms"].notna()]
     # A row's p50 comes from its first setting.
     setting = points["strategy"].map(points.drop_duplicates("strategy").set_index("strategy")["setting"])
@@ -55,20 +50,13 @@ def _grid(rows: pd.DataFrame, points: pd.DataFrame) -> Markup | None:
 
 
 def _other_settings(rows: pd.DataFrame, points: pd.DataFrame) -> list[tuple[str, Markup]]:
-    """Return each other setting in which rows were timed, and its table.
-
-    Args:
-        rows: the rows of one task with a score, in the page's order; a remark names those without a p50.
-        points: the task's part of the table of latencies.
-    """
+    """Return each other setting in which `rows` with a p50 were timed, and its table."""
     timed = {row["strategy"]: row for row in rows_of(rows) if row["p50_ms"] is not None}
     # The first point of a model is its main one; the first setting of a row is in the table above.
     main = points.drop_duplicates(["strategy", "setting"])
     others = main[main.duplicated("strategy")]
-    figures = [
-        FIGURES["strategy"],
-        *(figure for figure in figures_of(Group.SPEED) if figure.name in POINT_COLUMNS),
-    ]
+    speeds = [figure for figure in figures_of(Group.SPEED) if figure.name in POINT_COLUMNS]
+    figures = [FIGURES["strategy"], *speeds]
     tables = []
     for setting, of_setting in others.groupby("setting"):
         measured = {point["strategy"]: point for point in rows_of(of_setting)}
@@ -92,13 +80,11 @@ def task_page(
     published: str = "",
     drawn: Collection[str] = (),
 ) -> str:
-    """Return the page of one task: its tables, why rows have no score, warnings, and footnotes.
+    """Return the page of one task, from its parts of the tables and its statistics.
+
+    The page has tables, why rows have no score, warnings, and footnotes.
 
     Args:
-        rows: the task's part of the table of rows.
-        cells: the task's part of the table of cells.
-        points: the task's part of the table of latencies.
-        statistics: the task's statistics, from its predictions.
         pending: the number of the task's cells that have not ended yet.
         published: the section of published results, if requested.
         drawn: the paths of the pictures in the board's folder.
@@ -126,7 +112,7 @@ def task_page(
         grid=_grid(scored, points),
         elsewhere=_other_settings(scored, points),
         cost=_part(scored, figures_of(Group.COST)),
-        plugins=_part(rows, _plugin_figures(rows)),
+        plugins=_part(rows, [plugin_figure(name) for name in rows.columns if name not in ROW_COLUMNS]),
         published=published,
         gap_reasons=_gap_reasons(rows),
         facts=run_facts(cells),
@@ -144,27 +130,19 @@ class _Part:
 
 
 def _part(rows: pd.DataFrame, figures: list[Figure], *, is_first: bool = False) -> _Part | None:
-    """Return a table of the `figures` that any row has, or None if there are none.
+    """Return a table of the `figures`, of one group, that any row has, or None if there are none.
 
-    Args:
-        rows: the rows to show.
-        figures: the figures of one group.
-        is_first: whether it is the page's first table, which explains the leading figures.
+    The page's first table also explains the leading figures.
     """
     lines = rows_of(rows)
-    shown = [
-        figure
-        for figure in figures
-        if figure.is_on_tasks_page and any(figure.text(row) != MISSING for row in lines)
-    ]
+    on_page = [figure for figure in figures if figure.is_on_tasks_page]
+    shown = [figure for figure in on_page if any(figure.text(row) != MISSING for row in lines)]
     if not shown:
         return None
     columns = [*figures_of(Group.LEADING), *shown]
-    drawn = table(
-        _headings(columns),
-        [[figure.text(row) for figure in columns] for row in lines],
-        {(i, j) for j, figure in enumerate(columns) for i in best_rows(figure, lines)},
-    )
+    texts = [[figure.text(row) for figure in columns] for row in lines]
+    best = {(i, j) for j, figure in enumerate(columns) for i in best_rows(figure, lines)}
+    drawn = table(_headings(columns), texts, best)
     return _Part(shown[0].group, drawn, columns if is_first else shown)
 
 
@@ -199,9 +177,3 @@ def _gap_reasons(rows: pd.DataFrame) -> list[tuple[tuple[str, str], list[str]]]:
     )
     groups = groupby(without, key=lambda line: line[:2])
     return [((reason, control), [name for *_, name in group]) for (reason, control), group in groups]
-
-
-def _plugin_figures(rows: pd.DataFrame) -> list[Figure]:
-    return [
-        plugin_figure(name) for name in rows.columns if name not in ROW_COLUMNS and rows[name].notna().any()
-    ]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import pandas as pd
 from rich import box
 from rich.table import Table
@@ -14,6 +17,39 @@ from kdbench.utils.formatting import on_one_line
 
 _REASON_LENGTH = 200
 _LEGEND = " ".join(f"{FIGURES[name].terminal}: {FIGURES[name].note}" for name in ("rank", "front"))
+
+
+def plain_table(
+    headings: Iterable[tuple[str, bool]],
+    *,
+    title: str = "",
+    caption: str = "",
+    min_width: int | None = None,
+    **numbers: Any,
+) -> Table:
+    """Return a table without rows; add `Text` objects: rich would read square brackets in a string as markup.
+
+    Args:
+        headings: the heading of each column, and whether the column is text.
+        title: shown above the table.
+        caption: shown below the table.
+        min_width: the least characters in columns of text.
+        numbers: rich's options for all other columns.
+    """
+    table = Table(
+        title=Text(title) if title else None,
+        title_justify="left",
+        caption=Text(caption) if caption else None,
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    for heading, is_text in headings:
+        if is_text:
+            table.add_column(Text(heading), overflow="fold", min_width=min_width)
+        else:
+            table.add_column(Text(heading), justify="right", **numbers)
+    return table
 
 
 def render_terminal(rows: pd.DataFrame) -> list[Table]:
@@ -31,31 +67,18 @@ def _table(task: str, rows: pd.DataFrame) -> Table:
         for remark in (None if has_score(row) else row["reason"], row["warnings"], row["latency_note"])
         if remark
     ]
-    # Text objects: rich would read square brackets in a plain string as markup.
-    table = Table(
-        title=Text(on_one_line(task)),
-        title_justify="left",
-        caption=Text("\n".join([_LEGEND, *remarks])),
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
+    metric = on_one_line(lines[0]["metric"])
+    table = plain_table(
+        [(metric if figure.name == "score" else figure.terminal, figure.is_text) for figure in figures],
+        title=on_one_line(task),
+        caption="\n".join([_LEGEND, *remarks]),
+        min_width=12,
+        no_wrap=True,
     )
-    for figure in figures:
-        heading = Text(on_one_line(lines[0]["metric"]) if figure.name == "score" else figure.terminal)
-        if figure.is_text:
-            table.add_column(heading, overflow="fold", min_width=12)
-        else:
-            table.add_column(heading, justify="right", no_wrap=True)
     for place, row in enumerate(lines):
-        table.add_row(
-            *(
-                Text(
-                    _with_line_breaks(figure.text(row, is_brief=True), figure.is_text),
-                    style="bold" if place in bold else "",
-                )
-                for figure, bold in zip(figures, best, strict=True)
-            )
-        )
+        texts = [_with_line_breaks(figure.text(row, is_brief=True), figure.is_text) for figure in figures]
+        styles = ["bold" if place in bold else "" for bold in best]
+        table.add_row(*map(Text, texts, styles))
     return table
 
 

@@ -22,7 +22,8 @@ from kdbench.board.tables import Tables, board_tables
 from kdbench.errors import KdbenchError
 from kdbench.evaluation.metrics import METRICS
 from kdbench.render.diff import changes_files
-from kdbench.render.html.page import PAGE, page
+from kdbench.render.html.content import page_content
+from kdbench.render.html.page import PAGE, html_page
 from kdbench.render.markdown import csv_text
 from kdbench.render.overview_page import overview_page
 from kdbench.render.published import published_section
@@ -35,17 +36,12 @@ from kdbench.utils.system import gc_paused, usable_cores
 
 
 def data_files(rows: pd.DataFrame, tables: Tables, records: Iterable[Record]) -> dict[str, str | bytes]:
-    """Return the contents of the data files by file name.
+    """Return the contents of the data files by file name; `rows` are those of `tables` with the columns of plugins.
 
     ``<task>.csv`` and ``rows.parquet`` hold the table of rows, ``cells.csv`` and ``cells.parquet`` one line per
     strategy, task and seed, ``latency.csv`` one per latency point, ``overview.csv`` one per strategy. Columns of CSV
     files may be added, but not renamed or removed; Parquet files have all columns. ``records.jsonl`` holds the board's
     records, ordered by key.
-
-    Args:
-        rows: the table of rows with the columns of plugins.
-        tables: the other tables.
-        records: the records of the board.
     """
     cells = tables.cells
     measured = _as_text(cells[list(CSV_CELL_COLUMNS)])
@@ -158,16 +154,15 @@ def write_board(
         many = len(source.records) >= _MANY_RECORDS
         tables = board_tables(loaded, source.root, known, jobs if many else 1)
     rows, cells = tables.rows, tables.cells
-    column_problems: list[str] = []
-    if columns is not None:
-        rows, column_problems = _with_plugin_columns(rows, columns)
+    rows, column_problems = _with_plugin_columns(rows, columns) if columns else (rows, [])
     if cache is None:
         pictures: Iterable[dict[str, bytes]] = ()
     else:
         from kdbench.render.plots.draw import draw, planned
 
         pictures = spread(draw, planned(rows, loaded), jobs)
-        files[PAGE] = page(rows, tables.across, loaded, source.root, cache, known.by_class)
+        content = page_content(rows, tables.across, loaded, source.root, known.by_class)
+        files[PAGE] = html_page(content, cache)
     files |= data_files(rows, tables, loaded.records)
     for picture in pictures:
         files |= picture
@@ -193,9 +188,8 @@ def write_board(
     if changed is not None:
         files |= changes_files(changed)
     written = tuple(_write(board / name, content) for name, content in files.items())
-    return BoardSummary(
-        written, rows, (*loaded.unreadable, *loaded.left_out, *column_problems), cells, changed
-    )
+    problems = (*loaded.unreadable, *loaded.left_out, *column_problems)
+    return BoardSummary(written, rows, problems, cells, changed)
 
 
 def _jobs(source: Source, known: Known, *, with_pictures: bool) -> int:

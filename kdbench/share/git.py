@@ -118,7 +118,7 @@ class _Git:
             **remote.variables,
         }
 
-    def __call__(self, *arguments: str, stdin: str | None = None) -> str:
+    def __call__(self, *arguments: str, stdin: str = "") -> str:
         """Run git and return its output."""
         done = self._run(*arguments, stdin=stdin)
         if done.returncode:
@@ -132,10 +132,8 @@ class _Git:
         """Fetch the latest commit of `branch` without its history and return it, or None if there is no such branch."""
         listed = self._run("ls-remote", "--", self._remote.url, f"refs/heads/{branch}")
         if listed.returncode:
-            raise KdbenchError(
-                f"cannot reach {self._remote} ({self._reason(listed)}); correct --git, or check the network and "
-                "permissions"
-            )
+            problem = f"cannot reach {self._remote} ({self._reason(listed)})"
+            raise KdbenchError(f"{problem}; correct --git, or check the network and permissions")
         if not listed.stdout.strip():
             return None
         self("fetch", "--quiet", "--depth", "1", "--no-tags", "--", self._remote.url, f"refs/heads/{branch}")
@@ -162,18 +160,17 @@ class _Git:
             return ""
         rejected = [line for line in done.stdout.splitlines() if line.startswith("!")]
         if not rejected:
-            raise KdbenchError(
-                f"cannot push to {self._remote} ({self._reason(done)}); check the network and permissions"
-            )
+            problem = f"cannot push to {self._remote} ({self._reason(done)})"
+            raise KdbenchError(f"{problem}; check the network and permissions")
         return self._redacted(rejected[0].split("\t")[-1])
 
-    def _run(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+    def _run(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         try:
             return subprocess.run(
                 ["git", *_DEFAULT_CONFIG, *arguments],
                 env=self._environment,
                 cwd=self._environment["GIT_WORK_TREE"],
-                input=stdin if stdin is not None else "",
+                input=stdin,
                 capture_output=True,
                 encoding="utf-8",
                 errors="replace",
@@ -181,13 +178,12 @@ class _Git:
                 check=False,
             )
         except FileNotFoundError:
-            raise KdbenchError(
-                "the git command is not installed; install git, or publish with --out"
-            ) from None
+            problem = "the git command is not installed; install git, or publish with --out"
         except subprocess.TimeoutExpired:
-            raise KdbenchError(
+            problem = (
                 f"git {arguments[0]} took longer than {_TIMEOUT_S} s with {self._remote}; check the network"
-            ) from None
+            )
+        raise KdbenchError(problem)
 
     def _reason(self, done: subprocess.CompletedProcess[str]) -> str:
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
@@ -199,14 +195,10 @@ class _Git:
 
 
 _DEFAULT_CONFIG = [
-    word
-    for setting in (
-        "core.autocrlf=false",
-        "core.attributesFile=/dev/null",
-        "core.hooksPath=/dev/null",
-        "push.gpgSign=false",
-    )
-    for word in ("-c", setting)
+    *("-c", "core.autocrlf=false"),
+    *("-c", "core.attributesFile=/dev/null"),
+    *("-c", "core.hooksPath=/dev/null"),
+    *("-c", "push.gpgSign=false"),
 ]
 
 _EXCLUDED_VARIABLES = {
@@ -227,14 +219,9 @@ def _git_config(settings: Mapping[str, str]) -> dict[str, str]:
 
 
 def _url_of(name: str) -> str:
+    command = ["git", "remote", "get-url", "--push", "--", name]
     try:
-        done = subprocess.run(
-            ["git", "remote", "get-url", "--push", "--", name],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
         raise UsageError(
             f"--git {shlex.quote(name)} is neither a URL nor a path nor a remote of the current repository; correct it"

@@ -6,9 +6,9 @@ import re
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fnmatch import fnmatch
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _HOW_TO_LOG_IN = "log in with 'hf auth login', or set HF_TOKEN to a token with write permission"
+_REFUSALS = {
+    401: f"it does not know the token (401); {_HOW_TO_LOG_IN}",
+    403: "the token may not write there (403); use one with write permission, or another name",
+    404: "there is no such place, or the token may not see it (404); correct --hub ORG/NAME",
+    429: "too many requests (429); wait some minutes and run the same command again",
+}
 KINDS = {"dataset": "data set", "space": "static Space"}
 """The titles of a site's repositories, by repository type of the hub."""
 _EXCLUDED: dict[str, list[str]] = {"dataset": [], "space": ["predictions/*"]}
@@ -45,10 +51,7 @@ def parse_hub_name(text: str) -> str:
 
 
 def hub_api(endpoint: str | None = None) -> HfApi:
-    """Return a client of the hub with the token of `hf auth login` or HF_TOKEN.
-
-    Args:
-        endpoint: by default the hub that huggingface_hub is configured for (HF_ENDPOINT).
+    """Return a client of the hub with the token of `hf auth login` or HF_TOKEN; HF_ENDPOINT is the default `endpoint`.
 
     Raises:
         UsageError: there is no token.
@@ -78,7 +81,8 @@ def publish_to_hub(site: Site, name: str, api: HfApi) -> list[str]:
     """
     addresses = []
     for kind, title in KINDS.items():
-        _with_hub_errors(f"the {title} {name}", api, partial(_upload, api, name, kind, site))
+        with _hub_errors(f"the {title} {name}", api):
+            _upload(api, name, kind, site)
         addresses.append(f"{api.endpoint}/{kind}s/{name}")
     return addresses
 
@@ -101,16 +105,16 @@ def _upload(api: HfApi, name: str, kind: str, site: Site) -> None:
         )
 
 
-def _with_hub_errors(target: str, api: HfApi, request: Callable[[], object]) -> None:
-    """Call `request` and convert every error of the hub or its client to a `KdbenchError`."""
+@contextmanager
+def _hub_errors(target: str, api: HfApi) -> Iterator[None]:
+    """Convert every error of the hub or its client to a `KdbenchError`."""
     from huggingface_hub.errors import HfHubHTTPError
 
     secret = api.token if isinstance(api.token, str) else ""
     try:
-        request()
+        yield
     except HfHubHTTPError as error:
-        status = error.response.status_code
-        raise KdbenchError(f"the hub refused {target}: {_status_text(status)}") from None
+        raise KdbenchError(f"the hub refused {target}: {_status_text(error.response.status_code)}") from None
     except KdbenchError:
         raise
     except Exception as error:  # of the client, its transport or hf_xet, or ValueError
@@ -121,15 +125,7 @@ def _with_hub_errors(target: str, api: HfApi, request: Callable[[], object]) -> 
 
 
 def _status_text(status: int) -> str:
-    match status:
-        case 401:
-            return f"it does not know the token (401); {_HOW_TO_LOG_IN}"
-        case 403:
-            return "the token may not write there (403); use one with write permission, or another name"
-        case 404:
-            return "there is no such place, or the token may not see it (404); correct --hub ORG/NAME"
-        case 429:
-            return "too many requests (429); wait some minutes and run the same command again"
-        case _ if status >= 500:
-            return f"it has a server error ({status}); run the same command again later"
-    return f"it answered {status}; run the same command again, or look at its status page"
+    if status >= 500:
+        return f"it has a server error ({status}); run the same command again later"
+    answered = f"it answered {status}; run the same command again, or look at its status page"
+    return _REFUSALS.get(status, answered)

@@ -34,11 +34,6 @@ def redact(text: str, *secrets: str) -> str:
     return _TOKEN.sub(REDACTED, _IN_URL.sub(_without_user, text))
 
 
-def holds_credentials(text: str) -> bool:
-    """Return whether `redact` would change `text`."""
-    return redact(text) != text
-
-
 def _without_user(match: re.Match[str]) -> str:
     if _SSH_USER.fullmatch(match[0]) or match[0].endswith(f"//{REDACTED}@"):
         return match[0]
@@ -51,16 +46,7 @@ HOST = "<host>"
 
 # Names found on thousands of machines identify none; a name shorter than three letters occurs in any text.
 _COMMON_USERS = {
-    "root",
-    "user",
-    "users",
-    "admin",
-    "administrator",
-    "ubuntu",
-    "debian",
-    "runner",
-    "docker",
-    "jovyan",
+    *("root", "user", "users", "admin", "administrator", "ubuntu", "debian", "runner", "docker", "jovyan"),
 }
 _COMMON_HOSTS = {"localhost", "localdomain", "local"}
 _MIN_NAME_LENGTH = 3
@@ -98,9 +84,8 @@ class Private:
             keep_name: whether the last part of a path is kept (``<path>/glove.txt``), where it distinguishes two rows.
         """
         text = self._paths.sub(lambda match: _replacement(match, keep_name), redact(text))
-        for pattern, placeholder in ((self._users, USER), (self._hosts, HOST)):
-            if pattern is not None:
-                text = pattern.sub(placeholder, text)
+        for pattern, placeholder in self._names:
+            text = pattern.sub(placeholder, text)
         return text
 
     def leak(self, text: str) -> tuple[int, str] | None:
@@ -110,11 +95,10 @@ class Private:
         regular expression.
         """
         for number, line in enumerate(text.splitlines(), start=1):
-            for pattern in (self._folders, _typical_paths(), self._users, self._hosts):
-                match = pattern.search(line) if pattern is not None else None
-                if match is not None:
+            for pattern in self._leaks:
+                if match := pattern.search(line):
                     return number, match[0]
-            if holds_credentials(line):
+            if redact(line) != line:
                 return number, "a token or password"
         return None
 
@@ -125,26 +109,25 @@ class Private:
         return next(leaks, None)
 
     @cached_property
-    def _folders(self) -> re.Pattern[str] | None:
-        return re.compile(self._known) if self.folders else None
+    def _paths(self) -> re.Pattern[str]:
+        return re.compile("|".join([_QUOTED, *self._known, _POSIX, _WINDOWS]))
 
     @cached_property
-    def _paths(self) -> re.Pattern[str]:
-        known = [self._known] if self.folders else []
-        return re.compile("|".join([_QUOTED, *known, _POSIX, _WINDOWS]))
+    def _leaks(self) -> list[re.Pattern[str]]:
+        return [*map(re.compile, self._known), _typical_paths(), *(pattern for pattern, _ in self._names)]
 
     @property
-    def _known(self) -> str:
-        longest_first = sorted(self.folders, key=len, reverse=True)
-        return rf"(?:{'|'.join(map(re.escape, longest_first))})(?![\w-]){_REST}"
+    def _known(self) -> list[str]:
+        return [rf"(?:{_any_of(self.folders)})(?![\w-]){_REST}"] if self.folders else []
 
     @cached_property
-    def _users(self) -> re.Pattern[str] | None:
-        return _words(self.users)
-
-    @cached_property
-    def _hosts(self) -> re.Pattern[str] | None:
-        return _words(self.hosts)
+    def _names(self) -> list[tuple[re.Pattern[str], str]]:
+        groups = ((self.users, USER), (self.hosts, HOST))
+        return [
+            (re.compile(rf"(?<![A-Za-z0-9])(?:{_any_of(names)})(?![A-Za-z0-9])", re.IGNORECASE), placeholder)
+            for names, placeholder in groups
+            if names
+        ]
 
 
 def of_this_machine(folders: Iterable[Path] = (), allow: Collection[str] = ()) -> Private:
@@ -158,19 +141,12 @@ def of_this_machine(folders: Iterable[Path] = (), allow: Collection[str] = ()) -
     known = [home, Path.cwd(), Path(tempfile.gettempdir()), *folders]
     absolute = {form for folder in known for form in (folder.expanduser().absolute(), folder.resolve())}
     allowed = {word.lower() for word in allow}
-    users = {_user(), home.name} - {""}
     host = socket.gethostname()
     return Private(
         # A folder of a single segment, such as /root, is private too; / itself is not.
         tuple(sorted(str(folder) for folder in absolute if len(folder.parts) > 1)),
-        tuple(sorted(name for name in users if _is_identifying(name, _COMMON_USERS | allowed))),
-        tuple(
-            sorted(
-                name
-                for name in {host, host.partition(".")[0]}
-                if _is_identifying(name, _COMMON_HOSTS | allowed)
-            )
-        ),
+        _identifying({_user(), home.name}, _COMMON_USERS | allowed),
+        _identifying({host, host.partition(".")[0]}, _COMMON_HOSTS | allowed),
     )
 
 
@@ -189,25 +165,19 @@ def _user() -> str:
         return ""
 
 
-def _is_identifying(name: str, others: Collection[str]) -> bool:
-    return (
-        len(name) >= _MIN_NAME_LENGTH
-        and name.lower() not in others
-        and name.lower().split(".")[0] not in _COMMON_HOSTS
-    )
+def _identifying(names: set[str], others: Collection[str]) -> tuple[str, ...]:
+    long = (name for name in sorted(names) if len(name) >= _MIN_NAME_LENGTH)
+    rare = (name for name in long if name.lower() not in others)
+    return tuple(name for name in rare if name.lower().split(".")[0] not in _COMMON_HOSTS)
 
 
-def _words(names: Collection[str]) -> re.Pattern[str] | None:
-    if not names:
-        return None
-    words = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
-    return re.compile(rf"(?<![A-Za-z0-9])(?:{words})(?![A-Za-z0-9])", re.IGNORECASE)
+def _any_of(words: Collection[str]) -> str:
+    return "|".join(map(re.escape, sorted(words, key=len, reverse=True)))
 
 
 @cache
 def _typical_paths() -> re.Pattern[str]:
-    tops = _TOP_FOLDERS | {name for name in os.listdir("/") if len(name) > 1}
-    top = "|".join(map(re.escape, sorted(tops, key=len, reverse=True)))
+    top = _any_of(_TOP_FOLDERS | {name for name in os.listdir("/") if len(name) > 1})
     return re.compile(rf"{_START}(?:/(?:{top})/{_SEGMENT}|file://\S|~/{_SEGMENT}){_REST}|{_HOME_ON_WINDOWS}")
 
 
@@ -224,11 +194,9 @@ _T = TypeVar("_T", bound=JsonModel)
 
 def scrubbed_record(record: Record, private: Private) -> Record:
     """Return `record` with every text scrubbed; models given as folders are named by the folder's last part."""
+    name, teacher = record.model.name, record.model.teacher
     model = record.model.model_copy(
-        update={
-            "name": last_name(record.model.name),
-            "teacher": record.model.teacher and last_name(record.model.teacher),
-        }
+        update={"name": last_name(name), "teacher": teacher and last_name(teacher)}
     )
     strategy = record.strategy
     # Two rows may differ only in the file that a parameter names: its last part is kept.
@@ -281,10 +249,8 @@ def _scrubbed(value: Any, private: Private, *, keep_name: bool = False) -> Any:
         case str():
             return private.scrub(value, keep_name=keep_name)
         case dict():
-            return {
-                private.scrub(key): _scrubbed(item, private, keep_name=keep_name)
-                for key, item in value.items()
-            }
+            scrubbed = _scrubbed(list(value.values()), private, keep_name=keep_name)
+            return dict(zip(map(private.scrub, value), scrubbed, strict=True))
         case list() | tuple():
             return [_scrubbed(item, private, keep_name=keep_name) for item in value]
     return value

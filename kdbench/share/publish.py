@@ -46,12 +46,11 @@ def publish(
 
     Args:
         config: names results, budget and base model.
-        to: the destinations.
+        to: one or several destinations.
         allow: words that the user declares not to be private.
         dry_run: whether only to report what would be sent; nothing outside a temporary folder is written then, and
             the network is not used.
-        columns: additional columns of plugins.
-        metrics: the registered ones; by default the built-in ones.
+        columns: see `write_board`; `metrics`, too.
         report: receives a line for each action.
 
     Raises:
@@ -65,12 +64,7 @@ def publish(
     if to.out is not None:
         check_place(to.out, config.results)
     api = hub_api() if name and not dry_run else None
-    folders = [
-        config.results,
-        config.board_folder,
-        config.cache_dir,
-        *([config.data_dir] if config.data_dir else []),
-    ]
+    folders = filter(None, (config.results, config.board_folder, config.cache_dir, config.data_dir))
     with tempfile.TemporaryDirectory(prefix="kdbench-") as scratch:
         site = build_site(
             config.results,
@@ -91,11 +85,10 @@ def publish(
         if remote is not None:
             message = f"Publish {plural(site.records, 'record')} of budget {config.budget}"
             commit = push_site(site.folder, remote, to.branch, message)
-            report(
-                f"nothing to do: {to.branch} of {remote} has the same site"
-                if commit is None
-                else f"pushed {_size(site)} to {to.branch} of {remote} as {commit[:12]}"
-            )
+            if commit is None:
+                report(f"nothing to do: {to.branch} of {remote} has the same site")
+            else:
+                report(f"pushed {_size(site)} to {to.branch} of {remote} as {commit[:12]}")
         if name is not None and api is not None:
             for address in publish_to_hub(site, name, api):
                 report(f"uploaded to {address}")

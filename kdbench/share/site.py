@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import html
-import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,17 +50,8 @@ def build_site(
     """Write the board of `kdbench board` and its data into the empty `folder`, and check it for private data.
 
     The board is drawn from scrubbed records, so that pages and records agree. Predictions are read and written again,
-    so that only the arrays that kdbench knows are published.
-
-    Args:
-        results: the results folder, which is not changed.
-        folder: an empty folder to write into.
-        private: what must not be published.
-        budget: the name of the budget whose records are published.
-        model: the base model's name or the SHA-256 of its weights; by default that of the newest record.
-        columns: additional columns of plugins.
-        cache: a folder for the page's libraries, see `write_board`.
-        metrics: the registered ones; by default the built-in ones.
+    so that only the arrays that kdbench knows are published. The folder `results` is not changed; the settings are those
+    of `write_board`.
 
     Raises:
         UsageError: there is no record to publish.
@@ -132,19 +122,14 @@ def _copy_predictions(results: Path, staging: Path, records: list[Record]) -> li
 
 def _write_index(folder: Path) -> None:
     """Write a page of links, for hosts that serve only HTML."""
-    names = sorted(path.name for path in folder.iterdir() if path.is_file())
-    links = "\n".join(
-        f'<li><a href="{html.escape(name)}">{html.escape(name)}</a></li>'
-        for name in sorted(names, key=lambda name: (name != "README.md", name))
-    )
+    names = [html.escape(path.name) for path in folder.iterdir() if path.is_file()]
+    names.sort(key=lambda name: (name != "README.md", name))
+    links = "\n".join(f'<li><a href="{name}">{name}</a></li>' for name in names)
     (folder / "index.html").write_text(
         f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>kdbench</title>\n<h1>kdbench</h1>\n'
         f"<ul>\n{links}\n</ul>\n</html>\n",
         encoding="utf-8",
     )
-
-
-_STALE_SUFFIXES = {"predictions": ".safetensors", "timings": ".json"}
 
 
 def check_place(out: Path, results: Path) -> None:
@@ -159,8 +144,8 @@ def check_place(out: Path, results: Path) -> None:
         raise UsageError(f"--out {out} is the results folder; name another")
 
 
-def write_site(site: Site, out: Path) -> list[Path]:
-    """Write the files of `site` into `out` and return them.
+def write_site(site: Site, out: Path) -> None:
+    """Write the files of `site` into `out`.
 
     Files of the same names are replaced. If `out` contains an earlier site, its predictions and timings that this site
     lacks are deleted; other files are left alone.
@@ -171,22 +156,20 @@ def write_site(site: Site, out: Path) -> list[Path]:
     files = site.files
     try:
         if (out / RECORDS_FILE).is_file():
-            _remove_stale(out, set(files))
-        written = []
+            _remove_stale(out, files)
         for name in files:
             write_atomically(out / name, (site.folder / name).read_bytes())
-            written.append(out / name)
     except OSError as error:
         raise KdbenchError(
             f"cannot write {error.filename or out} ({error.strerror}); free some space or name another folder with --out"
         ) from error
-    return written
 
 
-def _remove_stale(out: Path, names: set[str]) -> None:
-    for part, suffix in _STALE_SUFFIXES.items():
-        for path in (out / part).glob(f"*{suffix}"):
+def _remove_stale(out: Path, names: Collection[str]) -> None:
+    for pattern in ("predictions/*.safetensors", "timings/*.json"):
+        for path in out.glob(pattern):
             if path.relative_to(out).as_posix() not in names and path.is_file():
                 path.unlink()
-        if (out / part).is_dir() and not any((out / part).iterdir()):
-            shutil.rmtree(out / part)
+        folder = (out / pattern).parent
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()

@@ -29,8 +29,7 @@ def verify(root: Path, registry: Registry, now: datetime | None = None) -> Repor
     """Verify the results folder or published folder at `root`; nothing in it is run, unpickled or changed.
 
     Args:
-        root: contains ``records/*.json`` or ``records.jsonl`` and, optionally, ``predictions/`` and
-            ``timings/``.
+        root: contains ``records/*.json`` or ``records.jsonl`` and, optionally, ``predictions/`` and ``timings/``.
         registry: the installed strategies.
         now: the current time by default; a record that ended later is impossible.
 
@@ -71,9 +70,8 @@ def _check_records(records: PlacedRecords, registry: Registry, now: datetime, re
     for place, record in records:
         report.checked["values"] += 1
         joint = is_joint(record, registry)
-        for line in impossible_in_record(
-            record, largest[record.model.weights_sha256], joint, now, registry.metrics
-        ):
+        largest_model = largest[record.model.weights_sha256]
+        for line in impossible_in_record(record, largest_model, joint, now, registry.metrics):
             report.problem(place, line, RERUN)
         if record.cost is not None and joint is not False:
             report.not_checked(
@@ -101,6 +99,3 @@ def _note_orphaned_predictions(folder: SubmittedFolder, records: PlacedRecords, 
     orphaned = [name for name in folder.predictions() if Path(name).name.partition(".")[0] not in keys]
     if orphaned:
         report.notes.append(f"{len(orphaned)} files of predictions without a record, {orphaned[0]} first")
-
-
-__all__ = ["Report", "verify"]

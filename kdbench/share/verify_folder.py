@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,6 +22,7 @@ LARGEST_FILE_BYTES = 1 << 30
 """Of records.jsonl, which contains all records."""
 LARGEST_PREDICTIONS_BYTES = 64 << 20
 MOST_FILES = 100_000
+_LINK = "is a link out of the folder and was not followed"
 
 _T = TypeVar("_T", bound=JsonModel)
 
@@ -51,15 +53,12 @@ class SubmittedFolder:
                 content = self._read(name, LARGEST_RECORD_BYTES)
                 record = self._parsed(Record, name, content)
                 if record is not None and Path(name).name != f"{record.key}.json":
-                    self._report.problem(
-                        name, f"contains the record {record.key}", f"rename it to {record.key}.json"
-                    )
+                    line = f"contains the record {record.key}"
+                    self._report.problem(name, line, f"rename it to {record.key}.json")
                 elif record is not None:
                     yield name, record
-        else:
-            path = self.locate(RECORDS_FILE, LARGEST_FILE_BYTES)
-            if path is not None:
-                yield from self._records_of_lines(path)
+        elif (path := self.locate(RECORDS_FILE, LARGEST_FILE_BYTES)) is not None:
+            yield from self._records_of_lines(path)
 
     def timings(self) -> Iterator[tuple[str, Timing]]:
         """Yield each timing that fits the schema, with its place; others are reported as problems."""
@@ -83,17 +82,12 @@ class SubmittedFolder:
                 self._report.problem(name, "cannot be read", "submit the file itself")
             return None
         if self._real not in real.parents:
-            self._report.problem(
-                name, "is a link out of the folder and was not followed", "submit the file itself"
-            )
+            self._report.problem(name, _LINK, "submit the file itself")
         elif not real.is_file():
             self._report.problem(name, "is not a regular file", "remove it")
         elif size > max_bytes:
-            self._report.problem(
-                name,
-                f"has {size:,} bytes, more than the limit of {max_bytes:,}",
-                "split it, or leave it out",
-            )
+            line = f"has {size:,} bytes, more than the limit of {max_bytes:,}"
+            self._report.problem(name, line, "split it, or leave it out")
         else:
             return real
         return None
@@ -103,15 +97,12 @@ class SubmittedFolder:
         if not folder.is_dir():
             return []
         if self._real not in folder.resolve().parents:
-            self._report.problem(
-                part, "is a link out of the folder and was not followed", "submit the files themselves"
-            )
+            self._report.problem(part, _LINK, "submit the files themselves")
             return []
         paths = sorted(path for path in folder.iterdir() if not is_temporary(path))
         if len(paths) > MOST_FILES:
-            self._report.problem(
-                part, f"contains {len(paths):,} files; the first {MOST_FILES:,} were read", "split it"
-            )
+            line = f"contains {len(paths):,} files; the first {MOST_FILES:,} were read"
+            self._report.problem(part, line, "split it")
         return [f"{part}/{path.name}" for path in paths[:MOST_FILES]]
 
     def _read(self, name: str, max_bytes: int) -> bytes | None:
@@ -124,16 +115,12 @@ class SubmittedFolder:
 
     def _records_of_lines(self, path: Path) -> Iterator[tuple[str, Record]]:
         with path.open("rb") as file:
-            number = 0
-            while line := file.readline(LARGEST_RECORD_BYTES + 1):
-                number += 1
+            lines = iter(partial(file.readline, LARGEST_RECORD_BYTES + 1), b"")
+            for number, line in enumerate(lines, start=1):
                 place = f"{RECORDS_FILE}, line {number}"
                 if len(line) > LARGEST_RECORD_BYTES:
-                    self._report.problem(
-                        place,
-                        f"is longer than {LARGEST_RECORD_BYTES:,} bytes; no further line was read",
-                        "shorten it",
-                    )
+                    problem = f"is longer than {LARGEST_RECORD_BYTES:,} bytes; no further line was read"
+                    self._report.problem(place, problem, "shorten it")
                     return
                 record = self._parsed(Record, place, line) if line.strip() else None
                 if record is not None:
@@ -149,9 +136,6 @@ class SubmittedFolder:
             first = error.errors()[0]
             at = ".".join(str(part) for part in first["loc"]) or "file"
             version = kind.model_fields["schema_version"].default
-            self._report.problem(
-                place,
-                f"is not a {kind.__name__.lower()} of schema {version} ({at}: {first['msg']})",
-                "write it again with this version of kdbench, or leave it out",
-            )
+            line = f"is not a {kind.__name__.lower()} of schema {version} ({at}: {first['msg']})"
+            self._report.problem(place, line, "write it again with this version of kdbench, or leave it out")
             return None

@@ -35,7 +35,7 @@ def impossible_in_record(
     """Yield one line per value in `record` that no run can have measured.
 
     Args:
-        record: a record that fits the schema.
+        record: one that fits the schema.
         largest_model: the parameters of the largest artifact in the folder with the same base model.
         joint: whether the strategy trains on several tasks, among which it may divide its steps; None if unknown.
         now: with a time zone.
@@ -163,12 +163,9 @@ def _point(point: Point) -> Iterator[str]:
             yield f"{upper} is {above:g}, below {lower} of {below:g}"
     if point.speedup == 0:
         yield "the speed-up is 0"
-    if (
-        point.speedup_low is not None
-        and point.speedup_high is not None
-        and point.speedup_low > point.speedup_high
-    ):
-        yield f"the speed-up's upper bound {point.speedup_high} is below its lower bound {point.speedup_low}"
+    low, high = point.speedup_low, point.speedup_high
+    if low is not None and high is not None and low > high:
+        yield f"the speed-up's upper bound {high} is below its lower bound {low}"
 
 
 PlacedRecords = Sequence[tuple[str, Record]]
@@ -190,27 +187,23 @@ def row_of(record: Record) -> Hashable:
 def check_duplicates(records: PlacedRecords, registry: Registry, report: Report) -> None:
     """Report duplicate keys, and cells with two keys."""
     first: dict[str, str] = {}
-    cells: dict[Hashable, tuple[str, Record]] = {}
+    cells: dict[Hashable, str] = {}
     for place, record in records:
         report.checked["cells"] += 1
         if record.key in first:
-            report.problem(
-                place, f"the key {record.key} is also in {first[record.key]}", "leave one of them out"
-            )
+            line = f"the key {record.key} is also in {first[record.key]}"
+            report.problem(place, line, "leave one of them out")
             continue
         first[record.key] = place
-        cell = (row_of(record), record.task.name, record.task.fingerprint)
-        if cell not in cells:
-            cells[cell] = (place, record)
+        earlier = cells.setdefault((row_of(record), record.task.name, record.task.fingerprint), place)
+        if earlier == place:
             continue
-        message = (
-            f"{record.strategy.label} on {record.task.name}, seed {record.seed}, is also in {cells[cell][0]}"
-        )
+        line = f"{record.strategy.label} on {record.task.name}, seed {record.seed}, is also in {earlier}"
         if unknown_key_part(record, registry) is None:
-            report.problem(place, f"{message}, with another key", "leave one of them out")
+            report.problem(place, f"{line}, with another key", "leave one of them out")
         else:
             report.notes.append(
-                f"{place}: {message}; the two may differ in something that records do not include"
+                f"{place}: {line}; the two may differ in something that records do not include"
             )
 
 
@@ -221,48 +214,34 @@ def check_data(records: PlacedRecords, report: Report) -> None:
         by_task[record.task.name].add(record.task.fingerprint)
     for task, fingerprints in by_task.items():
         if len(fingerprints) > 1:
-            report.notes.append(
-                f"{task}: {len(fingerprints)} data sets under one name; a board shows one of them"
-            )
+            number = len(fingerprints)
+            report.notes.append(f"{task}: {number} data sets under one name; a board shows one of them")
 
 
 def check_test_sets(records: PlacedRecords, test_sets: Mapping[str, str], report: Report) -> None:
     """Report predictions whose examples or labels differ from those of most records of the task.
 
-    Args:
-        records: with their places.
-        test_sets: hash of the predicted test set, by key.
-        report: receives the findings.
+    `test_sets` has the hash of the predicted test set by key.
     """
     by_task: dict[Hashable, list[tuple[str, Record]]] = defaultdict(list)
     for place, record in records:
         if record.key in test_sets:
             task = record.task
-            by_task[task.name, task.fingerprint, task.eval_split, record.budget.scored_examples].append(
-                (place, record)
-            )
+            same_data = (task.name, task.fingerprint, task.eval_split, record.budget.scored_examples)
+            by_task[same_data].append((place, record))
     for members in by_task.values():
         report.checked["test sets"] += 1
-        (usual, _), *others = Counter(test_sets[record.key] for _, record in members).most_common()
-        for place, record in members if others else ():
+        ((usual, _),) = Counter(test_sets[record.key] for _, record in members).most_common(1)
+        for place, record in members:
             if test_sets[record.key] != usual:
-                report.problem(
-                    place,
-                    f"the examples or labels of its predictions differ from those of most records of {record.task.name}",
-                    RERUN,
-                )
+                line = "the examples or labels of its predictions differ from those of most records of"
+                report.problem(place, f"{line} {record.task.name}", RERUN)
 
 
 def note_equal_predictions(
     records: PlacedRecords, prediction_hashes: Mapping[str, str], report: Report
 ) -> None:
-    """Note different strategies whose predictions are identical.
-
-    Args:
-        records: with their places.
-        prediction_hashes: hash of the predictions file, by key.
-        report: receives the findings.
-    """
+    """Note different strategies whose predictions are identical; `prediction_hashes` has their files' hashes by key."""
     by_hash: dict[str, dict[str, str]] = defaultdict(dict)
     for _, record in records:
         if record.key in prediction_hashes:

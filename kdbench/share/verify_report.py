@@ -41,10 +41,12 @@ class Report:
 
     def unchecked_lines(self) -> list[str]:
         """Return one line per reason, with the first files it applies to."""
-        return [
-            f"{reason} ({', '.join(places[:_MAX_PLACES_NAMED])}{f' and {more} more' if (more := len(places) - _MAX_PLACES_NAMED) > 0 else ''})"
-            for reason, places in self.unchecked.items()
-        ]
+        lines = []
+        for reason, places in self.unchecked.items():
+            more = len(places) - _MAX_PLACES_NAMED
+            named = ", ".join(places[:_MAX_PLACES_NAMED]) + (f" and {more} more" if more > 0 else "")
+            lines.append(f"{reason} ({named})")
+        return lines
 
     def data(self) -> dict[str, Any]:
         """Return the report as JSON data."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,7 @@ def check_scores(
     place: str, record: Record, folder: SubmittedFolder, registry: Registry, report: Report
 ) -> Predictions | None:
     """Recompute every score of `record` from its predictions; return the predictions, or None if they cannot be read."""
-    quality = record.quality
+    quality, task, metrics = record.quality, record.task, registry.metrics
     if quality is None:
         return None
     name = f"predictions/{record.key}.safetensors"
@@ -43,24 +43,35 @@ def check_scores(
         report.not_checked(place, "scores: there are no predictions to recompute them from")
         return None
     if predictions.decoded is not None:
-        _check_decoded(name, predictions, record, registry, report)
+        _check_decoded(name, predictions, task.kind, registry, report)
     report.checked["scores"] += 1
-    if len(predictions) != record.task.scored_examples:
-        report.problem(
-            name, f"{len(predictions)} examples, but the record has {record.task.scored_examples}", RERUN
-        )
-    metrics = registry.metrics
-    unknown = sorted(set(quality.metrics) - set(metrics))
-    for metric in unknown:
+    if len(predictions) != task.scored_examples:
+        report.problem(name, f"{len(predictions)} examples, but the record has {task.scored_examples}", RERUN)
+    for metric in sorted(set(quality.metrics) - set(metrics)):
         report.not_checked(place, f"scores: no installed plugin provides the metric {metric!r}")
+    scores = {**quality.metrics}
+    scores.setdefault(task.metric, quality.score)
     try:
-        for line in _differences(quality, predictions, record, metrics):
-            report.problem(place, f"{line} from the stored predictions", RERUN)
-        _check_interval(place, quality, predictions, record, metrics, report)
-        _check_noisy(place, quality, predictions, record, folder, metrics, report)
+        for metric, score in scores.items():
+            if metric in metrics:
+                recomputed = metrics[metric].of(predictions, task.labels)
+                _compare(place, metric, score, recomputed, report)
+        if task.metric in metrics:
+            _check_interval(place, quality, predictions, task.labels, metrics[task.metric], report)
+            _check_noisy(place, quality, predictions, record, folder, metrics[task.metric], report)
     except KdbenchError as error:  # a metric that is undefined for the labels
         report.problem(place, str(error), RERUN)
     return predictions
+
+
+def _compare(place: str, name: str, recorded: float | None, recomputed: float, report: Report) -> None:
+    if recorded is None or abs(recomputed - recorded) > TOLERANCE:
+        _report(place, name, recorded, recomputed, report)
+
+
+def _report(place: str, name: str, recorded: object, recomputed: object, report: Report) -> None:
+    line = f"{name} is recorded as {recorded} but is {recomputed} when recomputed from the stored predictions"
+    report.problem(place, line, RERUN)
 
 
 def load_predictions(
@@ -81,9 +92,8 @@ def load_predictions(
         report.problem(name, str(error), RERUN)
         return None
     if predictions.is_classification and predictions.logits.shape[1] != labels:
-        report.problem(
-            name, f"{predictions.logits.shape[1]} classes, but the record has {labels} labels", RERUN
-        )
+        classes = predictions.logits.shape[1]
+        report.problem(name, f"{classes} classes, but the record has {labels} labels", RERUN)
         return None
     if len(np.unique(predictions.ids)) != len(predictions):
         report.problem(name, "an example is predicted twice", RERUN)
@@ -92,19 +102,15 @@ def load_predictions(
 
 
 def _check_decoded(
-    name: str, predictions: Predictions, record: Record, registry: Registry, report: Report
+    name: str, predictions: Predictions, kind: str, registry: Registry, report: Report
 ) -> None:
-    """Decode the logits again and compare, if the kind of the record's task is registered."""
-    kind = registry.kinds.get(record.task.kind)
-    if kind is None:
+    """Decode the logits again and compare, if the `kind` of task is registered."""
+    if kind not in registry.kinds:
         report.not_checked(
-            name,
-            f"scores: no installed plugin provides the kind of task {record.task.kind!r}, which decodes logits",
+            name, f"scores: no installed plugin provides the kind of task {kind!r}, which decodes logits"
         )
-    elif not np.array_equal(kind.item.decode(predictions.logits), predictions.predicted):
-        report.problem(
-            name, f"the predictions are not those that {record.task.kind} decodes from the logits", RERUN
-        )
+    elif not np.array_equal(registry.kind(kind).decode(predictions.logits), predictions.predicted):
+        report.problem(name, f"the predictions are not those that {kind} decodes from the logits", RERUN)
 
 
 def test_set(predictions: Predictions) -> str:
@@ -117,41 +123,22 @@ def test_set(predictions: Predictions) -> str:
     return digest.hexdigest()
 
 
-def _differences(
-    quality: Quality, predictions: Predictions, record: Record, metrics: Mapping[str, Metric]
-) -> Iterator[str]:
-    recorded = {name: value for name, value in quality.metrics.items() if name in metrics}
-    if record.task.metric in metrics:
-        recorded.setdefault(record.task.metric, quality.score)
-    for name, value in recorded.items():
-        recomputed = metrics[name].of(predictions, record.task.labels)
-        if abs(recomputed - value) > TOLERANCE:
-            yield f"{name} is recorded as {value} but is {recomputed} when recomputed"
-
-
 def _check_interval(
     place: str,
     quality: Quality,
     predictions: Predictions,
-    record: Record,
-    metrics: Mapping[str, Metric],
+    labels: tuple[str, ...],
+    metric: Metric,
     report: Report,
 ) -> None:
-    if record.task.metric not in metrics:
-        return
     if len(predictions) > MOST_EXAMPLES:
         report.not_checked(place, f"intervals: more than {MOST_EXAMPLES:,} examples")
         return
     report.checked["intervals"] += 1
-    metric = metrics[record.task.metric]
-    low, high = bootstrap_interval(metric.statistics(predictions, record.task.labels)[None], metric.score)
+    low, high = bootstrap_interval(metric.statistics(predictions, labels)[None], metric.score)
     if abs(low - quality.low) > TOLERANCE or abs(high - quality.high) > TOLERANCE:
-        report.problem(
-            place,
-            f"the interval is recorded as {quality.low} to {quality.high} but is {low} to {high} when recomputed from the stored "
-            "predictions",
-            RERUN,
-        )
+        recorded, recomputed = f"{quality.low} to {quality.high}", f"{low} to {high}"
+        _report(place, "the interval", recorded, recomputed, report)
 
 
 def _check_noisy(
@@ -160,28 +147,21 @@ def _check_noisy(
     predictions: Predictions,
     record: Record,
     folder: SubmittedFolder,
-    metrics: Mapping[str, Metric],
+    metric: Metric,
     report: Report,
 ) -> None:
-    if quality.noisy_score is None or record.task.metric not in metrics:
+    if quality.noisy_score is None:
         return
-    name = f"predictions/{record.key}.noisy.safetensors"
-    noisy = load_predictions(name, record, folder, report)
+    noisy = load_predictions(f"predictions/{record.key}.noisy.safetensors", record, folder, report)
     if noisy is None:
         report.not_checked(place, "noisy scores: there are no predictions to recompute them from")
         return
     report.checked["noisy scores"] += 1
-    metric, labels = metrics[record.task.metric], record.task.labels
+    labels = record.task.labels
     score = metric.of(noisy, labels)
     drop = metric.of(select_examples(predictions, noisy.ids), labels) - score
-    recorded = {"noisy_score": (quality.noisy_score, score), "noisy_drop": (quality.noisy_drop, drop)}
-    for field, (value, recomputed) in recorded.items():
-        if value is None or abs(recomputed - value) > TOLERANCE:
-            report.problem(
-                place,
-                f"{field} is recorded as {value} but is {recomputed} when recomputed from the stored predictions",
-                RERUN,
-            )
+    _compare(place, "noisy_score", quality.noisy_score, score, report)
+    _compare(place, "noisy_drop", quality.noisy_drop, drop, report)
 
 
 def stages_of(record: Record) -> dict[str, dict[str, Any]]:
@@ -202,22 +182,13 @@ def check_key(
     """Recompute the key of `record`; if that needs something that records do not include, report what.
 
     A key that matches is correct, even if something is unknown: for a joint strategy all tasks that it has records of
-    are tried as partners.
-
-    Args:
-        place: the record's file or line.
-        tasks: the name and fingerprint of each task with a record of the same row, budget, base model and seed.
-        registry: the installed strategies, whose default learning rates are not in records.
-        report: receives the findings.
+    are tried as partners. These `tasks`, by name and fingerprint, have records of the same row, budget, base model and
+    seed; the registry has the default learning rates, which records lack.
     """
     report.checked["keys"] += 1
     stages = stages_of(record).values()
     if not all(isinstance(params, dict) and "learning_rate" in params for params in stages):
-        report.problem(
-            place,
-            "its strategy's parameters do not have the format that kdbench writes",
-            RERUN,
-        )
+        report.problem(place, "its strategy's parameters do not have the format that kdbench writes", RERUN)
     elif _rates_are_known(record, registry) and record.key in _keys(record, tasks, registry):
         return
     elif (reason := unknown_key_part(record, registry)) is not None:
@@ -243,10 +214,9 @@ def unknown_key_part(record: Record, registry: Registry) -> str | None:
         return "a path among the parameters was removed when the record was published"
     if record.strategy.name.count("+") >= len(stages_of(record)):
         return "the record has the parameters of a stage only once, but the stack has the stage twice"
-    reasons = (
-        _unknown_of_stage(name, params, record, registry) for name, params in stages_of(record).items()
-    )
-    return next((reason for reason in reasons if reason is not None), None)
+    stages = stages_of(record).items()
+    reasons = (_unknown_of_stage(name, params, record, registry) for name, params in stages)
+    return next(filter(None, reasons), None)
 
 
 def _unknown_of_stage(name: str, params: dict[str, Any], record: Record, registry: Registry) -> str | None:
@@ -266,11 +236,8 @@ def _unknown_of_stage(name: str, params: dict[str, Any], record: Record, registr
             return "the hashes of the user's files that a strategy read are not in the record"
     except Exception as error:  # unknown parameters; a plugin may raise anything
         # If the installed version made the record, invalid parameters mean that the record was changed.
-        return (
-            f"the installed {name!r} cannot take the parameters ({one_line(error)[:120]})"
-            if other_version
-            else None
-        )
+        if other_version:
+            return f"the installed {name!r} cannot take the parameters ({one_line(error)[:120]})"
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -18,28 +19,21 @@ from kdbench.render.html.details import POINT_HEADINGS, Sources, rounded, row_de
 from kdbench.render.notes import rerun_command, run_facts, unstable_timings
 from kdbench.render.palette import family_looks
 from kdbench.utils import formatting
-from kdbench.utils.formatting import MISSING, on_one_line
+from kdbench.utils.formatting import MISSING, on_one_line, plural, sentence
 
 
 def page_content(
-    rows: pd.DataFrame,
-    across: pd.DataFrame,
-    loaded: Loaded,
-    results: Path,
-    known: KnownByClass | None = None,
+    rows: pd.DataFrame, across: pd.DataFrame, loaded: Loaded, results: Path, known: KnownByClass | None = None
 ) -> dict[str, Any]:
     """Return the content of the page; it is deterministic.
 
-    Args:
-        rows: the table of rows.
-        across: the table over all tasks.
-        loaded: the cells that the rows aggregate, with records and timings.
-        results: the folder with the predictions and logs of the cells.
-        known: results by class computed earlier; new ones are added.
+    The tables `rows` and `across` are those of the cells in `loaded`, whose predictions and logs are in the folder
+    `results`; `known` has results by class computed earlier, to which new ones are added.
     """
     cells = loaded.cells
     sources = Sources(loaded, results, known)
-    by_row = _cells_by_row(cells)
+    ordered = rows_of(cells.sort_values(["task", "strategy", "seed"]))
+    by_row = {place: list(own) for place, own in groupby(ordered, key=itemgetter("task", "strategy"))}
     lines = rows_of(rows)
     figures = _figures(lines)
     shown = [
@@ -47,6 +41,8 @@ def page_content(
         for number, row in enumerate(lines)
     ]
     families = family_looks(row["family"] for row in shown)
+    costs = [figure for figure in figures if figure.axis]
+    costs.sort(key=lambda figure: figure.group is not Group.SPEED)  # latency first
     return {
         "title": f"Leaderboard: budget {cells['budget'].iloc[0]}",
         "model": cells["model"].iloc[0],
@@ -61,7 +57,7 @@ def page_content(
             }
             for figure in figures
         ],
-        "costs": [[figure.name, figure.axis] for figure in _costs(figures)],
+        "costs": [[figure.name, figure.axis] for figure in costs],
         "families": [[name, look.colour, look.shape] for name, look in families.items()],
         "rows": shown,
         "points": POINT_HEADINGS,
@@ -88,19 +84,6 @@ def _figures(rows: list[Row]) -> list[Figure]:
     ]
 
 
-def _costs(figures: list[Figure]) -> list[Figure]:
-    """Return the figures that quality can be plotted against, latency first."""
-    return sorted(
-        (figure for figure in figures if figure.axis), key=lambda figure: figure.group is not Group.SPEED
-    )
-
-
-def _cells_by_row(cells: pd.DataFrame) -> dict[tuple[str, str], list[Row]]:
-    ordered = rows_of(cells.sort_values(["task", "strategy", "seed"]))
-    groups = groupby(ordered, key=lambda cell: (cell["task"], cell["strategy"]))
-    return {place: list(group) for place, group in groups}
-
-
 def _row(number: int, row: Row, figures: list[Figure], cells: list[Row], sources: Sources) -> dict[str, Any]:
     texts = [figure.text(row, is_brief=True) or MISSING for figure in figures]
     return {
@@ -108,7 +91,7 @@ def _row(number: int, row: Row, figures: list[Figure], cells: list[Row], sources
         "task": row["task"],
         "strategy": row["strategy"],
         "name": FIGURES["strategy"].text(row),
-        "family": sources.record(cells[0]["key"]).strategy.family,
+        "family": sources.records[cells[0]["key"]].strategy.family,
         "ok": has_score(row),
         "low": rounded(row["score_low"]),
         "high": rounded(row["score_high"]),
@@ -127,26 +110,21 @@ def _row(number: int, row: Row, figures: list[Figure], cells: list[Row], sources
 def _task(cells: pd.DataFrame) -> dict[str, Any]:
     cell = first_row(cells)
     majority = cell["majority_score"]
+    about = (
+        f"{sentence(cell['task_title'])} {plural(cell['scored_examples'], 'example')} of the {cell['scored_split']} split"
+        f" are scored; {plural(cell['train_examples'], 'training example')}."
+    )
+    if majority is not None:
+        about += f" The most frequent label scores {formatting.percent(majority)}."
+    settings = [*cells["latency_setting"].dropna().unique(), *cells["latency_warning"].dropna().unique()]
+    latency = [sentence(on_one_line(text)) for text in (*settings, unstable_timings(cells)) if text]
     return {
         "name": cell["task"],
         "metric": cell["metric"],
         "kind": cell["kind"],
         "labels": list(cell["labels"]),
-        "about": (
-            f"{formatting.sentence(cell['task_title'])} {formatting.plural(cell['scored_examples'], 'example')} of the {cell['scored_split']} split are scored;"
-            f" {formatting.plural(cell['train_examples'], 'training example')}."
-            + ("" if majority is None else f" The most frequent label scores {formatting.percent(majority)}.")
-        ),
-        "latency": " ".join(
-            formatting.sentence(on_one_line(text))
-            for text in [
-                *cells["latency_setting"].dropna().unique(),
-                *cells["latency_warning"].dropna().unique(),
-                unstable_timings(cells),
-            ]
-            if text
-        )
-        or "not measured yet.",
+        "about": about,
+        "latency": " ".join(latency) or "not measured yet.",
     }
 
 

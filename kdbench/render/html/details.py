@@ -18,12 +18,11 @@ from kdbench.board.load import Loaded
 from kdbench.board.predictions import made_from
 from kdbench.errors import KdbenchError
 from kdbench.results.paths import CellFiles
-from kdbench.results.records import LearningCurve, Record, Status
+from kdbench.results.records import Record, Status
 from kdbench.results.timings import BackEndTiming, ModelTiming, Point
 from kdbench.utils import formatting
 from kdbench.utils.formatting import on_one_line
 
-TASK_LENGTH = "the task's own"
 _TIMES = [FIGURES[name] for name in ("p50_ms", "p90_ms", "p95_ms")]
 _RATES = [FIGURES[name] for name in ("throughput_per_s", "speedup")]
 POINT_HEADINGS = [
@@ -33,17 +32,15 @@ POINT_HEADINGS = [
 """The headings of a latency point's texts, in order."""
 
 
-def latency_grid(timing: ModelTiming | None) -> list[dict[str, Any]] | None:
-    """Return per back end why it did not run, or its points as texts; None if nothing was timed."""
-    if timing is None:
-        return None
+def _latency_grid(timing: ModelTiming | None) -> list[dict[str, Any]]:
+    """Return per back end why it did not run, or its points as texts."""
     return [
         {
             "back_end": f"{timed.back_end} on {timed.device}{_unsteady(timed)}",
             "reason": timed.reason,
             "points": [_point(point) for point in timed.points],
         }
-        for timed in timing.back_ends
+        for timed in (timing.back_ends if timing else ())
     ]
 
 
@@ -56,7 +53,7 @@ def _point(point: Point) -> list[str]:
     row = point.model_dump()
     return [
         str(point.batch_size),
-        TASK_LENGTH if point.length is None else str(point.length),
+        "the task's own" if point.length is None else str(point.length),
         *(figure.text(row) for figure in _TIMES),
         formatting.milliseconds(point.p99_ms),
         *(figure.text(row, is_brief=True) for figure in _RATES),
@@ -69,35 +66,18 @@ LOG_LINES = 40
 
 
 class Sources:
-    """Look up records, timings, predictions and logs of single cells.
-
-    Args:
-        loaded: the board's cells, with records and timings.
-        results: the folder with the predictions and logs.
-        known: results by class computed earlier; new ones are added.
-    """
+    """Look up records, timings, predictions and logs of single cells; the arguments are those of `page_content`."""
 
     def __init__(self, loaded: Loaded, results: Path, known: KnownByClass | None = None) -> None:
         self._known: KnownByClass = {} if known is None else known
         self._results = results
-        self._records = {record.key: record for record in loaded.records}
-        shown = shown_timings(loaded.timings, set(self._records))
-        self._timings = {key: model for key, (_, model) in shown.items()}
-
-    def record(self, key: str) -> Record:
-        """Return the record of a cell."""
-        return self._records[key]
-
-    def timing(self, key: str) -> ModelTiming | None:
-        """Return the timing of a cell's model that the board shows, or None if there is none."""
-        return self._timings.get(key)
+        self.records = {record.key: record for record in loaded.records}
+        shown = shown_timings(loaded.timings, set(self.records))
+        self.timings = {key: model for key, (_, model) in shown.items()}
+        """The timings that the board shows."""
 
     def by_class(self, cells: list[Row]) -> ByClass:
-        """Return the results by class of a row, from its predictions.
-
-        Args:
-            cells: the cells of one row, one per seed.
-        """
+        """Return the results by class of a row with these `cells`, one per seed, from its predictions."""
         source = made_from(cells)
         if source not in self._known:
             self._known[source] = by_class(cells, list(self._predictions(cells)))
@@ -119,30 +99,21 @@ class Sources:
         return [on_one_line(line, 300) for line in log.splitlines() if line.strip()][-LOG_LINES:]
 
 
-_DIGITS = 6
-"""Significant digits: no plot shows more, and sorting does not need more."""
+def rounded(value: object, digits: int = 6) -> float | int | None:
+    """Return an integer unchanged, a float to `digits` significant digits, and None for all else, NaN and infinity too.
 
-
-def rounded(value: object, digits: int = _DIGITS) -> float | int | None:
-    """Return an integer unchanged, a float to `digits` significant digits, and None for all else, NaN and infinity too."""
+    By default it keeps as many as a plot shows, which are enough for sorting.
+    """
     if isinstance(value, float):
         return float(f"{value:.{digits}g}") if math.isfinite(value) else None
     return value if isinstance(value, int) else None
 
 
-Details = dict[str, Any]
-"""JSON-serializable; absent values were not measured."""
-
-
-def row_details(row: Row, cells: list[Row], sources: Sources) -> Details:
-    """Return the details of `row`.
-
-    Args:
-        row: a row of the table of rows.
-        cells: its cells, one per seed.
-        sources: where records, timings, predictions and logs are looked up.
-    """
-    details: Details = {
+def row_details(row: Row, cells: list[Row], sources: Sources) -> dict[str, Any]:
+    """Return the details of `row`, whose `cells` are one per seed, as JSON data; absent values were not measured."""
+    strategy = sources.records[cells[0]["key"]].strategy
+    grids = (_latency_grid(sources.timings.get(cell["key"])) for cell in cells)
+    details = {
         "status": row["status"],
         "reason": row["reason"],
         "control": row["control"],
@@ -150,17 +121,20 @@ def row_details(row: Row, cells: list[Row], sources: Sources) -> Details:
         "warnings": _lines(row["warnings"]),
         "note": _lines(row["note"]),
         "latency_note": _lines(row["latency_note"]),
-        "strategy": _strategy(sources.record(cells[0]["key"])),
-        "seeds": [_seed(cell, sources.record(cell["key"])) for cell in cells],
+        "strategy": {
+            "title": strategy.title,
+            "paper": strategy.citation,
+            "distribution": f"{strategy.distribution} {strategy.version}",
+            "params": [[name, _value(value)] for name, value in strategy.params.items()],
+        },
+        "seeds": [_seed(cell, sources.records[cell["key"]]) for cell in cells],
         "logs": [
             {"seed": cell["seed"], "lines": lines}
             for cell in cells
             if cell["status"] in (Status.FAILED.value, Status.TIMEOUT.value)
             and (lines := sources.log_end(cell["key"]))
         ],
-        "latency": next(
-            (grid for cell in cells if (grid := latency_grid(sources.timing(cell["key"])))), None
-        ),
+        "latency": next(filter(None, grids), None),
         **sources.by_class(cells),
     }
     return {name: value for name, value in details.items() if value not in (None, [], "")}
@@ -170,16 +144,6 @@ def _lines(text: object) -> list[str]:
     return [on_one_line(str(text))] if text else []
 
 
-def _strategy(record: Record) -> dict[str, Any]:
-    strategy = record.strategy
-    return {
-        "title": strategy.title,
-        "paper": strategy.citation,
-        "distribution": f"{strategy.distribution} {strategy.version}",
-        "params": [[name, _value(value)] for name, value in strategy.params.items()],
-    }
-
-
 def _value(value: object) -> str:
     if value is None:
         return "not set"
@@ -187,6 +151,7 @@ def _value(value: object) -> str:
 
 
 def _seed(cell: Row, record: Record) -> dict[str, Any]:
+    metrics = record.quality.metrics if record.quality else {}
     return {
         "seed": cell["seed"],
         "status": cell["status"],
@@ -194,19 +159,15 @@ def _seed(cell: Row, record: Record) -> dict[str, Any]:
         "score": rounded(cell["score"]),
         "score_text": formatting.with_interval(cell["score"], cell["score_low"], cell["score_high"]),
         "training": formatting.seconds(cell["train_s"]),
-        "metrics": {name: formatting.percent(score) for name, score in record.quality.metrics.items()}
-        if record.quality
-        else {},
-        "curves": [_curve(curve) for curve in record.curves],
+        "metrics": {name: formatting.percent(score) for name, score in metrics.items()},
+        "curves": [
+            {
+                "steps": curve.steps,
+                "losses": [rounded(loss, digits=3) for loss in curve.losses],
+                "validated": curve.validated,
+                "scores": [formatting.percent(score) for score in curve.scores],
+            }
+            for curve in record.curves
+        ],
         "key": cell["key"],
-    }
-
-
-def _curve(curve: LearningCurve) -> dict[str, Any]:
-    """Return a training loop's losses and, in percent, its validation scores, each with the steps."""
-    return {
-        "steps": curve.steps,
-        "losses": [rounded(loss, digits=3) for loss in curve.losses],
-        "validated": curve.validated,
-        "scores": [formatting.percent(score) for score in curve.scores],
     }

@@ -15,10 +15,7 @@ from typing import Any
 
 import altair as alt
 import jinja2
-import pandas as pd
 
-from kdbench.board.diagnostics import KnownByClass
-from kdbench.board.load import Loaded
 from kdbench.utils.files import build_once
 
 _PACKED = re.compile(r'(<script type="text/plain" id="(\w+)">)([^<]*)(</script>)')
@@ -31,10 +28,9 @@ def packed(text: str) -> str:
 
 
 def laid_open(page: str) -> str:
-    """Return a page with its content unpacked and without its libraries, so that it can be searched for text.
+    """Return a page of `html_page` as text to search: with its content unpacked, without its libraries.
 
-    Args:
-        page: what `html_page` returned; any other text is returned unchanged.
+    Any other text is returned unchanged.
     """
     return _PACKED.sub(_unpacked, page)
 
@@ -63,33 +59,27 @@ def vega(cache: Path) -> str:
 def data_tables() -> str:
     """Return DataTables with jQuery as one module, whose default export is ``DataTable``; it is part of itables."""
     # Importing itables would load more than this file.
-    return Path(str(distribution("itables").locate_file("itables/html/dt_bundle.js"))).read_text(
-        encoding="utf-8"
-    )
+    bundle = distribution("itables").locate_file("itables/html/dt_bundle.js")
+    return Path(str(bundle)).read_text(encoding="utf-8")
 
 
 def _bundle_vega(folder: Path) -> None:
     import vl_convert
 
-    (folder / _BUNDLE).write_text(
-        vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"), encoding="utf-8"
-    )
+    script = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    (folder / _BUNDLE).write_text(script, encoding="utf-8")
 
 
 DATA = "points"
 """The data set that the page fills: id, name, family, score, low, high (in percent), cost, texts for tooltips, whether
 a point is on the front, and the offset of its name in pixels: dx, dy."""
-_HEIGHT = 340
-_FADED = 0.25
+_TOOLTIP = {"name": "strategy", "family": "family", "score_text": "score", "cost_text": "cost"}
 
 
 def picture_specification(families: Sequence[Sequence[str]]) -> dict[str, Any]:
-    """Return the Vega-Lite specification of the plot; the page sets its data and axis titles.
+    """Return the Vega-Lite specification of the plot, given name, colour and shape of each family.
 
-    The line joins the points that the page marks as on the front.
-
-    Args:
-        families: name, colour and shape of each family.
+    The page sets data and axis titles; the line joins the points that the page marks as on the front.
     """
     names, colours, shapes = zip(*families, strict=True) if families else ((), (), ())
     marked = alt.param(name="marked", value=None)
@@ -102,7 +92,7 @@ def picture_specification(families: Sequence[Sequence[str]]) -> dict[str, Any]:
         y=alt.Y("score:Q", scale=alt.Scale(zero=False, padding=12)),
     )
     front = points.transform_filter("datum.front")
-    faded = alt.condition("!isValid(marked) || datum.id === marked", alt.value(1), alt.value(_FADED))
+    faded = alt.condition("!isValid(marked) || datum.id === marked", alt.value(1), alt.value(0.25))
     dots = points.mark_point(
         filled=True, size=90, opacity=1, cursor="pointer", stroke="gray", strokeWidth=0.5
     ).encode(
@@ -129,18 +119,13 @@ def picture_specification(families: Sequence[Sequence[str]]) -> dict[str, Any]:
             aria=False,
         ).encode(text="name:N"),
     ]
-    chart = (
-        alt.layer(*layers)
-        .add_params(marked)
-        .properties(width="container", height=_HEIGHT, background="transparent")
-    )
+    chart = alt.layer(*layers).add_params(marked)
+    chart = chart.properties(width="container", height=340, background="transparent")
     specification: dict[str, Any] = chart.to_dict()
     return specification
 
 
-_TOOLTIP = {"name": "strategy", "family": "family", "score_text": "score", "cost_text": "cost"}
-
-
+PAGE = "index.html"
 _SCRIPTS = ("elements.js", "curves.js", "details.js", "picture.js", "tables.js", "main.js")
 """In the order of their dependencies."""
 
@@ -159,12 +144,9 @@ class LivePart:
 def html_page(content: dict[str, Any], cache: Path, live: LivePart | None = None) -> str:
     """Return the page that shows `content`; it is self-contained and may be opened from disk.
 
-    All of `content` is shown as text: it is packed, without any character that markup consists of.
-
-    Args:
-        content: what `page_content` returned.
-        cache: the folder to cache the bundled libraries in.
-        live: additions for a page that may poll the server it came from, and no other.
+    All of `content`, which `page_content` returned, is shown as text: it is packed, without any character that markup
+    consists of. The bundled libraries are cached in the folder `cache`. A page with a `live` part may poll the server it
+    came from, and no other.
 
     Raises:
         UsageError: the cache cannot be written.
@@ -173,9 +155,8 @@ def html_page(content: dict[str, Any], cache: Path, live: LivePart | None = None
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     folder = files(__package__) / "web"
-    parts = {
-        name: (folder / name).read_text(encoding="utf-8") for name in ("page.html", "style.css", *_SCRIPTS)
-    }
+    names = ("page.html", "style.css", *_SCRIPTS)
+    parts = {name: (folder / name).read_text(encoding="utf-8") for name in names}
     return environment.from_string(parts["page.html"]).render(
         title=content["title"],
         model=content["model"],
@@ -189,27 +170,3 @@ def html_page(content: dict[str, Any], cache: Path, live: LivePart | None = None
         script="\n".join([*(parts[name] for name in _SCRIPTS), *([live.script] if live else [])]),
         live=live,
     )
-
-
-PAGE = "index.html"
-
-
-def page(
-    rows: pd.DataFrame, across: pd.DataFrame, loaded: Loaded, results: Path, cache: Path, known: KnownByClass
-) -> str:
-    """Return the content of ``index.html``.
-
-    Args:
-        rows: the table of rows.
-        across: the table over all tasks.
-        loaded: the cells that the rows aggregate, with records and timings.
-        results: the folder with the predictions and logs of the cells.
-        cache: the folder to cache the page's libraries in.
-        known: results by class computed earlier; new ones are added.
-
-    Raises:
-        UsageError: the cache cannot be written.
-    """
-    from kdbench.render.html.content import page_content
-
-    return html_page(page_content(rows, across, loaded, results, known), cache)

@@ -29,11 +29,9 @@ class Extent:
     def of_logs(cls, values: Iterable[float], margin: float, above: float | None = None) -> Extent:
         """Return a logarithmic axis of `values` with the shares `margin` and `above` of their range free at its ends."""
         values = list(values)
-        ratio = max(values) / min(values)
-        ratio = ratio if ratio > 1 else 2.0
-        return cls(
-            min(values) / ratio**margin, max(values) * ratio ** (margin if above is None else above), log=True
-        )
+        low, high = min(values), max(values)
+        ratio = high / low if high > low else 2.0
+        return cls(low / ratio**margin, high * ratio ** (margin if above is None else above), log=True)
 
     def share(self, value: float) -> float:
         """Return the position of `value` on the axis: 0 at the low end, 1 at the high end."""

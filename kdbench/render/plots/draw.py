@@ -16,7 +16,7 @@ from kdbench.board.tables import complete_scores
 from kdbench.render.plots.files import Specification, as_files
 from kdbench.render.plots.latency import latency_picture
 from kdbench.render.plots.pareto import pareto_picture
-from kdbench.render.plots.rows import DrawnRow, drawn_rows
+from kdbench.render.plots.rows import drawn_rows
 from kdbench.render.plots.scores import gap_picture, ranks_picture, scores_picture
 from kdbench.utils.system import gc_paused
 
@@ -37,10 +37,6 @@ def planned(rows: pd.DataFrame, loaded: Loaded) -> list[Picture]:
 
     Each task has ``scores-<task>``, ``pareto-<task>``, ``latency-<task>`` and ``gap-<task>``, all tasks together
     ``ranks``; plots without measured values are not drawn.
-
-    Args:
-        rows: the table of rows.
-        loaded: the cells that it aggregates, with records and timings.
     """
     shown = shown_timings(loaded.timings, set(loaded.cells["key"]))
     cells = {cell["task"]: cell for cell in rows_of(loaded.cells.drop_duplicates("task"))}
@@ -49,10 +45,11 @@ def planned(rows: pd.DataFrame, loaded: Loaded) -> list[Picture]:
     for task, group in groupby(drawn, key=lambda row: str(row.row["task"])):
         own, cell = list(group), cells[task]
         timings = {row.key: shown[row.key][1] for row in own if row.key in shown}
+        timed_alike = [row for row in own if row.row["latency_note"] is None]
         pictures += [
             Picture(f"scores-{task}", scores_picture, (task, cell["metric"], cell["majority_score"], own)),
             Picture(f"pareto-{task}", pareto_picture, (task, cell["metric"], own)),
-            Picture(f"latency-{task}", latency_picture, (task, _timed_alike(own), timings)),
+            Picture(f"latency-{task}", latency_picture, (task, timed_alike, timings)),
             Picture(f"gap-{task}", gap_picture, (task, own)),
         ]
     return [*pictures, Picture("ranks", ranks_picture, (drawn, complete_scores(rows, loaded.cells)))]
@@ -63,8 +60,3 @@ def draw(picture: Picture) -> dict[str, bytes]:
     with gc_paused():
         drawn = picture.specify(*picture.arguments)
         return {} if drawn is None else as_files(f"{FOLDER}/{picture.name}", drawn)
-
-
-def _timed_alike(drawn: list[DrawnRow]) -> list[DrawnRow]:
-    """Return the rows except those timed in a different setting from the task's others."""
-    return [row for row in drawn if row.row["latency_note"] is None]

@@ -22,10 +22,7 @@ _WIDTH, _HEIGHT = 320, 320
 def latency_picture(task: str, rows: list[DrawnRow], timings: dict[str, ModelTiming]) -> Specification | None:
     """Return a panel per batch size that was timed at two or more lengths; None if there is none.
 
-    Args:
-        task: the task's name.
-        rows: the rows of the task.
-        timings: timings by the key of their cell.
+    `timings` are by the key of their cell.
     """
     lines = {row.name: _lines(timings[row.key]) for row in rows if row.key is not None and row.key in timings}
     drawn = [row for row in rows if lines.get(row.name)]
@@ -51,23 +48,15 @@ def _lines(timing: ModelTiming) -> dict[int, Line]:
 def _panel(
     size: int, own: list[tuple[DrawnRow, Line]], drawn: list[DrawnRow], title: str | None
 ) -> alt.LayerChart:
-    """Draw the line of each row, the teacher's on top, and name some.
+    """Draw the line of each row in `own`, the teacher's on top, and name some.
 
-    Args:
-        size: the batch size.
-        own: the rows of the panel.
-        drawn: the rows of all panels, whose families are in the legend.
-        title: the title of the vertical axis.
+    The families of `drawn`, the rows of all panels, are in the legend; `title` is that of the vertical axis.
     """
     lengths = Extent.of_logs([length for _, line in own for length, _ in line], margin=0.05)
     times = Extent.of_logs([time for _, line in own for _, time in line], margin=0.05, above=0.12)
     marked = sorted({length for _, line in own for length, _ in line})
-    x = alt.X(
-        "length:Q",
-        title="word pieces per text",
-        scale=lengths.scale,
-        axis=alt.Axis(values=marked, format="d"),
-    )
+    ticks = alt.Axis(values=marked, format="d")
+    x = alt.X("length:Q", title="word pieces per text", scale=lengths.scale, axis=ticks)
     y = alt.Y("ms:Q", title=title, scale=times.scale, axis=times.axis())
     colour, shape = family_encoding(drawn)
     layers: list[alt.Chart] = []
@@ -94,23 +83,18 @@ def _panel(
 
 def _names(own: list[tuple[DrawnRow, Line]], lengths: Extent, times: Extent) -> alt.Chart:
     """Name the fastest row, the slowest and the teacher at the end of their lines."""
-    pixels = {
-        row.name: [
-            (_WIDTH * lengths.share(length), _HEIGHT * (1 - times.share(time))) for length, time in line
-        ]
-        for row, line in own
-    }
+
+    def pixel(length: float, time: float) -> tuple[float, float]:
+        return _WIDTH * lengths.share(length), _HEIGHT * (1 - times.share(time))
+
+    pixels = {row.name: [pixel(*point) for point in line] for row, line in own}
     ordered = sorted(own, key=lambda drawn: drawn[1][-1][1])
     named = [drawn for drawn in ordered if drawn in (ordered[0], ordered[-1]) or drawn[0].row["is_teacher"]]
+    segments = [segment for line in pixels.values() for segment in pairwise(line)]
     return names_layer(
         [(row.name, *pixels[row.name][-1]) for row, _ in named],
         [point for line in pixels.values() for point in line],
-        [
-            box
-            for line in pixels.values()
-            for start, end in pairwise(line)
-            for box in _boxes_along(start, end)
-        ],
+        [box for start, end in segments for box in _boxes_along(start, end)],
         Box(0, 0, _WIDTH, _HEIGHT),
     )
 

@@ -22,14 +22,9 @@ NAME_SIZE = 11
 def interval_layers(
     values: Iterable[Value], limits: Extent, across: alt.X | alt.Y, colour: alt.Color, **style: Any
 ) -> list[alt.Chart]:
-    """Return layers with the interval of each of `values` that has one.
+    """Return layers with the interval of each of `values` that has one, as lines in `style`.
 
-    Args:
-        values: the values to draw.
-        limits: the axis of scores; an interval beyond it ends there in an arrow.
-        across: the other axis; intervals are vertical if it is x.
-        colour: the colour by family.
-        style: the style of the lines.
+    An interval beyond `limits`, the axis of scores, ends there in an arrow. `across` is the other axis.
     """
     is_vertical = isinstance(across, alt.X)
     along, other = ("y", "x") if is_vertical else ("x", "y")
@@ -65,19 +60,17 @@ def chart_of(values: Iterable[Mapping[str, Any]]) -> alt.Chart:
 def family_encoding(rows: Sequence[DrawnRow]) -> tuple[alt.Color, alt.Shape]:
     """Return colour and shape by the family of `rows`, with a legend."""
     looks = {row.family: row.look for row in sorted(rows, key=lambda row: row.family)}
-    return look_encoding("family", list(looks), list(looks.values()))
+    return look_encoding("family", looks)
 
 
-def look_encoding(field: str, names: Sequence[str], looks: Sequence[Look]) -> tuple[alt.Color, alt.Shape]:
-    """Return colour and shape by `field`, whose values are `names`, with a legend."""
-    legend = alt.Legend(columns=min(len(names), 4))
+def look_encoding(field: str, looks: Mapping[str, Look]) -> tuple[alt.Color, alt.Shape]:
+    """Return colour and shape by `field`, whose values are the keys of `looks`, with a legend."""
+    names, legend = list(looks), alt.Legend(columns=min(len(looks), 4))
+    colours = alt.Scale(domain=names, range=[look.colour for look in looks.values()])
+    shapes = alt.Scale(domain=names, range=[look.shape for look in looks.values()])
     return (
-        alt.Color(
-            f"{field}:N", scale=alt.Scale(domain=names, range=[look.colour for look in looks]), legend=legend
-        ),
-        alt.Shape(
-            f"{field}:N", scale=alt.Scale(domain=names, range=[look.shape for look in looks]), legend=legend
-        ),
+        alt.Color(f"{field}:N", scale=colours, legend=legend),
+        alt.Shape(f"{field}:N", scale=shapes, legend=legend),
     )
 
 
@@ -100,13 +93,9 @@ def names_layer(
     lines: Sequence[Box],
     panel: Box,
 ) -> alt.Chart:
-    """Return a layer with the names of points, where there is room.
+    """Return a layer with names of points, where there is room; all is in pixels.
 
-    Args:
-        named: each name and its point in pixels.
-        marks: all points of the panel.
-        lines: lines that names should avoid.
-        panel: the panel in pixels.
+    `marks` are all points of the panel, not only those `named`; names avoid `lines`.
     """
     widths = text_widths([text for text, _, _ in named], NAME_SIZE)
     offsets = place_names(
@@ -123,10 +112,8 @@ def names_layer(
     layer: alt.Chart = chart_of(values).mark_text(
         fontSize=NAME_SIZE, baseline="alphabetic", align=alt.expr("datum.left ? 'right' : 'left'")
     )
-    pixels: dict[str, Any] = {
-        axis: channel(f"{axis}:Q", scale=None, axis=None) for axis, channel in (("x", alt.X), ("y", alt.Y))
-    }
-    return layer.encode(text="text:N", **pixels)
+    x, y = alt.X("x:Q", scale=None, axis=None), alt.Y("y:Q", scale=None, axis=None)
+    return layer.encode(text="text:N", x=x, y=y)
 
 
 def note(text: str, x: Any, **style: Any) -> alt.Chart:

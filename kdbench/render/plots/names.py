@@ -94,14 +94,8 @@ def place_names(
 ) -> list[Offset | None]:
     """Return the offset of each name, in order: near its point, clear of marks and of the names before it.
 
-    The nearest position wins, with penalties for being nearer to another point and for crossing lines; None if there is
-    no room.
-
-    Args:
-        names: the names of points in one panel.
-        marks: boxes that no name may cover.
-        lines: lines that names should avoid.
-        panel: names leave it only if necessary, and never to the left or downwards, where the axes are.
+    The nearest position wins, with penalties for being nearer to another point and for crossing `lines`; None if there
+    is no room. Names leave the panel only if necessary, and never to the left or downwards, where the axes are.
     """
     marks = list(marks)
     infinity = float("inf")

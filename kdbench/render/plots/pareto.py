@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 
 import altair as alt
@@ -22,13 +21,8 @@ from kdbench.render.plots.layers import (
 from kdbench.render.plots.names import Box
 from kdbench.render.plots.rows import DrawnRow
 
-
-@dataclass(frozen=True)
-class _Point:
-    row: DrawnRow
-    cost: float
-
-
+_Point = tuple[DrawnRow, float]
+"""A row and its cost."""
 _COSTS = [FIGURES[name] for name in ("p50_ms", "total_parameters", "training_cost_s")]
 _WIDTH, _HEIGHT = 325, 315
 """The size of a panel in pixels."""
@@ -63,24 +57,23 @@ def front(points: list[tuple[float, float]]) -> list[int]:
 
 def _points(rows: list[DrawnRow], figure: Figure) -> list[_Point]:
     costs = [figure.value(row.row) for row in rows]
-    return [_Point(row, float(cost)) for row, cost in zip(rows, costs, strict=True) if cost and cost > 0]
+    return [(row, float(cost)) for row, cost in zip(rows, costs, strict=True) if cost and cost > 0]
 
 
 def _panel(
     points: list[_Point], rows: list[DrawnRow], limits: Extent, cost: str, quality: str | None
 ) -> alt.LayerChart:
     """Draw `points` and the names of those on the front; `quality` is the title of the axis of scores, on the first panel only."""
-    costs = Extent.of_logs([point.cost for point in points], margin=0.12)
+    costs = Extent.of_logs([cost for _, cost in points], margin=0.12)
     x = alt.X("cost:Q", title=cost, scale=costs.scale, axis=costs.axis())
     y = alt.Y("score:Q", title=quality, scale=limits.scale, axis=alt.Axis(labels=quality is not None))
     colour, shape = family_encoding(rows)
-    values = [{"cost": point.cost, **point.row.value} for point in points]
-    members = [points[index] for index in front([(point.cost, point.row.score) for point in points])]
-    steps = chart_of([{"cost": point.cost, "score": point.row.score} for point in members])
+    values = [{"cost": cost, **row.value} for row, cost in points]
+    members = [points[index] for index in front([(cost, row.score) for row, cost in points])]
+    steps = chart_of([{"cost": cost, "score": row.score} for row, cost in members])
+    line = steps.mark_line(interpolate="step-after", strokeDash=[5, 4], strokeWidth=1.2, color=QUIET)
     return panel(
-        steps.mark_line(interpolate="step-after", strokeDash=[5, 4], strokeWidth=1.2, color=QUIET).encode(
-            x=x, y=y
-        ),
+        line.encode(x=x, y=y),
         *interval_layers(values, limits, x, colour, strokeWidth=1.2, strokeOpacity=0.5),
         marks_layer(values, rows).encode(x=x, y=y, color=colour, shape=shape),
         _names(points, members, costs, limits),
@@ -91,18 +84,17 @@ def _panel(
 
 def _names(points: list[_Point], members: list[_Point], costs: Extent, limits: Extent) -> alt.Chart:
     """Name the front's `members`, away from intervals and from the line that joins them if there is room."""
+
+    def pixel(cost: float, score: float) -> tuple[float, float]:
+        return _WIDTH * costs.share(cost), _HEIGHT * (1 - limits.share(score))
+
     lines = []
-    for point in points:
-        x, _ = _pixel(point, costs, limits)
-        if point.row.interval:
-            low, high = (_HEIGHT * (1 - limits.share(end)) for end in point.row.interval)
+    for row, cost in points:
+        if row.interval:
+            (x, low), (_, high) = (pixel(cost, end) for end in row.interval)
             lines.append(Box(x, high, x, low))
-    named = [(member.row.name, *_pixel(member, costs, limits)) for member in members]
+    named = [(row.name, *pixel(cost, row.score)) for row, cost in members]
     for (_, left, low), (_, right, high) in pairwise(named):
         lines += [Box(left, low, right, low), Box(right, high, right, low)]
-    marks = [_pixel(point, costs, limits) for point in points]
+    marks = [pixel(cost, row.score) for row, cost in points]
     return names_layer(named, marks, lines, Box(0, 0, _WIDTH, _HEIGHT))
-
-
-def _pixel(point: _Point, costs: Extent, limits: Extent) -> tuple[float, float]:
-    return _WIDTH * costs.share(point.cost), _HEIGHT * (1 - limits.share(point.row.score))

@@ -16,6 +16,7 @@ from kdbench.utils.formatting import on_one_line
 Value = dict[str, Any]
 """The plotted fields of one row: ``family``, ``score``; ``low`` and ``high``, the ends of an interval."""
 NAME_LIMIT = 40
+"""The length of a row's name that fits beside an axis."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +51,7 @@ class DrawnRow:
 
 
 def drawn_rows(rows: pd.DataFrame, loaded: Loaded) -> list[DrawnRow]:
-    """Return the rows that have a score, in the order of the table.
-
-    Args:
-        rows: the table of rows, or a part of it.
-        loaded: the cells of the whole table, with records and timings.
-    """
+    """Return those of `rows` that have a score; `loaded` has the cells of the whole table, with records and timings."""
     families = {record.strategy.label: record.strategy.family for record in loaded.records}
     looks = family_looks(families.values())
     timed = {model.key for timing in loaded.timings for model in timing.models}
@@ -69,7 +65,7 @@ def drawn_rows(rows: pd.DataFrame, loaded: Loaded) -> list[DrawnRow]:
         drawn.append(
             DrawnRow(
                 row=row,
-                name=short_name(row["strategy"]) + (" (teacher)" if row["is_teacher"] else ""),
+                name=on_one_line(row["strategy"], NAME_LIMIT) + (" (teacher)" if row["is_teacher"] else ""),
                 family=family,
                 look=looks[family],
                 seed_scores=tuple(100 * cell["score"] for cell in own),
@@ -77,8 +73,3 @@ def drawn_rows(rows: pd.DataFrame, loaded: Loaded) -> list[DrawnRow]:
             )
         )
     return drawn
-
-
-def short_name(name: str) -> str:
-    """Return a row's name, cut to fit beside an axis."""
-    return on_one_line(name, NAME_LIMIT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import altair as alt
@@ -32,11 +33,7 @@ _TICKS = 8
 def scores_picture(task: str, metric: str, majority: float | None, rows: list[DrawnRow]) -> Specification:
     """Return the plot of one task's scores, best first: means with intervals, and every seed as a point.
 
-    Args:
-        task: the task's name.
-        metric: the headline metric.
-        majority: the score of always predicting the most frequent label, as a fraction.
-        rows: one or more rows of the task.
+    `majority` is the score of always predicting the most frequent label, as a fraction.
     """
     limits = score_limits(rows, [] if majority is None else [100 * majority])
     values = [{"place": place, **row.value} for place, row in enumerate(rows)]
@@ -50,22 +47,19 @@ def scores_picture(task: str, metric: str, majority: float | None, rows: list[Dr
     title = f"{metric}, %: mean and 95% interval" + ("; white: single seeds" if seeds else "")
     x = alt.X("score:Q", title=title, scale=limits.scale, axis=alt.Axis(tickCount=_TICKS))
     y = name_lines([row.name for row in rows])
-    white = chart_of(seeds).mark_point(size=16, stroke="black", strokeWidth=0.8, fill="white", opacity=1)
-    return specification(
-        panel(
-            *(
-                []
-                if majority is None
-                else _reference(100 * majority, "most frequent label", x, align="left", dx=4)
-            ),
-            *interval_layers(values, limits, y, colour, strokeWidth=2),
-            marks_layer(values, rows).encode(x=x, y=y, color=colour, shape=shape),
-            *([white.encode(x=x, y=y)] if seeds else []),
-            width=_WIDTH,
-            height=height(len(rows)),
-            title=f"{task}: scores",
-        )
-    )
+    layers: list[alt.Chart] = []
+    if majority is not None:
+        layers += _reference(100 * majority, "most frequent label", x, align="left", dx=4)
+    layers += interval_layers(values, limits, y, colour, strokeWidth=2)
+    layers.append(marks_layer(values, rows).encode(x=x, y=y, color=colour, shape=shape))
+    if seeds:
+        white = chart_of(seeds).mark_point(size=16, stroke="black", strokeWidth=0.8, fill="white", opacity=1)
+        layers.append(white.encode(x=x, y=y))
+    return _picture(f"{task}: scores", len(rows), layers)
+
+
+def _picture(title: str, lines: int, layers: Sequence[alt.Chart]) -> Specification:
+    return specification(panel(*layers, width=_WIDTH, height=height(lines), title=title))
 
 
 def _reference(value: float, name: str, x: alt.X, **style: Any) -> list[alt.Chart]:
@@ -79,12 +73,7 @@ _EDGE = 250.0
 
 
 def gap_picture(task: str, rows: list[DrawnRow]) -> Specification | None:
-    """Return the plot of the gap recovered, for rows whose teacher leads their control significantly, or None.
-
-    Args:
-        task: the task's name.
-        rows: the rows of the task.
-    """
+    """Return the plot of the gap recovered, for rows whose teacher leads their control significantly, or None."""
     known = [row for row in rows if FIGURES["gap_recovered"].value(row.row) is not None]
     if not known:
         return None
@@ -99,26 +88,21 @@ def gap_picture(task: str, rows: list[DrawnRow]) -> Specification | None:
         }
         for place, row in enumerate(known)
     ]
-    limits = _gap_limits(
-        [value[end] for value in values for end in ("score", "low", "high") if value[end] is not None]
-    )
+    ends = [value[end] for value in values for end in ("score", "low", "high")]
+    limits = _gap_limits([end for end in ends if end is not None])
     colour, shape = family_encoding(known)
     title = ["gap recovered, %, and its 95% interval,", "where the teacher leads the control significantly"]
     x = alt.X("score:Q", title=title, scale=limits.scale, axis=alt.Axis(tickCount=_TICKS))
     y = name_lines([f"{row.name} over {row.row['control']}" for row in known])
     inside = [value for value in values if abs(value["score"]) <= _EDGE]
-    return specification(
-        panel(
-            *_reference(0, "control", x),
-            *_reference(100, "teacher", x),
-            *interval_layers(values, limits, y, colour, strokeWidth=2),
-            marks_layer(inside, known).encode(x=x, y=y, color=colour, shape=shape),
-            *(_beyond(value, limits, y, colour) for value in values if abs(value["score"]) > _EDGE),
-            width=_WIDTH,
-            height=height(len(known)),
-            title=f"{task}: gap recovered",
-        )
-    )
+    layers = [
+        *_reference(0, "control", x),
+        *_reference(100, "teacher", x),
+        *interval_layers(values, limits, y, colour, strokeWidth=2),
+        marks_layer(inside, known).encode(x=x, y=y, color=colour, shape=shape),
+        *(_beyond(value, limits, y, colour) for value in values if abs(value["score"]) > _EDGE),
+    ]
+    return _picture(f"{task}: gap recovered", len(known), layers)
 
 
 def _gap_limits(shares: list[float]) -> Extent:
@@ -145,9 +129,7 @@ _LEAST_RANKS = 5
 def ranks_picture(rows: list[DrawnRow], scores: pd.DataFrame) -> Specification | None:
     """Return the plot of ranks by score, best mean first; None with fewer than two tasks.
 
-    Args:
-        rows: all rows that have a score.
-        scores: the scores of rows with one on every task, from `complete_scores`.
+    `rows` are all that have a score, `scores` those of rows with one on every task, from `complete_scores`.
     """
     tasks = list(scores.columns)
     if len(tasks) < 2 or scores.empty:
@@ -168,36 +150,24 @@ def ranks_picture(rows: list[DrawnRow], scores: pd.DataFrame) -> Specification |
     ]
     highest = max(rank for name in order for rank in whole[name])
     ranks = Extent(0.4, max(highest, _LEAST_RANKS) + 0.6)
-    x = alt.X(
-        "rank:Q",
-        title="rank by score; the bar is the mean over tasks",
-        scale=ranks.scale,
-        axis=alt.Axis(format="d", tickMinStep=1),
-    )
+    title, axis = "rank by score; the bar is the mean over tasks", alt.Axis(format="d", tickMinStep=1)
+    x = alt.X("rank:Q", title=title, scale=ranks.scale, axis=axis)
     y = name_lines([names[name] for name in order])
     looks = family_looks(tasks)
-    colour, shape = look_encoding("task", tasks, [looks[task] for task in tasks])
+    colour, shape = look_encoding("task", {task: looks[task] for task in tasks})
     spans = chart_of(means_drawn)
+    spread = spans.mark_rule(color="#c9ced6", strokeWidth=1.6)
+    marks = chart_of(points).mark_point(filled=True, size=50, opacity=1, fillOpacity=0.8)
+    layers = [
+        spread.encode(x=alt.X("low:Q", scale=ranks.scale), x2="high:Q", y=y),
+        spans.mark_tick(color="black", opacity=1, thickness=2.2, size=15).encode(x=x, y=y),
+        marks.encode(x=x, y=y, color=colour, shape=shape),
+    ]
     left_out = len(names) - len(order)
-    return specification(
-        panel(
-            spans.mark_rule(color="#c9ced6", strokeWidth=1.6).encode(
-                x=alt.X("low:Q", scale=ranks.scale), x2="high:Q", y=y
-            ),
-            spans.mark_tick(color="black", opacity=1, thickness=2.2, size=15).encode(x=x, y=y),
-            chart_of(points)
-            .mark_point(filled=True, size=50, opacity=1, fillOpacity=0.8)
-            .encode(x=x, y=y, color=colour, shape=shape),
-            *(
-                [note(f"without a score on every task: {left_out}", alt.value(_WIDTH), align="right")]
-                if left_out
-                else []
-            ),
-            width=_WIDTH,
-            height=height(len(order)),
-            title="Ranks across tasks",
-        )
-    )
+    if left_out:
+        text = f"without a score on every task: {left_out}"
+        layers.append(note(text, alt.value(_WIDTH), align="right"))
+    return _picture("Ranks across tasks", len(order), layers)
 
 
 def _vertical_offset(number: int, tasks: int) -> float:
