@@ -39,19 +39,6 @@ class Registered(Generic[_T]):
 
 
 @dataclass(frozen=True)
-class Broken:
-    """A problem of a plugin."""
-
-    plugin: str
-    distribution: str
-    version: str
-    error: str
-
-    def __str__(self) -> str:
-        return f"{_plugin_label(self.plugin, self.distribution, self.version)}: {self.error}"
-
-
-@dataclass(frozen=True)
 class PluginInfo:
     """The contents and the problems of one plugin."""
 
@@ -68,7 +55,7 @@ class PluginInfo:
     """One line per problem; the valid parts are registered all the same."""
 
     def __str__(self) -> str:
-        return _plugin_label(self.name, self.distribution, self.version)
+        return f"plugin {self.name!r} of {self.distribution} {self.version}".rstrip()
 
     @property
     def error(self) -> str | None:
@@ -88,9 +75,9 @@ class Registry:
     registered_metrics: dict[str, Registered[Metric]] = field(default_factory=dict)
 
     @property
-    def broken(self) -> list[Broken]:
-        """The problems of all plugins."""
-        return [Broken(p.name, p.distribution, p.version, error) for p in self.plugins for error in p.errors]
+    def problems(self) -> list[str]:
+        """The problems of all plugins, one line each."""
+        return [f"{plugin}: {error}" for plugin in self.plugins for error in plugin.errors]
 
     def strategy(self, spec: StrategySpec) -> Strategy:
         """Return the strategy that `spec` names, with validated parameters; for a stack its last stage.
@@ -225,10 +212,6 @@ class Registry:
                 added.append(columns)
                 taken.update(columns.columns)
         return added, warnings
-
-
-def _plugin_label(name: str, distribution: str, version: str) -> str:
-    return f"plugin {name!r} of {distribution} {version}".rstrip()
 
 
 def _known(name: str, registered: Mapping[str, Registered[_T]], what: str) -> Registered[_T]:

@@ -160,7 +160,7 @@ def registry_of(config: RunConfig) -> Registry:
             and not (plugin.strategies or plugin.tasks or plugin.hooks)
         ):
             raise UsageError(f"--plugin {plugin.name}: {plugin.error}")
-    warn(registry.broken)
+    warn(registry.problems)
     return registry
 
 
