@@ -193,25 +193,24 @@ class Registry:
     def cell_finished(self, record: Record) -> list[str]:
         """Pass `record` to every plugin that observes cells; return one line per plugin that failed."""
         warnings: list[str] = []
-        for _ in _call_each(self.hook.kdbench_cell_finished, lambda: {"record": record}, warnings):
+        for _ in _call_each(self.hook.kdbench_cell_finished, lambda: {"record": record}, warnings.append):
             pass  # what an observer returns is ignored
         return warnings
 
-    def board_columns(self, table: pd.DataFrame) -> tuple[list[pd.DataFrame], list[str]]:
-        """Return the columns that plugins add to `table`, and one line per plugin that failed."""
-        warnings: list[str] = []
+    def board_columns(self, table: pd.DataFrame, *, warn: Callable[[str], object]) -> list[pd.DataFrame]:
+        """Return the columns that plugins add to `table`; call `warn` with one line per plugin that failed."""
         added: list[pd.DataFrame] = []
         taken: set[object] = set(table.columns)
         hook = self.hook.kdbench_board_columns
         # Each plugin gets a copy: it cannot change the board's own columns or what the next plugin sees.
-        for plugin, columns in _call_each(hook, lambda: {"table": table.copy()}, warnings):
+        for plugin, columns in _call_each(hook, lambda: {"table": table.copy()}, warn):
             problem = _column_problem(columns, table, taken)
             if problem is not None:
-                warnings.append(f"{plugin}: {problem}")
+                warn(f"{plugin}: {problem}")
             elif columns is not None:
                 added.append(columns)
                 taken.update(columns.columns)
-        return added, warnings
+        return added
 
 
 def _known(name: str, registered: Mapping[str, Registered[_T]], what: str) -> Registered[_T]:
@@ -256,15 +255,15 @@ def _problems(error: ValidationError, spec: StrategySpec) -> Iterator[str]:
 
 
 def _call_each(
-    hook: pluggy.HookCaller, arguments: Callable[[], Mapping[str, object]], warnings: list[str]
+    hook: pluggy.HookCaller, arguments: Callable[[], Mapping[str, object]], warn: Callable[[str], object]
 ) -> Iterator[tuple[str, Any]]:
-    """Yield each plugin's name and answer; one that raises adds a line to `warnings`, and the next is called."""
+    """Yield each plugin's name and answer; for one that raises call `warn` with a line, and go on."""
     for impl in hook.get_hookimpls():
         try:
             given = arguments()
             answer = impl.function(*(given[name] for name in impl.argnames))
         except (Exception, SystemExit) as error:
-            warnings.append(f"{impl.plugin_name}: {one_line(error)}")
+            warn(f"{impl.plugin_name}: {one_line(error)}")
         else:
             yield impl.plugin_name, answer
 

@@ -16,8 +16,6 @@ from kdbench.config import RunConfig, TaskTable, load_config, task_name
 from kdbench.errors import UsageError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from kdbench.registry import Registry
     from kdbench.render.write import BoardSummary
 
@@ -162,13 +160,6 @@ def registry_of(config: RunConfig) -> Registry:
             raise UsageError(f"--plugin {plugin.name}: {plugin.error}")
     warn(registry.problems)
     return registry
-
-
-def plugin_columns(registry: Registry, warnings: list[str], table: pd.DataFrame) -> list[pd.DataFrame]:
-    """Return the columns that plugins add to the table of rows; problems are appended to `warnings`."""
-    columns, problems = registry.board_columns(table)
-    warnings.extend(problems)
-    return columns
 
 
 def show_board(config: RunConfig, summary: BoardSummary) -> None:

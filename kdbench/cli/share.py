@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from kdbench.cli.options import json_flag, out, plugin_columns, print_json, registry_of, settings, warn
+from kdbench.cli.options import json_flag, out, print_json, registry_of, settings, warn
 from kdbench.config import RunConfig
 
 
@@ -50,7 +50,7 @@ def publish(
         Destinations(folder, remote, branch, hub),
         allow=allow,
         dry_run=dry_run,
-        columns=partial(plugin_columns, registry, warnings),
+        columns=partial(registry.board_columns, warn=warnings.append),
         metrics=registry.metrics,
         report=partial(out.print, soft_wrap=True),
     )

@@ -15,8 +15,8 @@ from typing import Literal
 
 from kdbench.config import RunConfig
 from kdbench.results.records import Status
+from kdbench.run.executor import Progress
 from kdbench.run.plan import Plan, PlannedCell, State
-from kdbench.run.process_executor import Progress
 from kdbench.utils.files import JsonModel, read_json_file, write_atomically
 from kdbench.utils.formatting import seconds_left
 from kdbench.utils.system import start_thread

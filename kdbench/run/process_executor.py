@@ -19,18 +19,8 @@ from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 
 from kdbench.results.records import Status
-from kdbench.run.executor import (
-    Ended,
-    Event,
-    Executor,
-    InlineExecutor,
-    Job,
-    Progress,
-    Stage,
-    exit_reason,
-    one_line,
-)
-from kdbench.utils.system import Report, default_threads
+from kdbench.run.executor import Ended, Event, Job, Progress, Stage, exit_reason, failure_reason
+from kdbench.utils.system import default_threads
 
 _SECONDS_BETWEEN_REPORTS = 0.1
 
@@ -59,7 +49,7 @@ def child_main(connection: Connection, function: str, argument: str, log: str, t
     try:
         Stage(function, argument).run(report)
     except BaseException as error:
-        connection.send(("failure", one_line(error)))
+        connection.send(("failure", failure_reason(error)))
         traceback.print_exc()  # last, since it fails if the disk is full
         sys.exit(1)
 
@@ -253,16 +243,3 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
-
-
-__all__ = [
-    "Ended",
-    "Event",
-    "Executor",
-    "InlineExecutor",
-    "Job",
-    "ProcessExecutor",
-    "Progress",
-    "Report",
-    "Stage",
-]

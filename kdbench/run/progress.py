@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from kdbench.results.records import Status
+from kdbench.run.executor import Progress
 from kdbench.run.plan import Plan, State
 from kdbench.run.preflight import preflight
-from kdbench.run.process_executor import Progress
 from kdbench.utils.formatting import plural, seconds_left
 
 _SECONDS_BETWEEN_LINES = 30.0

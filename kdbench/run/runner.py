@@ -1,4 +1,4 @@
-"""Run a plan: execute its cells, store their records, update the board after each, and time the models at the end."""
+"""Run a plan: execute its cells, store their records, and update the board after each."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from functools import partial
 
-import pandas as pd
 from filelock import FileLock, Timeout
 
 from kdbench.api.strategy import JointStrategy
@@ -16,98 +16,23 @@ from kdbench.board.statistics import Known
 from kdbench.config import RunConfig
 from kdbench.errors import KdbenchError, UsageError
 from kdbench.measure.environment import describe_environment
-from kdbench.measure.latency import TimingOrder
 from kdbench.registry import Registry
 from kdbench.render.write import BoardSummary, write_board
 from kdbench.results.paths import CellFiles
 from kdbench.results.records import Record, RecordStore, Status
-from kdbench.results.timings import load_timings, machine_of
 from kdbench.run.cell import CellOrder
-from kdbench.run.executor import is_disk_full
+from kdbench.run.executor import Ended, Executor, InlineExecutor, Job, Progress, Stage, is_disk_full
+from kdbench.run.latency_phase import run_latency_phase
 from kdbench.run.plan import Plan, PlannedCell, State, make_plan
-from kdbench.run.process_executor import (
-    Ended,
-    Executor,
-    InlineExecutor,
-    Job,
-    ProcessExecutor,
-    Progress,
-    Stage,
-)
-from kdbench.run.progress import LATENCY, Watcher
+from kdbench.run.process_executor import ProcessExecutor
+from kdbench.run.progress import Watcher
 from kdbench.run.provenance import model_info, strategy_info, task_info
 from kdbench.training.callbacks import check_trackers
 from kdbench.training.experiment import Experiment
 from kdbench.training.teacher import TeacherStore
 from kdbench.utils.files import remove_temporary
 
-THREADS = 1
-"""A model that serves single requests gets one core; with more, the operating system's scheduler is timed as well."""
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
 _POLL_S = 0.5
-
-
-def run_latency_phase(config: RunConfig, plan: Plan, executor: Executor, watcher: Watcher) -> list[str]:
-    """Time the models of each task of `plan` unless they were timed together before; return one line per failure."""
-    failures = []
-    for task, experiment in (plan.experiments or {}).items():
-        records = _timed_cells(config, experiment)
-        keys = [record.key for record in records]
-        if not keys or _is_timed(config, experiment, keys):
-            continue
-        teacher = next((record.key for record in records if record.is_teacher), None)
-        name = f"{LATENCY}{task}"
-        watcher.started(name)
-        order = TimingOrder(
-            config=config, task=task, keys=keys, teacher=teacher, threads=THREADS
-        ).model_dump_json()
-        stage = Stage(
-            "kdbench.measure.latency:time_task", order, {name: str(THREADS) for name in _THREAD_VARIABLES}
-        )
-        executor.start(Job(name, (stage,), config.results / "logs" / f"latency-{task}.log"))
-        ended = _wait(executor, watcher, name)
-        watcher.ended(name, ended.status, ended.reason, None, ended.seconds)
-        if ended.status is not Status.OK:
-            failures.append(f"{name}: {ended.reason}")
-    return failures
-
-
-def _wait(executor: Executor, watcher: Watcher, name: str) -> Ended:
-    while True:
-        for event in executor.poll(1.0):
-            if isinstance(event, Progress):
-                watcher.progressed(name, event)
-            else:
-                return event
-
-
-def _timed_cells(config: RunConfig, experiment: Experiment) -> list[Record]:
-    """Return the records of the task's cells, of this run or earlier ones, whose models exist and are to be timed."""
-    records, _ = RecordStore(config.results).load()
-    return [
-        record
-        for record in records
-        if record.status is Status.OK
-        and record.seed == 0
-        and record.task.name == experiment.task.task.name
-        and record.task.fingerprint == experiment.task.fingerprint
-        and record.budget.identity() == experiment.budget.identity()
-        and record.model.weights_sha256 == experiment.base.sha256
-        and CellFiles(config.results, record.key).artifact.is_dir()
-    ]
-
-
-def _is_timed(config: RunConfig, experiment: Experiment, keys: list[str]) -> bool:
-    """Return whether exactly these models were timed together with this machine, these libraries and this budget."""
-    timings, _ = load_timings(config.results)
-    return any(
-        timing.task == experiment.task.task.name
-        and {model.key for model in timing.models} == set(keys)
-        and timing.settings == experiment.budget.latency_settings()
-        and timing.method == "hot"
-        and machine_of(timing.environment) == machine_of(describe_environment())
-        for timing in timings
-    )
 
 
 @dataclass
@@ -162,7 +87,11 @@ class _Run:
         self._teacher_failures: dict[str, str] = {}
         """By task, why training its teacher failed; no other cell tries again."""
         self._known = Known()
-        self._executor = _executor(config)
+        self._executor: Executor = (
+            InlineExecutor()
+            if config.executor == "inline"
+            else ProcessExecutor(config.worker_count, config.threads)
+        )
 
     def go(self) -> Outcome:
         try:
@@ -318,7 +247,7 @@ class _Run:
                 self._config.board_folder,
                 budget=self._config.budget,
                 model=self._outcome.plan.base.sha256 if self._outcome.plan.base else None,
-                columns=self._plugin_columns,
+                columns=partial(self._registry.board_columns, warn=self._watcher.remark),
                 metrics=self._registry.metrics,
                 pending=[(str(planned.cell.row.spec), planned.cell.task.name) for planned in pending],
                 known=self._known,
@@ -326,12 +255,6 @@ class _Run:
             )
         except UsageError:
             return  # no cell has ended yet
-
-    def _plugin_columns(self, table: pd.DataFrame) -> list[pd.DataFrame]:
-        columns, warnings = self._registry.board_columns(table)
-        for line in warnings:
-            self._watcher.remark(line)
-        return columns
 
 
 def _key(planned: PlannedCell) -> str:
@@ -346,12 +269,6 @@ def _is_teachers_row(planned: PlannedCell) -> bool:
 def _key_before(planned: PlannedCell) -> str | None:
     """Return the key of the cell that a stack's last stage starts from."""
     return planned.keys_before[-1] if planned.keys_before else None
-
-
-def _executor(config: RunConfig) -> Executor:
-    if config.executor == "inline":
-        return InlineExecutor()
-    return ProcessExecutor(config.worker_count, config.threads)
 
 
 @contextmanager
