@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -55,7 +56,7 @@ def listing(registry: Registry, what: str, budgets: Mapping[str, Budget] = BUDGE
         "strategies": lambda: [_strategy(registered) for registered in registry.strategies.values()],
         "tasks": lambda: [_task(registered) for registered in registry.tasks.values()],
         "plugins": lambda: [_plugin(info) for info in registry.plugins],
-        "budgets": lambda: [_budget(budget) for budget in budgets.values()],
+        "budgets": lambda: [budget.model_dump(mode="json") for budget in budgets.values()],
     }
     if what not in rows:
         raise UsageError(f"cannot list {what!r}{nearest(what, list(rows))}")
@@ -70,11 +71,7 @@ def description(
 ) -> Row:
     """Return a full description of the strategy, task or budget `name`, looked up in this order.
 
-    Args:
-        registry: what the plugins provide.
-        name: as the user types it.
-        sizes: the result of `task_sizes`, if the task's data was read.
-        budgets: the available budgets.
+    `sizes` is the result of `task_sizes`, if the task's data was read.
 
     Raises:
         UsageError: nothing has that name.
@@ -196,21 +193,9 @@ def _source(source: Source) -> str:
 
 
 def _plugin(info: PluginInfo) -> Row:
-    return {
-        "name": info.name,
-        "distribution": info.distribution,
-        "version": info.version,
-        "strategies": info.strategies,
-        "tasks": info.tasks,
-        "kinds": info.kinds,
-        "metrics": info.metrics,
-        "hooks": info.hooks,
-        "error": info.error,
-    }
-
-
-def _budget(budget: Budget) -> Row:
-    return budget.model_dump(mode="json")
+    row = asdict(info)
+    del row["errors"]
+    return {**row, "error": info.error}
 
 
 def _cell(value: object) -> Text:
