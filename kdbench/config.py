@@ -241,11 +241,9 @@ class RunConfig(BaseModel):
 
 
 def load_config(file: Path | None, flags: Mapping[str, Any]) -> RunConfig:
-    """Return the merged settings; flags override the file, the file overrides the defaults.
+    """Return the merged settings; flags override the TOML file, the file overrides the defaults.
 
-    Args:
-        file: a TOML file; its relative paths are relative to its own folder.
-        flags: values by name; None and empty lists mean that a flag was not given.
+    Relative paths in the file are relative to its own folder. A flag of None or an empty list was not given.
 
     Raises:
         UsageError: the file cannot be read, or a value is invalid; names the file, the line and the key.

@@ -39,11 +39,8 @@ _HOOKS = [name for name in vars(hookspecs) if name.startswith(f"{hookspecs.PROJE
 def load_plugins(modules: Sequence[str] = ()) -> Registry:
     """Return the registry of everything that the plugins of entry-point group ``kdbench`` and of `modules` provide.
 
-    Order: kdbench's own plugins, the others by distribution and name, then `modules` as given. The same modules give
-    the same registry in every process.
-
-    Args:
-        modules: plugins that are not installed, by dotted name or by the path of a ``.py`` file.
+    `modules` are plugins that are not installed, by dotted name or by the path of a ``.py`` file. Order: kdbench's own
+    plugins, the others by distribution and name, then `modules` as given; it is the same in every process.
     """
     loading = _Loading()
     for entry in sorted(entry_points(group=hookspecs.PROJECT), key=_order):

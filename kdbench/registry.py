@@ -164,8 +164,7 @@ class Registry:
     def match_strategies(self, patterns: Iterable[str]) -> list[StrategySpec]:
         """Return the strategies that match any of `patterns`, in order of registration, without duplicates.
 
-        Args:
-            patterns: names or globs such as ``tinybert*``, optionally with parameters: ``lora[r=16]``, ``*[dropout=0.2]``.
+        A pattern is a name or a glob such as ``tinybert*``, optionally with parameters: ``lora[r=16]``, ``*[dropout=0.2]``.
 
         Raises:
             UsageError: a pattern has no match, or sets a parameter that one of its matches lacks or rejects.

@@ -55,9 +55,7 @@ def serving(
 ) -> Iterator[None]:
     """Serve the live page of the settings' results folder while the block runs, and print its address.
 
-    Args:
-        since: as in `Place`.
-        low_priority: whether other processes on the machine take precedence over this one.
+    With `low_priority`, other processes on the machine take precedence; `since` is as in `Place`.
 
     Raises:
         UsageError: the port is taken, or the cache cannot be written.

@@ -28,15 +28,16 @@ _SECONDS_BETWEEN_REPORTS = 0.1
 def child_main(connection: Connection, function: str, argument: str, log: str, threads: int | None) -> None:
     """Run one stage; send progress and the reason of a failure to the parent, and all output to `log`.
 
-    Args:
-        threads: number of torch's threads; None leaves that to the environment.
+    Without `threads`, the number of torch's threads is left to the environment.
     """
     os.setpgid(0, 0)  # a process group of its own, so that the stage's children can be killed with it
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and ends its children itself
     _redirect_output(log)
     threading.Thread(target=_end_with_parent, args=(connection,), daemon=True).start()
     if threads is not None:
-        _set_threads(threads)
+        import torch  # not at the top: a stage with its own environment must set that first
+
+        torch.set_num_threads(threads)
     last_report = 0.0
 
     def report(phase: str, done: int, total: int, loss: float | None) -> None:
@@ -67,12 +68,6 @@ def _redirect_output(log: str) -> None:
     os.dup2(file, 1)
     os.dup2(file, 2)
     os.close(file)
-
-
-def _set_threads(threads: int) -> None:
-    import torch  # not at the top: a stage with its own environment must set that first
-
-    torch.set_num_threads(threads)
 
 
 # Imported once by the fork server that forks every stage's process: a process then starts in one second instead of six.

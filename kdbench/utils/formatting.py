@@ -181,11 +181,5 @@ def parse_amount(text: str) -> float:
 
 
 def seconds_left(done: int, total: int, elapsed_s: float) -> float | None:
-    """Estimate the remaining seconds from the rate of finished cells so far, however many run in parallel.
-
-    Args:
-        done: the number of cells finished since the run started; if 0, the result is None.
-        total: the number of cells pending when the run started.
-        elapsed_s: the time since the run started.
-    """
+    """Estimate the remaining seconds of a run's `total` cells from the rate of those `done` since it started, if any."""
     return elapsed_s * (total - done) / done if done else None
