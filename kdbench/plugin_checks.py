@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeGuard, TypeVar, get_args
@@ -63,8 +62,9 @@ def _raise_if_any(what: str, cls: type, problems: Iterator[str]) -> None:
 
 
 def _abstract_problems(cls: type) -> Iterator[str]:
-    if inspect.isabstract(cls):
-        yield f"does not implement {', '.join(sorted(cls.__abstractmethods__))}"
+    missing: frozenset[str] = getattr(cls, "__abstractmethods__", frozenset())
+    if missing:
+        yield f"does not implement {', '.join(sorted(missing))}"
 
 
 def _strategy_problems(strategy: type[Strategy]) -> Iterator[str]:

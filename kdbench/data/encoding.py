@@ -73,7 +73,8 @@ def rows_of(rows: Dataset, examples: npt.NDArray[np.int64]) -> Dataset:
 
 def example_numbers(rows: Dataset) -> npt.NDArray[np.int64]:
     """Return for each of the encoded `rows` the number of its example."""
-    return np.asarray(rows.with_format("numpy")["example"][:], dtype=np.int64)
+    # Not in the format of numpy: that makes a progress bar, whose lock a killed process would leave behind.
+    return np.asarray(rows.with_format("arrow")["example"][:], dtype=np.int64)
 
 
 def with_column(rows: Dataset, name: str, values: Sequence[Any]) -> Dataset:
@@ -163,7 +164,7 @@ class Encoder:
         size = len(batch["text"])
         first = counts.examples
         counts.examples += size
-        counts.too_long += sum(bool(encoding.overflowing) for encoding in encoded.encodings)
+        counts.too_long += sum(bool(encoding.overflowing) for encoding in encoded.encodings or ())
         labels = [self._kind.encode_label(label, self._label_ids) for label in batch["label"]]
         return {**encoded, "example": range(first, first + size), "labels": labels}
 
@@ -188,7 +189,7 @@ class Encoder:
 
     def _encode(self, counts: Counts, *texts: Any, **options: Any) -> BatchEncoding:
         """Return the pieces of `texts`, truncated to the maximum length, and count them."""
-        encoded = self._tokenizer(
+        encoded: BatchEncoding = self._tokenizer(
             *texts, truncation=True, max_length=self.max_length, return_attention_mask=False, **options
         )
         unknown = self._tokenizer.unk_token_id
