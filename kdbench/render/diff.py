@@ -125,7 +125,7 @@ def _score(row: Row | None) -> str:
 def _difference(change: Change) -> str:
     paired = change.difference
     if paired is not None:
-        return formatting.difference_with_interval(paired.difference, paired.low, paired.high)
+        return formatting.with_interval(paired.difference, paired.low, paired.high, formatting.difference)
     if change.is_by_scores and change.before is not None and change.after is not None:
         return f"~ {formatting.difference(change.after['score'] - change.before['score'])}"
     return MISSING if change.kind is Kind.NOT_COMPARABLE else ""
