@@ -16,7 +16,8 @@ from typing import Literal
 from kdbench.config import RunConfig
 from kdbench.results.records import Status
 from kdbench.run.executor import Progress
-from kdbench.run.plan import Plan, PlannedCell, State
+from kdbench.run.plan import Cell, Plan, State
+from kdbench.run.progress import Watcher
 from kdbench.utils.files import JsonModel, read_json_file, write_atomically
 from kdbench.utils.formatting import seconds_left
 from kdbench.utils.system import start_thread
@@ -129,10 +130,10 @@ _STATES = {
 }
 
 
-class Recorder:
+class Recorder(Watcher):
     """A `Watcher` that writes the state from a thread of its own, so that the run never waits for the disk.
 
-    Failures to write are ignored: they must not end a run.
+    Failures to write are ignored: they must not end a run. Remarks are left to the terminal and the board.
     """
 
     def __init__(self, config: RunConfig) -> None:
@@ -173,7 +174,7 @@ class Recorder:
         """Note the plan and start writing."""
         if plan.base is not None:
             self._model, self._weights_sha256 = plan.base.name, plan.base.sha256
-        self._cells = {planned.cell.label: _cell(planned) for planned in plan.cells}
+        self._cells = {cell.label: _cell(cell) for cell in plan.cells}
         self._pending = plan.count(State.PENDING)
         self._write()
         self._thread = start_thread("live state", self._keep_writing)
@@ -205,9 +206,6 @@ class Recorder:
                 self._ended += 1
                 self._update(name, score=score)
             self._update(name, state=state, phase=None, loss=None, reason=reason, seconds=round(seconds, 1))
-
-    def remark(self, line: str) -> None:
-        """Ignore remarks, which the terminal and the board show."""
 
     def _update(self, name: str, **changes: object) -> None:
         if name in self._cells:
@@ -247,14 +245,13 @@ class Recorder:
             write_state(self._config.results, state)
 
 
-def _cell(planned: PlannedCell) -> LiveCell:
-    cell = planned.cell
+def _cell(cell: Cell) -> LiveCell:
     return LiveCell(
         strategy=str(cell.row.spec),
         task=cell.task.name,
         seed=cell.seed,
-        state=_STATES[planned.state],
-        reason=planned.reason,
+        state=_STATES[cell.state],
+        reason=cell.reason,
     )
 
 

@@ -104,10 +104,7 @@ class ProcessExecutor:
         if deadlines:
             timeout_s = min(timeout_s, max(0.0, min(deadlines) - time.monotonic()))
         wait([handle for running in self._running for handle in running.handles], timeout_s)
-        events: list[Event] = []
-        for running in list(self._running):
-            events += self._check(running)
-        return events
+        return [event for running in list(self._running) for event in self._check(running)]
 
     def stop(self) -> None:
         """Kill every running job."""
