@@ -294,7 +294,12 @@ def _parse(file: Path, text: str) -> dict[str, Any]:
         case {"plugins": {"modules": [*modules], **others}}:
             settings["plugins"] = {
                 **others,
-                "modules": [_resolved_module(file, module) for module in modules],
+                "modules": [
+                    str(_relative_to(file, module))
+                    if isinstance(module, str) and module.endswith(".py")
+                    else module
+                    for module in modules
+                ],
             }
     match settings:
         case {"tasks": {**tables}}:
@@ -304,11 +309,6 @@ def _parse(file: Path, text: str) -> dict[str, Any]:
 
 def _relative_to(file: Path, path: str) -> Path:
     return file.parent / Path(path).expanduser()
-
-
-def _resolved_module(file: Path, module: object) -> object:
-    is_file = isinstance(module, str) and module.endswith(".py")
-    return str(_relative_to(file, str(module))) if is_file else module
 
 
 def _resolved_task(file: Path, table: object) -> object:

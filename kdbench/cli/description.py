@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -18,6 +17,7 @@ from kdbench.api.task import LocalSource, PackageSource, Source, Task, TaskKind
 from kdbench.budgets import BUDGETS, Budget
 from kdbench.config import RunConfig
 from kdbench.data import load_task, missing_downloads
+from kdbench.data.preparing import label_counts
 from kdbench.errors import UsageError, nearest
 from kdbench.registry import PluginInfo, Registered, Registry
 
@@ -227,7 +227,9 @@ def task_sizes(task: Task, config: RunConfig) -> dict[str, Any]:
         "words": _lengths(train),
     }
     if task.labels:
-        sizes["label_shares"] = _shares(task, train)
+        counts = label_counts(task, train[task.kind.label_column])
+        total = sum(counts.values())
+        sizes["label_shares"] = {label: round(count / total, 4) for label, count in counts.items()}
     sizes["first_examples"] = [train[index] for index in range(min(2, len(train)))]
     return sizes
 
@@ -241,9 +243,3 @@ def _lengths(rows: Any) -> dict[str, int]:
         lengths = [sum(len(text.split()) for text in pair) for pair in zip(*texts, strict=True)]
     p50, p90, p99 = np.percentile(lengths, [50, 90, 99])
     return {"p50": round(p50), "p90": round(p90), "p99": round(p99), "longest": max(lengths)}
-
-
-def _shares(task: Task, rows: Any) -> dict[str, float]:
-    counts = Counter(name for label in rows[task.kind.label_column] for name in task.kind.names(label))
-    total = sum(counts.values())
-    return {label: round(counts[label] / total, 4) for label in task.labels}

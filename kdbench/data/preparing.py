@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kdbench.api.task import Task, TaskKind
 from kdbench.budgets import Budget
 from kdbench.data.encoding import Counts, Encoder, read_table, rows_of, with_column
 from kdbench.data.loading import TaskData
-from kdbench.data.splitting import Indices, choose
+from kdbench.data.splitting import choose
 from kdbench.data.typos import encode_mistyped
 from kdbench.utils.files import build_once
 
@@ -100,7 +100,9 @@ def prepare(
         scored_examples=len(choice.scored),
         validation_split=choice.validation_split,
         duplicates=data.duplicates,
-        label_counts=_label_counts(data, choice.train),
+        label_counts=label_counts(
+            task, data.splits["train"].data.column(task.kind.label_column).take(choice.train).to_pylist()
+        ),
         too_long_share=sum(count.too_long for count in counts) / sum(count.examples for count in counts),
         unknown_share=sum(count.unknown for count in counts) / sum(count.pieces for count in counts),
         paired="text_pair" in data.splits["train"].column_names,
@@ -112,11 +114,10 @@ def without_labels(rows: Dataset, kind: TaskKind) -> Dataset:
     return with_column(rows, "labels", [kind.hide_label(label) for label in rows["labels"][:]])
 
 
-def _label_counts(data: TaskData, examples: Indices) -> Mapping[str, int]:
-    kind = data.task.kind
-    labels = data.splits["train"].data.column(kind.label_column).take(examples).to_pylist()
-    counts = Counter(name for label in labels for name in kind.names(label))
-    return {label: counts[label] for label in data.task.labels}
+def label_counts(task: Task, labels: Iterable[Any]) -> Mapping[str, int]:
+    """Return how often each of the task's labels (for tokens, each tag) occurs in the `labels` of examples."""
+    counts = Counter(name for label in labels for name in task.kind.names(label))
+    return {label: counts[label] for label in task.labels}
 
 
 def overlaps(prepared: PreparedTask, partners: Iterable[PreparedTask]) -> Iterator[str]:

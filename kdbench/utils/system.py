@@ -26,7 +26,8 @@ def default_workers() -> int:
 
     if torch.cuda.is_available() or torch.backends.mps.is_available():
         return 1
-    return max(1, min(usable_cores(), psutil.virtual_memory().total // _BYTES_PER_CELL))
+    memory: int = psutil.virtual_memory().total
+    return max(1, min(usable_cores(), memory // _BYTES_PER_CELL))
 
 
 def usable_cores() -> int:
