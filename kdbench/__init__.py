@@ -103,28 +103,20 @@ __all__ = [
 ]
 
 _LAZY_IMPORTS = {
-    "METRICS": "kdbench.evaluation.metrics",
-    "FolderModel": "kdbench.api.models",
-    "OnnxModel": "kdbench.models.onnx",
-    "architecture_of": "kdbench.api.models",
-    "build_architecture": "kdbench.api.models",
-    "example_inputs": "kdbench.models.onnx",
-    "keep_layers": "kdbench.models.build",
-    "load_tokenizer": "kdbench.models.build",
-    "losses": "kdbench.api",
-    "quantize": "kdbench.models.onnx",
-    "readers": "kdbench.data",
-    "train_jointly": "kdbench.training.multi_task",
+    "kdbench.api": ("losses",),
+    "kdbench.api.models": ("FolderModel", "architecture_of", "build_architecture"),
+    "kdbench.data": ("readers",),
+    "kdbench.evaluation.metrics": ("METRICS",),
+    "kdbench.models.build": ("keep_layers", "load_tokenizer"),
+    "kdbench.models.onnx": ("OnnxModel", "example_inputs", "quantize"),
+    "kdbench.training.multi_task": ("train_jointly",),
 }
-"""The module or package that provides each name."""
+"""The names that each module or package provides."""
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LAZY_IMPORTS:
-        raise AttributeError(f"module 'kdbench' has no attribute {name!r}")
-    module = _LAZY_IMPORTS[name]
-    return (
-        import_module(f"{module}.{name}")
-        if name in ("losses", "readers")
-        else getattr(import_module(module), name)
-    )
+    for module, names in _LAZY_IMPORTS.items():
+        if name in names:
+            is_module = name in ("losses", "readers")
+            return import_module(f"{module}.{name}") if is_module else getattr(import_module(module), name)
+    raise AttributeError(f"module 'kdbench' has no attribute {name!r}")

@@ -22,8 +22,7 @@ class BackEnd(str, Enum):
     ONNXRUNTIME = "onnxruntime"
     ONNXRUNTIME_INT8 = "onnxruntime-int8"
 
-    def __str__(self) -> str:
-        return self.value
+    __str__ = str.__str__
 
 
 _CLASSIFICATION = TaskKind.SEQUENCE_CLASSIFICATION

@@ -241,11 +241,9 @@ class RunConfig(BaseModel):
 
 
 def load_config(file: Path | None, flags: Mapping[str, Any]) -> RunConfig:
-    """Return the merged settings; flags override the file, the file overrides the defaults.
+    """Return the merged settings; flags override the TOML file, the file overrides the defaults.
 
-    Args:
-        file: a TOML file; its relative paths are relative to its own folder.
-        flags: values by name; None and empty lists mean that a flag was not given.
+    Relative paths in the file are relative to its own folder. A flag of None or an empty list was not given.
 
     Raises:
         UsageError: the file cannot be read, or a value is invalid; names the file, the line and the key.
@@ -296,7 +294,12 @@ def _parse(file: Path, text: str) -> dict[str, Any]:
         case {"plugins": {"modules": [*modules], **others}}:
             settings["plugins"] = {
                 **others,
-                "modules": [_resolved_module(file, module) for module in modules],
+                "modules": [
+                    str(_relative_to(file, module))
+                    if isinstance(module, str) and module.endswith(".py")
+                    else module
+                    for module in modules
+                ],
             }
     match settings:
         case {"tasks": {**tables}}:
@@ -306,11 +309,6 @@ def _parse(file: Path, text: str) -> dict[str, Any]:
 
 def _relative_to(file: Path, path: str) -> Path:
     return file.parent / Path(path).expanduser()
-
-
-def _resolved_module(file: Path, module: object) -> object:
-    is_file = isinstance(module, str) and module.endswith(".py")
-    return str(_relative_to(file, str(module))) if is_file else module
 
 
 def _resolved_task(file: Path, table: object) -> object:

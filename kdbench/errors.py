@@ -33,18 +33,22 @@ def nearest(name: str, known: list[str]) -> str:
     return did_you_mean(name, known) or f" (known: {', '.join(sorted(known)) or 'none'})"
 
 
-def one_line(error: BaseException) -> str:
-    """Return `error` in one line: for a `KdbenchError` its message, for others type, message, file and line."""
+def described(error: BaseException) -> str:
+    """Return `error` in one line: for a `KdbenchError` its message, for others type and message."""
     message = " ".join(str(error).split())
     if isinstance(error, KdbenchError):
         return message
-    described = ": ".join(part for part in (type(error).__name__, message) if part)
-    if isinstance(error, SyntaxError):
-        return described  # its message contains file and line
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
+
+
+def one_line(error: BaseException) -> str:
+    """Return `error` as `described`, and for others than a `KdbenchError` the file and line that raised it."""
+    if isinstance(error, KdbenchError | SyntaxError):
+        return described(error)  # a SyntaxError's message contains file and line
     # The first frame is the one that caught the error; the one that raised it comes last.
     frames = [(frame.f_code.co_filename, line) for frame, line in walk_tb(error.__traceback__)][1:]
     places = [f"{file}, line {line}" for file, line in frames if not file.startswith(_IMPORT_SYSTEM)]
-    return f"{described} ({places[-1]})" if places else described
+    return f"{described(error)} ({places[-1]})" if places else described(error)
 
 
 def shown(value: object) -> str:

@@ -42,13 +42,13 @@ def kdbench_model_classes() -> Mapping[str, str]:
 
 @hookspec
 def kdbench_kinds() -> Iterable[TaskKind]:
-    """Return the kinds of task that this plugin provides."""
+    """Return the kinds of task that this plugin provides, as instances or as classes."""
     return ()
 
 
 @hookspec
 def kdbench_metrics() -> Iterable[Metric]:
-    """Return the metrics that this plugin provides."""
+    """Return the metrics that this plugin provides, as instances or as classes that need no argument."""
     return ()
 
 

@@ -39,19 +39,6 @@ class Registered(Generic[_T]):
 
 
 @dataclass(frozen=True)
-class Broken:
-    """A problem of a plugin."""
-
-    plugin: str
-    distribution: str
-    version: str
-    error: str
-
-    def __str__(self) -> str:
-        return f"{_plugin_label(self.plugin, self.distribution, self.version)}: {self.error}"
-
-
-@dataclass(frozen=True)
 class PluginInfo:
     """The contents and the problems of one plugin."""
 
@@ -68,7 +55,7 @@ class PluginInfo:
     """One line per problem; the valid parts are registered all the same."""
 
     def __str__(self) -> str:
-        return _plugin_label(self.name, self.distribution, self.version)
+        return f"plugin {self.name!r} of {self.distribution} {self.version}".rstrip()
 
     @property
     def error(self) -> str | None:
@@ -88,9 +75,9 @@ class Registry:
     registered_metrics: dict[str, Registered[Metric]] = field(default_factory=dict)
 
     @property
-    def broken(self) -> list[Broken]:
-        """The problems of all plugins."""
-        return [Broken(p.name, p.distribution, p.version, error) for p in self.plugins for error in p.errors]
+    def problems(self) -> list[str]:
+        """The problems of all plugins, one line each."""
+        return [f"{plugin}: {error}" for plugin in self.plugins for error in plugin.errors]
 
     def strategy(self, spec: StrategySpec) -> Strategy:
         """Return the strategy that `spec` names, with validated parameters; for a stack its last stage.
@@ -177,8 +164,7 @@ class Registry:
     def match_strategies(self, patterns: Iterable[str]) -> list[StrategySpec]:
         """Return the strategies that match any of `patterns`, in order of registration, without duplicates.
 
-        Args:
-            patterns: names or globs such as ``tinybert*``, optionally with parameters: ``lora[r=16]``, ``*[dropout=0.2]``.
+        A pattern is a name or a glob such as ``tinybert*``, optionally with parameters: ``lora[r=16]``, ``*[dropout=0.2]``.
 
         Raises:
             UsageError: a pattern has no match, or sets a parameter that one of its matches lacks or rejects.
@@ -206,29 +192,24 @@ class Registry:
     def cell_finished(self, record: Record) -> list[str]:
         """Pass `record` to every plugin that observes cells; return one line per plugin that failed."""
         warnings: list[str] = []
-        for _ in _call_each(self.hook.kdbench_cell_finished, lambda: {"record": record}, warnings):
+        for _ in _call_each(self.hook.kdbench_cell_finished, lambda: {"record": record}, warnings.append):
             pass  # what an observer returns is ignored
         return warnings
 
-    def board_columns(self, table: pd.DataFrame) -> tuple[list[pd.DataFrame], list[str]]:
-        """Return the columns that plugins add to `table`, and one line per plugin that failed."""
-        warnings: list[str] = []
+    def board_columns(self, table: pd.DataFrame, *, warn: Callable[[str], object]) -> list[pd.DataFrame]:
+        """Return the columns that plugins add to `table`; call `warn` with one line per plugin that failed."""
         added: list[pd.DataFrame] = []
         taken: set[object] = set(table.columns)
         hook = self.hook.kdbench_board_columns
         # Each plugin gets a copy: it cannot change the board's own columns or what the next plugin sees.
-        for plugin, columns in _call_each(hook, lambda: {"table": table.copy()}, warnings):
+        for plugin, columns in _call_each(hook, lambda: {"table": table.copy()}, warn):
             problem = _column_problem(columns, table, taken)
             if problem is not None:
-                warnings.append(f"{plugin}: {problem}")
+                warn(f"{plugin}: {problem}")
             elif columns is not None:
                 added.append(columns)
                 taken.update(columns.columns)
-        return added, warnings
-
-
-def _plugin_label(name: str, distribution: str, version: str) -> str:
-    return f"plugin {name!r} of {distribution} {version}".rstrip()
+        return added
 
 
 def _known(name: str, registered: Mapping[str, Registered[_T]], what: str) -> Registered[_T]:
@@ -273,15 +254,15 @@ def _problems(error: ValidationError, spec: StrategySpec) -> Iterator[str]:
 
 
 def _call_each(
-    hook: pluggy.HookCaller, arguments: Callable[[], Mapping[str, object]], warnings: list[str]
+    hook: pluggy.HookCaller, arguments: Callable[[], Mapping[str, object]], warn: Callable[[str], object]
 ) -> Iterator[tuple[str, Any]]:
-    """Yield each plugin's name and answer; one that raises adds a line to `warnings`, and the next is called."""
+    """Yield each plugin's name and answer; for one that raises call `warn` with a line, and go on."""
     for impl in hook.get_hookimpls():
         try:
             given = arguments()
             answer = impl.function(*(given[name] for name in impl.argnames))
         except (Exception, SystemExit) as error:
-            warnings.append(f"{impl.plugin_name}: {one_line(error)}")
+            warn(f"{impl.plugin_name}: {one_line(error)}")
         else:
             yield impl.plugin_name, answer
 

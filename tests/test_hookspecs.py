@@ -155,7 +155,8 @@ def test_hook_kdbench_cell_finished_is_shown_every_record(load, tmp_path, monkey
 def test_hook_kdbench_board_columns_adds_what_it_returns(load):
     registry = load(example_of("kdbench_board_columns"))
     table = pd.DataFrame({"score": [0.75, None], "artifact_bytes": [3e6, None]})
-    (added,), warnings = registry.board_columns(table)
+    warnings = []
+    (added,) = registry.board_columns(table, warn=warnings.append)
     assert added["score_per_mb"].iloc[0] == pytest.approx(0.25)
     assert pd.isna(added["score_per_mb"].iloc[1])
     assert warnings == []

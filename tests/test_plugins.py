@@ -140,9 +140,7 @@ def test_an_import_error_names_file_and_line(listings):
 def test_a_plugin_that_cannot_be_loaded_is_told_in_one_line(load, tmp_path, source, error):
     registry, info = load(source)
     assert info.error == error.replace("PLUGIN", str(tmp_path / "plugin.py"))
-    assert [str(broken) for broken in registry.broken][-1] == (
-        f"plugin '{tmp_path / 'plugin.py'}' of (module): {info.error}"
-    )
+    assert registry.problems[-1] == f"plugin '{tmp_path / 'plugin.py'}' of (module): {info.error}"
 
 
 @pytest.mark.parametrize(

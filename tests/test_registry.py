@@ -194,7 +194,8 @@ def test_sound_board_columns_are_kept_and_the_others_told(with_observers):
         "def kdbench_board_columns(table): return 1 / 0",
     )
     table = pd.DataFrame({"strategy": ["lora", "finetune"], "score": [0.5, 0.75]}, index=[7, 3])
-    (added,), warnings = registry.board_columns(table)
+    warnings = []
+    (added,) = registry.board_columns(table, warn=warnings.append)
     assert added.to_dict("list") == {"percent_score": [50.0, 75.0]}
     assert [warning.partition("kdbench_board_columns: ")[2].partition(" (")[0] for warning in warnings] == [
         "returned Series, not a DataFrame",
@@ -211,5 +212,6 @@ def test_a_plugin_cannot_change_the_board_itself(with_observers):
         "def kdbench_board_columns(table): return table[['score']].add_prefix('seen_')",
     )
     table = pd.DataFrame({"score": [0.5]})
-    (added,), warnings = registry.board_columns(table)
+    warnings = []
+    (added,) = registry.board_columns(table, warn=warnings.append)
     assert (list(table["score"]), list(added["seen_score"]), warnings) == ([0.5], [0.5], [])

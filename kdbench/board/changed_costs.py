@@ -72,8 +72,8 @@ def _speed(before: Row, after: Row) -> str | None:
     if low_now <= high_then and low_then <= high_now:
         return None
     speedups = [
-        f"{formatting.ratio_with_interval(cell['speedup'], cell['speedup_low'], cell['speedup_high'])}"
-        f" ({formatting.milliseconds(cell['p50_ms'])} ms)"
+        formatting.with_interval(cell["speedup"], cell["speedup_low"], cell["speedup_high"], formatting.ratio)
+        + f" ({formatting.milliseconds(cell['p50_ms'])} ms)"
         for cell in (before, after)
     ]
     return f"{'slower' if high_now < low_then else 'faster'}: {speedups[0]} before, {speedups[1]} now"

@@ -10,14 +10,13 @@ import click
 
 from kdbench.board.compare import Comparison
 from kdbench.board.disagreements import Disagreements, disagreements
-from kdbench.board.load import Loaded
+from kdbench.board.load import Loaded, load_cells
 from kdbench.board.predictions import TaskAnswers
 from kdbench.cli.options import (
     complain,
     json_flag,
     model_of,
     out,
-    plugin_columns,
     print_json,
     registry_of,
     settings,
@@ -89,7 +88,7 @@ def board(
             config.board_folder,
             budget=config.budget,
             model=model_of(config),
-            columns=partial(plugin_columns, registry, warnings),
+            columns=partial(registry.board_columns, warn=warnings.append),
             metrics=registry.metrics,
             papers=papers,
             cache=config.drawings_cache,
@@ -128,13 +127,10 @@ def board(
 def compare_(config: RunConfig, a: str, b: str, examples: int, aso: bool, as_json: bool) -> int:
     """Compare two rows of a board, with tests for significance."""
     from kdbench.board.compare import compare
-    from kdbench.board.load import load_cells
     from kdbench.render.compare import comparison_data, print_comparison
 
     registry = registry_of(config)
-    loaded = load_cells(
-        config.results, budget=config.budget, model=model_of(config), metrics=registry.metrics
-    )
+    loaded = _loaded_cells(config, registry)
     comparison = compare(loaded, config.results, a, b, config.task, aso=aso)
     differing = differing_examples(comparison, loaded, config, registry, examples) if examples else {}
     if as_json:
@@ -155,16 +151,13 @@ def compare_(config: RunConfig, a: str, b: str, examples: int, aso: bool, as_jso
 def recommend_(config: RunConfig, as_json: bool, **limits: str | None) -> int:
     """Recommend which model of a task to deploy within given limits."""
     from kdbench.board.limits import limits_of
-    from kdbench.board.load import load_cells
     from kdbench.board.recommend import recommend
     from kdbench.render.recommend import print_recommendation, recommendation_data
 
     if len(config.task) != 1:
         raise UsageError("name the one task to recommend for with --task")
     bounds = limits_of(**limits)
-    loaded = load_cells(
-        config.results, budget=config.budget, model=model_of(config), metrics=registry_of(config).metrics
-    )
+    loaded = _loaded_cells(config, registry_of(config))
     recommendation = recommend(loaded, config.results, config.task[0], bounds)
     if as_json:
         print_json(recommendation_data(recommendation))
@@ -174,17 +167,16 @@ def recommend_(config: RunConfig, as_json: bool, **limits: str | None) -> int:
     return 0
 
 
+def _loaded_cells(config: RunConfig, registry: Registry) -> Loaded:
+    return load_cells(config.results, budget=config.budget, model=model_of(config), metrics=registry.metrics)
+
+
 def differing_examples(
     comparison: Comparison, loaded: Loaded, config: RunConfig, registry: Registry, limit: int
 ) -> dict[str, Disagreements | str]:
-    """Return by task the examples on which the two rows differ, or in one line why they cannot be shown.
+    """Return by task at most `limit` examples on which two rows differ, or in one line why they cannot be shown.
 
-    Args:
-        comparison: the comparison of the two rows.
-        loaded: the cells it was computed from.
-        config: names the folders of the data and the predictions.
-        registry: provides the tasks.
-        limit: maximum number of examples per task.
+    The rows are those of `comparison`, which was computed from `loaded`.
     """
     differing: dict[str, Disagreements | str] = {}
     for task in comparison.tasks:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from kdbench.api.task import LocalSource, PackageSource, Source, Task, TaskKind
 from kdbench.budgets import BUDGETS, Budget
 from kdbench.config import RunConfig
 from kdbench.data import load_task, missing_downloads
+from kdbench.data.preparing import label_counts
 from kdbench.errors import UsageError, nearest
 from kdbench.registry import PluginInfo, Registered, Registry
 
@@ -55,7 +56,7 @@ def listing(registry: Registry, what: str, budgets: Mapping[str, Budget] = BUDGE
         "strategies": lambda: [_strategy(registered) for registered in registry.strategies.values()],
         "tasks": lambda: [_task(registered) for registered in registry.tasks.values()],
         "plugins": lambda: [_plugin(info) for info in registry.plugins],
-        "budgets": lambda: [_budget(budget) for budget in budgets.values()],
+        "budgets": lambda: [budget.model_dump(mode="json") for budget in budgets.values()],
     }
     if what not in rows:
         raise UsageError(f"cannot list {what!r}{nearest(what, list(rows))}")
@@ -70,11 +71,7 @@ def description(
 ) -> Row:
     """Return a full description of the strategy, task or budget `name`, looked up in this order.
 
-    Args:
-        registry: what the plugins provide.
-        name: as the user types it.
-        sizes: the result of `task_sizes`, if the task's data was read.
-        budgets: the available budgets.
+    `sizes` is the result of `task_sizes`, if the task's data was read.
 
     Raises:
         UsageError: nothing has that name.
@@ -196,21 +193,9 @@ def _source(source: Source) -> str:
 
 
 def _plugin(info: PluginInfo) -> Row:
-    return {
-        "name": info.name,
-        "distribution": info.distribution,
-        "version": info.version,
-        "strategies": info.strategies,
-        "tasks": info.tasks,
-        "kinds": info.kinds,
-        "metrics": info.metrics,
-        "hooks": info.hooks,
-        "error": info.error,
-    }
-
-
-def _budget(budget: Budget) -> Row:
-    return budget.model_dump(mode="json")
+    row = asdict(info)
+    del row["errors"]
+    return {**row, "error": info.error}
 
 
 def _cell(value: object) -> Text:
@@ -242,7 +227,9 @@ def task_sizes(task: Task, config: RunConfig) -> dict[str, Any]:
         "words": _lengths(train),
     }
     if task.labels:
-        sizes["label_shares"] = _shares(task, train)
+        counts = label_counts(task, train[task.kind.label_column])
+        total = sum(counts.values())
+        sizes["label_shares"] = {label: round(count / total, 4) for label, count in counts.items()}
     sizes["first_examples"] = [train[index] for index in range(min(2, len(train)))]
     return sizes
 
@@ -256,9 +243,3 @@ def _lengths(rows: Any) -> dict[str, int]:
         lengths = [sum(len(text.split()) for text in pair) for pair in zip(*texts, strict=True)]
     p50, p90, p99 = np.percentile(lengths, [50, 90, 99])
     return {"p50": round(p50), "p90": round(p90), "p99": round(p99), "longest": max(lengths)}
-
-
-def _shares(task: Task, rows: Any) -> dict[str, float]:
-    counts = Counter(name for label in rows[task.kind.label_column] for name in task.kind.names(label))
-    total = sum(counts.values())
-    return {label: round(counts[label] / total, 4) for label in task.labels}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from kdbench.cli.options import json_flag, out, print_json, registry_of, settings
+from kdbench.cli.options import PATH, json_flag, out, plugin_flag, print_json, registry_of, settings
 from kdbench.config import RunConfig
 from kdbench.errors import UsageError
 from kdbench.utils.formatting import plural
@@ -14,14 +14,7 @@ from kdbench.utils.formatting import plural
 
 @click.command()
 @settings
-@click.option(
-    "--out",
-    "folder",
-    type=click.Path(path_type=Path),
-    required=True,
-    metavar="DIR",
-    help="the new folder to write",
-)
+@click.option("--out", "folder", type=PATH, required=True, metavar="DIR", help="the new folder to write")
 @click.option(
     "--format",
     "form",
@@ -60,42 +53,24 @@ def export(
     limits = None if best_under is None else parse_limits(best_under)
     from kdbench.export.export import export_and_report
 
-    for line in export_and_report(
-        config,
-        registry_of(config),
-        folder,
-        form="adapter" if adapter_only else form,
-        seed=seed,
-        limits=limits,
-    ):
+    form = "adapter" if adapter_only else form
+    for line in export_and_report(config, registry_of(config), folder, form=form, seed=seed, limits=limits):
         out.print(line, soft_wrap=True)
     return 0
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@click.argument("folder", type=PATH, metavar="DIR")
 @click.argument("texts", nargs=-1, metavar="[TEXT]...")
-@click.option(
-    "--file", "source", type=click.Path(path_type=Path), help="a .csv, .tsv or .jsonl file of texts"
-)
-@click.option(
-    "--out",
-    "target",
-    type=click.Path(path_type=Path),
-    help="the file to write: the rows of --file with predictions",
-)
+@click.option("--file", "source", type=PATH, help="a .csv, .tsv or .jsonl file of texts")
+@click.option("--out", "target", type=PATH, help="the file to write: the rows of --file with predictions")
 @click.option(
     "--text-column",
     multiple=True,
     metavar="NAME",
     help="column of the texts in --file, text by default; give it twice for pairs",
 )
-@click.option(
-    "--plugin",
-    multiple=True,
-    metavar="MODULE",
-    help="a plugin that is not installed and provides the kind of task of DIR's model",
-)
+@plugin_flag("a plugin that is not installed and provides the kind of task of DIR's model")
 @json_flag
 def predict(
     folder: Path,

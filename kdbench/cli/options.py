@@ -16,13 +16,14 @@ from kdbench.config import RunConfig, TaskTable, load_config, task_name
 from kdbench.errors import UsageError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from kdbench.registry import Registry
     from kdbench.render.write import BoardSummary
 
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
+
+PATH = click.Path(path_type=Path)
+json_flag = click.option("--json", "as_json", is_flag=True, help="print JSON")
 
 _TASK_FLAGS = ("text", "label", "kind", "test", "group", "metric")
 """The fields of a `TaskTable` that have flags; a config file can set all of them."""
@@ -38,6 +39,11 @@ def _setting(
     )
 
 
+def plugin_flag(description: str) -> Callable[[_Command], _Command]:
+    """Return the flag ``--plugin``, which can be repeated."""
+    return click.option("--plugin", multiple=True, metavar="MODULE", help=description)
+
+
 def _of_task_file(name: str, *, multiple: bool) -> Callable[[_Command], _Command]:
     flag = "--test-file" if name == "test" else f"--{name}"
     description = TaskTable.model_fields[name].description
@@ -49,22 +55,16 @@ def _of_task_file(name: str, *, multiple: bool) -> Callable[[_Command], _Command
 def settings(command: _Command) -> _Command:
     """Give `command` a flag for each setting of a run; it is called with the merged settings as `config`."""
     flags = [
-        click.option(
-            "--config",
-            "file",
-            type=click.Path(path_type=Path),
-            metavar="FILE",
-            help="a TOML file of settings",
-        ),
+        click.option("--config", "file", type=PATH, metavar="FILE", help="a TOML file of settings"),
         _setting("strategy", metavar="NAME", multiple=True),
         _setting("task", metavar="NAME", multiple=True),
         _setting("budget", metavar="NAME"),
         _setting("seeds", metavar="N", kind=int),
         _setting("model", metavar="PATH_OR_HUB_ID"),
         _setting("teacher", metavar="PATH_OR_HUB_ID"),
-        _setting("data_dir", metavar="DIR", kind=click.Path(path_type=Path)),
-        _setting("results", metavar="DIR", kind=click.Path(path_type=Path)),
-        _setting("board", metavar="DIR", kind=click.Path(path_type=Path)),
+        _setting("data_dir", metavar="DIR", kind=PATH),
+        _setting("results", metavar="DIR", kind=PATH),
+        _setting("board", metavar="DIR", kind=PATH),
         _setting("executor", metavar="process|inline"),
         _setting("workers", metavar="N", kind=int),
         _setting("threads", metavar="N", kind=int),
@@ -74,15 +74,10 @@ def settings(command: _Command) -> _Command:
             "--drawings/--no-drawings", default=None, help=RunConfig.model_fields["drawings"].description
         ),
         _setting("report_to", metavar="NAME", multiple=True),
-        click.option(
-            "--plugin",
-            multiple=True,
-            metavar="MODULE",
-            help="a plugin that is not installed: a module or a .py file",
-        ),
+        plugin_flag("a plugin that is not installed: a module or a .py file"),
         click.option(
             "--task-file",
-            type=click.Path(path_type=Path),
+            type=PATH,
             metavar="FILE",
             help="training data of a user-defined task, as train in [tasks]",
         ),
@@ -117,8 +112,6 @@ _WIDTH_OF_FILES = 120  # width of tables if the output is not a terminal
 _console = partial(Console, highlight=False, markup=False, emoji=False)
 out = _console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES)
 err = _console(stderr=True)
-
-json_flag = click.option("--json", "as_json", is_flag=True, help="print JSON")
 
 
 def complain(message: str) -> None:
@@ -160,15 +153,8 @@ def registry_of(config: RunConfig) -> Registry:
             and not (plugin.strategies or plugin.tasks or plugin.hooks)
         ):
             raise UsageError(f"--plugin {plugin.name}: {plugin.error}")
-    warn(registry.broken)
+    warn(registry.problems)
     return registry
-
-
-def plugin_columns(registry: Registry, warnings: list[str], table: pd.DataFrame) -> list[pd.DataFrame]:
-    """Return the columns that plugins add to the table of rows; problems are appended to `warnings`."""
-    columns, problems = registry.board_columns(table)
-    warnings.extend(problems)
-    return columns
 
 
 def show_board(config: RunConfig, summary: BoardSummary) -> None:

@@ -55,9 +55,7 @@ def serving(
 ) -> Iterator[None]:
     """Serve the live page of the settings' results folder while the block runs, and print its address.
 
-    Args:
-        since: as in `Place`.
-        low_priority: whether other processes on the machine take precedence over this one.
+    With `low_priority`, other processes on the machine take precedence; `since` is as in `Place`.
 
     Raises:
         UsageError: the port is taken, or the cache cannot be written.
@@ -103,12 +101,12 @@ def run(config: RunConfig, serve: bool, port: int | None) -> int:
 
 def _run(config: RunConfig) -> int:
     from kdbench.live.recorder import Ending, Recorder
-    from kdbench.run.progress import Terminal, Watchers
+    from kdbench.run.progress import Terminal, Watcher
     from kdbench.run.runner import run as run_matrix
 
     registry = registry_of(config)
     with Terminal(out) as terminal, Recorder(config) as recorder:
-        outcome = run_matrix(config, registry, Watchers(terminal, recorder))
+        outcome = run_matrix(config, registry, Watcher(terminal, recorder))
         recorder.end(Ending.INTERRUPTED if outcome.interrupted else Ending.DONE)
     if outcome.board is not None:
         show_board(config, outcome.board)

@@ -7,15 +7,13 @@ from pathlib import Path
 
 import click
 
-from kdbench.cli.options import json_flag, out, plugin_columns, print_json, registry_of, settings, warn
+from kdbench.cli.options import PATH, json_flag, out, plugin_flag, print_json, registry_of, settings, warn
 from kdbench.config import RunConfig
 
 
 @click.command()
 @settings
-@click.option(
-    "--out", "folder", type=click.Path(path_type=Path), metavar="DIR", help="write the site into DIR"
-)
+@click.option("--out", "folder", type=PATH, metavar="DIR", help="write the site into DIR")
 @click.option(
     "--git", "remote", metavar="REMOTE", help="push the site to a branch of REMOTE: a URL, a path or origin"
 )
@@ -50,7 +48,7 @@ def publish(
         Destinations(folder, remote, branch, hub),
         allow=allow,
         dry_run=dry_run,
-        columns=partial(plugin_columns, registry, warnings),
+        columns=partial(registry.board_columns, warn=warnings.append),
         metrics=registry.metrics,
         report=partial(out.print, soft_wrap=True),
     )
@@ -59,10 +57,8 @@ def publish(
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
-@click.option(
-    "--plugin", multiple=True, metavar="MODULE", help="a plugin whose strategies have records in DIR"
-)
+@click.argument("folder", type=PATH, metavar="DIR")
+@plugin_flag("a plugin whose strategies have records in DIR")
 @json_flag
 def verify(folder: Path, plugin: tuple[str, ...], as_json: bool) -> int:
     """Verify the records in a results folder or a published one.

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import BatchSampler, Sampler
 from transformers import PreTrainedTokenizerBase
 
@@ -70,7 +70,11 @@ class Collator:
         """Return `examples` as one batch."""
         longest = max(len(example["input_ids"]) for example in examples)
         batch = {
-            name: _pad([example[name] for example in examples], longest, self._padding.get(name, 0))
+            name: pad_sequence(
+                [torch.tensor(example[name], dtype=torch.long) for example in examples],
+                batch_first=True,
+                padding_value=self._padding.get(name, 0),
+            )
             for name in self._inputs
             if name in examples[0]
         }
@@ -85,10 +89,3 @@ class Collator:
     def kind_of(self, examples: Sequence[Mapping[str, Any]]) -> TaskKind:
         """Return the kind of the task that `examples` belong to."""
         return self.kind
-
-
-def _pad(rows: Sequence[Sequence[int]], length: int, value: int) -> Tensor:
-    padded = np.full((len(rows), length), value, dtype=np.int64)
-    for i, row in enumerate(rows):
-        padded[i, : len(row)] = row
-    return torch.from_numpy(padded)

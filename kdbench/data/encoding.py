@@ -7,24 +7,24 @@ import hashlib
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+import numpy as np
+import numpy.typing as npt
 from tokenizers import pre_tokenizers
 
-from kdbench.api.task import IGNORED, TaskKind
+from kdbench.api.task import IGNORED, Task, TaskKind
 from kdbench.errors import UsageError
 from kdbench.utils.files import sha256
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from datasets import Dataset
-    from transformers import PreTrainedTokenizerBase
-
-    from kdbench.api.task import Task
+    from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 
 BATCH = 5_000
@@ -64,6 +64,24 @@ def read_table(path: Path) -> Dataset:
     from datasets import Dataset
 
     return Dataset.from_file(str(path))
+
+
+def rows_of(rows: Dataset, examples: npt.NDArray[np.int64]) -> Dataset:
+    """Return those of the encoded `rows` that belong to `examples`, in order."""
+    return rows.select(np.flatnonzero(np.isin(example_numbers(rows), examples)))
+
+
+def example_numbers(rows: Dataset) -> npt.NDArray[np.int64]:
+    """Return for each of the encoded `rows` the number of its example."""
+    # Not in the format of numpy: that makes a progress bar, whose lock a killed process would leave behind.
+    return np.asarray(rows.with_format("arrow")["example"][:], dtype=np.int64)
+
+
+def with_column(rows: Dataset, name: str, values: Sequence[Any]) -> Dataset:
+    """Return `rows` with other `values` of the same type in the column `name`."""
+    feature = rows.features[name]
+    replaced = rows.remove_columns(name).add_column(name, values, feature=feature)
+    return replaced.select_columns(rows.column_names)
 
 
 _ENCODED_TOGETHER = 2_000
@@ -142,18 +160,11 @@ class Encoder:
             )
 
     def _encode_texts(self, batch: Mapping[str, list[Any]], counts: Counts) -> dict[str, Any]:
-        encoded = self._tokenizer(
-            batch["text"],
-            batch.get("text_pair"),
-            truncation=True,
-            max_length=self.max_length,
-            return_attention_mask=False,
-        )
+        encoded = self._encode(counts, batch["text"], batch.get("text_pair"))
         size = len(batch["text"])
         first = counts.examples
         counts.examples += size
-        counts.too_long += sum(bool(encoding.overflowing) for encoding in encoded.encodings)
-        self._count_pieces(encoded["input_ids"], counts)
+        counts.too_long += sum(bool(encoding.overflowing) for encoding in encoded.encodings or ())
         labels = [self._kind.encode_label(label, self._label_ids) for label in batch["label"]]
         return {**encoded, "example": range(first, first + size), "labels": labels}
 
@@ -165,23 +176,27 @@ class Encoder:
             *self._replace_unencodable(batch["words"]), batch["tags"], strict=True
         ):
             starts = self._row_starts(sizes)
-            for start, end in zip(starts, [*starts[1:], len(words)], strict=True):
+            for start, end in pairwise([*starts, len(words)]):
                 examples.append(counts.examples)
                 sentences.append(words[start:end])
                 tags.append(word_tags[start:end])
             counts.examples += 1
             counts.too_long += len(starts) > 1
         # This truncates only single words of more pieces than fit; the first piece, which is scored, remains.
-        encoded = self._tokenizer(
-            sentences,
-            is_split_into_words=True,
-            truncation=True,
-            max_length=self.max_length,
-            return_attention_mask=False,
-        )
-        self._count_pieces(encoded["input_ids"], counts)
+        encoded = self._encode(counts, sentences, is_split_into_words=True)
         labels = [self._piece_labels(encoded.word_ids(row), row_tags) for row, row_tags in enumerate(tags)]
         return {**encoded, "example": examples, "labels": labels}
+
+    def _encode(self, counts: Counts, *texts: Any, **options: Any) -> BatchEncoding:
+        """Return the pieces of `texts`, truncated to the maximum length, and count them."""
+        encoded: BatchEncoding = self._tokenizer(
+            *texts, truncation=True, max_length=self.max_length, return_attention_mask=False, **options
+        )
+        unknown = self._tokenizer.unk_token_id
+        for pieces in encoded["input_ids"]:
+            counts.pieces += len(pieces)
+            counts.unknown += pieces.count(unknown)
+        return encoded
 
     def _replace_unencodable(self, sentences: list[list[str]]) -> tuple[list[list[str]], list[list[int]]]:
         """Return `sentences` with words that have no pieces replaced by the unknown token, and each word's piece count."""
@@ -209,21 +224,12 @@ class Encoder:
 
     def _piece_labels(self, words: list[int | None], tags: list[str]) -> list[int]:
         """Return the tag's index for the first piece of each word, `IGNORED` for every other piece."""
-        labels = []
-        previous = None
-        for word in words:
-            is_counted = word is not None and word != previous
-            labels.append(
-                self._kind.encode_label(tags[cast(int, word)], self._label_ids) if is_counted else IGNORED
-            )
-            previous = word
-        return labels
-
-    def _count_pieces(self, rows: list[list[int]], counts: Counts) -> None:
-        unknown = self._tokenizer.unk_token_id
-        counts.pieces += sum(map(len, rows))
-        if unknown is not None:
-            counts.unknown += sum(row.count(unknown) for row in rows)
+        return [
+            IGNORED
+            if word is None or word == previous
+            else self._kind.encode_label(tags[word], self._label_ids)
+            for previous, word in pairwise([None, *words])
+        ]
 
 
 def _add_prefix_space(tokenizer: PreTrainedTokenizerBase) -> None:

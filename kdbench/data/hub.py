@@ -15,27 +15,23 @@ _BATCH = 1_000
 
 
 def read_hub(opened: Opened, split: str, columns: Collection[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each row's location (``hub ag_news, train row 2``) and its values by column, with class names for classes.
+    """Yield each row's location (``hub ag_news, train row 2``) and its values of `columns`, with class names for classes.
 
-    No code from the hub is run: a data set that needs a loading script is refused.
-
-    Args:
-        opened: the argument of `Task.load`.
-        split: the task's name of the split; the source's `splits` may map it to another name on the hub.
-        columns: the columns to read.
+    No code from the hub is run: a data set that needs a loading script is refused. `opened` is the argument of
+    `Task.load`; `split` is the task's name of the split, which the source's `splits` may map to another on the hub.
 
     Raises:
         UsageError: the data set, the split or a column does not exist, or the hub cannot be reached.
     """
     source = opened.hub
     assert source is not None, "read_hub is for sources opened from the hub"
-    rows = load_split(source, split)
+    rows = _load_split(source, split)
     for name in columns:
         if name not in rows.column_names:
             raise UsageError(
                 f"hub {source} has no column {name!r}, only {', '.join(map(repr, rows.column_names))}"
             )
-    names = {name: class_names(rows, name) for name in columns}
+    names = {name: _class_names(rows, name) for name in columns}
     number = 0
     for batch in rows.select_columns(list(columns)).iter(batch_size=_BATCH):
         for values in zip(*(batch[name] for name in columns), strict=True):
@@ -47,12 +43,7 @@ def read_hub(opened: Opened, split: str, columns: Collection[str]) -> Iterator[t
             yield f"hub {source}, {split} row {number}", row
 
 
-def load_split(source: HubSource, split: str) -> Dataset:
-    """Load one split of `source`.
-
-    Raises:
-        UsageError: the data set or split does not exist or needs a script, or the hub cannot be reached.
-    """
+def _load_split(source: HubSource, split: str) -> Dataset:
     import datasets
     import huggingface_hub
 
@@ -60,12 +51,8 @@ def load_split(source: HubSource, split: str) -> Dataset:
     # Errors are raised below; the library's log messages on each retry would bury them.
     huggingface_hub.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
-        return datasets.load_dataset(
-            source.path,
-            source.name,
-            split=source.splits.get(split, split),
-            revision=source.revision,
-        )
+        name = source.splits.get(split, split)
+        return datasets.load_dataset(source.path, source.name, split=name, revision=source.revision)
     except Exception as error:  # the library raises its own errors, its transport's, and ValueError
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         raise UsageError(
@@ -73,7 +60,7 @@ def load_split(source: HubSource, split: str) -> Dataset:
         ) from error
 
 
-def class_names(rows: Dataset, column: str) -> list[str] | None:
+def _class_names(rows: Dataset, column: str) -> list[str] | None:
     """Return the class names of `column`, or None if it does not contain classes."""
     feature = rows.features[column]
     # The feature of a column of lists contains the feature of the items.

@@ -7,15 +7,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from kdbench.api.task import Task, TaskKind
 from kdbench.budgets import Budget
-from kdbench.data.encoding import Counts, Encoder, read_table
+from kdbench.data.encoding import Counts, Encoder, read_table, rows_of, with_column
 from kdbench.data.loading import TaskData
-from kdbench.data.splitting import Indices, choose
+from kdbench.data.splitting import choose
 from kdbench.data.typos import encode_mistyped
 from kdbench.utils.files import build_once
 
@@ -90,19 +88,21 @@ def prepare(
         task=task,
         source=data.source,
         fingerprint=data.fingerprint,
-        train=_rows_of(rows["train"], choice.train),
-        validation=_rows_of(rows[choice.validation_split], choice.validation),
-        scored=_rows_of(rows[task.eval_split], choice.scored),
+        train=rows_of(rows["train"], choice.train),
+        validation=rows_of(rows[choice.validation_split], choice.validation),
+        scored=rows_of(rows[task.eval_split], choice.scored),
         noisy=encode_mistyped(
             data.splits[task.eval_split], choice.scored, budget.noisy_examples, encoder, folder
         ),
-        unlabelled=without_labels(_rows_of(rows["train"], choice.unlabelled), task.kind),
+        unlabelled=without_labels(rows_of(rows["train"], choice.unlabelled), task.kind),
         train_examples=len(choice.train),
         validation_examples=len(choice.validation),
         scored_examples=len(choice.scored),
         validation_split=choice.validation_split,
         duplicates=data.duplicates,
-        label_counts=_label_counts(data, choice.train),
+        label_counts=label_counts(
+            task, data.splits["train"].data.column(task.kind.label_column).take(choice.train).to_pylist()
+        ),
         too_long_share=sum(count.too_long for count in counts) / sum(count.examples for count in counts),
         unknown_share=sum(count.unknown for count in counts) / sum(count.pieces for count in counts),
         paired="text_pair" in data.splits["train"].column_names,
@@ -111,30 +111,19 @@ def prepare(
 
 def without_labels(rows: Dataset, kind: TaskKind) -> Dataset:
     """Return `rows`, of a task of `kind`, with every label hidden; `IGNORED` labels stay `IGNORED`."""
-    labels = [kind.hide_label(label) for label in rows["labels"][:]]
-    feature = rows.features["labels"]
-    return rows.remove_columns("labels").add_column("labels", labels, feature=feature)
+    return with_column(rows, "labels", [kind.hide_label(label) for label in rows["labels"][:]])
 
 
-def _rows_of(encoded: Dataset, examples: Indices) -> Dataset:
-    """Return the rows of `examples`, in order."""
-    row_examples = encoded.data.column("example").to_numpy()
-    return encoded.select(np.flatnonzero(np.isin(row_examples, examples)))
-
-
-def _label_counts(data: TaskData, examples: Indices) -> Mapping[str, int]:
-    kind = data.task.kind
-    labels = data.splits["train"].data.column(kind.label_column).take(examples).to_pylist()
-    counts = Counter(name for label in labels for name in kind.names(label))
-    return {label: counts[label] for label in data.task.labels}
+def label_counts(task: Task, labels: Iterable[Any]) -> Mapping[str, int]:
+    """Return how often each of the task's labels (for tokens, each tag) occurs in the `labels` of examples."""
+    counts = Counter(name for label in labels for name in task.kind.names(label))
+    return {label: counts[label] for label in task.labels}
 
 
 def overlaps(prepared: PreparedTask, partners: Iterable[PreparedTask]) -> Iterator[str]:
     """Yield a message for each of `partners` whose training data contains scored texts of `prepared`.
 
-    Args:
-        prepared: a task that a joint strategy trains on.
-        partners: all tasks that it trains on jointly, encoded with the same tokenizer.
+    `partners` are all tasks that a joint strategy trains on, encoded with the same tokenizer.
     """
     for partner in partners:
         if partner.task.name == prepared.task.name:

@@ -161,9 +161,7 @@ def _wrong_width(path: Path, line: int, values: int, columns: int, delimiter: st
 def read_jsonl(path: Path, columns: Collection[str]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield each object's location (``train.jsonl, line 2``) and its values by name; blank lines are skipped.
 
-    Args:
-        path: the file; UTF-8, one object per line.
-        columns: the names that every object must have.
+    The file is UTF-8, with one object per line; each must have a value for all of `columns`.
 
     Raises:
         UsageError: the file is malformed; names the file, the line, the fault and the remedy.

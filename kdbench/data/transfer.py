@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kdbench.api.task import Example
-from kdbench.data.encoding import Encoder
+from kdbench.data.encoding import Encoder, example_numbers, rows_of, with_column
 from kdbench.data.loading import ExampleCheck
 from kdbench.data.preparing import PreparedTask, without_labels
 from kdbench.data.readers import read_lines
@@ -28,10 +28,8 @@ _SEED = 21
 
 def sample_examples(rows: Dataset, limit: int) -> Dataset:
     """Sample at most `limit` examples and return their rows in the order of `rows`; the same sample each time."""
-    row_examples = np.asarray(rows["example"][:], dtype=np.int64)
-    examples = np.unique(row_examples)
-    chosen = examples[_draw_indices(len(examples), limit)]
-    return rows.select(np.flatnonzero(np.isin(row_examples, chosen)))
+    examples = np.unique(example_numbers(rows))
+    return rows_of(rows, examples[_draw_indices(len(examples), limit)])
 
 
 def read_transfer_set(
@@ -53,9 +51,8 @@ def read_transfer_set(
     """
     from datasets import Dataset
 
-    count = sum(
-        1 for _ in _examples(path, prepared)
-    )  # a separate pass, since the file may be larger than memory
+    # A separate pass, since the file may be larger than memory.
+    count = sum(1 for _ in _examples(path, prepared))
     if count == 0:
         raise UsageError(f"{path} has only blank lines; write one text per line")
     is_drawn = np.zeros(count, dtype=bool)
@@ -70,9 +67,7 @@ def read_transfer_set(
         Encoder(prepared.task, tokenizer, max_length).write(texts, file)
         rows = Dataset.from_file(str(file), in_memory=True)
     for name in ("id", "example"):
-        numbers = [-1 - number for number in rows[name]]
-        feature = rows.features[name]
-        rows = rows.remove_columns(name).add_column(name, numbers, feature=feature)
+        rows = with_column(rows, name, [-1 - number for number in rows[name]])
     return without_labels(rows, prepared.task.kind).select_columns(prepared.train.column_names)
 
 
@@ -88,16 +83,15 @@ def _examples(path: Path, prepared: PreparedTask) -> Iterator[Example]:
         if task.kind.per_word:
             words = text.split()
             yield {"words": words, "tags": [label] * len(words), "where": where}
-            continue
-        if not prepared.paired:
+        elif not prepared.paired:
             yield {"text": text, "label": label, "where": where}
-            continue
-        first, tab, second = line.rstrip("\r\n").partition("\t")
-        if not tab:
-            raise UsageError(
-                f"{where}: one text, but task {task.name!r} compares two; write both, separated by a tab"
-            )
-        yield {"text": first, "text_pair": second, "label": label, "where": where}
+        else:
+            first, tab, second = line.rstrip("\r\n").partition("\t")
+            if not tab:
+                raise UsageError(
+                    f"{where}: one text, but task {task.name!r} compares two; write both, separated by a tab"
+                )
+            yield {"text": first, "text_pair": second, "label": label, "where": where}
 
 
 def _draw_indices(count: int, limit: int) -> Indices:

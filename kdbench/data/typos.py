@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kdbench.data.encoding import Encoder, read_table
+from kdbench.data.encoding import Encoder, example_numbers, read_table, with_column
 from kdbench.data.splitting import Indices
 from kdbench.utils.files import build_once, content_hash
 
@@ -109,12 +109,8 @@ def encode_mistyped(split: Dataset, scored: Indices, limit: int, encoder: Encode
     """Return at most `limit` of the examples `scored` with typing errors; encoded once and cached.
 
     The sample and its errors depend only on the task's data, so that they are the same for every strategy and seed.
-
-    Args:
-        split: the examples of the whole evaluation split, as returned by `load_task`.
-        scored: the indices of the examples that the budget scores; the rows' ``example`` is that index.
-        limit: the maximum number of examples, which bounds the cost of measuring robustness.
-        encoded: the folder of the encoded splits; the result is cached beside it.
+    `scored` are indices of `split`, the whole evaluation split, and the rows' ``example`` is that index. The result is
+    cached beside `encoded`, the folder of the encoded splits.
     """
     drawn = np.random.default_rng(_SEED).permutation(len(scored))[:limit]
     chosen = scored[np.sort(drawn)]
@@ -124,11 +120,7 @@ def encode_mistyped(split: Dataset, scored: Indices, limit: int, encoder: Encode
         lambda partial: encoder.write(_mistype_rows(split.select(chosen), chosen), partial / "scored.arrow"),
     )
     rows = read_table(folder / "scored.arrow")
-    examples = chosen[np.asarray(rows["example"][:], dtype=np.int64)].tolist()
-    feature = rows.features["example"]
-    columns = rows.column_names
-    numbered = rows.remove_columns("example").add_column("example", examples, feature=feature)
-    return numbered.select_columns(columns)
+    return with_column(rows, "example", chosen[example_numbers(rows)].tolist())
 
 
 def _mistype_rows(rows: Dataset, examples: Indices) -> Dataset:

@@ -56,11 +56,6 @@ def file_rows(path: Path, table: TaskTable) -> Rows:
     )
 
 
-def hub_rows(opened: Opened, split: str, table: TaskTable) -> Rows:
-    """Return the rows of one split of a hub data set."""
-    return read_hub(opened, split, columns_of(table))
-
-
 def columns_of(table: TaskTable) -> tuple[str, ...]:
     """Return the columns that `table` reads."""
     group = (table.group,) if table.group else ()
@@ -80,15 +75,6 @@ def _column_rows(path: Path, table: TaskTable) -> Rows:
 _FRACTION = re.compile(r"[+-]?(\d+\.\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 
 
-def examples_of(table: TaskTable, rows: Callable[[], Rows]) -> Iterator[Example]:
-    """Yield an example, in the columns defined by `Task`, for each row; each call of `rows` reads them from the start.
-
-    Raises:
-        UsageError: a label is not a class, or a tag violates its tagging scheme; names the location.
-    """
-    return _tagged(table, rows) if table.kind.per_word else _labelled(table, rows())
-
-
 def _labelled(table: TaskTable, rows: Rows) -> Iterator[Example]:
     read = _number if table.kind is TaskKind.SEQUENCE_REGRESSION else _class_name
     columns = dict(zip(("text", "text_pair"), table.text_columns, strict=False))
@@ -99,6 +85,7 @@ def _labelled(table: TaskTable, rows: Rows) -> Iterator[Example]:
 
 
 def _tagged(table: TaskTable, rows: Callable[[], Rows]) -> Iterator[Example]:
+    """Yield an example for each row; each call of `rows` reads them from the start."""
     scheme = detect_scheme(_tags(where, row, table) for where, row in rows())
     for where, row in rows():
         words, tags = row[table.text_columns[0]], _tags(where, row, table)
@@ -158,14 +145,7 @@ class UserTask(Task):
     """A task described by a ``[tasks.NAME]`` table; its classes are those in train unless the table lists them."""
 
     def __init__(self, name: str, table: TaskTable, folder: Path, cache_dir: Path) -> None:
-        """Set the task's attributes and sources.
-
-        Args:
-            name: the task's name.
-            table: its description in the settings.
-            folder: the folder that relative file paths refer to.
-            cache_dir: where the classes found in train are cached.
-        """
+        """Set the attributes and sources; `table`'s paths are relative to `folder`, found classes are cached."""
         self.name = name
         self.title = table.title or name
         self.kind = table.kind
@@ -223,7 +203,12 @@ class UserTask(Task):
 
     def _names_in_train(self) -> tuple[str, ...]:
         """Return the classes or entity types of train; found once, then cached."""
-        parts = [self._table.model_dump_json(), *self._file_hashes()]
+        parts = [self._table.model_dump_json()]
+        local = self.sources.get("local")
+        if isinstance(local, LocalSource):
+            path = _only_file(local, "train")
+            with readable(path):
+                parts.append(sha256(path))
         folder = build_once(
             self._cache_dir / "labels" / f"{self.name}-{content_hash(parts)}",
             lambda partial: (partial / _NAMES).write_text(json.dumps(self._find_names()), encoding="utf-8"),
@@ -251,20 +236,20 @@ class UserTask(Task):
             raise UsageError(f"task {self.name!r}: train has no entity at all; check the column of the tags")
         return sorted(names)
 
-    def _file_hashes(self) -> list[str]:
-        local = self.sources.get("local")
-        if not isinstance(local, LocalSource):
-            return []
-        path = Path(local.candidates()["train"][0])
-        with readable(path):
-            return [sha256(path)]
-
     def _examples(self, split: str) -> Iterator[Example]:
-        return examples_of(self._table, lambda: self._rows(split))
+        """Yield an example, in the columns defined by `Task`, for each row of `split`."""
+        if self.kind.per_word:
+            return _tagged(self._table, lambda: self._rows(split))
+        return _labelled(self._table, self._rows(split))
 
     def _rows(self, split: str) -> Rows:
-        source = next(iter(self.sources.values()))
+        (source,) = self.sources.values()
         if isinstance(source, HubSource):
-            return hub_rows(Opened("hub", hub=source), split, self._table)
+            return read_hub(Opened("hub", hub=source), split, columns_of(self._table))
         assert isinstance(source, LocalSource)
-        return file_rows(Path(source.candidates()[split][0]), self._table)
+        return file_rows(_only_file(source, split), self._table)
+
+
+def _only_file(source: LocalSource, split: str) -> Path:
+    (name,) = source.candidates()[split]
+    return Path(name)

@@ -15,8 +15,9 @@ from typing import Any, Literal
 
 from kdbench.config import RunConfig
 from kdbench.results.records import Status
+from kdbench.run.executor import Progress
 from kdbench.run.plan import Plan, State
-from kdbench.run.process_executor import Progress
+from kdbench.run.progress import Watcher
 from kdbench.utils.files import JsonModel, read_json_file, write_atomically
 from kdbench.utils.formatting import seconds_left
 from kdbench.utils.system import start_thread
@@ -126,10 +127,10 @@ _STATES = {
 }
 
 
-class Recorder:
+class Recorder(Watcher):
     """A `Watcher` that writes the state from a thread of its own, so that the run never waits for the disk.
 
-    Failures to write are ignored: they must not end a run.
+    Failures to write are ignored: they must not end a run. Remarks are left to the terminal and the board.
     """
 
     def __init__(self, config: RunConfig) -> None:
@@ -170,14 +171,13 @@ class Recorder:
         """Note the plan and start writing."""
         if plan.base is not None:
             self._model, self._weights_sha256 = plan.base.name, plan.base.sha256
-        for planned in plan.cells:
-            cell, state = planned.cell, _STATES[planned.state]
+        for cell in plan.cells:
             self._cells[cell.label] = LiveCell(
                 strategy=str(cell.row.spec),
                 task=cell.task.name,
                 seed=cell.seed,
-                state=state,
-                reason=planned.reason,
+                state=_STATES[cell.state],
+                reason=cell.reason,
             )
         self._pending = plan.count(State.PENDING)
         self._write()
@@ -210,9 +210,6 @@ class Recorder:
                 self._ended += 1
                 self._update(name, score=score)
             self._update(name, state=state, phase=None, loss=None, reason=reason, seconds=round(seconds, 1))
-
-    def remark(self, line: str) -> None:
-        """Ignore remarks, which the terminal and the board show."""
 
     def _update(self, name: str, **changes: object) -> None:
         parts: dict[str, Any] = self._cells if name in self._cells else self._timings

@@ -78,7 +78,7 @@ def _hardware() -> dict[str, str]:
     hardware = {
         "cpu": cpu,
         "cores": str(os.cpu_count()),
-        "memory_gib": _memory_gib(),
+        "memory_gib": str(round(psutil.virtual_memory().total / 2**30)),
         "system": platform.system(),
     }
     physical = psutil.cpu_count(logical=False)
@@ -132,11 +132,6 @@ def _cpu() -> tuple[str, set[str]]:
         fields[key.strip()] = value.strip()
     name = fields.get("model name", platform.machine())
     return name, set(fields.get("flags", fields.get("Features", "")).split())
-
-
-def _memory_gib() -> str:
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return str(round(total / 2**30))
 
 
 def _git(folder: Path) -> tuple[str | None, bool | None]:

@@ -43,11 +43,8 @@ def load_and_answer(
 
     Everything runs twice and is measured the second time: what the first run loads (a library's code, its buffers) does
     not belong to the model. Temporary memory during loading is not counted, but what remains of it is. All weights
-    count, even if their file is memory-mapped and the answers read only a few rows of the embedding table.
-
-    Args:
-        load: returns the model on the CPU.
-        answer: runs inference on the inputs to measure; the model is on `device`.
+    count, even if their file is memory-mapped and the answers read only a few rows of the embedding table. `load`
+    returns the model on the CPU, `answer` gets it on `device`.
     """
     answer(load().to(device))
     can_measure = _release_memory()
@@ -114,9 +111,7 @@ ANSWERED_EXAMPLES = 8
 def load_measured(artifact: Path, experiment: Experiment) -> tuple[nn.Module, Compute]:
     """Load the model in the folder `artifact` on the experiment's device, and measure its inference at batch 1.
 
-    Args:
-        artifact: the folder of a saved model.
-        experiment: the experiment whose scored rows are encoded by the artifact's tokenizer.
+    The experiment's scored rows are encoded by the artifact's tokenizer.
     """
     lengths = np.asarray(experiment.task.scored["length"][:])
     by_length = np.argsort(lengths, kind="stable")

@@ -43,7 +43,7 @@ def time_task(argument: str, report: Report) -> None:
     """Time the artifacts of one task together with its teacher, and store the result."""
     order = TimingOrder.model_validate_json(argument)
     experiment = open_experiment(order.config, order.task).experiment
-    with _torch_threads(order.threads):
+    with torch_threads(order.threads):
         timing = _Phase(order, experiment, report).run()
     put_timing(order.config.results, timing)
 
@@ -176,7 +176,7 @@ class _Phase:
 
 
 @contextmanager
-def _torch_threads(threads: int) -> Iterator[None]:
+def torch_threads(threads: int) -> Iterator[None]:
     """Set the thread count of torch, and of ONNX Runtime sessions created in the block.
 
     In the phase's own process the environment sets it before any library is loaded; in other processes it does not.

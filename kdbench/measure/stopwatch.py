@@ -157,13 +157,8 @@ def time_tokenizers(
 ) -> dict[str, Tokenization]:
     """Return the time of each of `tokenizers` per sentence, from Python text to ids.
 
-    Args:
-        tokenizers: the tokenizers by name, timed in shuffled rounds like models.
-        texts: the text, or the two texts, of each sentence.
-        max_length: the word pieces to which a text is truncated.
-        rounds: the calls of each tokenizer.
-        report: called with the progress.
-        stopwatch: times a call; by default the wall clock, since tokenizers run on the CPU.
+    They are timed in shuffled rounds like models, on the text or the two texts of each sentence, truncated to
+    `max_length` word pieces; by default with the wall clock, since tokenizers run on the CPU.
     """
     stopwatch = stopwatch or wall_clock()
     for tokenizer in tokenizers.values():

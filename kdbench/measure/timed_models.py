@@ -17,6 +17,7 @@ from kdbench.api.bench import Batch, model_inputs
 from kdbench.api.predictions import Predictions
 from kdbench.budgets import BackEnd
 from kdbench.config import RunConfig
+from kdbench.data.encoding import example_numbers, rows_of
 from kdbench.errors import KdbenchError
 from kdbench.evaluation.diagnostics import select_examples
 from kdbench.measure.stopwatch import stopwatch_for
@@ -96,7 +97,7 @@ def drawn_rows(experiment: Experiment) -> np.ndarray:
 
     There are at most half as many as rounds, so that the second half of the rounds repeats the inputs of the first.
     """
-    _, firsts = np.unique(np.asarray(experiment.task.scored["example"]), return_index=True)
+    _, firsts = np.unique(example_numbers(experiment.task.scored), return_index=True)
     drawn: np.ndarray = np.random.default_rng(axis_seed(0, "latency inputs")).choice(
         firsts, min(experiment.budget.latency_rounds // 2, len(firsts)), replace=False
     )
@@ -119,15 +120,11 @@ MAX_EXAMPLES = 1000
 def score_lost(model: nn.Module, answers: Predictions, experiment: Experiment) -> float:
     """Return how much higher `answers` score on the headline metric than those of `model` to the same examples.
 
-    Args:
-        model: a model that runs on the CPU.
-        answers: the answers to all scored examples.
-        experiment: the experiment whose scored rows are encoded by the model's tokenizer; the first examples are used.
+    The model, which runs on the CPU, answers the first of the scored rows, encoded by its own tokenizer.
     """
     task, rows = experiment.task.task, experiment.task.scored
-    examples = np.asarray(rows["example"])
-    answered = np.flatnonzero(np.isin(examples, np.unique(examples)[:MAX_EXAMPLES]))
-    own = predict(model, rows.select(answered), experiment.collate, device=torch.device("cpu"))
+    answered = rows_of(rows, np.unique(example_numbers(rows))[:MAX_EXAMPLES])
+    own = predict(model, answered, experiment.collate, device=_CPU)
     metric = experiment.metric
     return metric.of(select_examples(answers, own.ids), task.labels) - metric.of(own, task.labels)
 

@@ -34,14 +34,7 @@ def vocabulary(tokenizer: PreTrainedTokenizerBase) -> list[int]:
 
 
 def synthetic_batch(ids: Sequence[int], inputs: Iterable[str], batch_size: int, length: int) -> Batch:
-    """Return `inputs`, each int64 ``(batch_size, length)``: word pieces drawn uniformly from `ids`, without padding.
-
-    Args:
-        ids: the ids to draw from.
-        inputs: the names of the model's inputs: ``input_ids``, ``attention_mask``, ``token_type_ids``.
-        batch_size: the number of sentences.
-        length: the word pieces of each sentence.
-    """
+    """Return a model's `inputs` by name, each int64 ``(batch_size, length)``: pieces drawn from `ids`, without padding."""
     draw = np.random.default_rng(axis_seed(batch_size * 1000 + length, "latency grid"))
     drawn = torch.from_numpy(draw.choice(np.asarray(ids, dtype=np.int64), (batch_size, length)))
     values = {"input_ids": drawn, "attention_mask": torch.ones_like(drawn)}
@@ -102,10 +95,6 @@ HOT_UP_TO = 256
 """The most word pieces of a batch that is timed hot; in larger ones, fetching the weights is a small part of a call."""
 
 
-def _nothing() -> None:
-    """Do nothing."""
-
-
 @dataclass(frozen=True)
 class Candidate:
     """A model with everything needed to time it."""
@@ -119,8 +108,7 @@ class Candidate:
     longest: int | None
     """The word pieces that the model can read; None if unlimited."""
     stopwatch: Stopwatch
-
-    load_weights: Callable[[], None] = _nothing
+    load_weights: Callable[[], None] = lambda: None
     """Copies the model's weights to where it runs from: see `shared_memory`."""
 
     def own(self, numbers: range) -> list[float]:
@@ -172,14 +160,9 @@ def time_together(
     gridded: Collection[str],
     report: Report,
 ) -> dict[str, Measured]:
-    """Time all `candidates` together.
+    """Time all `candidates` together, as often as `budget` says; speed-ups are relative to the one called `reference`.
 
-    Args:
-        candidates: the models to time, by name.
-        reference: the name of the candidate that speed-ups are relative to.
-        budget: sets the number of calls, and the time that a grid may take.
-        gridded: the names of those that are timed on the grid as well; the reference always joins them.
-        report: called with the progress.
+    Those called `gridded` are timed on the grid as well, and the reference with them.
     """
     with _in_shared_memory(candidates) as candidates:
         warm = {}

@@ -29,13 +29,9 @@ def calls_needed(percentile: float) -> int:
 def summarize(
     calls_ms: np.ndarray, reference_ms: np.ndarray, *, batch_size: int, length: int | None
 ) -> Point:
-    """Summarize `calls_ms`, ``(calls,)``, and compare them with the teacher's calls in the same rounds.
+    """Summarize a model's calls, ``(calls,)``, and compare them with the teacher's first calls in the same rounds.
 
-    Args:
-        calls_ms: milliseconds of this model's calls.
-        reference_ms: milliseconds of the teacher's calls, of which the first are the pairs.
-        batch_size: sentences per call.
-        length: word pieces of each sentence; None where they differ.
+    `length` is the word pieces of each sentence, None where they differ.
     """
     calls = len(calls_ms)
     reported = [percentile for percentile in _PERCENTILES if calls >= calls_needed(percentile)]

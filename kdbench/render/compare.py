@@ -154,7 +154,9 @@ def _table(comparison: Comparison, task: TaskComparison) -> Table:
     table.add_row(*map(Text, (comparison.b, *_cells(task.b, task.interval_b))))
     if task.contrast is not None:
         paired = task.contrast.difference
-        difference = formatting.difference_with_interval(paired.difference, paired.low, paired.high)
+        difference = formatting.with_interval(
+            paired.difference, paired.low, paired.high, formatting.difference
+        )
         table.add_row(Text("difference"), Text(difference))
     return table
 

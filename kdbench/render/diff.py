@@ -118,7 +118,7 @@ def decision_notes(changes: Changes) -> Iterator[str]:
 def _difference(change: Change) -> str:
     paired = change.difference
     if paired is not None:
-        return formatting.difference_with_interval(paired.difference, paired.low, paired.high)
+        return formatting.with_interval(paired.difference, paired.low, paired.high, formatting.difference)
     if change.is_by_scores and change.before is not None and change.after is not None:
         return f"~ {formatting.difference(change.after['score'] - change.before['score'])}"
     return MISSING if change.kind is Kind.NOT_COMPARABLE else ""

@@ -19,6 +19,7 @@ from kdbench.api.predictions import Predictions
 from kdbench.api.spec import StrategySpec
 from kdbench.api.strategy import JointStrategy, Strategy, spec_of
 from kdbench.config import RunConfig
+from kdbench.data.encoding import example_numbers, rows_of
 from kdbench.data.preparing import overlaps
 from kdbench.errors import KdbenchError, shown
 from kdbench.evaluation.diagnostics import select_examples
@@ -196,9 +197,7 @@ def _save(
 ) -> None:
     """Finalize a model that took `fit_s` seconds to fit, and write its artifact, probe predictions and `Fit`.
 
-    Args:
-        previous: for a stack, the `Fit` of its earlier stages.
-        warnings: reasons why its scores are not valid evidence.
+    `previous` is that of a stack's earlier stages.
     """
     started = time.perf_counter()
     # A stage that trains nothing has the trainable parameters of the stages before it.
@@ -248,8 +247,7 @@ def _probe(experiment: Experiment) -> datasets.Dataset:
     rows = experiment.task.scored
     by_length = np.argsort(np.asarray(rows["length"]), kind="stable")
     picked = by_length[np.unique(np.linspace(0, len(by_length) - 1, PROBE_EXAMPLES).astype(int))]
-    examples = np.asarray(rows["example"])
-    return rows.select(np.flatnonzero(np.isin(examples, examples[picked])))
+    return rows_of(rows, example_numbers(rows)[picked])
 
 
 def _predict(model: nn.Module, experiment: Experiment, rows: datasets.Dataset, report: Report) -> Predictions:

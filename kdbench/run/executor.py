@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from kdbench.errors import KdbenchError
+from kdbench.errors import described
 from kdbench.results.records import Status
 from kdbench.utils.system import Report
 
@@ -91,11 +91,9 @@ _MAX_REASON_LENGTH = 300
 _DISK_FULL = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT))
 
 
-def one_line(error: BaseException) -> str:
-    """Return the error's type and message in one line, truncated to a readable length."""
-    message = " ".join(str(error).split())
-    if not isinstance(error, KdbenchError):
-        message = f"{type(error).__name__}: {message}" if message else type(error).__name__
+def failure_reason(error: BaseException) -> str:
+    """Return `error` as `described`, truncated to a readable length."""
+    message = described(error)
     return message if len(message) <= _MAX_REASON_LENGTH else message[: _MAX_REASON_LENGTH - 1] + "…"
 
 
@@ -136,7 +134,7 @@ class InlineExecutor:
                 stage.run(report)
         except (Exception, SystemExit) as error:
             job.log.write_text(traceback.format_exc())
-            status, reason = Status.FAILED, one_line(error)
+            status, reason = Status.FAILED, failure_reason(error)
         self._events.append(Ended(job.id, status, reason, time.monotonic() - started))
 
     def poll(self, timeout_s: float) -> list[Event]:

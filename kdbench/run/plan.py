@@ -17,7 +17,7 @@ from kdbench.data.readers import readable
 from kdbench.errors import UsageError, nearest
 from kdbench.models.base import BaseModel, missing_model_downloads, resolve_base_model
 from kdbench.registry import Registry
-from kdbench.results.records import RecordStore, Status, key_of_cell, spelled_out
+from kdbench.results.records import Record, RecordStore, Status, key_of_cell, spelled_out
 from kdbench.training.experiment import Experiment, make_experiment
 from kdbench.utils.files import sha256
 
@@ -36,17 +36,33 @@ class Row:
         return spec_of(self.strategy)
 
 
+class State(str, Enum):
+    """The state of a cell before a run."""
+
+    DONE = "done"
+    FAILED = "failed before"
+    NOT_APPLICABLE = "not applicable"
+    PENDING = "pending"
+
+    __str__ = str.__str__
+
+
 @dataclass(frozen=True)
 class Cell:
-    """A strategy with its parameters on one task with one seed."""
+    """A strategy with its parameters on one task with one seed, and its state before a run."""
 
     row: Row
     task: Task
     seed: int
     partners: tuple[Task, ...] = ()
     """For a joint strategy, the tasks that it trains on together."""
-    not_applicable: str | None = None
-    """Why the strategy cannot run on the task, or None."""
+    state: State = State.PENDING
+    reason: str | None = None
+    """Why it is not applicable, or failed before."""
+    key: str | None = None
+    """None if data or base model are not on this machine yet."""
+    keys_before: tuple[str, ...] = ()
+    """For a stack, the keys of its earlier stages, first to last."""
 
     @property
     def label(self) -> str:
@@ -62,26 +78,21 @@ def cells_of(config: RunConfig, registry: Registry) -> list[Cell]:
     """
     rows = select_rows(config, registry)
     tasks = select_tasks(config, registry)
-    partners = {row.spec: _partners(row.strategy, tasks) for row in rows}
     cells = [
-        Cell(
-            row,
-            task,
-            seed,
-            partners[row.spec],
-            _reason_not_applicable(row.strategy, task, partners[row.spec]),
-        )
-        for seed in range(config.seed_count)
-        for task in tasks
-        for row in rows
+        _cell(row, task, seed, tasks) for seed in range(config.seed_count) for task in tasks for row in rows
     ]
     return sorted(cells, key=lambda cell: (cell.seed, isinstance(cell.row.strategy, JointStrategy)))
 
 
-def _partners(strategy: Strategy, tasks: Sequence[Task]) -> tuple[Task, ...]:
-    if not isinstance(strategy, JointStrategy):
-        return ()
-    return tuple(task for task in tasks if task.kind in strategy.kinds and strategy.applies(task) is None)
+def _cell(row: Row, task: Task, seed: int, tasks: Sequence[Task]) -> Cell:
+    strategy = row.strategy
+    partners: tuple[Task, ...] = ()
+    if isinstance(strategy, JointStrategy):
+        partners = tuple(
+            other for other in tasks if other.kind in strategy.kinds and strategy.applies(other) is None
+        )
+    reason = _reason_not_applicable(strategy, task, partners)
+    return Cell(row, task, seed, partners, State.PENDING if reason is None else State.NOT_APPLICABLE, reason)
 
 
 def select_rows(config: RunConfig, registry: Registry) -> list[Row]:
@@ -188,37 +199,11 @@ def _grid(grid: dict[str, dict[str, list[object]]]) -> Iterable[StrategySpec]:
             yield StrategySpec(name=name, params=dict(zip(values, combination, strict=True)))
 
 
-class State(str, Enum):
-    """The state of a cell before a run."""
-
-    DONE = "done"
-    FAILED = "failed before"
-    NOT_APPLICABLE = "not applicable"
-    PENDING = "pending"
-
-    def __str__(self) -> str:
-        return self.value
-
-
-@dataclass(frozen=True)
-class PlannedCell:
-    """A cell and its state before a run."""
-
-    cell: Cell
-    state: State
-    reason: str | None = None
-    """Why it is not applicable, or failed before."""
-    key: str | None = None
-    """None if data or base model are not on this machine yet."""
-    keys_before: tuple[str, ...] = ()
-    """For a stack, the keys of its earlier stages, first to last."""
-
-
 @dataclass(frozen=True)
 class Plan:
     """The cells of a run, their experiments, and the downloads they need."""
 
-    cells: list[PlannedCell]
+    cells: list[Cell]
     downloads: list[Download]
     base: BaseModel | None = None
     experiments: dict[str, Experiment] | None = None
@@ -226,7 +211,7 @@ class Plan:
 
     def count(self, state: State) -> int:
         """Return the number of cells in `state`."""
-        return sum(planned.state is state for planned in self.cells)
+        return sum(cell.state is state for cell in self.cells)
 
 
 def make_plan(config: RunConfig, registry: Registry, *, fetch: bool) -> Plan:
@@ -249,18 +234,19 @@ def make_plan(config: RunConfig, registry: Registry, *, fetch: bool) -> Plan:
     for task in tasks.values():
         downloads += missing_downloads(task, config.data)
     if downloads and not fetch:
-        return Plan([_planned(cell, None, None, config) for cell in cells], downloads)
+        return Plan(cells, downloads)
     base = resolve_base_model(config.model, config.cache_dir)
     experiments = {name: make_experiment(config, registry, name, base) for name in tasks}
     store = RecordStore(config.results)
-    planned: dict[str, PlannedCell] = {}
+    planned: dict[str, Cell] = {}
     for cell in cells:
         partners = [experiments[task.name] for task in cell.partners]
         key = cell_key(cell.row.strategy, experiments[cell.task.name], cell.seed, partners)
         # `lora` and `lora[learning_rate=…]` with the default rate have the same key and are one cell.
         earlier = cell.row.strategy.stages[:-1]
         keys_before = tuple(cell_key(stage, experiments[cell.task.name], cell.seed) for stage in earlier)
-        planned.setdefault(key, replace(_planned(cell, key, store, config), keys_before=keys_before))
+        cell = replace(cell, key=key, keys_before=keys_before)
+        planned.setdefault(key, _with_result(cell, store.get(key), config.overwrite))
     return Plan(list(planned.values()), downloads, base, experiments)
 
 
@@ -275,14 +261,10 @@ def _check_budget(config: RunConfig, registry: Registry) -> None:
                 )
 
 
-def _planned(cell: Cell, key: str | None, store: RecordStore | None, config: RunConfig) -> PlannedCell:
-    if cell.not_applicable is not None:
-        return PlannedCell(cell, State.NOT_APPLICABLE, cell.not_applicable, key)
-    record = store.get(key) if store is not None and key is not None else None
-    if record is None or config.overwrite == "all":
-        return PlannedCell(cell, State.PENDING, key=key)
+def _with_result(cell: Cell, record: Record | None, overwrite: str) -> Cell:
+    """Return `cell` in the state that follows from the `record` of an earlier run."""
+    if cell.state is State.NOT_APPLICABLE or record is None or overwrite == "all":
+        return cell
     if record.status is Status.OK:
-        return PlannedCell(cell, State.DONE, key=key)
-    if config.overwrite == "failed":
-        return PlannedCell(cell, State.PENDING, key=key)
-    return PlannedCell(cell, State.FAILED, record.reason, key)
+        return replace(cell, state=State.DONE)
+    return cell if overwrite == "failed" else replace(cell, state=State.FAILED, reason=record.reason)

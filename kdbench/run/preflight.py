@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -22,9 +21,10 @@ from kdbench.config import RunConfig
 from kdbench.data import PreparedTask
 from kdbench.data.preparing import overlaps
 from kdbench.measure.environment import describe_environment
+from kdbench.measure.latency import torch_threads
 from kdbench.models.build import load_base
 from kdbench.results.records import RecordStore
-from kdbench.run.plan import Plan, PlannedCell, State
+from kdbench.run.plan import Plan, State
 from kdbench.run.provenance import majority_score
 from kdbench.training.experiment import Experiment
 from kdbench.utils.formatting import plural
@@ -94,9 +94,9 @@ def _overlap_lines(
     """Yield warnings of scored examples that a joint strategy would be trained on through its other tasks."""
     partners = {
         task.name
-        for planned in plan.cells
-        if planned.cell.task.name == prepared.task.name and planned.state is not State.NOT_APPLICABLE
-        for task in planned.cell.partners
+        for cell in plan.cells
+        if cell.task.name == prepared.task.name and cell.state is not State.NOT_APPLICABLE
+        for task in cell.partners
     }
     for line in overlaps(prepared, [task for name, task in all_prepared.items() if name in partners]):
         yield f"! {line}: a joint strategy is trained on them"
@@ -128,7 +128,7 @@ def estimate(plan: Plan, config: RunConfig) -> Estimate | None:
     if plan.experiments is None:
         return None
     known = _recorded_rates(config)
-    pending = [planned.cell for planned in plan.cells if planned.state is State.PENDING]
+    pending = [cell for cell in plan.cells if cell.state is State.PENDING]
     if not pending:
         return Estimate(0.0, "nothing is pending")
     basis = f"records in {config.results}"
@@ -192,13 +192,11 @@ def _trial_rate(experiment: Experiment, threads: int) -> float:
         model.zero_grad()
         return int(batch["attention_mask"].sum())
 
-    threads_before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    step()  # warm-up
-    tokens, started = 0, time.perf_counter()
-    while (elapsed := time.perf_counter() - started) < _TRIAL_SECONDS:
-        tokens += step()
-    torch.set_num_threads(threads_before)
+    with torch_threads(threads):
+        step()  # warm-up
+        tokens, started = 0, time.perf_counter()
+        while (elapsed := time.perf_counter() - started) < _TRIAL_SECONDS:
+            tokens += step()
     return tokens / elapsed
 
 
@@ -206,7 +204,18 @@ def plan_data(plan: Plan, config: RunConfig) -> dict[str, Any]:
     """Return `plan` as JSON data."""
     guess = estimate(plan, config)
     return {
-        "cells": [_cell_data(planned) for planned in plan.cells],
+        "cells": [
+            {
+                "task": cell.task.name,
+                "strategy": str(cell.row.spec),
+                "seed": cell.seed,
+                "state": str(cell.state),
+                "reason": cell.reason,
+                "added_for": cell.row.added_for,
+                "key": cell.key,
+            }
+            for cell in plan.cells
+        ],
         "tasks": preflight(plan),
         "downloads": [{"name": download.name, "bytes": download.bytes} for download in plan.downloads],
         "estimated_s": None if guess is None else round(guess.seconds),
@@ -219,11 +228,10 @@ def print_plan(plan: Plan, config: RunConfig, console: Console) -> None:
     table = Table(box=None, pad_edge=False)
     for heading in ("task", "strategy", "seed", "state", ""):
         table.add_column(heading, overflow="fold")
-    for planned in plan.cells:
-        cell = planned.cell
-        remark = planned.reason or (f"added: {cell.row.added_for}" if cell.row.added_for else "")
+    for cell in plan.cells:
+        remark = cell.reason or (f"added: {cell.row.added_for}" if cell.row.added_for else "")
         table.add_row(
-            *(Text(str(part)) for part in (cell.task.name, cell.row.spec, cell.seed, planned.state, remark))
+            *(Text(str(part)) for part in (cell.task.name, cell.row.spec, cell.seed, cell.state, remark))
         )
     console.print(table)
     counts = [f"{plan.count(state)} {state}" for state in State if plan.count(state)]
@@ -237,19 +245,6 @@ def print_plan(plan: Plan, config: RunConfig, console: Console) -> None:
         size = "" if download.bytes is None else f" ({download.bytes / 1e6:.1f} MB)"
         console.print(f"to be fetched: {download.name}{size}", soft_wrap=True)
     console.print(_time_line(estimate(plan, config)), soft_wrap=True)
-
-
-def _cell_data(planned: PlannedCell) -> dict[str, Any]:
-    cell = planned.cell
-    return {
-        "task": cell.task.name,
-        "strategy": str(cell.row.spec),
-        "seed": cell.seed,
-        "state": str(planned.state),
-        "reason": planned.reason,
-        "added_for": cell.row.added_for,
-        "key": planned.key,
-    }
 
 
 def _time_line(guess: Estimate | None) -> str:

@@ -19,18 +19,8 @@ from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 
 from kdbench.results.records import Status
-from kdbench.run.executor import (
-    Ended,
-    Event,
-    Executor,
-    InlineExecutor,
-    Job,
-    Progress,
-    Stage,
-    exit_reason,
-    one_line,
-)
-from kdbench.utils.system import Report, default_threads
+from kdbench.run.executor import Ended, Event, Job, Progress, Stage, exit_reason, failure_reason
+from kdbench.utils.system import default_threads
 
 _SECONDS_BETWEEN_REPORTS = 0.1
 
@@ -38,15 +28,16 @@ _SECONDS_BETWEEN_REPORTS = 0.1
 def child_main(connection: Connection, function: str, argument: str, log: str, threads: int | None) -> None:
     """Run one stage; send progress and the reason of a failure to the parent, and all output to `log`.
 
-    Args:
-        threads: number of torch's threads; None leaves that to the environment.
+    Without `threads`, the number of torch's threads is left to the environment.
     """
     os.setpgid(0, 0)  # a process group of its own, so that the stage's children can be killed with it
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and ends its children itself
     _redirect_output(log)
     threading.Thread(target=_end_with_parent, args=(connection,), daemon=True).start()
     if threads is not None:
-        _set_threads(threads)
+        import torch  # not at the top: a stage with its own environment must set that first
+
+        torch.set_num_threads(threads)
     last_report = 0.0
 
     def report(phase: str, done: int, total: int, loss: float | None) -> None:
@@ -59,7 +50,7 @@ def child_main(connection: Connection, function: str, argument: str, log: str, t
     try:
         Stage(function, argument).run(report)
     except BaseException as error:
-        connection.send(("failure", one_line(error)))
+        connection.send(("failure", failure_reason(error)))
         traceback.print_exc()  # last, since it fails if the disk is full
         sys.exit(1)
 
@@ -77,12 +68,6 @@ def _redirect_output(log: str) -> None:
     os.dup2(file, 1)
     os.dup2(file, 2)
     os.close(file)
-
-
-def _set_threads(threads: int) -> None:
-    import torch  # not at the top: a stage with its own environment must set that first
-
-    torch.set_num_threads(threads)
 
 
 # Imported once by the fork server that forks every stage's process: a process then starts in one second instead of six.
@@ -119,10 +104,7 @@ class ProcessExecutor:
         if deadlines:
             timeout_s = min(timeout_s, max(0.0, min(deadlines) - time.monotonic()))
         wait([handle for running in self._running for handle in running.handles], timeout_s)
-        events: list[Event] = []
-        for running in list(self._running):
-            events += self._check(running)
-        return events
+        return [event for running in list(self._running) for event in self._check(running)]
 
     def stop(self) -> None:
         """Kill every running job."""
@@ -253,16 +235,3 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
-
-
-__all__ = [
-    "Ended",
-    "Event",
-    "Executor",
-    "InlineExecutor",
-    "Job",
-    "ProcessExecutor",
-    "Progress",
-    "Report",
-    "Stage",
-]

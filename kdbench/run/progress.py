@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Protocol
 
 from rich.console import Console
 from rich.live import Live
@@ -11,9 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from kdbench.results.records import Status
+from kdbench.run.executor import Progress
 from kdbench.run.plan import Plan, State
 from kdbench.run.preflight import preflight
-from kdbench.run.process_executor import Progress
 from kdbench.utils.formatting import plural, seconds_left
 
 _SECONDS_BETWEEN_LINES = 30.0
@@ -21,7 +20,43 @@ LATENCY = "latency of "
 """Prefix of the name of a task's latency phase, which is not a cell."""
 
 
-class Terminal:
+class Watcher:
+    """Receives the events of a run, and passes those that it does not handle on to other watchers, if any."""
+
+    _others: tuple[Watcher, ...] = ()
+
+    def __init__(self, *others: Watcher) -> None:
+        self._others = others
+
+    def planned(self, plan: Plan) -> None:
+        """The run is about to execute `plan`."""
+        for other in self._others:
+            other.planned(plan)
+
+    def started(self, name: str) -> None:
+        """A cell or the latency phase of a task started."""
+        for other in self._others:
+            other.started(name)
+
+    def progressed(self, name: str, progress: Progress) -> None:
+        """A cell or latency phase made progress."""
+        for other in self._others:
+            other.progressed(name, progress)
+
+    def ended(
+        self, name: str, status: Status, reason: str | None, score: float | None, seconds: float
+    ) -> None:
+        """A cell or latency phase ended."""
+        for other in self._others:
+            other.ended(name, status, reason, score, seconds)
+
+    def remark(self, line: str) -> None:
+        """There is a remark that the user should know."""
+        for other in self._others:
+            other.remark(line)
+
+
+class Terminal(Watcher):
     """Prints the progress of a run to a console."""
 
     def __init__(self, console: Console) -> None:
@@ -48,7 +83,7 @@ class Terminal:
     def planned(self, plan: Plan) -> None:
         """Print a summary of the plan."""
         self._total = plan.count(State.PENDING)
-        strategies = dict.fromkeys(str(planned.cell.row.spec) for planned in plan.cells)
+        strategies = dict.fromkeys(str(cell.row.spec) for cell in plan.cells)
         states = [f"{plan.count(state)} {state}" for state in State if plan.count(state)]
         self._print(f"{plural(len(plan.cells), 'cell')} ({', '.join(states)})")
         self._print(f"  strategies: {', '.join(strategies)}")
@@ -56,7 +91,7 @@ class Terminal:
             self._print(f"  {name}:")
             for line in lines:
                 self._print(f"    {line}", "yellow" if line.startswith("!") else None)
-        for row in {planned.cell.row.spec: planned.cell.row for planned in plan.cells}.values():
+        for row in {cell.row.spec: cell.row for cell in plan.cells}.values():
             if row.added_for is not None:
                 self._print(f"  added {row.spec}: {row.added_for}")
 
@@ -123,58 +158,3 @@ def _progress_text(progress: Progress | None) -> str:
 
 def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
-
-
-class Watcher(Protocol):
-    """Receives the events of a run."""
-
-    def planned(self, plan: Plan) -> None:
-        """The run is about to execute `plan`."""
-
-    def started(self, name: str) -> None:
-        """A cell or the latency phase of a task started."""
-
-    def progressed(self, name: str, progress: Progress) -> None:
-        """A cell or latency phase made progress."""
-
-    def ended(
-        self, name: str, status: Status, reason: str | None, score: float | None, seconds: float
-    ) -> None:
-        """A cell or latency phase ended."""
-
-    def remark(self, line: str) -> None:
-        """There is a remark that the user should know."""
-
-
-class Watchers:
-    """Forwards every event to several watchers."""
-
-    def __init__(self, *watchers: Watcher) -> None:
-        self._watchers = watchers
-
-    def planned(self, plan: Plan) -> None:
-        """Forward the plan."""
-        for watcher in self._watchers:
-            watcher.planned(plan)
-
-    def started(self, name: str) -> None:
-        """Forward a start."""
-        for watcher in self._watchers:
-            watcher.started(name)
-
-    def progressed(self, name: str, progress: Progress) -> None:
-        """Forward progress."""
-        for watcher in self._watchers:
-            watcher.progressed(name, progress)
-
-    def ended(
-        self, name: str, status: Status, reason: str | None, score: float | None, seconds: float
-    ) -> None:
-        """Forward an end."""
-        for watcher in self._watchers:
-            watcher.ended(name, status, reason, score, seconds)
-
-    def remark(self, line: str) -> None:
-        """Forward a remark."""
-        for watcher in self._watchers:
-            watcher.remark(line)

@@ -77,12 +77,7 @@ def model_info(experiment: Experiment) -> ModelInfo:
 
 
 def majority_score(prepared: PreparedTask, metrics: Mapping[str, Metric] = METRICS) -> float | None:
-    """Return the headline metric of always predicting the most frequent training label; None if the kind has none.
-
-    Args:
-        prepared: the task.
-        metrics: the registered ones.
-    """
+    """Return the headline metric of always predicting the most frequent training label; None if the kind has none."""
     task = prepared.task
     logits = task.kind.constant_logits(prepared.label_counts, task.labels)
     if logits is None:

@@ -1,14 +1,14 @@
-"""Run a plan: execute its cells, store their records, update the board after each, and time the models at the end."""
+"""Run a plan: execute its cells, store their records, and update the board after each."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from functools import partial
+from pathlib import Path
 
-import pandas as pd
 from filelock import FileLock, Timeout
 
 from kdbench.api.strategy import JointStrategy
@@ -16,98 +16,23 @@ from kdbench.board.statistics import Known
 from kdbench.config import RunConfig
 from kdbench.errors import KdbenchError, UsageError
 from kdbench.measure.environment import describe_environment
-from kdbench.measure.latency import TimingOrder
 from kdbench.registry import Registry
 from kdbench.render.write import BoardSummary, write_board
 from kdbench.results.paths import CellFiles
 from kdbench.results.records import Record, RecordStore, Status
-from kdbench.results.timings import load_timings, machine_of
 from kdbench.run.cell import CellOrder
-from kdbench.run.executor import is_disk_full
-from kdbench.run.plan import Plan, PlannedCell, State, make_plan
-from kdbench.run.process_executor import (
-    Ended,
-    Executor,
-    InlineExecutor,
-    Job,
-    ProcessExecutor,
-    Progress,
-    Stage,
-)
-from kdbench.run.progress import LATENCY, Watcher
+from kdbench.run.executor import Ended, Executor, InlineExecutor, Job, Progress, Stage, is_disk_full
+from kdbench.run.latency_phase import run_latency_phase
+from kdbench.run.plan import Cell, Plan, State, make_plan
+from kdbench.run.process_executor import ProcessExecutor
+from kdbench.run.progress import Watcher
 from kdbench.run.provenance import model_info, strategy_info, task_info
 from kdbench.training.callbacks import check_trackers
 from kdbench.training.experiment import Experiment
 from kdbench.training.teacher import TeacherStore
 from kdbench.utils.files import remove_temporary
 
-THREADS = 1
-"""A model that serves single requests gets one core; with more, the operating system's scheduler is timed as well."""
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
 _POLL_S = 0.5
-
-
-def run_latency_phase(config: RunConfig, plan: Plan, executor: Executor, watcher: Watcher) -> list[str]:
-    """Time the models of each task of `plan` unless they were timed together before; return one line per failure."""
-    failures = []
-    for task, experiment in (plan.experiments or {}).items():
-        records = _timed_cells(config, experiment)
-        keys = [record.key for record in records]
-        if not keys or _is_timed(config, experiment, keys):
-            continue
-        teacher = next((record.key for record in records if record.is_teacher), None)
-        name = f"{LATENCY}{task}"
-        watcher.started(name)
-        order = TimingOrder(
-            config=config, task=task, keys=keys, teacher=teacher, threads=THREADS
-        ).model_dump_json()
-        stage = Stage(
-            "kdbench.measure.latency:time_task", order, {name: str(THREADS) for name in _THREAD_VARIABLES}
-        )
-        executor.start(Job(name, (stage,), config.results / "logs" / f"latency-{task}.log"))
-        ended = _wait(executor, watcher, name)
-        watcher.ended(name, ended.status, ended.reason, None, ended.seconds)
-        if ended.status is not Status.OK:
-            failures.append(f"{name}: {ended.reason}")
-    return failures
-
-
-def _wait(executor: Executor, watcher: Watcher, name: str) -> Ended:
-    while True:
-        for event in executor.poll(1.0):
-            if isinstance(event, Progress):
-                watcher.progressed(name, event)
-            else:
-                return event
-
-
-def _timed_cells(config: RunConfig, experiment: Experiment) -> list[Record]:
-    """Return the records of the task's cells, of this run or earlier ones, whose models exist and are to be timed."""
-    records, _ = RecordStore(config.results).load()
-    return [
-        record
-        for record in records
-        if record.status is Status.OK
-        and record.seed == 0
-        and record.task.name == experiment.task.task.name
-        and record.task.fingerprint == experiment.task.fingerprint
-        and record.budget.identity() == experiment.budget.identity()
-        and record.model.weights_sha256 == experiment.base.sha256
-        and CellFiles(config.results, record.key).artifact.is_dir()
-    ]
-
-
-def _is_timed(config: RunConfig, experiment: Experiment, keys: list[str]) -> bool:
-    """Return whether exactly these models were timed together with this machine, these libraries and this budget."""
-    timings, _ = load_timings(config.results)
-    return any(
-        timing.task == experiment.task.task.name
-        and {model.key for model in timing.models} == set(keys)
-        and timing.settings == experiment.budget.latency_settings()
-        and timing.method == "hot"
-        and machine_of(timing.environment) == machine_of(describe_environment())
-        for timing in timings
-    )
 
 
 @dataclass
@@ -143,10 +68,16 @@ def run(config: RunConfig, registry: Registry, watcher: Watcher) -> Outcome:
         KdbenchError: a file cannot be written.
     """
     check_trackers(config.report_to)
-    with _results_locked(config), _write_errors_explained(config):
-        plan = make_plan(config, registry, fetch=True)
-        watcher.planned(plan)
-        return _Run(config, registry, watcher, plan).go()
+    try:
+        with _lock(config.results):
+            plan = make_plan(config, registry, fetch=True)
+            watcher.planned(plan)
+            return _Run(config, registry, watcher, plan).go()
+    except OSError as error:  # a full disk, or a folder that disappeared
+        raise KdbenchError(
+            f"cannot write {error.filename or config.results} ({error.strerror or error}); fix that and run the same "
+            "command again: finished cells are kept"
+        ) from error
 
 
 class _Run:
@@ -156,28 +87,32 @@ class _Run:
         self._watcher = watcher
         self._store = RecordStore(config.results)
         self._outcome = Outcome(plan)
-        self._waiting = [planned for planned in plan.cells if planned.state is State.PENDING]
-        self._running: dict[str, PlannedCell] = {}
-        self._ended: list[PlannedCell] = []
+        self._waiting = [cell for cell in plan.cells if cell.state is State.PENDING]
+        self._running: dict[str, Cell] = {}
+        self._ended: list[Cell] = []
         self._teacher_failures: dict[str, str] = {}
         """By task, why training its teacher failed; no other cell tries again."""
         self._known = Known()
-        self._executor = _executor(config)
+        self._executor: Executor = (
+            InlineExecutor()
+            if config.executor == "inline"
+            else ProcessExecutor(config.worker_count, config.threads)
+        )
 
     def go(self) -> Outcome:
         try:
             self._clear_overwritten()
-            for planned in self._outcome.plan.cells:
-                if planned.state is State.NOT_APPLICABLE and self._store.get(_key(planned)) is None:
-                    self._put(planned, Status.NOT_APPLICABLE, planned.reason)
+            for cell in self._outcome.plan.cells:
+                if cell.state is State.NOT_APPLICABLE and self._store.get(_key(cell)) is None:
+                    self._put(cell, Status.NOT_APPLICABLE, cell.reason)
             while self._waiting or self._running:
                 self._start_ready_cells()
                 for event in self._executor.poll(_POLL_S):
-                    planned = self._running[event.job_id]
+                    cell = self._running[event.job_id]
                     if isinstance(event, Progress):
-                        self._watcher.progressed(planned.cell.label, event)
+                        self._watcher.progressed(cell.label, event)
                     else:
-                        self._end(planned, event)
+                        self._end(cell, event)
             self._outcome.latency_failures = run_latency_phase(
                 self._config, self._outcome.plan, self._executor, self._watcher
             )
@@ -193,54 +128,53 @@ class _Run:
         remove_temporary(self._config.results)
         # The board's folder may contain the user's files: delete only names that end in a process id, at the top level.
         remove_temporary(self._config.board_folder, "*.[0-9]*")
-        for planned in self._waiting:
-            if self._store.path(_key(planned)).exists():
-                self._store.path(_key(planned)).unlink()
-                CellFiles(self._config.results, _key(planned)).remove_model()
+        for cell in self._waiting:
+            if self._store.path(_key(cell)).exists():
+                self._store.path(_key(cell)).unlink()
+                CellFiles(self._config.results, _key(cell)).remove_model()
         if self._config.overwrite == "all":
-            for planned in self._waiting:
-                shutil.rmtree(self._teacher(planned).folder, ignore_errors=True)
+            for cell in self._waiting:
+                shutil.rmtree(self._teacher(cell).folder, ignore_errors=True)
 
     def _start_ready_cells(self) -> None:
-        for planned in list(self._waiting):
+        for cell in list(self._waiting):
             if len(self._running) >= self._executor.capacity:
                 return
-            if self._must_wait(planned):
+            if self._must_wait(cell):
                 continue
-            self._waiting.remove(planned)
-            self._running[_key(planned)] = planned
-            self._watcher.started(planned.cell.label)
-            reason = self._prerequisite_failure(planned)
+            self._waiting.remove(cell)
+            self._running[_key(cell)] = cell
+            self._watcher.started(cell.label)
+            reason = self._prerequisite_failure(cell)
             if reason is not None:
-                self._end(planned, Ended(_key(planned), Status.FAILED, reason, 0.0))
+                self._end(cell, Ended(_key(cell), Status.FAILED, reason, 0.0))
             else:
-                self._executor.start(self._job(planned))
+                self._executor.start(self._job(cell))
 
-    def _prerequisite_failure(self, planned: PlannedCell) -> str | None:
+    def _prerequisite_failure(self, cell: Cell) -> str | None:
         """Return why something that the cell needs failed in this run, or None."""
-        reason = self._teacher_failures.get(planned.cell.task.name)
-        if reason is not None and any(stage.uses_teacher() for stage in planned.cell.row.strategy.stages):
+        reason = self._teacher_failures.get(cell.task.name)
+        if reason is not None and any(stage.uses_teacher() for stage in cell.row.strategy.stages):
             return f"its teacher failed: {reason}"
-        before = _key_before(planned)
+        before = _key_before(cell)
         for record in self._outcome.records:
             if record.key == before and record.status is not Status.OK:
                 return f"{record.strategy.label}, which it starts from, failed: {record.reason}"
         return None
 
-    def _must_wait(self, planned: PlannedCell) -> bool:
+    def _must_wait(self, cell: Cell) -> bool:
         """Return whether the cell needs what another cell is producing: its teacher, earlier stages, the joint models."""
-        strategy = planned.cell.row.strategy
-        before = _key_before(planned)
+        strategy = cell.row.strategy
+        before = _key_before(cell)
         return any(
-            (_is_teachers_row(other) and other.cell.task is planned.cell.task)
+            (_is_teachers_row(other) and other.task is cell.task)
             or _key(other) == before
-            or (isinstance(strategy, JointStrategy) and other.cell.row.strategy is strategy)
+            or (isinstance(strategy, JointStrategy) and other.row.strategy is strategy)
             for other in self._running.values()
         ) or any(_key(other) == before for other in self._waiting)
 
-    def _job(self, planned: PlannedCell) -> Job:
-        cell = planned.cell
-        key = _key(planned)
+    def _job(self, cell: Cell) -> Job:
+        key = _key(cell)
         order = CellOrder(
             config=self._config,
             spec=cell.row.spec,
@@ -252,63 +186,61 @@ class _Run:
         stages = (Stage("kdbench.run.cell:train_cell", order), Stage("kdbench.run.cell:score_cell", order))
         return Job(key, stages, CellFiles(self._config.results, key).log, self._config.timeout)
 
-    def _end(self, planned: PlannedCell, ended: Ended) -> None:
+    def _end(self, cell: Cell, ended: Ended) -> None:
         del self._running[ended.job_id]
         record = self._store.get(ended.job_id) if ended.status is Status.OK else None
         if ended.reason is not None and is_disk_full(ended.reason):
             # Not the cell's fault: no record is written, so that the same command runs it when there is space.
             raise KdbenchError(
-                f"{planned.cell.label}: {ended.reason}; free some space and run the same command again: finished cells "
+                f"{cell.label}: {ended.reason}; free some space and run the same command again: finished cells "
                 "are kept"
             )
         if record is None:
             status = Status.FAILED if ended.status is Status.OK else ended.status
-            record = self._put(
-                planned, status, ended.reason or "its record disappeared from the results folder"
-            )
+            record = self._put(cell, status, ended.reason or "its record disappeared from the results folder")
         self._outcome.records.append(record)
-        self._ended.append(planned)
-        if _is_teachers_row(planned) and not self._teacher(planned).exists():
-            self._teacher_failures[planned.cell.task.name] = record.reason or "for an unknown reason"
+        self._ended.append(cell)
+        if _is_teachers_row(cell) and not self._teacher(cell).exists():
+            self._teacher_failures[cell.task.name] = record.reason or "for an unknown reason"
         self._remove_models_of_further_seeds()
         score = record.quality.score if record.quality else None
-        self._watcher.ended(planned.cell.label, record.status, record.reason, score, ended.seconds)
+        self._watcher.ended(cell.label, record.status, record.reason, score, ended.seconds)
         for line in (*record.warnings, *self._registry.cell_finished(record)):
-            self._watcher.remark(f"{planned.cell.label}: {line}")
+            self._watcher.remark(f"{cell.label}: {line}")
         self._draw()
 
     def _remove_models_of_further_seeds(self) -> None:
         """Delete models of seeds > 0 that no cell starts from: one model per row is timed and can be exported."""
         unfinished = (*self._waiting, *self._running.values())
-        needed = {key for planned in unfinished for key in (_key(planned), *planned.keys_before)}
-        for planned in self._ended:
-            if planned.cell.seed > 0:
-                for key in {_key(planned), *planned.keys_before} - needed:
+        needed = {key for cell in unfinished for key in (_key(cell), *cell.keys_before)}
+        for cell in self._ended:
+            if cell.seed > 0:
+                for key in {_key(cell), *cell.keys_before} - needed:
                     CellFiles(self._config.results, key).remove_model()
 
-    def _put(self, planned: PlannedCell, status: Status, reason: str | None) -> Record:
+    def _put(self, cell: Cell, status: Status, reason: str | None) -> Record:
         """Write the record of a cell that has no result."""
         record = Record(
-            key=_key(planned),
+            key=_key(cell),
             status=status,
             reason=reason,
-            strategy=strategy_info(self._registry, planned.cell.row.spec),
-            task=task_info(self._experiment(planned).task, self._registry.metrics),
-            model=model_info(self._experiment(planned)),
+            strategy=strategy_info(self._registry, cell.row.spec),
+            task=task_info(self._experiment(cell).task, self._registry.metrics),
+            model=model_info(self._experiment(cell)),
             budget=self._config.resolved_budget,
-            seed=planned.cell.seed,
+            seed=cell.seed,
             environment=describe_environment(),
             finished_at=datetime.now(timezone.utc),
         )
         self._store.put(record)
         return record
 
-    def _experiment(self, planned: PlannedCell) -> Experiment:
+    def _experiment(self, cell: Cell) -> Experiment:
         assert self._outcome.plan.experiments is not None  # since a run fetches everything
-        return self._outcome.plan.experiments[planned.cell.task.name]
+        return self._outcome.plan.experiments[cell.task.name]
 
-    def _teacher(self, planned: PlannedCell) -> TeacherStore:
-        return TeacherStore(self._experiment(planned))
+    def _teacher(self, cell: Cell) -> TeacherStore:
+        return TeacherStore(self._experiment(cell))
 
     def _draw(self, last: bool = False) -> None:
         pending = [*self._running.values(), *self._waiting]
@@ -318,70 +250,40 @@ class _Run:
                 self._config.board_folder,
                 budget=self._config.budget,
                 model=self._outcome.plan.base.sha256 if self._outcome.plan.base else None,
-                columns=self._plugin_columns,
+                columns=partial(self._registry.board_columns, warn=self._watcher.remark),
                 metrics=self._registry.metrics,
-                pending=[(str(planned.cell.row.spec), planned.cell.task.name) for planned in pending],
+                pending=[(str(cell.row.spec), cell.task.name) for cell in pending],
                 known=self._known,
                 cache=self._config.drawings_cache if last else None,
             )
         except UsageError:
             return  # no cell has ended yet
 
-    def _plugin_columns(self, table: pd.DataFrame) -> list[pd.DataFrame]:
-        columns, warnings = self._registry.board_columns(table)
-        for line in warnings:
-            self._watcher.remark(line)
-        return columns
+
+def _key(cell: Cell) -> str:
+    assert cell.key is not None  # since a run fetches everything that keys depend on
+    return cell.key
 
 
-def _key(planned: PlannedCell) -> str:
-    assert planned.key is not None  # since a run fetches everything that keys depend on
-    return planned.key
+def _is_teachers_row(cell: Cell) -> bool:
+    return cell.row.strategy.is_teacher_row and not cell.row.spec.params
 
 
-def _is_teachers_row(planned: PlannedCell) -> bool:
-    return planned.cell.row.strategy.is_teacher_row and not planned.cell.row.spec.params
-
-
-def _key_before(planned: PlannedCell) -> str | None:
+def _key_before(cell: Cell) -> str | None:
     """Return the key of the cell that a stack's last stage starts from."""
-    return planned.keys_before[-1] if planned.keys_before else None
+    return cell.keys_before[-1] if cell.keys_before else None
 
 
-def _executor(config: RunConfig) -> Executor:
-    if config.executor == "inline":
-        return InlineExecutor()
-    return ProcessExecutor(config.worker_count, config.threads)
-
-
-@contextmanager
-def _results_locked(config: RunConfig) -> Iterator[None]:
+def _lock(results: Path) -> AbstractContextManager[object]:
     """Lock the results folder against other runs; the lock ends with the process, however that ends."""
     try:
-        config.results.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(config.results / "run.lock", blocking=False)
-        lock.acquire()
+        results.mkdir(parents=True, exist_ok=True)
+        return FileLock(results / "run.lock", blocking=False).acquire()
     except Timeout:
         raise UsageError(
-            f"results folder {config.results} is in use by another run; wait until it ends or name another with --results"
+            f"results folder {results} is in use by another run; wait until it ends or name another with --results"
         ) from None
     except OSError as error:
         raise UsageError(
-            f"results folder {config.results} cannot be written ({error.strerror}); name another with --results"
+            f"results folder {results} cannot be written ({error.strerror}); name another with --results"
         ) from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-@contextmanager
-def _write_errors_explained(config: RunConfig) -> Iterator[None]:
-    """Report a full disk or a folder that disappeared in one line."""
-    try:
-        yield
-    except OSError as error:
-        raise KdbenchError(
-            f"cannot write {error.filename or config.results} ({error.strerror or error}); fix that and run the same "
-            "command again: finished cells are kept"
-        ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import wraps
 
 MISSING = "-"
 _MARKDOWN = re.compile(r"([\\`*_~|$]|(?<=\])\()")
@@ -28,75 +29,94 @@ def defuse_formula(text: str) -> str:
     return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
 
 
-def percent(score: float | None) -> str:
+def _or_missing(to_text: Callable[[float], str]) -> Callable[[float | None], str]:
+    """Let `to_text` return `MISSING` for None."""
+
+    @wraps(to_text)
+    def text_of(value: float | None) -> str:
+        return MISSING if value is None else to_text(float(value))
+
+    return text_of
+
+
+@_or_missing
+def percent(score: float) -> str:
     """Return a fraction in percent points: 0.785 is ``78.5``."""
-    return _unless_missing(score, lambda value: _decimals(100 * value, 1))
+    return _decimals(100 * score, 1)
 
 
-def difference(score: float | None) -> str:
+@_or_missing
+def difference(score: float) -> str:
     """Return a difference of fractions in percent points with its sign: ``+1.2``."""
-    return _unless_missing(score, lambda value: f"{round(100 * value, 1) + 0.0:+.1f}")
+    return f"{round(100 * score, 1) + 0.0:+.1f}"
 
 
-def share(part: float | None) -> str:
+@_or_missing
+def share(part: float) -> str:
     """Return a share in percent: ``97.3%``."""
-    return _unless_missing(part, lambda value: f"{_decimals(100 * value, 1)}%")
+    return f"{_decimals(100 * part, 1)}%"
 
 
-def with_interval(score: float | None, low: float | None, high: float | None) -> str:
-    """Return a score in percent points and its interval, if given: ``78.5 [76.0, 80.9]``."""
-    return _with_interval(score, low, high, percent)
-
-
-def count(number: float | None) -> str:
-    """Return a count of parameters: ``22.7M``, ``295k``, ``12``."""
-    return _unless_missing(number, lambda value: _scaled(value, ("", "k", "M", "B", "T")))
-
-
-def size(number_of_bytes: float | None) -> str:
-    """Return bytes in decimal units: ``90.9 MB``."""
-    return _unless_missing(number_of_bytes, lambda value: _scaled(value, (" B", " kB", " MB", " GB", " TB")))
-
-
-def operations(number: float | None) -> str:
-    """Return floating-point operations: ``45.2 MFLOPs``."""
-    units = (" FLOPs", " kFLOPs", " MFLOPs", " GFLOPs", " TFLOPs", " PFLOPs")
-    return _unless_missing(number, lambda value: _scaled(value, units))
-
-
-def difference_with_interval(value: float | None, low: float | None, high: float | None) -> str:
-    """Return a difference in percent points and its interval, if given: ``+1.2 [+0.1, +2.3]``."""
-    return _with_interval(value, low, high, difference)
-
-
-def ratio_with_interval(times: float | None, low: float | None, high: float | None) -> str:
-    """Return a ratio and its interval, if given: ``1.83x [1.80x, 1.86x]``."""
-    return _with_interval(times, low, high, ratio)
-
-
-def three_digits(value: float | None) -> str:
-    """Return a number with three significant digits: ``0.312``, ``45.2``, ``183``."""
-    return _unless_missing(value, _three_digits)
-
-
-def rank(mean: float | None) -> str:
+@_or_missing
+def rank(mean: float) -> str:
     """Return a mean rank: ``2.5``."""
-    return _unless_missing(mean, lambda value: _decimals(value, 1))
+    return _decimals(mean, 1)
 
 
-def milliseconds(ms: float | None) -> str:
-    """Return milliseconds with three significant digits, without the unit: ``0.874``, ``8.74``, ``87.4``."""
-    return _unless_missing(ms, _three_digits)
-
-
-def ratio(times: float | None) -> str:
+@_or_missing
+def ratio(times: float) -> str:
     """Return a ratio: ``1.83x``."""
-    return _unless_missing(times, lambda value: f"{value:.2f}x")
+    return f"{times:.2f}x"
 
 
-def seconds(duration_s: float | None) -> str:
+def with_interval(
+    value: float | None,
+    low: float | None,
+    high: float | None,
+    to_text: Callable[[float | None], str] = percent,
+) -> str:
+    """Return a value and its interval, if given; by default in percent points: ``78.5 [76.0, 80.9]``."""
+    if low is None or high is None:
+        return to_text(value)
+    return f"{to_text(value)} [{to_text(low)}, {to_text(high)}]"
+
+
+@_or_missing
+def count(number: float) -> str:
+    """Return a count of parameters: ``22.7M``, ``295k``, ``12``."""
+    return _scaled(number, ("", "k", "M", "B", "T"))
+
+
+@_or_missing
+def size(number_of_bytes: float) -> str:
+    """Return bytes in decimal units: ``90.9 MB``."""
+    return _scaled(number_of_bytes, (" B", " kB", " MB", " GB", " TB"))
+
+
+@_or_missing
+def operations(number: float) -> str:
+    """Return floating-point operations: ``45.2 MFLOPs``."""
+    return _scaled(number, (" FLOPs", " kFLOPs", " MFLOPs", " GFLOPs", " TFLOPs", " PFLOPs"))
+
+
+@_or_missing
+def three_digits(value: float) -> str:
+    """Return a number with three significant digits: ``0.312``, ``45.2``, ``183``."""
+    if value >= 99.95:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if value >= 9.995 else f"{value:.2f}" if value >= 0.9995 else f"{value:.3f}"
+
+
+milliseconds = three_digits
+"""Return milliseconds with three significant digits, without the unit: ``0.874``, ``8.74``, ``87.4``."""
+
+
+@_or_missing
+def seconds(duration_s: float) -> str:
     """Return a duration: ``12.3 s``, ``5.8 min``, ``2.1 h``."""
-    return _unless_missing(duration_s, _duration)
+    if duration_s < 99.95:
+        return f"{duration_s:.1f} s"
+    return f"{duration_s / 60:.1f} min" if duration_s < 5997 else f"{duration_s / 3600:.1f} h"
 
 
 def probability(p: float) -> str:
@@ -126,27 +146,9 @@ def plain(value: object) -> str:
     return MISSING if value is None else str(value)
 
 
-def _unless_missing(value: float | None, to_text: Callable[[float], str]) -> str:
-    return MISSING if value is None else to_text(float(value))
-
-
-def _with_interval(
-    value: float | None, low: float | None, high: float | None, to_text: Callable[[float | None], str]
-) -> str:
-    if low is None or high is None:
-        return to_text(value)
-    return f"{to_text(value)} [{to_text(low)}, {to_text(high)}]"
-
-
 def _decimals(value: float, digits: int) -> str:
     """Round to `digits` decimals, without a negative zero."""
     return f"{round(value, digits) + 0.0:.{digits}f}"
-
-
-def _three_digits(value: float) -> str:
-    if value >= 99.95:
-        return f"{value:.0f}"
-    return f"{value:.1f}" if value >= 9.995 else f"{value:.2f}" if value >= 0.9995 else f"{value:.3f}"
 
 
 def _scaled(value: float, units: tuple[str, ...]) -> str:
@@ -155,12 +157,6 @@ def _scaled(value: float, units: tuple[str, ...]) -> str:
             return f"{value:.0f}{unit}" if unit is units[0] or value >= 99.95 else f"{value:.1f}{unit}"
         value /= 1000
     return f"{value:.1f}{units[-1]}"
-
-
-def _duration(duration_s: float) -> str:
-    if duration_s < 99.95:
-        return f"{duration_s:.1f} s"
-    return f"{duration_s / 60:.1f} min" if duration_s < 5997 else f"{duration_s / 3600:.1f} h"
 
 
 _POWERS = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9}
@@ -181,11 +177,5 @@ def parse_amount(text: str) -> float:
 
 
 def seconds_left(done: int, total: int, elapsed_s: float) -> float | None:
-    """Estimate the remaining seconds from the rate of finished cells so far, however many run in parallel.
-
-    Args:
-        done: the number of cells finished since the run started; if 0, the result is None.
-        total: the number of cells pending when the run started.
-        elapsed_s: the time since the run started.
-    """
+    """Estimate the remaining seconds of a run's `total` cells from the rate of those `done` since it started, if any."""
     return elapsed_s * (total - done) / done if done else None

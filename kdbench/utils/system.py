@@ -20,16 +20,14 @@ def default_workers() -> int:
     The matrices of small encoders are too small for several threads: two cells with one thread each train 50% more
     tokens per second than one cell with two threads.
     """
-    import torch  # imported here to keep the command line fast
+    # Imported here to keep the command line fast.
+    import psutil
+    import torch
 
     if torch.cuda.is_available() or torch.backends.mps.is_available():
         return 1
-    cores = usable_cores()
-    try:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # unknown on this system
-        return max(1, cores // 2)
-    return max(1, min(cores, memory // _BYTES_PER_CELL))
+    memory: int = psutil.virtual_memory().total
+    return max(1, min(usable_cores(), memory // _BYTES_PER_CELL))
 
 
 def usable_cores() -> int:

@@ -163,18 +163,14 @@ def test_a_joint_row_says_how_many_of_its_scored_texts_it_was_trained_on(make_co
     assert f"! {told}: a joint strategy is trained on them" in lines["toy-sentiment"]
     assert not re.search("training data of", " ".join(lines["toy-twin"]))
 
-    cells = {
-        planned.cell.task.name: planned
-        for planned in plan.cells
-        if planned.cell.row.strategy.name == "multi-task"
-    }
-    for task, planned in cells.items():  # the first trains for both
+    cells = {cell.task.name: cell for cell in plan.cells if cell.row.strategy.name == "multi-task"}
+    for task, cell in cells.items():  # the first trains for both
         order = CellOrder(
             config=config,
-            spec=planned.cell.row.spec,
+            spec=cell.row.spec,
             task=task,
             seed=0,
-            key=planned.key,
+            key=cell.key,
             partners=list(cells),
         ).model_dump_json()
         train_cell(order, lambda *told: None)

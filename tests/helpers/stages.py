@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from kdbench.run.process_executor import Report
+from kdbench.utils.system import Report
 
 
 def note_process(argument: str, report: Report) -> None:

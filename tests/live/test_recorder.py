@@ -8,8 +8,8 @@ from helpers.commands import comes_true
 
 from kdbench.live.recorder import MAX_LOSSES, CellState, Ending, Recorder, read_state, state_path
 from kdbench.results.records import Status
+from kdbench.run.executor import Progress
 from kdbench.run.plan import make_plan
-from kdbench.run.process_executor import Progress
 
 CELL = "finetune on toy-sentiment, seed 0"
 

@@ -98,9 +98,7 @@ def test_what_cannot_be_stacked_is_told_in_one_line(found, text, told):
 def test_a_stack_serves_what_all_its_stages_serve(found, settings):
     config = settings(strategy=["lora+seal"], task=["toy-*"])
     why = {
-        cell.task.name: cell.not_applicable
-        for cell in cells_of(config, found)
-        if str(cell.row.spec) == "lora+seal"
+        cell.task.name: cell.reason for cell in cells_of(config, found) if str(cell.row.spec) == "lora+seal"
     }
     assert why == {
         "toy-sentiment": None,
@@ -191,7 +189,7 @@ def test_a_joint_strategy_s_result_depends_on_who_is_with_it(found, settings, do
 
 def test_joint_training_needs_two_tasks(found, settings):
     (why,) = {
-        cell.not_applicable
+        cell.reason
         for cell in cells_of(settings(strategy=["together"]), found)
         if cell.row.strategy.name == "together"
     }

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from kdbench.results.records import Status
-from kdbench.run.process_executor import Ended, InlineExecutor, Job, Progress, Stage
+from kdbench.run.executor import Ended, InlineExecutor, Job, Progress, Stage
 
 
 @pytest.fixture

@@ -49,7 +49,7 @@ def keep_measured(keep):
 
 
 def states(plan):
-    return {str(planned.cell.row.spec): planned.state for planned in plan.cells}
+    return {str(planned.row.spec): planned.state for planned in plan.cells}
 
 
 def printed(plan, config):

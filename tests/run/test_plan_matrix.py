@@ -150,7 +150,7 @@ def test_one_seed_of_the_whole_matrix_comes_before_the_next_and_the_teacher_firs
 def test_a_cell_that_does_not_apply_says_why(make_config, with_choosy):
     config = make_config(task=["toy-*"], strategy=["choosy"])
     why = {
-        cell.task.name: cell.not_applicable
+        cell.task.name: cell.reason
         for cell in cells_of(config, with_choosy)
         if cell.row.strategy.name == "choosy"
     }

@@ -13,7 +13,8 @@ import pytest
 from helpers.commands import comes_true
 
 from kdbench.results.records import Status
-from kdbench.run.process_executor import Ended, Job, ProcessExecutor, Progress, Stage
+from kdbench.run.executor import Ended, Job, Progress, Stage
+from kdbench.run.process_executor import ProcessExecutor
 
 pytestmark = pytest.mark.slow
 
@@ -80,7 +81,8 @@ def test_temporary_files_may_go_where_no_socket_can(tmp_path):
     long.mkdir()
     script = f"""
         from pathlib import Path
-        from kdbench.run.process_executor import Job, ProcessExecutor, Stage
+        from kdbench.run.executor import Job, Stage
+        from kdbench.run.process_executor import ProcessExecutor
 
         executor = ProcessExecutor()
         executor.start(Job("job", (Stage("helpers.stages:note_process", {str(tmp_path / "pids")!r}),), Path("log"), None))
@@ -250,7 +252,8 @@ def test_the_processes_end_when_their_parent_is_killed(tmp_path):
         dedent(
             f"""
             from pathlib import Path
-            from kdbench.run.process_executor import Job, ProcessExecutor, Stage
+            from kdbench.run.executor import Job, Stage
+            from kdbench.run.process_executor import ProcessExecutor
 
             if __name__ == "__main__":
                 executor = ProcessExecutor(workers=2)

@@ -4,7 +4,7 @@ from kdbench_tasks import kdbench_tasks
 from kdbench.api.metric import check_suits
 from kdbench.api.task import PackageSource
 from kdbench.evaluation.metrics import METRICS
-from kdbench.plugins import checked_task
+from kdbench.plugin_checks import checked_task
 
 
 @pytest.mark.parametrize("task", kdbench_tasks(), ids=lambda task: task.name)

@@ -1,11 +1,11 @@
-"""What a plugin's strategies and tasks must be."""
+"""What a plugin's strategies, tasks, kinds of task and metrics must be."""
 
 import pytest
 from pydantic import Field, model_validator
 
-from kdbench import HubSource, LocalSource, Params, Strategy, Task, TaskKind
+from kdbench import HubSource, LocalSource, Metric, Params, Strategy, Task, TaskKind
 from kdbench.errors import UsageError
-from kdbench.plugins import checked_strategy, checked_task
+from kdbench.plugin_checks import checked_kind, checked_metric, checked_strategy, checked_task
 
 
 class Sound(Strategy):
@@ -29,6 +29,18 @@ class Corpus(Task):
         raise NotImplementedError
 
 
+class Ranking(type(TaskKind.SEQUENCE_REGRESSION)):
+    name = "ranking"
+
+
+class Exact(Metric):
+    name = "exact"
+    kinds = frozenset({TaskKind.SEQUENCE_CLASSIFICATION})
+
+    def unit_statistics(self, answers):
+        raise NotImplementedError
+
+
 class NoDefault(Params):
     r: int
 
@@ -45,9 +57,11 @@ class Impossible(Params):
 
 
 def test_sound_ones_come_back_as_they_are():
-    corpus = Corpus()
     assert checked_strategy(Sound) is Sound
+    corpus, ranking, exact = Corpus(), Ranking(), Exact()
     assert checked_task(corpus) is corpus
+    assert checked_kind(ranking) is ranking
+    assert checked_metric(exact) is exact
 
 
 @pytest.mark.parametrize(
@@ -92,8 +106,14 @@ def test_a_strategy_without_fit_and_attributes_is_told_all_at_once():
 def test_classes_and_instances_are_taken_alike():
     assert checked_strategy(Sound(Params())) is Sound
     assert isinstance(checked_task(Corpus), Corpus)
-    with pytest.raises(UsageError, match="does not implement load"):
+    assert isinstance(checked_kind(Ranking), Ranking)
+    assert isinstance(checked_metric(Exact), Exact)
+    with pytest.raises(UsageError, match=r"Task'> does not implement load$"):
         checked_task(Task)
+    with pytest.raises(UsageError, match=r"Metric'> does not implement unit_statistics$"):
+        checked_metric(Metric)
+    with pytest.raises(UsageError, match=r"Bare'> does not implement answer, collate_labels, .*stored_type$"):
+        checked_kind(type("Bare", (TaskKind,), {"name": "bare", "metric": "accuracy"}))
 
 
 class Described(Sound):
@@ -134,6 +154,32 @@ def test_other_things_are_neither(found):
         checked_strategy(found)
     with pytest.raises(UsageError, match=r"is not a Task$"):
         checked_task(found)
+    with pytest.raises(UsageError, match=r"is not a TaskKind$"):
+        checked_kind(found)
+    with pytest.raises(UsageError, match=r"is not a Metric$"):
+        checked_metric(found)
+
+
+@pytest.mark.parametrize(
+    ("check", "candidate", "fault"),
+    [
+        (checked_kind, type("Bad", (Ranking,), {"name": "two words", "metric": ""}),
+         "kind somewhere.Bad: name must be lower-case letters, digits and single dashes, not 'two words'; "
+         "metric must be one line of text, not ''"),
+        (checked_kind, type("Bad", (TaskKind,), {"name": "bare", "metric": "accuracy"})(),
+         "kind somewhere.Bad: does not implement answer, collate_labels"),
+        (checked_metric, type("Bad", (Exact,), {"kinds": {TaskKind.SEQUENCE_REGRESSION}}),
+         "metric somewhere.Bad: kinds must be a frozenset of TaskKind, not {"),
+        (checked_metric, type("Bad", (Exact,), {"higher_is_better": False}),
+         "metric somewhere.Bad: higher_is_better must be true; return 1 - error instead of an error"),
+    ],
+)  # fmt: skip
+def test_each_fault_of_a_kind_or_a_metric_is_named(check, candidate, fault):
+    cls = candidate if isinstance(candidate, type) else type(candidate)
+    cls.__module__ = "somewhere"
+    with pytest.raises(UsageError) as caught:
+        check(candidate)
+    assert str(caught.value).startswith(fault)
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from kdbench.measure.latency import TimingOrder
 from kdbench.results.paths import CellFiles
 from kdbench.results.records import RecordStore, Status
 from kdbench.results.timings import put_timing
-from kdbench.run.process_executor import Ended
-from kdbench.run.runner import run_latency_phase
+from kdbench.run.executor import Ended
+from kdbench.run.latency_phase import run_latency_phase
 
 
 class Executor:

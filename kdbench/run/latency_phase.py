@@ -1,0 +1,81 @@
+"""Time the models of each task after all cells of a run have ended."""
+
+from __future__ import annotations
+
+from kdbench.config import RunConfig
+from kdbench.measure.environment import describe_environment
+from kdbench.measure.latency import TimingOrder
+from kdbench.results.paths import CellFiles
+from kdbench.results.records import Record, RecordStore, Status
+from kdbench.results.timings import load_timings, machine_of
+from kdbench.run.executor import Ended, Executor, Job, Progress, Stage
+from kdbench.run.plan import Plan
+from kdbench.run.progress import LATENCY, Watcher
+from kdbench.training.experiment import Experiment
+
+THREADS = 1
+"""A model that serves single requests gets one core; with more, the operating system's scheduler is timed as well."""
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
+
+
+def run_latency_phase(config: RunConfig, plan: Plan, executor: Executor, watcher: Watcher) -> list[str]:
+    """Time the models of each task of `plan` unless they were timed together before; return one line per failure."""
+    failures = []
+    for task, experiment in (plan.experiments or {}).items():
+        records = _timed_cells(config, experiment)
+        keys = [record.key for record in records]
+        if not keys or _is_timed(config, experiment, keys):
+            continue
+        teacher = next((record.key for record in records if record.is_teacher), None)
+        name = f"{LATENCY}{task}"
+        watcher.started(name)
+        order = TimingOrder(
+            config=config, task=task, keys=keys, teacher=teacher, threads=THREADS
+        ).model_dump_json()
+        stage = Stage(
+            "kdbench.measure.latency:time_task", order, {name: str(THREADS) for name in _THREAD_VARIABLES}
+        )
+        executor.start(Job(name, (stage,), config.results / "logs" / f"latency-{task}.log"))
+        ended = _wait(executor, watcher, name)
+        watcher.ended(name, ended.status, ended.reason, None, ended.seconds)
+        if ended.status is not Status.OK:
+            failures.append(f"{name}: {ended.reason}")
+    return failures
+
+
+def _wait(executor: Executor, watcher: Watcher, name: str) -> Ended:
+    while True:
+        for event in executor.poll(1.0):
+            if isinstance(event, Progress):
+                watcher.progressed(name, event)
+            else:
+                return event
+
+
+def _timed_cells(config: RunConfig, experiment: Experiment) -> list[Record]:
+    """Return the records of the task's cells, of this run or earlier ones, whose models exist and are to be timed."""
+    records, _ = RecordStore(config.results).load()
+    return [
+        record
+        for record in records
+        if record.status is Status.OK
+        and record.seed == 0
+        and record.task.name == experiment.task.task.name
+        and record.task.fingerprint == experiment.task.fingerprint
+        and record.budget.identity() == experiment.budget.identity()
+        and record.model.weights_sha256 == experiment.base.sha256
+        and CellFiles(config.results, record.key).artifact.is_dir()
+    ]
+
+
+def _is_timed(config: RunConfig, experiment: Experiment, keys: list[str]) -> bool:
+    """Return whether exactly these models were timed together with this machine, these libraries and this budget."""
+    timings, _ = load_timings(config.results)
+    return any(
+        timing.task == experiment.task.task.name
+        and {model.key for model in timing.models} == set(keys)
+        and timing.settings == experiment.budget.latency_settings()
+        and timing.method == "hot"
+        and machine_of(timing.environment) == machine_of(describe_environment())
+        for timing in timings
+    )
