@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from helpers.training import KINDS, same
+from helpers.training import KINDS, every_kind, same
 from kdbench_plugins import kdbench_strategies
 from kdbench_plugins._parameter_efficient import PeftStrategy
 
@@ -72,9 +72,6 @@ METHODS = [
 ]
 PEFT = {strategy.name for strategy in kdbench_strategies() if issubclass(strategy, PeftStrategy)}
 every_method = pytest.mark.parametrize("method", METHODS, ids=lambda method: method.spec)
-every_kind = pytest.mark.parametrize(
-    "task", [KINDS[0], *(pytest.param(task, marks=pytest.mark.slow) for task in KINDS[1:])]
-)
 
 
 @pytest.fixture(scope="module")
