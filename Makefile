@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/.installed
 
-.PHONY: run test test-fast check lint install clean
+.PHONY: run test test-fast coverage check lint install clean
 
 run: install
 	$(VENV)/bin/kdbench run
@@ -20,6 +20,10 @@ test: lint
 # For developers: the quick tests and one real run.
 test-fast: install
 	$(PYTEST) -m 'not slow' --durations=10
+
+# Which lines no test runs, in whatever process; `make coverage TESTS="-m 'not slow'"` asks the quick tests alone.
+coverage: install
+	$(PYTEST) --cov --cov-report=term $(TESTS)
 
 check: lint
 	$(VENV)/bin/mypy
