@@ -3,9 +3,9 @@
 import pytest
 from pydantic import Field, model_validator
 
-from kdbench import HubSource, LocalSource, Params, Strategy, Task, TaskKind
+from kdbench import HubSource, LocalSource, Metric, Params, Strategy, Task, TaskKind
 from kdbench.errors import UsageError
-from kdbench.plugins import checked_strategy, checked_task
+from kdbench.plugins import checked_kind, checked_metric, checked_strategy, checked_task
 
 
 class Sound(Strategy):
@@ -94,6 +94,57 @@ def test_classes_and_instances_are_taken_alike():
     assert isinstance(checked_task(Corpus), Corpus)
     with pytest.raises(UsageError, match="does not implement load"):
         checked_task(Task)
+
+
+class Recall(Metric):
+    name = "recall-1"
+    kinds = frozenset({TaskKind.SEQUENCE_CLASSIFICATION})
+
+    def unit_statistics(self, answers):
+        raise NotImplementedError
+
+
+class Ranking(type(TaskKind.SEQUENCE_REGRESSION)):
+    name = "ranking"
+
+
+@pytest.mark.parametrize(
+    ("check", "candidate", "fault"),
+    [
+        (checked_metric, Recall, "is a class; return an instance, Recall()"),
+        (checked_metric, "accuracy", "'accuracy' is not a Metric"),
+        (checked_kind, Ranking, "is a class; return an instance, Ranking()"),
+        (checked_kind, "ranking", "'ranking' is not a TaskKind"),
+    ],
+)
+def test_kinds_and_metrics_are_instances(check, candidate, fault):
+    with pytest.raises(UsageError) as caught:
+        check(candidate)
+    assert str(caught.value).endswith(fault)
+
+
+def test_sound_kinds_and_metrics_are_taken_as_they_are():
+    for check, candidate in ((checked_metric, Recall()), (checked_kind, Ranking())):
+        assert check(candidate) is candidate
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "fault"),
+    [
+        ("name", "Recall 1", "name must be lower-case letters, digits and single dashes, not 'Recall 1'"),
+        ("kinds", ["ranking"], "kinds must be a frozenset of TaskKind, not ['ranking']"),
+        ("higher_is_better", False, "higher_is_better must be true; return 1 - error instead of an error"),
+    ],
+)
+def test_a_metric_that_no_board_can_use_is_told(attribute, value, fault):
+    with pytest.raises(UsageError) as caught:
+        checked_metric(type("Bad", (Recall,), {attribute: value, "__module__": "somewhere"})())
+    assert str(caught.value) == f"metric somewhere.Bad: {fault}"
+
+
+def test_a_kind_without_its_methods_is_told_all_at_once():
+    with pytest.raises(UsageError, match=r"does not implement .*encode_label.*soft_target_loss"):
+        checked_kind(type("Bare", (TaskKind,), {"name": "bare", "metric": "accuracy"})())
 
 
 class Described(Sound):
