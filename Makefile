@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/.installed
 
-.PHONY: run test test-fast check install clean
+.PHONY: run test test-fast coverage check lint install clean
 
 run: install
 	$(VENV)/bin/kdbench run
@@ -13,17 +13,24 @@ run: install
 # first: by default files of few tests, which take longest, would come last.
 PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
-test: check
+# mypy is one of the tests (tests/test_types.py).
+test: lint
 	$(PYTEST) --durations=20
 
 # For developers: the quick tests and one real run.
 test-fast: install
 	$(PYTEST) -m 'not slow' --durations=10
 
-check: install
+# Which lines no test runs, in whatever process; `make coverage TESTS="-m 'not slow'"` asks the quick tests alone.
+coverage: install
+	$(PYTEST) --cov --cov-report=term $(TESTS)
+
+check: lint
+	$(VENV)/bin/mypy
+
+lint: install
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
-	$(VENV)/bin/mypy
 
 install: $(INSTALLED)
 

@@ -179,9 +179,28 @@ def experiment_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("experiments")
 
 
+@pytest.fixture(scope="session")
+def encoded(registry: Registry, cache_dir: Path) -> Callable[[str, Budget, Path], PreparedTask]:
+    """A task's data as a budget and a model's own tokenizer make them, once per session: a third of a small training."""
+    made: dict[tuple[str, str, Path], PreparedTask] = {}
+
+    def encode(task: str, budget: Budget, model: Path) -> PreparedTask:
+        key = task, budget.model_dump_json(), model
+        if key not in made:
+            data = load_task(registry.task(task), DataSettings(cache_dir=cache_dir))
+            made[key] = prepare(data, budget, load_tokenizer(model), cache_dir)
+        return made[key]
+
+    return encode
+
+
 @pytest.fixture
 def make_experiment(
-    tiny_model: Path, registry: Registry, cache_dir: Path, experiment_results: Path
+    tiny_model: Path,
+    registry: Registry,
+    encoded: Callable[[str, Budget, Path], PreparedTask],
+    cache_dir: Path,
+    experiment_results: Path,
 ) -> Callable[..., Experiment]:
     """An experiment: ``make_experiment("toy-tags", budget=…, results=…, model=…, teacher=…)``.
 
@@ -198,14 +217,14 @@ def make_experiment(
     ) -> Experiment:
         quiet_libraries()
         base = resolve_base_model(str(model), cache_dir)
-        tokenizer = load_tokenizer(model)
-        data = load_task(registry.task(task), DataSettings(cache_dir=cache_dir))
 
         def encode(tokenizer: PreTrainedTokenizerBase) -> PreparedTask:
+            data = load_task(registry.task(task), DataSettings(cache_dir=cache_dir))
             return prepare(data, budget, tokenizer, cache_dir)
 
         given = resolve_base_model(str(teacher), cache_dir) if teacher else None
-        return Experiment(encode(tokenizer), base, budget, results, tokenizer, encode, given)
+        prepared = encoded(task, budget, model)
+        return Experiment(prepared, base, budget, results, load_tokenizer(model), encode, given)
 
     return make
 

@@ -116,6 +116,43 @@ def test_classes_and_instances_are_taken_alike():
         checked_kind(type("Bare", (TaskKind,), {"name": "bare", "metric": "accuracy"}))
 
 
+@pytest.mark.parametrize(
+    ("check", "candidate", "fault"),
+    [
+        (checked_metric, "accuracy", "'accuracy' is not a Metric"),
+        (checked_kind, "ranking", "'ranking' is not a TaskKind"),
+    ],
+)
+def test_what_is_no_kind_or_metric_is_told(check, candidate, fault):
+    with pytest.raises(UsageError) as caught:
+        check(candidate)
+    assert str(caught.value).endswith(fault)
+
+
+def test_sound_kinds_and_metrics_are_taken_as_they_are():
+    for check, candidate in ((checked_metric, Exact()), (checked_kind, Ranking())):
+        assert check(candidate) is candidate
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "fault"),
+    [
+        ("name", "Recall 1", "name must be lower-case letters, digits and single dashes, not 'Recall 1'"),
+        ("kinds", ["ranking"], "kinds must be a frozenset of TaskKind, not ['ranking']"),
+        ("higher_is_better", False, "higher_is_better must be true; return 1 - error instead of an error"),
+    ],
+)
+def test_a_metric_that_no_board_can_use_is_told(attribute, value, fault):
+    with pytest.raises(UsageError) as caught:
+        checked_metric(type("Bad", (Exact,), {attribute: value, "__module__": "somewhere"})())
+    assert str(caught.value) == f"metric somewhere.Bad: {fault}"
+
+
+def test_a_kind_without_its_methods_is_told_all_at_once():
+    with pytest.raises(UsageError, match=r"does not implement .*encode_label.*soft_target_loss"):
+        checked_kind(type("Bare", (TaskKind,), {"name": "bare", "metric": "accuracy"})())
+
+
 class Described(Sound):
     """Match what is said.
 

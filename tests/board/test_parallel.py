@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+from helpers.commands import PATIENCE_S
 from helpers.drawn_board import load, make_results
 
 from kdbench.board.load import load_cells
@@ -47,7 +48,7 @@ def test_answers_of_other_processes_come_in_the_order_of_the_items():
 
 def test_processes_begin_before_anybody_asks_for_answers(tmp_path):
     answers = spread(leave_a_file, [tmp_path / "begun"], 2)
-    until = time.monotonic() + 60
+    until = time.monotonic() + PATIENCE_S
     while not (tmp_path / "begun").exists() and time.monotonic() < until:
         time.sleep(0.01)
     assert (tmp_path / "begun").exists()
@@ -58,12 +59,14 @@ def test_one_job_is_done_here():
     assert list(spread(process_of, [1, 2], 1)) == [(1, os.getpid()), (2, os.getpid())]
 
 
+@pytest.mark.slow
 def test_what_a_killed_process_had_is_done_here():
     items = [(number, os.getpid()) for number in range(6)]
     assert list(spread(kill_itself_at_2, items, 2)) == list(range(6))
     assert len(list(spread(process_of, items, 2))) == 6  # others are started
 
 
+@pytest.mark.slow
 def test_an_error_of_the_work_is_raised():
     with pytest.raises(ZeroDivisionError):
         list(spread(divide_by_zero, [1, 2, 3], 2))
@@ -81,6 +84,7 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.slow
 def test_a_script_is_not_run_once_more_and_ends_at_ctrl_c(tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT)
     # A session of its own is a group of processes, all of which a terminal would send Ctrl-C to.
@@ -95,10 +99,11 @@ def test_a_script_is_not_run_once_more_and_ends_at_ctrl_c(tmp_path):
     ) as process:
         assert [process.stdout.readline(), process.stdout.readline()] == ["once\n", "45\n"]
         os.killpg(process.pid, signal.SIGINT)
-        assert process.communicate(timeout=60) == ("ended\n", "")
+        assert process.communicate(timeout=PATIENCE_S) == ("ended\n", "")
     assert process.returncode == 0
 
 
+@pytest.mark.slow
 def test_pictures_and_statistics_are_the_same_wherever_they_are_made(tmp_path):
     make_results(tmp_path)
     pictures = [picture for picture in planned(*load(tmp_path)) if picture.name in ("gap-reviews", "ranks")]
@@ -118,6 +123,7 @@ def test_pictures_and_statistics_are_the_same_wherever_they_are_made(tmp_path):
         assert getattr(both, part).keys() == getattr(alone, part).keys()
 
 
+@pytest.mark.slow
 def test_a_board_of_many_tasks_is_that_which_one_process_draws(tmp_path, monkeypatch):
     make_results(tmp_path)
     write_board(tmp_path, tmp_path / "alone", budget="quick", cache=default_cache_dir())

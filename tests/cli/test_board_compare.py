@@ -43,6 +43,7 @@ def here(call, command, cache_dir, monkeypatch):
     return lambda verb, *arguments: call(*command.line(verb, *arguments)[3:])
 
 
+@pytest.mark.slow
 def test_two_rows_are_compared_in_a_process_of_its_own(command):
     done = command.run("lora[r=16]", "hard-labels", verb="compare")
     assert (done.returncode, done.stderr) == (0, "")

@@ -39,6 +39,7 @@ def ran(tmp_path_factory, tiny_model, cache_dir):
     return config
 
 
+@pytest.mark.slow
 def test_records_carry_what_the_metric_computes_and_an_interval_by_resampling(ran):
     records, _ = RecordStore(ran.results).load()
     for record in records:
@@ -51,6 +52,7 @@ def test_records_carry_what_the_metric_computes_and_an_interval_by_resampling(ra
         assert record.quality.low <= record.quality.score <= record.quality.high
 
 
+@pytest.mark.slow
 def test_boards_and_verify_compute_it_anew(call, ran):
     rows = pd.read_csv(ran.board / "short-reviews.csv")
     assert set(rows["metric"]) == {"balanced-accuracy"}

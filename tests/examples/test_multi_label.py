@@ -74,6 +74,7 @@ def budget(tmp_path):
     return file
 
 
+@pytest.mark.slow
 def test_its_cells_run_in_processes_of_their_own_and_have_records(records):
     assert set(records) == {
         "finetune",
@@ -87,6 +88,7 @@ def test_its_cells_run_in_processes_of_their_own_and_have_records(records):
     assert {record.cost.steps for label, record in records.items() if "layers" in label} == {120}
 
 
+@pytest.mark.slow
 def test_the_score_is_micro_f1_of_each_labels_sigmoid(ran, records):
     record = records["finetune[learning_rate=0.003]"]
     answers = Predictions.load(ran.results / "predictions" / f"{record.key}.safetensors")
@@ -98,6 +100,7 @@ def test_the_score_is_micro_f1_of_each_labels_sigmoid(ran, records):
     assert record.quality.score > record.task.majority_score
 
 
+@pytest.mark.slow
 def test_the_board_shows_its_rows_with_intervals(ran):
     rows = pd.read_csv(ran.board / "topics.csv")
     assert set(rows["metric"]) == {"micro-f1"}
@@ -105,6 +108,7 @@ def test_the_board_shows_its_rows_with_intervals(ran):
     assert (ran.board / "topics.md").is_file()
 
 
+@pytest.mark.slow
 def test_a_second_run_finds_every_cell_done(ran):
     from kdbench.run.plan import State, make_plan
 
@@ -112,6 +116,7 @@ def test_a_second_run_finds_every_cell_done(ran):
     assert {planned.state for planned in plan.cells} == {State.DONE}
 
 
+@pytest.mark.slow
 def test_a_board_without_the_plugin_shows_the_stored_scores_and_says_what_is_missing(
     call, ran, budget, tmp_path
 ):
@@ -126,6 +131,7 @@ def test_a_board_without_the_plugin_shows_the_stored_scores_and_says_what_is_mis
     assert pd.read_csv(tmp_path / "board" / "topics.csv")["score"].notna().all()
 
 
+@pytest.mark.slow
 def test_verify_recomputes_its_scores_with_the_plugin_and_says_what_it_leaves_without(call, ran):
     code, out, _ = call("verify", ran.results, "--plugin", PLUGIN)
     assert code == 0, out
@@ -136,6 +142,7 @@ def test_verify_recomputes_its_scores_with_the_plugin_and_says_what_it_leaves_wi
     assert "no installed plugin provides the kind of task 'multi-label'" in out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["hf", "onnx"])
 def test_an_exported_model_answers_with_labels(call, ran, budget, tmp_path, form):
     folder = tmp_path / form

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
@@ -10,6 +11,11 @@ from kdbench.budgets import Budget
 
 KINDS = ("toy-sentiment", "toy-tags", "toy-score")
 """A toy task of each kind."""
+
+every_kind = pytest.mark.parametrize(
+    "task", [KINDS[0], *(pytest.param(task, marks=pytest.mark.slow) for task in KINDS[1:])]
+)
+"""For tests that train a model: on a task of each kind, of which the quick tests take one."""
 
 TINY_BUDGET = Budget(
     name="tiny",

@@ -238,6 +238,7 @@ def test_a_real_run_is_shown_by_itself_and_by_watch_from_its_first_cell_to_its_e
         page.close()
 
 
+@pytest.mark.slow
 def test_mistakes_are_told_in_a_line(command):
     nowhere = command.run(verb="watch")
     assert nowhere.returncode == 2

@@ -108,10 +108,12 @@ def test_revision_and_changes_are_those_of_its_own_checkout(tmp_path):
     assert _git(tmp_path) == (git("rev-parse", "HEAD", cwd=tmp_path), True)
 
 
+@pytest.mark.slow
 def test_peak_memory_remembers_what_was_freed():
     assert told_by_a_process("import numpy; block = numpy.ones(50_000_000); del block") > 400e6
 
 
+@pytest.mark.slow
 def test_peak_memory_is_a_processs_own_not_its_parents():
     block = np.ones(100_000_000)
     assert told_by_a_process("pass") < block.nbytes < peak_memory_bytes()

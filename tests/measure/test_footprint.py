@@ -76,6 +76,7 @@ def test_a_model_that_was_let_go_leaves_no_room_for_the_next_to_hide_in():
     assert measured.peak_bytes / MIB == pytest.approx(40, abs=6)
 
 
+@pytest.mark.slow
 @linux
 def test_libraries_that_the_first_model_brings_are_not_the_model_s():
     code = """

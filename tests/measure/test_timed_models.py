@@ -54,6 +54,7 @@ class LooksAtValues(Toy):
         return super().forward(input_ids, attention_mask + int(input_ids.sum()) % 2)
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_be_exported_has_the_reason_in_either_back_end(make_experiment):
     found = export_row(TimedRow(LooksAtValues, make_experiment()), BOTH)
     assert set(found) == set(BOTH)

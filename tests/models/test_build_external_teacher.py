@@ -3,7 +3,7 @@ import shutil
 
 import pytest
 import torch
-from helpers.training import KINDS, Reports
+from helpers.training import KINDS, Reports, every_kind
 
 from kdbench.api.bench import model_inputs
 from kdbench.errors import UsageError
@@ -58,7 +58,7 @@ def test_outputs_in_another_order_are_put_into_the_tasks_by_name(make_experiment
     torch.testing.assert_close(answers(given, experiment), answers(plain, experiment).flip(-1))
 
 
-@pytest.mark.parametrize("task", KINDS)
+@every_kind
 def test_it_is_the_teacher_of_every_strategy_and_nothing_is_trained(
     make_bench, fine_tuned, make_experiment, task
 ):

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from helpers.training import KINDS
+from helpers.training import every_kind
 from kdbench_plugins._bilstm_model import BiLSTMModel as Network
 from kdbench_plugins._bilstm_model import build_bilstm, reduce_width
 from kdbench_plugins.bilstm import BiLSTM
@@ -184,7 +184,7 @@ def test_as_an_onnx_graph_it_takes_batches_and_lengths_of_any_size():
     torch.testing.assert_close(graph(**other).logits, model(**other).logits, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("task", KINDS)
+@every_kind
 @pytest.mark.parametrize("reduction", ["svd", "projection"])
 def test_it_is_trained_on_every_kind(make_bench, task, reduction):
     strategy, bench = made(make_bench, task, init="base", embedding_size=12, reduction=reduction)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 from helpers.controls import control_of
-from helpers.training import KINDS, Reports
+from helpers.training import Reports, every_kind
 from kdbench_plugins._bilstm_model import build_bilstm
 from kdbench_plugins.bilstm import BiLSTM, BiLSTMKD
 from torch.nn.functional import mse_loss
@@ -26,7 +26,7 @@ def test_its_control_is_the_same_network_on_labels(make_bench):
     assert spec.params == {**SMALL, "init": "base", "learning_rate": 0.004}
 
 
-@pytest.mark.parametrize("task", KINDS)
+@every_kind
 def test_its_first_loss_is_the_papers_formula(make_bench, task):
     reports, seen = Reports(), []
     strategy, bench = distilled(
@@ -54,7 +54,7 @@ def test_its_first_loss_is_the_papers_formula(make_bench, task):
     assert first == pytest.approx(expected.item(), rel=0.02)  # training may compute in bfloat16
 
 
-@pytest.mark.parametrize("task", KINDS)
+@every_kind
 def test_made_up_rows_are_trained_on_and_take_no_more_steps(make_bench, task):
     strategy, bench = distilled(make_bench, task)
     strategy.fit(bench)
@@ -66,6 +66,7 @@ def test_made_up_rows_are_trained_on_and_take_no_more_steps(make_bench, task):
     assert bench.unlabelled_examples == 0
 
 
+@pytest.mark.slow
 def test_taught_by_the_teacher_it_comes_to_answer_as_it_does(make_bench, tiny_budget):
     budget = tiny_budget.model_copy(
         update={"train_examples": 192, "steps": dict.fromkeys(TaskKind, 60), "evaluations": 1}

@@ -1,6 +1,5 @@
 import pytest
 import torch
-from helpers.training import KINDS
 from kdbench_plugins.bitfit import BitFit
 from transformers import (
     BertConfig,
@@ -12,20 +11,6 @@ from transformers import (
 
 from kdbench.errors import UsageError
 from kdbench.models.cost import count_trainable
-from kdbench.training.bench import TrainingBench
-
-
-@pytest.mark.parametrize("task", KINDS)
-def test_biases_and_the_head_move_and_nothing_else(make_experiment, task):
-    strategy = BitFit(BitFit.Params())
-    bench = TrainingBench(make_experiment(task), strategy, 0, lambda *progress: None)
-    start = bench.base().state_dict()
-    model = strategy.finalize(strategy.fit(bench), bench).state_dict()
-    moved = {name for name in start if not torch.equal(start[name], model[name])}
-    biases = {name for name in start if name.endswith("bias")}
-    # A key's bias adds the same to all scores of a query, so that no loss depends on it.
-    without_effect = {name for name in biases if name.endswith("self.key.bias")}
-    assert biases - without_effect | {"classifier.weight"} <= moved <= biases | {"classifier.weight"}
 
 
 def biases_of(layers, hidden, inner, pooler):

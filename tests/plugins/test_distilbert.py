@@ -11,6 +11,7 @@ def distilbert(**params):
     return DistilBERT(DistilBERT.Params(**params))
 
 
+@pytest.mark.slow
 def test_each_weight_makes_a_difference_and_only_their_ratios_do(make_bench):
     def fitted(**params):
         strategy, bench = make_bench(distilbert(**params), "toy-tags")

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from helpers.training import KINDS, Reports, changed_budget, same
+from helpers.training import KINDS, Reports, changed_budget, every_kind, same
 
 from kdbench.api.spec import parse_spec
 from kdbench.errors import UsageError
@@ -51,7 +51,7 @@ def test_its_control_is_the_same_student_on_labels_alone(registry, name):
     assert found.params.model_dump() == expected.params.model_dump()
 
 
-@pytest.mark.parametrize("task", KINDS)
+@every_kind
 @pytest.mark.parametrize("spec", WITHOUT_TEACHER)
 def test_without_weight_on_the_teacher_it_is_its_control_bit_for_bit(make_bench, registry, spec, task):
     strategy, bench = make_bench(spec, task, seed=2)
@@ -123,7 +123,7 @@ def test_its_first_stage_comes_to_match_on_one_batch(make_bench, name, params):
     assert losses[-1] < losses[0] / 2
 
 
-@pytest.mark.parametrize("task", KINDS)
+@every_kind
 @pytest.mark.parametrize("name", STAGED)
 def test_both_stages_train_a_plain_student_within_the_budgets_steps(make_bench, name, task):
     strategy, bench = make_bench(f"{name}[layers=2,{STAGED[name]}_share=0.3]", task, budget=changed_budget(5))

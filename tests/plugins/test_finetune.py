@@ -24,6 +24,7 @@ def teacher(make_bench):
     return make_bench("vanilla-kd")[1].teacher
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spec", "seed"),
     [("finetune", 1), ("finetune[dropout=0.3]", 0), ("finetune[learning_rate=0.001]", 0)],
@@ -51,6 +52,7 @@ def test_naming_the_rate_that_is_the_default_gives_the_teachers_weights(make_ben
     assert same(strategy.fit(bench), teacher(make_bench))
 
 
+@pytest.mark.slow
 def test_the_teacher_may_take_more_steps_than_every_other_row(make_bench, tiny_budget):
     budget = tiny_budget.model_copy(update={"teacher_factor": 2.5})
     steps = tiny_budget.steps_for(TaskKind.SEQUENCE_CLASSIFICATION, 64)

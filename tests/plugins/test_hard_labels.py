@@ -1,12 +1,12 @@
 import pytest
 import torch
 from helpers.controls import control_of
-from helpers.training import KINDS, same
+from helpers.training import every_kind, same
 
 from kdbench.errors import UsageError
 
 
-@pytest.mark.parametrize("task", KINDS)
+@every_kind
 def test_a_student_of_half_the_layers_is_trained_on_every_kind(make_bench, task):
     strategy, bench = make_bench("hard-labels[layers=2]", task)
     start = bench.student(strategy.params)

@@ -19,6 +19,7 @@ def four_headed_teacher(tiny_model, tmp_path):
     return tmp_path / "teacher"
 
 
+@pytest.mark.slow
 def test_teacher_and_student_may_have_other_numbers_of_heads(make_bench, four_headed_teacher):
     def fitted(params=""):
         strategy, bench = make_bench(

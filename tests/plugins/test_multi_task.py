@@ -142,6 +142,7 @@ def test_a_value_is_drawn_to_the_mix_of_label_and_teacher():
     assert student.grad.item() == pytest.approx(2 * (2.0 - 7.0))
 
 
+@pytest.mark.slow
 def test_the_first_cell_trains_for_all_and_the_second_finds_its_model(make_config, toy_plugin, tmp_path):
     plugin = tmp_path / "tried.py"
     plugin.write_text(PLUGIN)

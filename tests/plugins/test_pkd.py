@@ -47,6 +47,7 @@ def test_a_student_of_one_layer_or_deeper_than_its_teacher_is_refused(student, t
         matched_layers("skip", student, teacher)
 
 
+@pytest.mark.slow
 def test_what_is_matched_and_weighed_makes_a_difference(make_bench):
     def fitted(**params):
         strategy, bench = make_bench(pkd(**params))

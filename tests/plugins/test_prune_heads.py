@@ -3,7 +3,7 @@ import copy
 import pytest
 import torch
 from helpers.cutting import answers, transformed
-from helpers.training import KINDS
+from helpers.training import KINDS, every_kind
 from kdbench_plugins._pruning import attention_blocks, mask_importance, training_batches
 from kdbench_plugins.prune_heads import PruneHeads, kept_heads
 from torch.utils.flop_counter import FlopCounterMode
@@ -82,7 +82,7 @@ def test_it_takes_fewer_operations(make_experiment, fitted):
     assert whole - flops(pruned, pruned.inner) == 4 * a_head
 
 
-@pytest.mark.parametrize("task", KINDS)
+@every_kind
 def test_what_is_left_is_trained_and_saved(make_experiment, fitted, task, tmp_path):
     experiment = make_experiment(task)
     pruned, bench = transformed(PruneHeads, fitted(experiment), experiment, recovery=0.5)

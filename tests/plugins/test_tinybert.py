@@ -94,6 +94,7 @@ def test_a_teacher_of_other_heads_is_refused(make_bench, tiny_model, tmp_path):
         strategy.fit(bench)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", KINDS)
 def test_with_augmentation_both_stages_train_on_unlabelled_rows_too(make_bench, task):
     reports, of_plain = Reports(), Reports()

@@ -3,7 +3,7 @@ from string import ascii_lowercase
 import pytest
 import torch
 from helpers.cutting import transformed
-from helpers.training import KINDS
+from helpers.training import KINDS, every_kind
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kdbench_plugins.trim_vocab import TrimVocab, keep_embeddings, kept_pieces, trimmed_tokenizer
@@ -48,7 +48,7 @@ def bracketed(vocabulary=VOCABULARY):
     return processors.BertProcessing(("</s>", vocabulary.index("</s>")), ("<s>", vocabulary.index("<s>")))
 
 
-@pytest.mark.parametrize("task", KINDS)
+@every_kind
 def test_on_the_training_text_it_answers_as_before(make_experiment, fitted, task):
     experiment = make_experiment(task)
     whole = fitted(experiment)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from helpers.training import KINDS, Reports, same
+from helpers.training import Reports, every_kind, same
 
 from kdbench.api.losses import soft_target_loss, task_loss
 from kdbench.api.spec import parse_spec
@@ -18,13 +18,13 @@ def fitted(make_bench, spec, task="toy-sentiment", **options):
     return strategy.finalize(strategy.fit(bench), bench)
 
 
-@pytest.mark.parametrize("task", KINDS)
+@every_kind
 def test_with_it_the_model_is_another(make_bench, task):
     weak, strong = (fitted(make_bench, f"vanilla-kd[alpha={alpha}]", task) for alpha in (0.0, 1.0))
     assert not same(weak, strong)
 
 
-@pytest.mark.parametrize("task", KINDS)
+@every_kind
 def test_temperature_matters_to_classes_and_not_to_values(make_bench, task):
     cool, hot = (
         fitted(make_bench, f"vanilla-kd[temperature={t},alpha=0.7,learning_rate=0.001]", task)
@@ -58,6 +58,7 @@ def test_its_first_loss_is_the_papers_formula(make_bench):
     assert first == pytest.approx(expected.item(), rel=0.02)  # training may compute in bfloat16
 
 
+@pytest.mark.slow
 def test_a_student_taught_by_the_teacher_alone_comes_to_answer_as_it_does(make_bench, tiny_budget):
     budget = tiny_budget.model_copy(
         update={"train_examples": 192, "steps": dict.fromkeys(tiny_budget.steps, 40), "evaluations": 1}
@@ -108,7 +109,7 @@ def trained_rows(make_bench, spec, task):
     return bench, rows, {example[row] for row in ids}
 
 
-@pytest.mark.parametrize("task", KINDS)
+@every_kind
 def test_what_the_budget_leaves_out_is_trained_on_without_labels_in_as_many_steps(make_bench, task):
     bench, rows, seen = trained_rows(make_bench, "vanilla-kd[transfer=unlabelled,transfer_limit=100]", task)
     examples, labelled = set(rows["example"]), set(bench.task.train["example"])
@@ -119,7 +120,7 @@ def test_what_the_budget_leaves_out_is_trained_on_without_labels_in_as_many_step
     assert (bench.runs[0].steps, bench.runs[0].examples) == (4, 32)
 
 
-@pytest.mark.parametrize("task", KINDS)
+@every_kind
 def test_the_texts_of_a_file_are_trained_on_without_labels(make_bench, task, texts):
     bench, rows, seen = trained_rows(make_bench, f'vanilla-kd[transfer="{texts}"]', task)
     assert len(set(rows["example"])) == 64 + 30
@@ -142,6 +143,7 @@ def test_a_text_without_a_label_has_no_part_in_the_hard_loss(make_bench):
     torch.testing.assert_close(taken[0](student, {"labels": labels}, teacher), 0.4 * soft + 0.6 * hard)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("source", "most"), [("unlabelled", 48), ("file", 30)])
 def test_the_record_tells_how_many_texts_without_a_label_were_used(make_config, texts, source, most):
     config = make_config(task=["toy-tags"])

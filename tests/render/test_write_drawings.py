@@ -17,6 +17,7 @@ def results(tmp_path):
     return tmp_path / "results"
 
 
+@pytest.mark.slow
 def test_a_board_with_a_cache_has_page_and_pictures_which_a_redraw_without_leaves_alone(results, tmp_path):
     board = tmp_path / "board"
     summary = write_board(results, board, budget="quick", cache=default_cache_dir())

@@ -129,6 +129,7 @@ def test_the_estimate_follows_from_recorded_throughput(plan, keep, keep_measured
     )
 
 
+@pytest.mark.slow
 def test_throughput_on_other_hardware_says_nothing_so_the_model_is_tried(plan, keep):
     keep("1" * 20)
     guess = estimate(*plan(workers=1))
@@ -146,6 +147,7 @@ def test_a_transform_is_estimated_by_the_steps_that_it_trains_again(plan, keep_m
     assert rows["prune-heads"] - rows["int8"] == pytest.approx(recovery)
 
 
+@pytest.mark.slow
 def test_the_throughput_of_a_handful_of_steps_says_nothing(plan, keep_measured):
     keep_measured(1000, 10.0, steps=49)
     assert estimate(*plan()).basis.startswith("trial steps of the base model")

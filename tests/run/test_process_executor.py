@@ -10,7 +10,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
-from helpers.commands import comes_true
+from helpers.commands import PATIENCE_S, comes_true
 
 from kdbench.results.records import Status
 from kdbench.run.executor import Ended, Job, Progress, Stage
@@ -18,7 +18,6 @@ from kdbench.run.process_executor import ProcessExecutor
 
 pytestmark = pytest.mark.slow
 
-PATIENCE_S = 60
 TESTS = Path(__file__).parents[1]
 
 

@@ -1,5 +1,8 @@
 """A plan is done: what is run, what is kept, what is made again, and how an interruption is left."""
 
+import shutil
+from types import SimpleNamespace
+
 import helpers.failing_plugin
 import pandas as pd
 import pytest
@@ -93,6 +96,23 @@ def do(make_config, settings):
     return run_settings
 
 
+@pytest.fixture(scope="module")
+def first(tmp_path_factory):
+    return SimpleNamespace(results=tmp_path_factory.mktemp("first") / "results", run=None)
+
+
+@pytest.fixture
+def done(do, first, tmp_path):
+    """What came of a first run, made once, and what was told of it; its results are there."""
+    results = tmp_path / "results"
+    if first.run is None:
+        first.run = do()
+        shutil.copytree(results, first.results)
+    else:
+        shutil.copytree(first.results, results)
+    return first.run
+
+
 @pytest.fixture
 def records(tmp_path):
     """The records in the results folder, by strategy."""
@@ -105,8 +125,8 @@ def records(tmp_path):
     return load
 
 
-def test_the_teacher_s_row_comes_first_and_times_are_taken_last(do, records):
-    outcome, told = do()
+def test_the_teacher_s_row_comes_first_and_times_are_taken_last(done, records):
+    outcome, told = done
     assert told.starts == [
         "finetune on toy-sentiment, seed 0",
         "does-nothing on toy-sentiment, seed 0",
@@ -120,8 +140,7 @@ def test_the_teacher_s_row_comes_first_and_times_are_taken_last(do, records):
     }
 
 
-def test_what_is_done_is_kept_and_all_is_made_again_only_on_demand(do, records, tmp_path):
-    do()
+def test_what_is_done_is_kept_and_all_is_made_again_only_on_demand(done, do, records, tmp_path):
     before = records()
     (teacher,) = (tmp_path / "results" / "teachers").glob("*/training.json")
     trained = teacher.stat().st_mtime_ns
@@ -219,8 +238,7 @@ def test_an_interrupted_run_keeps_what_it_has_and_goes_on_from_there(do, records
     assert records()["finetune"] == before["finetune"]
 
 
-def test_a_cell_that_was_trained_but_not_scored_is_only_scored(do, records, tmp_path):
-    do()
+def test_a_cell_that_was_trained_but_not_scored_is_only_scored(done, do, records, tmp_path):
     key = records()["does-nothing"].key
     fit = CellFiles(tmp_path / "results", key).fit
     before = fit.stat().st_mtime_ns, records()["does-nothing"].quality
@@ -255,8 +273,7 @@ def test_a_foreign_file_among_the_records_is_named_and_left_alone(do, tmp_path):
     assert note.read_text() == "mine"
 
 
-def test_a_broken_record_of_a_cell_is_replaced(do, records, tmp_path):
-    do()
+def test_a_broken_record_of_a_cell_is_replaced(done, do, records, tmp_path):
     before = records()["does-nothing"]
     path = RecordStore(tmp_path / "results").path(before.key)
     path.write_text(path.read_text()[:50])
@@ -278,8 +295,8 @@ def test_where_a_teacher_cannot_be_trained_those_that_need_it_say_so_and_the_oth
     assert outcome.failed == 2
 
 
-def test_a_plugin_that_observes_badly_is_named_and_does_no_harm(do):
-    outcome, told = do()
+def test_a_plugin_that_observes_badly_is_named_and_does_no_harm(done):
+    outcome, told = done
     assert outcome.failed == 0
     assert any("saw finetune" in line and "sentiment_only.py" in line for line in told.remarks)
 

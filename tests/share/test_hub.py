@@ -60,6 +60,8 @@ def test_a_later_site_takes_the_place_of_the_earlier(hub, site):
         ("/api/repos/create", 403, "the token may not write there (403)"),
         ("/api/repos/create", 500, "it has a server error (500); run the same command again later"),
         ("/api/datasets/lab/board/tree", 404, "no such place, or the token may not see it (404)"),
+        ("/api/repos/create", 429, "too many requests (429); wait some minutes"),
+        ("/api/repos/create", 418, "it answered 418; run the same command again"),
         ("/api/datasets/lab/board/commit", 403, "the token may not write there (403)"),
         ("/api/spaces/lab/board/commit", 503, "it has a server error (503)"),
     ],

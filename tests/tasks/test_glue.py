@@ -211,6 +211,7 @@ def test_broken_lines_of_qqp_are_passed_over(tmp_path):
     assert len(data.splits["train"]) == 6
 
 
+@pytest.mark.slow
 @needs_real_data
 @pytest.mark.parametrize(
     ("name", "train", "dev"),

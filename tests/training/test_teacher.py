@@ -199,6 +199,7 @@ def test_texts_find_their_own_logits_in_any_order_and_subset(tmp_path_factory, d
     assert logits.tolist() == [[row, -row] for row in batch_ids]
 
 
+@pytest.mark.slow
 @given(ids_and_batch(), st.randoms(use_true_random=False))
 def test_words_find_their_own_logits_in_any_order_subset_and_padding(tmp_path_factory, drawn, draw):
     ids, batch_ids = drawn

@@ -92,6 +92,7 @@ def test_another_seed_of_either_axis_gives_other_weights(fit, axis):
     assert not equal(weights_of(first), weights_of(other))
 
 
+@pytest.mark.slow
 def test_a_loss_that_draws_random_numbers_sees_the_data_in_the_same_order(fit):
     def order(draws):
         seen = []
@@ -284,6 +285,7 @@ def test_the_teachers_answer_comes_with_each_batch(fit):
     fit(loss=loss, teacher_outputs=Echo())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("task", "least"), [("toy-sentiment", 0.9), ("toy-tags", 0.8), ("toy-score", 0.5)])
 def test_what_can_be_learned_is_learned(make_experiment, tiny_budget, tmp_path, task, least):
     experiment = make_experiment(task, budget=tiny_budget.model_copy(update={"train_examples": 192}))

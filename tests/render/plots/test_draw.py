@@ -95,6 +95,7 @@ def texts(svg):
     return ["".join(node.itertext()) for node in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
 
 
+@pytest.mark.slow
 def test_every_task_has_its_pictures_twice_over(files):
     names = {
         f"{kind}-{task}" for kind in ("scores", "pareto", "latency", "gap") for task in ("reviews", "tweets")
