@@ -196,8 +196,6 @@ def mask_importance(
     Args:
         model: the model, on the device of `batches`.
         layers: linear layers of `model`, each with the number of equal groups that its inputs are split into.
-        batches: batches of the task's rows.
-        kind: the task's kind.
     """
     masks: list[Tensor] = []
     totals = [torch.zeros(groups, device=linear.weight.device) for linear, groups in layers]

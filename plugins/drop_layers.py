@@ -17,8 +17,6 @@ class DropLayers(Transform):
     """Drop the top transformer layers, then train briefly (Sajjad et al. 2023, top-layer dropping)."""
 
     class Params(RecoveryParams):
-        """How many layers are dropped."""
-
         drop: int = Field(2, ge=1, description="number of top transformer layers to drop")
 
     name = "drop-layers"

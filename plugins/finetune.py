@@ -17,8 +17,6 @@ class FineTune(Strategy):
     """Train every weight of the base model on the labels."""
 
     class Params(BaseParams):
-        """How long to train."""
-
         steps: Literal["teacher", "budget"] = Field(
             "teacher",
             description="train for the steps of the teacher, or for the budget's steps as every other strategy",
