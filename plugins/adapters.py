@@ -17,7 +17,6 @@ class _Adapters(ParameterEfficient):
     """Train adapters, placed by the rest of the strategy's name, in a frozen encoder."""
 
     def fit(self, bench: Bench) -> nn.Module:
-        """Return the frozen base model with trained adapters and head."""
         from kdbench_plugins._adapter_model import AdapterModel
 
         model = AdapterModel.around(

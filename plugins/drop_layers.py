@@ -27,7 +27,6 @@ class DropLayers(Transform):
     params: Params
 
     def transform(self, model: nn.Module, bench: Bench) -> nn.Module:
-        """Return `model` without its top layers, after recovery training."""
         from kdbench_plugins._pruning import hf_model
 
         from kdbench import keep_layers

@@ -30,5 +30,4 @@ class FineTune(Strategy):
     params: Params
 
     def fit(self, bench: Bench) -> nn.Module:
-        """Return the fine-tuned base model."""
         return bench.train(bench.base()) if self.params.steps == "budget" else bench.finetuned()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -132,7 +132,8 @@ def train(
         validate, steps=schedule.steps, evaluations=schedule.evaluations, patience=params.patience
     )
     callbacks = [callback for callback in (keeper, after_step and _AfterStep(after_step)) if callback]
-    with only_used_rows(model, _word_pieces(rows, batches)):
+    used = set(chain.from_iterable(batches))
+    with only_used_rows(model, chain.from_iterable(rows[row]["input_ids"] for row in used)):
         trained = model if extra is None else _WithExtra(model, extra)
         trainer = _StrategyTrainer(
             model=trained,
@@ -193,11 +194,6 @@ def _training_arguments(
         remove_unused_columns=False,
         dataloader_pin_memory=pick_device().type == "cuda",
     )
-
-
-def _word_pieces(rows: Any, batches: Sequence[Sequence[int]]) -> Iterable[int]:
-    """Return the word pieces of all rows in `batches`."""
-    return chain.from_iterable(rows[row]["input_ids"] for row in set(chain.from_iterable(batches)))
 
 
 def learning_curve(losses: Mapping[int, float], scores: Mapping[int, float]) -> LearningCurve:
