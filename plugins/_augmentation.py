@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import datasets
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import torch
 
@@ -79,7 +79,7 @@ def augmented_rows(
     if not variations:
         return train
     rows = datasets.Dataset(pa.concat_tables(variations).cast(train.features.arrow_schema))
-    new = np.flatnonzero([*_are_new(words.rows.column("input_ids"), rows.data.column("input_ids"))])
+    new = _new_variations(words.rows.column("input_ids"), rows.data.column("input_ids"))
     numbers = pa.array(FIRST_AUGMENTED_ID + np.arange(len(new)))
     table = rows.data.table.take(new)
     for name in ("id", "example"):
@@ -222,16 +222,14 @@ def read_vocabulary(tokenizer: PreTrainedTokenizerBase) -> tuple[np.ndarray, np.
     return begins, begins & letters
 
 
-def _are_new(rows: pa.ChunkedArray, variations: pa.ChunkedArray) -> Iterator[bool]:
-    """Yield per variation whether it differs from its original row and from that row's earlier variations."""
-    seen = [{pieces.tobytes()} for pieces in _arrays(rows)]
-    for number, pieces in enumerate(_arrays(variations)):
-        known = seen[number % len(seen)]
-        key = pieces.tobytes()
-        yield key not in known
-        known.add(key)
+def _new_variations(rows: pa.ChunkedArray, variations: pa.ChunkedArray) -> np.ndarray:
+    """Return the indices of the variations that differ from their original row and from its earlier variations."""
+    texts = pd.DataFrame({"pieces": [*_texts(rows), *_texts(variations)]})
+    texts["row"] = np.arange(len(texts)) % len(rows)
+    return np.flatnonzero(~texts.duplicated()[len(rows) :])
 
 
-def _arrays(lists: pa.ChunkedArray) -> list[np.ndarray]:
+def _texts(lists: pa.ChunkedArray) -> list[bytes]:
     whole = lists.combine_chunks()
-    return np.split(whole.flatten().to_numpy(), whole.offsets.to_numpy()[1:-1] - whole.offsets[0].as_py())
+    ends = whole.offsets.to_numpy()[1:-1] - whole.offsets[0].as_py()
+    return [pieces.tobytes() for pieces in np.split(whole.flatten().to_numpy(), ends)]

@@ -100,11 +100,9 @@ class BiLSTMModel(FolderModel):
         return SequenceClassifierOutput(logits=self._logits(torch.cat(features, dim=-1)))
 
     def get_input_embeddings(self) -> nn.Module:
-        """Return the embedding table of the word pieces."""
         return self.embedding
 
     def set_input_embeddings(self, table: nn.Module) -> None:
-        """Replace the embedding table of the word pieces by `table`."""
         self.embedding = table
 
     def merge_projection(self) -> BiLSTMModel:

@@ -18,10 +18,7 @@ if TYPE_CHECKING:
 
 _NEVER = -100.0
 """The bias of a class without examples: the other logits sum to zero, so that one of them is larger."""
-
-
 _ITERATIONS = 1000
-
 
 Fit = tuple[np.ndarray, np.ndarray]
 """Weights ``(outputs, width)`` and bias ``(outputs,)``, for unstandardized features."""

@@ -39,8 +39,6 @@ _FEED_FORWARD = (
     ("intermediate.dense", "output.dense"),
     ("ffn.lin1", "ffn.lin2"),
 )
-_INTERMEDIATE_SIZES = ("intermediate_size", "hidden_dim")
-"""The names of the number of feed-forward neurons in configurations."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +119,7 @@ def feed_forwards(model: PreTrainedModel, strategy: str) -> list[FeedForward]:
 
 def set_intermediate_size(model: PreTrainedModel, neurons: int) -> None:
     """Set the number of neurons per feed-forward network in the configuration of `model`."""
-    for name in _INTERMEDIATE_SIZES:
+    for name in ("intermediate_size", "hidden_dim"):  # its names in configurations
         if hasattr(model.config, name):
             setattr(model.config, name, neurons)
 
@@ -196,8 +194,6 @@ def mask_importance(
     Args:
         model: the model, on the device of `batches`.
         layers: linear layers of `model`, each with the number of equal groups that its inputs are split into.
-        batches: batches of the task's rows.
-        kind: the task's kind.
     """
     masks: list[Tensor] = []
     totals = [torch.zeros(groups, device=linear.weight.device) for linear, groups in layers]
@@ -255,15 +251,12 @@ class PrunedModel(FolderModel):
         return model
 
     def forward(self, **inputs: Any) -> Any:
-        """Return the output of the wrapped model."""
         return self.inner(**inputs)
 
     def get_input_embeddings(self) -> nn.Module:
-        """Return the embedding table of the wrapped model."""
         return self.inner.get_input_embeddings()
 
     def set_input_embeddings(self, table: nn.Module) -> None:
-        """Replace the embedding table of the wrapped model by `table`."""
         self.inner.set_input_embeddings(table)
 
     def save_pretrained(self, folder: str | Path) -> None:

@@ -25,8 +25,6 @@ class AdaLoRA(PeftStrategy):
     """
 
     class Params(BaseParams):
-        """Shape and placement of the updates, and the schedule of rank pruning."""
-
         without_effect = frozenset(
             {"patience"}
         )  # the weights of the last step are used, whatever validation says

@@ -13,12 +13,26 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-class AdapterHoulsby(ParameterEfficient):
+class _Adapters(ParameterEfficient):
+    """Train adapters, placed by the rest of the strategy's name, in a frozen encoder."""
+
+    def fit(self, bench: Bench) -> nn.Module:
+        from kdbench_plugins._adapter_model import AdapterModel
+
+        model = AdapterModel.around(
+            bench.base(),
+            placement=self.name.removeprefix("adapter-"),
+            bottleneck=self.params.bottleneck,
+            activation=self.params.activation,
+        )
+        model.train_only_adapters(norms=getattr(self.params, "train_norms", False))
+        return bench.train(model)
+
+
+class AdapterHoulsby(_Adapters):
     """Train adapters after attention and the feed-forward network of every layer (Houlsby et al. 2019, section 2)."""
 
     class Params(LongWarmUp):
-        """Shape of the adapters, and what else is trained."""
-
         bottleneck: int = Field(64, ge=1, description="m, the bottleneck width of the adapters")
         activation: Literal["gelu", "relu"] = Field("gelu", description="non-linearity of the adapters")
         train_norms: bool = Field(True, description="also train the layer normalizations of the encoder")
@@ -32,26 +46,11 @@ class AdapterHoulsby(ParameterEfficient):
     learning_rates = dict.fromkeys(TaskKind, 1e-3)
     params: Params
 
-    def fit(self, bench: Bench) -> nn.Module:
-        """Return the frozen base model with trained adapters and head."""
-        from kdbench_plugins._adapter_model import AdapterModel
 
-        model = AdapterModel.around(
-            bench.base(),
-            placement="houlsby",
-            bottleneck=self.params.bottleneck,
-            activation=self.params.activation,
-        )
-        model.train_only_adapters(norms=self.params.train_norms)
-        return bench.train(model)
-
-
-class AdapterPfeiffer(ParameterEfficient):
+class AdapterPfeiffer(_Adapters):
     """Train one adapter per layer, after the feed-forward network (Pfeiffer et al. 2021)."""
 
     class Params(LongWarmUp):
-        """Shape of the adapters."""
-
         bottleneck: int = Field(48, ge=1, description="m, the bottleneck width of the adapters")
         activation: Literal["gelu", "relu"] = Field("relu", description="non-linearity of the adapters")
 
@@ -66,16 +65,3 @@ class AdapterPfeiffer(ParameterEfficient):
     )
     learning_rates = dict.fromkeys(TaskKind, 2e-3)
     params: Params
-
-    def fit(self, bench: Bench) -> nn.Module:
-        """Return the frozen base model with trained adapters and head."""
-        from kdbench_plugins._adapter_model import AdapterModel
-
-        model = AdapterModel.around(
-            bench.base(),
-            placement="pfeiffer",
-            bottleneck=self.params.bottleneck,
-            activation=self.params.activation,
-        )
-        model.train_only_adapters(norms=False)
-        return bench.train(model)

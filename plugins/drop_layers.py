@@ -17,8 +17,6 @@ class DropLayers(Transform):
     """Drop the top transformer layers, then train briefly (Sajjad et al. 2023, top-layer dropping)."""
 
     class Params(RecoveryParams):
-        """How many layers are dropped."""
-
         drop: int = Field(2, ge=1, description="number of top transformer layers to drop")
 
     name = "drop-layers"
@@ -29,7 +27,6 @@ class DropLayers(Transform):
     params: Params
 
     def transform(self, model: nn.Module, bench: Bench) -> nn.Module:
-        """Return `model` without its top layers, after recovery training."""
         from kdbench_plugins._pruning import hf_model
 
         from kdbench import keep_layers

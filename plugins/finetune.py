@@ -17,8 +17,6 @@ class FineTune(Strategy):
     """Train every weight of the base model on the labels."""
 
     class Params(BaseParams):
-        """How long to train."""
-
         steps: Literal["teacher", "budget"] = Field(
             "teacher",
             description="train for the steps of the teacher, or for the budget's steps as every other strategy",
@@ -32,5 +30,4 @@ class FineTune(Strategy):
     params: Params
 
     def fit(self, bench: Bench) -> nn.Module:
-        """Return the fine-tuned base model."""
         return bench.train(bench.base()) if self.params.steps == "budget" else bench.finetuned()

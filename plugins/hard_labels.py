@@ -22,5 +22,4 @@ class HardLabels(Strategy):
     params: StudentParams
 
     def fit(self, bench: Bench) -> nn.Module:
-        """Return the student, trained on the labels."""
         return bench.train(bench.student(self.params))

@@ -19,8 +19,6 @@ class IA3(PeftStrategy):
     """Train a factor for each key, value and inner feed-forward activation, and the head (Liu et al. 2022, section 3.3)."""
 
     class Params(BaseParams):
-        """Which activations are rescaled."""
-
         weight_decay: float = Field(
             0.0, ge=0, description="AdamW's decoupled weight decay; it pulls the factors towards 0, not 1"
         )

@@ -22,8 +22,6 @@ class Int8(Transform):
     """
 
     class Params(UntrainedParams):
-        """What is quantized, and at which granularity."""
-
         per_channel: bool = Field(
             True, description="one scale per output of a linear layer instead of one per weight matrix"
         )

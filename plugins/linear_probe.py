@@ -22,8 +22,6 @@ class LinearProbe(Strategy):
     """
 
     class Params(UntrainedParams):
-        """Strength of the regularization."""
-
         without_effect = UntrainedParams.without_effect - {"new_layers"}
         penalties: tuple[Annotated[float, Field(gt=0)], ...] = Field(
             (1.0, 0.1, 0.01, 0.001, 0.0001),

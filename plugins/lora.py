@@ -18,8 +18,6 @@ class LoRA(PeftStrategy):
     """Train low-rank updates ``W + (alpha / r) B A`` of frozen weights W, and the head (Hu et al. 2022, section 4.1)."""
 
     class Params(LongWarmUp):
-        """Shape and placement of the updates."""
-
         r: int = Field(8, ge=1, description="rank of the updates")
         alpha: float = Field(16, gt=0, description="updates are scaled by alpha / r")
         lora_dropout: float = Field(0.1, ge=0, lt=1, description="dropout on the input of the updates")

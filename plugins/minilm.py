@@ -21,8 +21,6 @@ class MiniLM(Strategy):
     """
 
     class Params(StudentParams):
-        """The student, the relations it is matched to, and how the steps are split."""
-
         teacher_layer: int | None = Field(
             None,
             ge=1,

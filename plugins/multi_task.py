@@ -30,8 +30,6 @@ class MultiTask(JointStrategy):
     """Train one encoder with a head per task on the labels of all tasks; each batch is of one task."""
 
     class Params(BaseParams):
-        """How often each task is sampled, and how its loss is weighted."""
-
         sampling: Literal["proportional", "three-quarters", "square-root", "annealed", "uniform"] = Field(
             "uniform",
             description="share of the steps per task: proportional to its size, to its size to the power 3/4 or 1/2, or to "
@@ -52,21 +50,22 @@ class MultiTask(JointStrategy):
     )
     params: Params
 
-    def fit_jointly(self, benches: Mapping[str, Bench]) -> Mapping[str, nn.Module]:
-        """Return a model per task; all share one encoder."""
+    def fit_jointly(self, benches: Mapping[str, Bench], **objective: Any) -> Mapping[str, nn.Module]:
+        """Return a model per task; all share one encoder. `objective` is passed to `train_jointly`."""
         from kdbench import train_jointly
 
         return train_jointly(
-            benches, exponents=SAMPLING[self.params.sampling], balance=self.params.balance == "norm"
+            benches,
+            exponents=SAMPLING[self.params.sampling],
+            balance=self.params.balance == "norm",
+            **objective,
         )
 
 
-class MultiTaskKD(JointStrategy):
+class MultiTaskKD(MultiTask):
     """Train one encoder with a head per task on the labels and on the outputs of each task's teacher."""
 
     class Params(MultiTask.Params):
-        """How labels and teachers are weighted."""
-
         annealing: bool = Field(
             True,
             description="the labels' weight grows linearly from 0 to 1 over training, while the teachers' falls to 0",
@@ -81,20 +80,14 @@ class MultiTaskKD(JointStrategy):
     name = "multi-task-kd"
     title = "Multi-task distillation, one encoder"
     citation = "Clark et al. 2019, BAM! Born-Again Multi-Task Networks for Natural Language Understanding, arXiv:1907.04829"
-    family = "multi-task"
-    note = MultiTask.note
     teacher_outputs = "logits"
     control = MultiTask
     params: Params
 
     def fit_jointly(self, benches: Mapping[str, Bench]) -> Mapping[str, nn.Module]:
         """Return a model per task; all share one encoder."""
-        from kdbench import train_jointly
-
-        return train_jointly(
+        return super().fit_jointly(
             benches,
-            exponents=SAMPLING[self.params.sampling],
-            balance=self.params.balance == "norm",
             loss=partial(self.loss, {task: bench.kind for task, bench in benches.items()}),
             teacher_outputs={task: bench.teacher_logits(bench.task.train) for task, bench in benches.items()},
         )

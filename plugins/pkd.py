@@ -16,8 +16,6 @@ class PKD(Strategy):
     """Train a student on soft targets, labels, and the teacher's hidden states in several layers."""
 
     class Params(StudentParams):
-        """The student, the teacher layers it learns from, and the weights of its three losses."""
-
         match: Literal["skip", "last"] = Field(
             "skip",
             description="teacher layers to learn from: evenly spaced (skip) or those right before the last (last)",

@@ -18,8 +18,6 @@ class PrefixTuning(ParameterEfficient):
     """Train keys and values that every layer attends to before those of the text, and the head (Li and Liang 2021)."""
 
     class Params(BaseParams):
-        """Shape of the prefix, and its reparameterization."""
-
         length: int = Field(10, ge=1, description="number of prefix positions")
         network: bool = Field(
             False,

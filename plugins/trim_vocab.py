@@ -22,8 +22,6 @@ class TrimVocab(Transform):
     """Remove the word pieces that the task's text does not use, from embedding table and tokenizer."""
 
     class Params(UntrainedParams):
-        """Which word pieces are kept."""
-
         min_count: int = Field(
             1, ge=1, description="keep word pieces that occur at least this often in the task's training text"
         )

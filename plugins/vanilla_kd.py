@@ -18,8 +18,6 @@ class VanillaKD(Strategy):
     """Train a student on the teacher's softened outputs and on the labels (Hinton et al. 2015, section 2)."""
 
     class Params(StudentParams):
-        """The student, the weights of its two losses, and the transfer set."""
-
         temperature: float = Field(2.0, gt=0, description="T, which divides the logits of both models")
         alpha: float = Field(
             0.5, ge=0, le=1, description="weight of the soft loss; 1 - alpha is that of the hard loss"

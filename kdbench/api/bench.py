@@ -186,12 +186,9 @@ class Bench(Protocol):
         """Return the task's headline metric on the result of `outputs`, or on transformed logits; higher is better."""
 
     def count_fit(self, seconds: float, rows: datasets.Dataset, score: float) -> None:
-        """Add a fit without optimizer steps (a closed-form solution, say) to the record's training cost.
+        """Add a fit on `rows` without optimizer steps (a closed-form solution, say) to the record's training cost.
 
-        Args:
-            seconds: how long the fit took.
-            rows: the rows that it read.
-            score: the headline metric on the validation split.
+        `score` is the headline metric on the validation split.
         """
 
     def sample(self, rows: datasets.Dataset, limit: int) -> datasets.Dataset:

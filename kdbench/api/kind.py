@@ -131,12 +131,7 @@ class TaskKind(str, metaclass=_Kinds):
 
     @abstractmethod
     def encode_label(self, label: Any, ids: Mapping[str, int]) -> Any:
-        """Encode an example's label (or a word's tag) as a number or a list of numbers.
-
-        Args:
-            label: a valid label.
-            ids: the index of each of the task's labels.
-        """
+        """Encode an example's valid label (or a word's tag) by `ids` of names as a number or a list of numbers."""
 
     @abstractmethod
     def hide_label(self, encoded: Any) -> Any:
@@ -187,11 +182,27 @@ class TaskKind(str, metaclass=_Kinds):
     ) -> npt.NDArray[np.float32] | None:
         """Return the logits (outputs,) of a majority-class baseline; None if the kind has no such baseline.
 
-        Args:
-            counts: how often each of `labels` occurs in train.
-            labels: the task's labels.
+        `counts` is how often each of `labels` occurs in train.
         """
         return None
+
+
+class LossesByType(TaskKind):
+    """Base of kdbench's own kinds, whose losses depend on whether labels are class indices or numbers."""
+
+    def label_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return cross-entropy or mean squared error, see `kdbench.api.losses.task_loss`."""
+        from kdbench.api.losses import task_loss
+
+        return task_loss(logits, labels)
+
+    def soft_target_loss(
+        self, student: Tensor, teacher: Tensor, labels: Tensor, *, temperature: float
+    ) -> Tensor:
+        """Return KL divergence or mean squared difference, see `kdbench.api.losses.soft_target_loss`."""
+        from kdbench.api.losses import soft_target_loss
+
+        return soft_target_loss(student, teacher, labels, temperature=temperature)
 
 
 class EveryKind(frozenset[TaskKind]):
@@ -222,9 +233,3 @@ def quote_names(names: Collection[str]) -> str:
     """Return `names` in quotes for a message, at most the first twenty."""
     quoted = [repr(name) for name in names]
     return ", ".join(quoted[:20]) + (f" … ({len(quoted)} in all)" if len(quoted) > 20 else "")
-
-
-def short_repr(value: object) -> str:
-    """Return the representation of `value` for a message, truncated to 60 characters."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}…"

@@ -40,17 +40,12 @@ class FolderModel(nn.Module):
         """Load a model that `save_pretrained` wrote, with weights in their saved dtypes."""
         model = cls(**json.loads((Path(folder) / _SETTINGS).read_text()))
         weights = Path(folder) / _WEIGHTS
-        _cast_to_saved_dtypes(model, weights)
+        saved = load_file(weights)
+        for name, weight in model.state_dict(keep_vars=True).items():
+            if name in saved:  # loading would otherwise cast the file's weights to the model's dtypes
+                weight.data = weight.data.to(saved[name].dtype)
         load_model(model, str(weights))
         return model
-
-
-def _cast_to_saved_dtypes(model: nn.Module, weights: Path) -> None:
-    """Cast the weights of `model` to the dtypes in the file; loading would otherwise cast the file's to the model's."""
-    saved = load_file(weights)
-    for name, weight in model.state_dict(keep_vars=True).items():
-        if name in saved:
-            weight.data = weight.data.to(saved[name].dtype)
 
 
 def architecture_of(model: PreTrainedModel) -> dict[str, Any]:

@@ -71,21 +71,18 @@ class Predictions:
 
         Read-only, as the array is cached.
         """
-        if self.decoded is not None:
-            predicted = self.decoded
-        else:
-            predicted = (
-                self.logits[:, 0] if self.is_regression else self.logits.argmax(axis=1).astype(np.int64)
-            )
+        predicted = self.decoded
+        if predicted is None:
+            predicted = self.logits[:, 0] if self.is_regression else self.logits.argmax(axis=1)
         predicted.flags.writeable = False
         return predicted
 
     @cached_property
     def probabilities(self) -> npt.NDArray[np.float64]:
         """(units, classes): the softmax of the logits; read-only, too."""
-        logits = self.logits.astype(np.float64)
-        probabilities: npt.NDArray[np.float64] = np.exp(logits - logits.max(axis=1, keepdims=True))
-        probabilities /= probabilities.sum(axis=1, keepdims=True)
+        from scipy.special import softmax
+
+        probabilities: npt.NDArray[np.float64] = softmax(self.logits.astype(np.float64), axis=1)
         probabilities.flags.writeable = False
         return probabilities
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from kdbench.api.kind import UNLABELLED, TaskKind, is_text, quote_names, short_repr
+from kdbench.api.kind import UNLABELLED, LossesByType, is_text, quote_names
 from kdbench.errors import shown
 
 if TYPE_CHECKING:
@@ -28,32 +28,16 @@ class LabelPrediction:
     """The probability of every label."""
 
 
-class ClassKind(TaskKind):
+class ClassKind(LossesByType):
     """Base of kinds with one class per unit: cross-entropy, and argmax decoding."""
 
     metric = "accuracy"
 
     def hide_label(self, encoded: Any) -> Any:
-        """Return `UNLABELLED`."""
         return UNLABELLED
 
     def encode_label(self, label: Any, ids: Mapping[str, int]) -> int:
-        """Return the index of the class `label`."""
         return ids[label]
-
-    def label_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the cross-entropy, see `kdbench.api.losses.task_loss`."""
-        from kdbench.api.losses import task_loss
-
-        return task_loss(logits, labels)
-
-    def soft_target_loss(
-        self, student: Tensor, teacher: Tensor, labels: Tensor, *, temperature: float
-    ) -> Tensor:
-        """Return the scaled KL divergence from teacher to student, see `kdbench.api.losses.soft_target_loss`."""
-        from kdbench.api.losses import soft_target_loss
-
-        return soft_target_loss(student, teacher, labels, temperature=temperature)
 
     def decode(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
         """Return (units,): the class of the largest logit, the first if several are equal."""
@@ -62,7 +46,9 @@ class ClassKind(TaskKind):
 
     def answer(self, logits: npt.NDArray[np.float32], labels: Sequence[str]) -> LabelPrediction:
         """Return the most probable label and the probability of every label."""
-        row = softmax(logits[None])[0]
+        from scipy.special import softmax
+
+        row = softmax(logits.astype(np.float64))
         scores = dict(zip(labels, row.tolist(), strict=True))
         label = labels[int(row.argmax())]
         return LabelPrediction(label, scores[label], scores)
@@ -80,39 +66,33 @@ class SequenceClassification(ClassKind):
     name = "sequence-classification"
 
     def label_faults(self, labels: tuple[str, ...]) -> Iterator[str]:
-        """Yield a message if there are fewer than two classes."""
         if len(labels) < 2:
             yield f"labels must name two classes or more, not {shown(labels)}"
 
     def label_problem(self, label: object, labels: Collection[str]) -> str | None:
-        """Return a message if `label` is not one of the task's."""
         if not is_text(label):
-            return f"the label is {short_repr(label)}, not one of {quote_names(labels)}; correct or remove the row"
+            return f"the label is {shown(label)}, not one of {quote_names(labels)}; correct or remove the row"
         if label not in labels:
             return (
-                f"the label {short_repr(label)} is none of the task's ({quote_names(labels)}); correct it or "
+                f"the label {shown(label)} is none of the task's ({quote_names(labels)}); correct it or "
                 "remove the row"
             )
         return None
 
     def names(self, label: Any) -> Iterable[str]:
-        """Return the label."""
         return (label,)
 
     def train_problem(self, seen: Collection[str]) -> str | None:
-        """Return a message if all examples have the same label."""
         if len(seen) != 1:
             return None
         return f"has one label only, {quote_names(sorted(seen))}; a classifier needs two or more"
 
     def stored_type(self) -> pa.DataType:
-        """Return the type of a label's name."""
         import pyarrow as pa
 
         return pa.string()
 
     def encoded_type(self) -> pa.DataType:
-        """Return the type of a class index."""
         import pyarrow as pa
 
         return pa.int64()
@@ -122,10 +102,3 @@ class SequenceClassification(ClassKind):
         import torch
 
         return torch.tensor(labels)
-
-
-def softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Return the softmax of logits ``(units, classes)`` over classes, in float64."""
-    powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    rows: npt.NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
-    return rows

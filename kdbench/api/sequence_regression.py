@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from kdbench.api.kind import TaskKind, short_repr
+from kdbench.api.kind import LossesByType
+from kdbench.errors import shown
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,7 +28,7 @@ class ValuePrediction:
     value: float
 
 
-class SequenceRegression(TaskKind):
+class SequenceRegression(LossesByType):
     """Predict one number for each text."""
 
     name = "sequence-regression"
@@ -35,14 +36,12 @@ class SequenceRegression(TaskKind):
     problem_type = "regression"
 
     def label_faults(self, labels: tuple[str, ...]) -> Iterator[str]:
-        """Yield a message if the task names labels."""
         if labels:
             yield "labels must be empty, since the task is a regression"
 
     def label_problem(self, label: object, labels: Collection[str]) -> str | None:
-        """Return a message if `label` is not a finite number."""
         if not isinstance(label, Real) or isinstance(label, bool) or not math.isfinite(label):
-            return f"the label is {short_repr(label)}, not a finite number; correct or remove the row"
+            return f"the label is {shown(label)}, not a finite number; correct or remove the row"
         return None
 
     def names(self, label: Any) -> Iterable[str]:
@@ -50,7 +49,6 @@ class SequenceRegression(TaskKind):
         return ()
 
     def placeholder(self, labels: Sequence[str]) -> float:
-        """Return zero."""
         return 0.0
 
     def strata(self, labels: Iterable[Any]) -> npt.NDArray[np.int64]:
@@ -60,23 +58,16 @@ class SequenceRegression(TaskKind):
         return np.searchsorted(edges, values).astype(np.int64)
 
     def stored_type(self) -> pa.DataType:
-        """Return the type of a value."""
         import pyarrow as pa
 
         return pa.float64()
 
-    def encoded_type(self) -> pa.DataType:
-        """Return the type of a value."""
-        import pyarrow as pa
-
-        return pa.float64()
+    encoded_type = stored_type
 
     def encode_label(self, label: Any, ids: Mapping[str, int]) -> Any:
-        """Return the number itself."""
         return label
 
     def hide_label(self, encoded: Any) -> float:
-        """Return NaN."""
         return math.nan
 
     def collate_labels(self, labels: Sequence[Any], length: int) -> Tensor:
@@ -85,24 +76,8 @@ class SequenceRegression(TaskKind):
 
         return torch.tensor(labels)
 
-    def label_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the mean squared error, see `kdbench.api.losses.task_loss`."""
-        from kdbench.api.losses import task_loss
-
-        return task_loss(logits, labels)
-
-    def soft_target_loss(
-        self, student: Tensor, teacher: Tensor, labels: Tensor, *, temperature: float
-    ) -> Tensor:
-        """Return the mean squared difference, see `kdbench.api.losses.soft_target_loss`."""
-        from kdbench.api.losses import soft_target_loss
-
-        return soft_target_loss(student, teacher, labels, temperature=temperature)
-
     def decode(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Return (units,): the values."""
         return logits[:, 0]
 
     def answer(self, logits: npt.NDArray[np.float32], labels: Sequence[str]) -> ValuePrediction:
-        """Return the value."""
         return ValuePrediction(float(logits[0]))

@@ -42,12 +42,8 @@ class StrategySpec(BaseModel):
         return cls(name=stages[0].name, params=stages[0].params, then=tuple(stages[1:]))
 
     def __str__(self) -> str:
-        params = (
-            f"[{','.join(f'{k}={_format_value(v)}' for k, v in sorted(self.params.items()))}]"
-            if self.params
-            else ""
-        )
-        return "+".join([f"{self.name}{params}", *map(str, self.then)])
+        params = ",".join(f"{key}={_format_value(value)}" for key, value in sorted(self.params.items()))
+        return "+".join([f"{self.name}[{params}]" if params else self.name, *map(str, self.then)])
 
     def __hash__(self) -> int:
         return hash(str(self))

@@ -22,16 +22,6 @@ if TYPE_CHECKING:
     from kdbench.api.task import Task
 
 
-def _set_title_and_citation(cls: Any) -> None:
-    """Set title and citation of a class from its docstring, unless the class defines them."""
-    text = inspect.cleandoc(cls.__doc__ or "")
-    if "title" not in vars(cls):
-        cls.title = text.partition("\n")[0].removesuffix(".")
-    match = re.search(r"^Citation:(.*?)(?:\n\s*\n|\Z)", text, re.DOTALL | re.MULTILINE)
-    if "citation" not in vars(cls) and match:
-        cls.citation = " ".join(match[1].split()).removesuffix(".")
-
-
 class Strategy(ABC):
     """A recipe that turns a base model and a task into a deployable model.
 
@@ -72,8 +62,14 @@ class Strategy(ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if cls.__doc__ is not None:
-            _set_title_and_citation(cls)
+        if cls.__doc__ is None:
+            return
+        text = inspect.cleandoc(cls.__doc__)
+        if "title" not in vars(cls):
+            cls.title = text.partition("\n")[0].removesuffix(".")
+        match = re.search(r"^Citation:(.*?)(?:\n\s*\n|\Z)", text, re.DOTALL | re.MULTILINE)
+        if "citation" not in vars(cls) and match:
+            cls.citation = " ".join(match[1].split()).removesuffix(".")
 
     def __init__(self, params: _Params) -> None:
         self.params = params
@@ -144,11 +140,10 @@ class JointStrategy(Strategy):
 
 def spec_of(strategy: Strategy) -> StrategySpec:
     """Return the spec of `strategy`: for each stage the name and the parameters that differ from the defaults."""
-    stages = [_spec_of_stage(stage) for stage in strategy.stages]
+    stages = [
+        StrategySpec(name=stage.name, params=params_of(stage.params, type(stage.params)))
+        for stage in strategy.stages
+    ]
     if len(stages) > 1 and strategy.stages[0].is_teacher_row and not stages[0].params:
         stages = stages[1:]  # a transform without earlier stages changes the fine-tuned teacher
     return StrategySpec.of_stages(stages)
-
-
-def _spec_of_stage(strategy: Strategy) -> StrategySpec:
-    return StrategySpec(name=strategy.name, params=params_of(strategy.params, type(strategy.params)))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kdbench.api.kind import IGNORED, quote_names, short_repr
+from kdbench.api.kind import IGNORED, quote_names
 from kdbench.api.sequence_classification import ClassKind
 from kdbench.errors import shown
 
@@ -27,15 +27,13 @@ class TokenClassification(ClassKind):
     pipeline = "token-classification"
 
     def label_faults(self, labels: tuple[str, ...]) -> Iterator[str]:
-        """Yield a message if the labels are not IOB2 tags."""
         tags = labels[1:]
         if labels[:1] != ("O",) or not tags or not all(tag.startswith(("B-", "I-")) for tag in tags):
             yield f"labels must be IOB2 tags, 'O' first, not {shown(labels)}"
 
     def label_problem(self, label: object, labels: Collection[str]) -> str | None:
-        """Return a message if a word's tag is not one of the task's."""
         if not isinstance(label, str) or label not in labels:
-            return f"the tag {short_repr(label)} is none of the task's ({quote_names(labels)}); correct it"
+            return f"the tag {shown(label)} is none of the task's ({quote_names(labels)}); correct it"
         return None
 
     def sentence_problem(self, tags: Sequence[str]) -> str | None:
@@ -51,7 +49,6 @@ class TokenClassification(ClassKind):
         return None
 
     def names(self, label: Any) -> Iterable[str]:
-        """Return the tags of a sentence."""
         return label  # type: ignore[no-any-return]  # a list of tags
 
     def seen(self, label: Any) -> Iterable[str]:
@@ -67,13 +64,11 @@ class TokenClassification(ClassKind):
         return next((tag[2:] for tag in label if tag != "O"), "")
 
     def stored_type(self) -> pa.DataType:
-        """Return the type of a list of tags."""
         import pyarrow as pa
 
         return pa.list_(pa.string())
 
     def encoded_type(self) -> pa.DataType:
-        """Return the type of a list of tag indices, one per word piece."""
         import pyarrow as pa
 
         return pa.list_(pa.int64())

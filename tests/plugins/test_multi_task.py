@@ -18,7 +18,7 @@ from kdbench.run.cell import CellOrder, score_cell, train_cell
 from kdbench.run.plan import cell_key
 from kdbench.training.bench import TrainingBench
 from kdbench.training.experiment import make_experiment as open_task
-from kdbench.training.multi_task import task_order
+from kdbench.training.multi_task_batches import task_order
 
 PLUGIN = '''
 from kdbench import hookimpl

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification
 
-from kdbench.training.multi_task import MultiTaskModel
+from kdbench.training.multi_task_model import MultiTaskModel
 from kdbench.training.sparse_embeddings import UsedRows, only_used_rows
 
 PIECES = [5, 7, 7, 11, 3]

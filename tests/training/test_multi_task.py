@@ -17,7 +17,8 @@ from kdbench.api.params import FINE_TUNING_RATES
 from kdbench.api.task import TaskKind
 from kdbench.models.cost import count_parameters
 from kdbench.training.bench import TrainingBench
-from kdbench.training.multi_task import MultiTaskModel, train_jointly
+from kdbench.training.multi_task import train_jointly
+from kdbench.training.multi_task_model import MultiTaskModel
 
 pytestmark = pytest.mark.slow
 

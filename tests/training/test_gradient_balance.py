@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from kdbench.training.multi_task import GradientBalance
+from kdbench.training.gradient_balance import GradientBalance
 
 
 def step(balance, weight, task, factor):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdbench.data.batches import length_grouped_batches
-from kdbench.training.multi_task import JointCollator, JointRows, joint_batches, task_order
+from kdbench.training.multi_task_batches import JointCollator, JointRows, joint_batches, task_order
 
 PROPORTIONAL, SQUARE_ROOT, ANNEALED = (1.0, 1.0), (0.5, 0.5), (1.0, 0.2)
 
