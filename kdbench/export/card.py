@@ -25,13 +25,9 @@ _LIBRARIES = {
 }
 _TEMPLATE = Path(__file__).with_name("card.md.jinja")
 _FUNCTIONS: dict[str, Any] = {
-    function.__name__: function
-    for function in (
-        *(formatting.count, formatting.difference, formatting.milliseconds, formatting.percent),
-        *(formatting.plural, formatting.ratio, formatting.seconds, formatting.size, formatting.with_interval),
-        *(fmean, stdev),
-    )
-}
+    name: getattr(formatting, name)
+    for name in "count difference milliseconds percent plural ratio seconds size with_interval".split()
+} | {"fmean": fmean, "stdev": stdev}
 """The functions that the template formats values with."""
 _FORMS = {
     Format.HF: "Weights in safetensors, loaded by transformers: no code of the benchmark, no pickle.",
