@@ -26,7 +26,17 @@ _LIBRARIES = {
 _TEMPLATE = Path(__file__).with_name("card.md.jinja")
 _FUNCTIONS: dict[str, Any] = {
     name: getattr(formatting, name)
-    for name in "count difference milliseconds percent plural ratio seconds size with_interval".split()
+    for name in [
+        "count",
+        "difference",
+        "milliseconds",
+        "percent",
+        "plural",
+        "ratio",
+        "seconds",
+        "size",
+        "with_interval",
+    ]
 } | {"fmean": fmean, "stdev": stdev}
 """The functions that the template formats values with."""
 _FORMS = {
