@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from kdbench.data import readers
     from kdbench.evaluation.metrics import METRICS
     from kdbench.models.build import keep_layers, load_tokenizer
+    from kdbench.models.new_layers import new_layers
     from kdbench.models.onnx import OnnxModel, example_inputs, quantize
     from kdbench.training.multi_task import train_jointly
 
@@ -96,6 +97,7 @@ __all__ = [
     "load_tokenizer",
     "losses",
     "model_inputs",
+    "new_layers",
     "params_of",
     "quantize",
     "readers",
@@ -108,6 +110,7 @@ _LAZY_IMPORTS = {
     "kdbench.data": ("readers",),
     "kdbench.evaluation.metrics": ("METRICS",),
     "kdbench.models.build": ("keep_layers", "load_tokenizer"),
+    "kdbench.models.new_layers": ("new_layers",),
     "kdbench.models.onnx": ("OnnxModel", "example_inputs", "quantize"),
     "kdbench.training.multi_task": ("train_jointly",),
 }

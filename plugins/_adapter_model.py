@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, cast
 
+from kdbench_plugins._parameter_efficient import freeze_encoder
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -140,10 +141,9 @@ class AdapterModel(FolderModel):
         return self.model(**inputs)
 
     def train_only_adapters(self, *, norms: bool) -> None:
-        """Freeze the encoder except its adapters and, with `norms`, its layer normalizations; the head stays trainable."""
-        encoder = self.model.base_model
-        encoder.requires_grad_(False)
-        for module in encoder.modules():
+        """Freeze what was pretrained, except, with `norms`, the layer normalizations."""
+        freeze_encoder(self.model)
+        for module in self.model.base_model.modules():
             # By class name: DeBERTa defines its own layer normalization class.
             if isinstance(module, Adapter) or (norms and type(module).__name__.endswith("LayerNorm")):
                 module.requires_grad_(True)

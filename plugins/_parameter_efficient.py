@@ -35,8 +35,17 @@ class ParameterEfficient(Strategy):
     control = "finetune[steps=budget]"
 
 
+def freeze_encoder(model: PreTrainedModel) -> None:
+    """Freeze all weights of `model` except those that pretraining has not trained, see `kdbench.new_layers`."""
+    from kdbench import new_layers
+
+    model.requires_grad_(False)
+    for name in new_layers(model):
+        model.get_submodule(name).requires_grad_(True)
+
+
 class PeftStrategy(ParameterEfficient):
-    """Train a peft adapter on a frozen base, and the head; merge the adapter into the weights before deployment."""
+    """Train a peft adapter on a frozen base, and the new modules; merge the adapter into the weights before deployment."""
 
     @abstractmethod
     def config(self, base: PreTrainedModel, bench: Bench) -> PeftConfig:
@@ -47,13 +56,15 @@ class PeftStrategy(ParameterEfficient):
         """
 
     def adapt(self, base: PreTrainedModel, bench: Bench) -> PeftModel:
-        """Return `base` frozen, with the trainable peft adapter and a trainable head."""
+        """Return `base` frozen, with the trainable peft adapter and trainable new modules."""
         from peft import TaskType, get_peft_model
+
+        from kdbench import new_layers
 
         config = self.config(base, bench)
         tokens = bench.kind.per_word
         config.task_type = TaskType.TOKEN_CLS if tokens else TaskType.SEQ_CLS
-        config.modules_to_save = head_modules(base)
+        config.modules_to_save = new_layers(base)
         return get_peft_model(base, config)
 
     def fit(self, bench: Bench) -> nn.Module:
@@ -63,15 +74,6 @@ class PeftStrategy(ParameterEfficient):
     def finalize(self, model: nn.Module, bench: Bench) -> nn.Module:
         """Return the plain base model with the peft adapter merged into its weights."""
         return model.merge_and_unload()
-
-
-def head_modules(model: PreTrainedModel) -> list[str]:
-    """Return the names of the modules with weights outside the encoder: the newly initialized head."""
-    return [
-        name
-        for name, module in model.named_children()
-        if module is not model.base_model and any(True for _ in module.parameters())
-    ]
 
 
 def linear_layers(base: nn.Module, ends: tuple[str, ...], *, strategy: str, parameter: str) -> list[str]:

@@ -6,6 +6,7 @@ import inspect
 from typing import Any
 
 import torch
+from kdbench_plugins._parameter_efficient import freeze_encoder
 from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedModel
 
@@ -45,13 +46,13 @@ class PrefixModel(FolderModel):
 
     @classmethod
     def around(cls, base: PreTrainedModel, length: int, network_width: int | None) -> PrefixModel:
-        """Return `base`, its encoder frozen, with a random prefix.
+        """Return `base`, its pretrained weights frozen, with a random prefix.
 
         Args:
             network_width: hidden width of the reparameterization; None trains the keys and values directly.
         """
         model = cls(architecture_of(base), length, base)
-        base.base_model.requires_grad_(False)
+        freeze_encoder(base)
         if network_width is not None:
             width = base.config.hidden_size
             model.prefix = nn.Parameter(torch.randn(length, width))

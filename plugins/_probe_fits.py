@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from kdbench_plugins._parameter_efficient import head_modules
 from torch import nn
 
 from kdbench import Bench, UsageError
@@ -89,7 +88,7 @@ def last_layer(model: PreTrainedModel) -> str:
         UsageError: the head does not end with a linear layer with a bias.
     """
     for name, module in reversed(list(model.named_modules())):
-        if isinstance(module, nn.Linear) and name.partition(".")[0] in head_modules(model):
+        if isinstance(module, nn.Linear) and not _is_in_encoder(model, module):
             if module.out_features == model.config.num_labels and module.bias is not None:
                 return name
             break
@@ -97,6 +96,10 @@ def last_layer(model: PreTrainedModel) -> str:
         f"{type(model).__name__} has no head that ends with a linear layer with a bias; "
         "take a model like BERT, RoBERTa or DistilBERT"
     )
+
+
+def _is_in_encoder(model: PreTrainedModel, module: nn.Module) -> bool:
+    return any(part is module for part in model.base_model.modules())
 
 
 def last_features(

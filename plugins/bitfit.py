@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kdbench_plugins._parameter_efficient import ParameterEfficient
+from kdbench_plugins._parameter_efficient import ParameterEfficient, freeze_encoder
 
 from kdbench import Bench, TaskKind, UsageError
 
@@ -44,7 +44,7 @@ class BitFit(ParameterEfficient):
                 f"strategy 'bitfit': {type(base).__name__} has no biases to train; "
                 "take a model with biases, such as BERT or RoBERTa"
             )
-        base.base_model.requires_grad_(False)
+        freeze_encoder(base)
         for _, bias in biases:
             bias.requires_grad_(True)
         return base

@@ -141,7 +141,9 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         initializer_range=0.1,  # so small a model would else answer all texts alike
     )
     torch.manual_seed(0)
-    BertModel(config).save_pretrained(folder)
+    model = BertModel(config)
+    model.pooler.dense.bias.data.fill_(0.01)  # as a trained pooler's, which strategies may freeze
+    model.save_pretrained(folder)
     return folder
 
 

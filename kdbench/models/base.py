@@ -50,8 +50,11 @@ def fetch_base_model(cache_dir: Path) -> Path:
     return weights.parent
 
 
+POOLING = "1_Pooling/config.json"
+"""The file by which sentence-transformers marks an encoder that it pools without the encoder's own pooler."""
+
 _VOCABULARIES = ("tokenizer.json", "vocab.txt")
-_MODEL_FILES = ("config.json", "tokenizer_config.json", *_VOCABULARIES, "*.safetensors")
+_MODEL_FILES = ("config.json", "tokenizer_config.json", *_VOCABULARIES, "*.safetensors", POOLING)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from kdbench_plugins._parameter_efficient import head_modules, linear_layers
+from kdbench_plugins._parameter_efficient import linear_layers
 from kdbench_plugins.adalora import AdaLoRA
 from kdbench_plugins.ia3 import IA3
 from kdbench_plugins.lora import DoRA
@@ -10,13 +10,6 @@ from transformers import (
     BertConfig,
     BertForSequenceClassification,
     BertModel,
-    DistilBertConfig,
-    DistilBertForSequenceClassification,
-    ModernBertConfig,
-    ModernBertForSequenceClassification,
-    RobertaConfig,
-    RobertaForSequenceClassification,
-    RobertaForTokenClassification,
 )
 
 from kdbench.errors import UsageError
@@ -62,21 +55,6 @@ def test_what_is_added_to_bert_base(bench_of, strategy_class, added):
     with torch.device("meta"):
         model = strategy.adapt(bert_base(), bench)
     assert count_trainable(model) == added + HEAD
-
-
-def test_the_head_is_all_that_the_encoder_lacks():
-    small = {"vocab_size": 20, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    distilled = DistilBertConfig(vocab_size=20, dim=16, n_layers=1, n_heads=2, hidden_dim=32)
-    modern = ModernBertConfig(**small, intermediate_size=32, pad_token_id=0)
-    with torch.device("meta"):
-        assert head_modules(BertForSequenceClassification(BertConfig(**small))) == ["classifier"]
-        assert head_modules(RobertaForSequenceClassification(RobertaConfig(**small))) == ["classifier"]
-        assert head_modules(RobertaForTokenClassification(RobertaConfig(**small))) == ["classifier"]
-        assert head_modules(ModernBertForSequenceClassification(modern)) == ["head", "classifier"]
-        assert head_modules(DistilBertForSequenceClassification(distilled)) == [
-            "pre_classifier",
-            "classifier",
-        ]
 
 
 @pytest.mark.parametrize("wrong", ["valeu", "uery", ""])

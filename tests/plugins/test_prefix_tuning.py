@@ -78,7 +78,7 @@ def test_without_its_network_the_prefix_is_what_the_network_gave():
     through = count_trainable(model)
     model.fold()
     torch.testing.assert_close(model(TEXT, ONES).logits, before, rtol=0, atol=1e-6)
-    head = 16 * 2 + 2
+    head = 16 * 2 + 2 + 16 * 16 + 16  # the pooler is as new as the classifier
     assert through == 4 * 16 + (16 * 8 + 8) + (8 * 96 + 96) + head
     assert count_trainable(model) == 4 * 96 + head  # 3 layers x (keys, values) x 16
 
