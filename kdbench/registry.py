@@ -140,6 +140,16 @@ class Registry:
             name=spec.name, params=params_of(strategy.params, self.strategies[spec.name].item.Params)
         )
 
+    def base_control(self, strategy: Strategy) -> StrategySpec | None:
+        """Return the control of `strategy` started from the base model: what one would have without a teacher.
+
+        None unless `control` starts from the teacher's layers, which are part of what the teacher gives.
+        """
+        control = self.control(strategy)
+        if control is None or getattr(self.strategy(control).params, "init", None) != "teacher":
+            return None
+        return StrategySpec(name=control.name, params={**control.params, "init": "base"})
+
     def task(self, name: str) -> Task:
         """Return the task called `name`.
 

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from kdbench.board.columns import CELL_COLUMNS, POINT_COLUMNS
+from kdbench.board.convergence import last_gain, not_converged
 from kdbench.board.diagnostics import Behaviour
 from kdbench.board.figures import FIGURES
 from kdbench.budgets import BackEnd
@@ -86,19 +87,22 @@ def with_behaviour(cells: pd.DataFrame, behaviour: Mapping[str, Behaviour]) -> p
 def _cell(record: Record, timing: Timing | None, timed: ModelTiming | None) -> dict[str, Any]:
     task, budget, quality = record.task, record.budget, record.quality
     return {
-        **_fields(record, "seed", "key", "reason", "is_teacher", "warnings", "finished_at"),
+        **_fields(record, "seed", "key", "reason", "is_teacher", "finished_at"),
+        "warnings": (*record.warnings, *filter(None, [not_converged(record)])),
         **_fields(
             task, "metric", "kind", "labels", "source", "fingerprint", "majority_score", "validation_split"
         ),
         **_fields(task, "train_examples", "validation_examples", "scored_examples"),
         **_fields(task, "duplicates", "too_long_share", "licence", "citation"),
-        **_fields(record.strategy, "control", "uses_teacher"),
+        **_fields(record.strategy, "control", "base_control", "uses_teacher"),
         **_fields(budget, "teacher_factor", "max_length"),
         **_fields(quality, *_columns_from("quality")),
         **_fields(record.size, *_columns_from("size")),
         **_fields(record.compute, *_columns_from("compute")),
         **_fields(record.cost, *_columns_from("cost")),
         **_latency(timing, timed),
+        "passes": record.cost.examples / task.train_examples if record.cost else None,
+        "last_gain": last_gain(record),
         "scored_split": task.eval_split,
         "task": task.name,
         "task_title": task.title,

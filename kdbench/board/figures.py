@@ -141,6 +141,7 @@ _compute = partial(
 _size = partial(_compute, source="size")
 _speed = partial(Figure, group=Group.SPEED, is_lower_better=True, seeds=Seeds.TIMED)
 _point = partial(_speed, source="point")
+_training = partial(Figure, group=Group.COST, seeds=Seeds.MEAN)
 _cost = partial(Figure, group=Group.COST, source="cost", seeds=Seeds.MEAN)
 
 _DECLARED = (
@@ -201,6 +202,14 @@ _DECLARED = (
         "points above the same student trained without the idea under test, with the 95% interval.",
         interval=("control_difference_low", "control_difference_high"),
         is_text=True,
+    ),
+    _quality(
+        "base_difference",
+        "vs. control from base",
+        formatting.difference,
+        "points above that control started from the base model instead of the teacher's layers: what one would have without"
+        " a teacher; with the 95% interval.",
+        interval=("base_difference_low", "base_difference_high"),
     ),
     _quality(
         "control_p",
@@ -392,6 +401,20 @@ _DECLARED = (
         "lost in int8",
         formatting.difference,
         "points by which the model itself scores higher than in 8-bit integers, on the same examples (at most 1,000).",
+    ),
+    _training(
+        "passes",
+        "passes",
+        formatting.plain,
+        "training texts seen, counting repeats, as a multiple of the labelled examples that the budget allows.",
+    ),
+    _training(
+        "last_gain",
+        "last gain",
+        formatting.difference,
+        "points by which the last validation exceeds the best one before; a row is marked as not converged where that is more"
+        " than the standard error of a share of the validation examples.",
+        is_lower_better=True,
     ),
     _cost(
         "train_s",

@@ -63,8 +63,13 @@ def with_statistics(table: pd.DataFrame, statistics: Mapping[str, TaskStatistics
         of_task = statistics.get(str(task), TaskStatistics())
         ranks = of_task.ranks(dict(zip(rows["strategy"], rows["score"], strict=True)))
         letters = fronts(rows, of_task)
-        for place, row, control in zip(rows.index, rows["strategy"], rows["control"], strict=True):
-            values[place] = {**_vs_control(row, control, of_task), **_gap_interval(row, of_task)}
+        named = zip(rows.index, rows["strategy"], rows["control"], rows["base_control"], strict=True)
+        for place, row, control, base_control in named:
+            values[place] = {
+                **_vs_control(row, control, of_task),
+                **_vs_base_control(row, base_control, of_task),
+                **_gap_interval(row, of_task),
+            }
             if row in ranks:
                 rank = ranks[row]
                 values[place] |= {"rank": rank.rank, "tied": rank.tied, "front": letters[row] or None}
@@ -84,12 +89,19 @@ def _vs_control(row: str, control: str | None, statistics: TaskStatistics) -> di
     }
 
 
+def _vs_base_control(row: str, control: str | None, statistics: TaskStatistics) -> dict[str, Any]:
+    comparison = statistics.difference(row, control) if control else None
+    if comparison is None:
+        return {}
+    return {"base_difference_low": comparison[0].low, "base_difference_high": comparison[0].high}
+
+
 def _gap_interval(row: str, statistics: TaskStatistics) -> dict[str, Any]:
     gap = statistics.gaps.get(row)
     return {} if gap is None else {"gap_low": gap.low, "gap_high": gap.high, "gap_reason": gap.reason}
 
 
-_OF_THE_STRATEGY = ("strategy", "task", "metric", "control", "note", "uses_teacher")
+_OF_THE_STRATEGY = ("strategy", "task", "metric", "control", "base_control", "note", "uses_teacher")
 _MEANS, _MEANS_OF_STUDENTS, _TIMED = (
     [figure for figure in FIGURES.values() if figure.seeds is seeds]
     for seeds in (Seeds.MEAN, Seeds.MEAN_OF_STUDENTS, Seeds.TIMED)
@@ -102,7 +114,8 @@ def aggregate(cells: pd.DataFrame, statistics: Mapping[str, TaskStatistics] | No
     """Return one row per strategy and task, best first within a task, those without a score last.
 
     A row's score is the mean over its seeds; a row with a seed that did not succeed has none. ``share_kept`` is the
-    score as a share of the teacher's, ``control_difference`` the score minus the control's, ``gap_recovered`` that
+    score as a share of the teacher's, ``control_difference`` the score minus the control's, ``base_difference`` minus that of the control started
+    from the base model, ``gap_recovered`` the first
     difference as a share of the teacher's lead over the control, for rows that learn from the teacher; each is missing
     where a score is, or where the teacher has no lead. Without `statistics` of the predictions, ranks, fronts and other
     results of comparing rows are missing, and several seeds have no interval.
@@ -114,10 +127,11 @@ def aggregate(cells: pd.DataFrame, statistics: Mapping[str, TaskStatistics] | No
         for (task, _), group in groupby(ordered, key=lambda cell: (cell["task"], cell["strategy"]))
     ]
     table = pd.DataFrame(rows, columns=[*ROW_COLUMNS, "latency_setting", "uses_teacher"]).astype(ROW_COLUMNS)
-    score, teachers, controls = table["score"], _teacher_scores(table), _control_scores(table)
+    score, teachers, controls = table["score"], _teacher_scores(table), _scores_of(table, "control")
     # A share of a teacher's score at or below zero, as a correlation can be, would be meaningless.
     table["share_kept"] = (score / teachers.where(teachers > 0)).round(12)
     table["control_difference"] = (score - controls).round(12)
+    table["base_difference"] = (score - _scores_of(table, "base_control")).round(12)
     # Nothing can be recovered where the control is as good as the teacher, or by a row that does not learn from it.
     leads = (teachers > controls) & table["uses_teacher"].astype(bool)
     table["gap_recovered"] = ((score - controls) / (teachers - controls).where(leads)).round(12)
@@ -194,9 +208,10 @@ def _teacher_scores(table: pd.DataFrame) -> pd.Series[float]:
     return table["task"].map(teachers).astype("float64")
 
 
-def _control_scores(table: pd.DataFrame) -> pd.Series[float]:
+def _scores_of(table: pd.DataFrame, column: str) -> pd.Series[float]:
+    """Return the score of the row that `column` names beside each row."""
     scores = table.set_index(["task", "strategy"])["score"].to_dict()
-    pairs = zip(table["task"], table["control"], strict=True)
+    pairs = zip(table["task"], table[column], strict=True)
     return pd.Series([scores.get(pair) for pair in pairs], index=table.index, dtype="float64")
 
 

@@ -48,6 +48,8 @@ class StrategyInfo(JsonModel):
     """Whether it learns from the teacher, so that there is a gap to recover."""
     control: str | None = None
     """The label of the row that this one is compared with."""
+    base_control: str | None = None
+    """The label of the control that starts from the base model, where `control` starts from the teacher's layers."""
     note: str = ""
     """What a reader of the board must know of the deployed model."""
 

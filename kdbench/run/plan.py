@@ -105,10 +105,10 @@ def select_rows(config: RunConfig, registry: Registry) -> list[Row]:
             teacher = Row(registry.strategy(StrategySpec(name=registered.item.name)), "the teacher itself")
             rows[teacher.spec] = teacher
     for strategy in requested:
-        control = registry.control(strategy)
-        if control is not None:
-            row = Row(registry.strategy(control), f"the control of {spec_of(strategy)}")
-            rows.setdefault(row.spec, row)
+        for control in (registry.control(strategy), registry.base_control(strategy)):
+            if control is not None:
+                row = Row(registry.strategy(control), f"the control of {spec_of(strategy)}")
+                rows.setdefault(row.spec, row)
         rows[spec_of(strategy)] = Row(strategy)
     return list(rows.values())
 

@@ -23,7 +23,10 @@ def strategy_info(registry: Registry, spec: StrategySpec) -> StrategyInfo:
     strategy = registry.strategy(spec)
     stages = spec_of(strategy).stages
     registered = registry.strategies[strategy.name]
-    control = registry.control(strategy)
+    control, base_control = (
+        spec and str(spec_of(registry.strategy(spec)))
+        for spec in (registry.control(strategy), registry.base_control(strategy))
+    )
     return StrategyInfo(
         name="+".join(stage.name for stage in stages),
         label=str(spec_of(strategy)),
@@ -36,7 +39,8 @@ def strategy_info(registry: Registry, spec: StrategySpec) -> StrategyInfo:
         distribution=registered.distribution,
         version=registered.version,
         uses_teacher=any(stage.uses_teacher() for stage in strategy.stages[-len(stages) :]),
-        control=str(spec_of(registry.strategy(control))) if control else None,
+        control=control,
+        base_control=base_control,
         note=" ".join(stage.note for stage in strategy.stages if stage.note),
     )
 

@@ -204,6 +204,7 @@ def scrubbed_record(record: Record, private: Private) -> Record:
         "params": _scrubbed(strategy.params, private, keep_name=True),
         "label": private.scrub(strategy.label, keep_name=True),
         "control": strategy.control and private.scrub(strategy.control, keep_name=True),
+        "base_control": strategy.base_control and private.scrub(strategy.base_control, keep_name=True),
     }
     renamed = record.model_copy(update={"model": model, "strategy": strategy.model_copy(update=row)})
     return _scrubbed_item(renamed, private)

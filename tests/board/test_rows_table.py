@@ -301,6 +301,16 @@ def test_the_difference_to_the_control_needs_both_scores():
     assert rows[rows["strategy"] != "vanilla-kd"]["control_difference"].isna().all()
 
 
+def test_both_controls_are_held_against_a_row():
+    records = [
+        make_record("vanilla-kd", score=0.755, control="hard-labels", base_control="hard-labels[init=base]"),
+        make_record("hard-labels", score=0.746),
+        make_record("hard-labels[init=base]", score=0.715),
+    ]
+    kd = row(rows_of(records), "vanilla-kd")
+    assert (kd["control_difference"], kd["base_difference"]) == (0.009, 0.04)
+
+
 def test_training_time_is_the_mean_and_size_and_latency_are_the_timed_seeds():
     records = [
         make_record("prune", seed=1, train_s=10.0, parameters=100, artifact_bytes=400),

@@ -15,6 +15,7 @@ from kdbench.budgets import BUDGETS, BackEnd
 from kdbench.results.records import (
     Cost,
     Environment,
+    LearningCurve,
     ModelInfo,
     Quality,
     Record,
@@ -50,6 +51,8 @@ def make_record(
     interval: tuple[float, float] | None = None,
     is_teacher: bool = False,
     control: str | None = None,
+    base_control: str | None = None,
+    curves: tuple[LearningCurve, ...] = (),
     metric: str = "accuracy",
     title: str = "",
     fingerprint: str = "data-1",
@@ -86,6 +89,7 @@ def make_record(
             distribution="kdbench",
             version="0.1.0",
             control=control,
+            base_control=base_control,
             uses_teacher=control is not None,
         ),
         task=TaskInfo(
@@ -129,6 +133,7 @@ def make_record(
         )
         if ended_well
         else None,
+        curves=curves,
         warnings=warnings,
         environment=environment or make_environment(),
         finished_at=NOON + timedelta(minutes=minutes),

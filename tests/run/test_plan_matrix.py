@@ -59,6 +59,7 @@ def test_the_teacher_s_own_row_and_the_control_are_added_and_say_why(rows):
     assert rows("vanilla-kd") == [
         ("finetune", "the teacher itself"),
         ("hard-labels", "the control of vanilla-kd"),
+        ("hard-labels[init=base]", "the control of vanilla-kd"),
         ("vanilla-kd", None),
     ]
 
@@ -67,6 +68,7 @@ def test_a_row_that_was_asked_for_is_not_called_added(rows):
     assert rows("vanilla-kd", "hard-labels", "finetune") == [
         ("finetune", None),
         ("hard-labels", None),
+        ("hard-labels[init=base]", "the control of vanilla-kd"),
         ("vanilla-kd", None),
     ]
     assert ("finetune", "the teacher itself") in rows("lora")
@@ -76,8 +78,17 @@ def test_the_control_has_the_student_of_its_row_and_two_rows_share_one(rows):
     assert rows("vanilla-kd[layers=2]", "vanilla-kd[layers=2,temperature=4]") == [
         ("finetune", "the teacher itself"),
         ("hard-labels[layers=2]", "the control of vanilla-kd[layers=2]"),
+        ("hard-labels[init=base,layers=2]", "the control of vanilla-kd[layers=2]"),
         ("vanilla-kd[layers=2]", None),
         ("vanilla-kd[layers=2,temperature=4.0]", None),
+    ]
+
+
+def test_a_student_of_the_base_has_one_control(rows):
+    assert rows("vanilla-kd[init=base]") == [
+        ("finetune", "the teacher itself"),
+        ("hard-labels[init=base]", "the control of vanilla-kd[init=base]"),
+        ("vanilla-kd[init=base]", None),
     ]
 
 
@@ -98,6 +109,7 @@ def test_a_grid_is_every_combination_beside_the_rows_asked_for(rows):
         "lora[alpha=8.0,r=16]",
         "lora[alpha=32.0,r=16]",
         "hard-labels[layers=2]",
+        "hard-labels[init=base,layers=2]",
         "vanilla-kd[layers=2]",
     ]
 
