@@ -32,6 +32,7 @@ def kdbench_model_classes() -> dict[str, str]:
     return {
         "adapter": "kdbench_plugins._adapter_model:AdapterModel",
         "bilstm": "kdbench_plugins._bilstm_model:BiLSTMModel",
+        "mean-probe": "kdbench_plugins._probe_model:MeanProbe",
         "prefix": "kdbench_plugins._prefix_model:PrefixModel",
         "pruned": "kdbench_plugins._pruning:PrunedModel",
         "kdbench_plugins._adapters:AdapterModel": "kdbench_plugins._adapter_model:AdapterModel",

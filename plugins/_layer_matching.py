@@ -94,20 +94,21 @@ _MASKED = -1e9
 """A score that softmax maps to exactly 0 and that, unlike -inf, gives no NaN in the divergence."""
 
 
-def hidden_state_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
+def hidden_state_loss(student: Tensor, teacher: Tensor, mask: Tensor, *, relative: bool = False) -> Tensor:
     """Return the mean squared difference of hidden states (Jiao et al. 2020, arXiv:1909.10351, equations 8 and 9).
 
     Args:
         student: ``(batch, sequence, hidden)``, projected to the teacher's width where widths differ.
         teacher: of the same shape.
         mask: see above.
+        relative: divide by the mean square of the teacher's states.
     """
-    differences = (student.float() - teacher.float()).square().mean(dim=-1)
-    return _mean_over_texts(differences, mask)
+    loss = _mean_over_texts((student.float() - teacher.float()).square().mean(dim=-1), mask)
+    return loss / _mean_over_texts(teacher.float().square().mean(dim=-1), mask) if relative else loss
 
 
 def attention_score_loss(
-    student: AttentionVectors, teacher: AttentionVectors, mask: Tensor, *, heads: int
+    student: AttentionVectors, teacher: AttentionVectors, mask: Tensor, *, heads: int, relative: bool = False
 ) -> Tensor:
     """Return the mean squared difference of attention scores before the softmax, over pairs of word pieces and heads.
 
@@ -118,10 +119,12 @@ def attention_score_loss(
         teacher: those of the teacher's layer; the widths may differ.
         mask: see above.
         heads: the number of attention heads of both models.
+        relative: divide by the mean square of the teacher's scores.
     """
-    scores = (_scaled_products(model.query, model.key, heads) for model in (student, teacher))
-    differences = functional.mse_loss(*scores, reduction="none").mean(dim=1)
-    return _mean_over_texts(differences, mask[:, :, None] * mask[:, None, :])
+    own, target = (_scaled_products(model.query, model.key, heads) for model in (student, teacher))
+    pairs = mask[:, :, None] * mask[:, None, :]
+    loss = _mean_over_texts((own - target).square().mean(dim=1), pairs)
+    return loss / _mean_over_texts(target.square().mean(dim=1), pairs) if relative else loss
 
 
 def relation_loss(student: Tensor, teacher: Tensor, mask: Tensor, *, heads: int) -> Tensor:

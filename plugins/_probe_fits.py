@@ -102,17 +102,16 @@ def _is_in_encoder(model: PreTrainedModel, module: nn.Module) -> bool:
     return any(part is module for part in model.base_model.modules())
 
 
-def last_features(
-    model: PreTrainedModel, rows: Dataset, bench: Bench
+def features_of(
+    model: nn.Module, layer: str, rows: Dataset, bench: Bench
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Return per row the inputs of the last layer of `model`, ``(units, width)``, and the labels ``(units,)``.
+    """Return per row the inputs of `layer`, the last of `model`, ``(units, width)``, and the labels ``(units,)``.
 
     A unit is a text or a word, as in `Bench.outputs`.
     """
-    name = last_layer(model)
-    layer = model.get_submodule(name)
-    model.set_submodule(name, nn.Identity())  # the model then returns the layer's input as logits
+    last = model.get_submodule(layer)
+    model.set_submodule(layer, nn.Identity())  # the model then returns the layer's input as logits
     try:
         return bench.outputs(model, rows, phase="computing features")
     finally:
-        model.set_submodule(name, layer)
+        model.set_submodule(layer, last)

@@ -16,7 +16,7 @@ class BiLSTMParams(Params):
     """Shape of the network, and the source of its embeddings."""
 
     init: Literal["teacher", "base", "random"] = Field(
-        "teacher", description="source of the word-piece embeddings: teacher, base or random"
+        "base", description="source of the word-piece embeddings: base, the fine-tuned teacher, or random"
     )
     reduction: Literal["svd", "projection"] = Field(
         "svd",
@@ -66,8 +66,12 @@ class BiLSTMKD(BiLSTM):
     class Params(BiLSTMParams):
         """The network, the weights of its losses, and data augmentation."""
 
-        alpha: float = Field(
-            0.0, ge=0, le=1, description="weight of the hard loss; 1 - alpha is that of the soft loss"
+        alpha: float | None = Field(
+            None,
+            ge=0,
+            le=1,
+            description="weight of the hard loss; 1 - alpha is that of the soft loss; by default 0, as in the paper, "
+            "and 0.5 for tags",
         )
         augmentation: bool = Field(
             True, description="also train on variations of the training rows, labelled by the teacher"
@@ -109,6 +113,7 @@ class BiLSTMKD(BiLSTM):
         from torch.nn.functional import mse_loss
 
         p = self.params
+        alpha = p.alpha if p.alpha is not None else 0.5 if bench.kind.per_word else 0.0
         rows = bench.task.train
         if p.augmentation:
             rows = augmented_rows(
@@ -124,6 +129,6 @@ class BiLSTMKD(BiLSTM):
             labels = batch["labels"]
             mask = labels != IGNORED if bench.kind.per_word else slice(None)
             soft = mse_loss(student.logits[mask].float(), teacher.logits[mask].float())
-            return p.alpha * bench.kind.label_loss(student.logits, labels) + (1 - p.alpha) * soft
+            return alpha * bench.kind.label_loss(student.logits, labels) + (1 - alpha) * soft
 
         return bench.train(build_bilstm(bench, p), loss=loss, rows=rows)

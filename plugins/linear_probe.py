@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
@@ -15,14 +15,15 @@ if TYPE_CHECKING:
 
 
 class LinearProbe(Strategy):
-    """Fit only the head's last layer, on features of the frozen base model that are computed once.
+    """Fit one linear layer on features of the frozen base model that are computed once.
+
+    The features are the mean of a text's tokens in the last layer or, in tagging, what the head's last layer reads.
 
     Alain and Bengio 2016, section 3.1: the problem is convex and is solved to convergence, by logistic or ridge
     regression. The penalty with the best validation score is chosen.
     """
 
     class Params(UntrainedParams):
-        without_effect = UntrainedParams.without_effect - {"new_layers"}
         penalties: tuple[Annotated[float, Field(gt=0)], ...] = Field(
             (1.0, 0.1, 0.01, 0.001, 0.0001),
             min_length=1,
@@ -41,20 +42,25 @@ class LinearProbe(Strategy):
     params: Params
 
     def fit(self, bench: Bench) -> nn.Module:
-        """Return the base model with its head's last layer fitted.
+        """Return the encoder with a fitted linear layer.
 
         Raises:
             UsageError: the head does not end with a linear layer, or all training examples have the same label.
         """
         import numpy as np
         import torch
-        from kdbench_plugins._probe_fits import last_features, last_layer, logistic_fits, ridge_fits
+        from kdbench_plugins._probe_fits import features_of, last_layer, logistic_fits, ridge_fits
+        from kdbench_plugins._probe_model import MeanProbe
 
         started = time.perf_counter()
-        model, task = bench.base(), bench.task.task
+        base, task = bench.base(), bench.task.task
+        model: nn.Module = base
+        if not task.kind.per_word:
+            model = MeanProbe.around(base, task.kind.outputs(task.labels))
+        layer = last_layer(base) if task.kind.per_word else "classifier"
         train, validation = bench.task.train, bench.task.validation
-        features, labels = (np.concatenate(part) for part in last_features(model, train, bench))
-        validation_features, references = last_features(model, validation, bench)
+        features, labels = (np.concatenate(part) for part in features_of(model, layer, train, bench))
+        validation_features, references = features_of(model, layer, validation, bench)
 
         def score(weights: np.ndarray, bias: np.ndarray) -> float:
             return bench.score(
@@ -72,7 +78,7 @@ class LinearProbe(Strategy):
             )
         best_score, best = max(((score(*fit), fit) for fit in fits), key=lambda candidate: candidate[0])
 
-        head = model.get_submodule(last_layer(model))
+        head: Any = model.get_submodule(layer)
         model.requires_grad_(False)
         for parameter, fitted in zip((head.weight, head.bias), best, strict=True):
             parameter.copy_(torch.from_numpy(fitted))

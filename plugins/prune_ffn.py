@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kdbench_plugins._recovery import RecoveryParams, recover
+from kdbench_plugins._recovery import DistilledRecoveryParams, frozen_copy, recover
 from pydantic import Field
 
 from kdbench import Bench, TaskKind, Transform
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class PruneFFN(Transform):
     """Remove the feed-forward neurons with least effect on the loss, equally many per layer (Hou et al. 2020, 2.1)."""
 
-    class Params(RecoveryParams):
+    class Params(DistilledRecoveryParams):
         """How many neurons are pruned, and how importance is estimated."""
 
         share: float = Field(0.5, ge=0, lt=1, description="share of each layer's neurons to prune")
@@ -41,7 +41,8 @@ class PruneFFN(Transform):
             training_batches,
         )
 
-        inner = hf_model(model.to(bench.device), self.name)
+        original = frozen_copy(model.to(bench.device))
+        inner = hf_model(model, self.name)
         blocks = feed_forwards(inner, self.name)
         importance = mask_importance(
             inner,
@@ -54,4 +55,4 @@ class PruneFFN(Transform):
         for block, values in zip(blocks, importance, strict=True):
             block.keep(sorted(values.topk(kept).indices.tolist()))
         set_intermediate_size(inner, kept)
-        return recover(model, bench, self.params.recovery)
+        return recover(model, bench, self.params.recovery, original=original, alpha=self.params.alpha)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from kdbench_plugins._recovery import RecoveryParams, recover
+from kdbench_plugins._recovery import DistilledRecoveryParams, frozen_copy, recover
 from pydantic import Field
 
 from kdbench import Bench, TaskKind, Transform
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class PruneHeads(Transform):
     """Remove the attention heads that the loss depends on least (Michel et al. 2019, section 4)."""
 
-    class Params(RecoveryParams):
+    class Params(DistilledRecoveryParams):
         """How many heads are pruned, and how importance is estimated."""
 
         share: float = Field(
@@ -47,7 +47,8 @@ class PruneHeads(Transform):
             training_batches,
         )
 
-        inner = hf_model(model.to(bench.device), self.name)
+        original = frozen_copy(model.to(bench.device))
+        inner = hf_model(model, self.name)
         blocks = attention_blocks(inner, self.name)
         importance = mask_importance(
             inner,
@@ -58,7 +59,7 @@ class PruneHeads(Transform):
         for block, heads in zip(blocks, kept_heads(importance, self.params.share), strict=True):
             block.keep(heads)
         pruned = model if isinstance(model, PrunedModel) else PrunedModel.around(inner)
-        return recover(pruned, bench, self.params.recovery)
+        return recover(pruned, bench, self.params.recovery, original=original, alpha=self.params.alpha)
 
 
 def kept_heads(importance: Sequence[Tensor], share: float) -> list[list[int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -30,6 +30,14 @@ class TinyBERT(Strategy):
         )
         layer_learning_rate: float | None = Field(
             None, gt=0, description="peak learning rate of the layer stage; by default learning_rate"
+        )
+        terms: Literal["relative", "absolute"] = Field(
+            "relative",
+            description="relative: divide the losses of states and of attention scores each by the teacher's mean square, "
+            "so that both count; absolute: the paper's",
+        )
+        attention_weight: float = Field(
+            1.0, ge=0, description="weight of the attention loss in the layer stage"
         )
         temperature: float = Field(
             1.0, gt=0, description="T, which divides the logits of both models in the prediction stage"
@@ -81,17 +89,26 @@ class TinyBERT(Strategy):
         pairs = tuple(enumerate(teacher_layers, start=1))
         # Teacher layer 0, the embeddings, has no attention.
         attention_pairs = tuple((own, target) for own, target in pairs if target > 0)
+        relative, weight = self.params.terms == "relative", self.params.attention_weight
         projections = _projections(config.hidden_size, teacher_config.hidden_size)
 
         def loss(student, batch, teacher):  # type: ignore[no-untyped-def]
             mask = batch["attention_mask"]
             states, targets = student.hidden_states, teacher.hidden_states
-            total = hidden_state_loss(projections["embeddings"](states[0]), targets[0], mask)
+            total = hidden_state_loss(
+                projections["embeddings"](states[0]), targets[0], mask, relative=relative
+            )
             for own, target in pairs:
-                total += hidden_state_loss(projections["hidden"](states[own]), targets[target], mask)
+                total += hidden_state_loss(
+                    projections["hidden"](states[own]), targets[target], mask, relative=relative
+                )
             for own, target in attention_pairs:
-                total += attention_score_loss(
-                    student_attention[own], teacher_attention[target], mask, heads=config.num_attention_heads
+                total += weight * attention_score_loss(
+                    student_attention[own],
+                    teacher_attention[target],
+                    mask,
+                    heads=config.num_attention_heads,
+                    relative=relative,
                 )
             return total
 

@@ -20,10 +20,10 @@ def distilled(make_bench, task="toy-sentiment", *, experiment=None, **params):
 
 
 def test_its_control_is_the_same_network_on_labels(make_bench):
-    strategy, _ = distilled(make_bench, alpha=0.5, copies=7, init="base", learning_rate=0.004)
+    strategy, _ = distilled(make_bench, alpha=0.5, copies=7, init="teacher", learning_rate=0.004)
     spec = control_of(strategy)
     assert spec.name == BiLSTM.name
-    assert spec.params == {**SMALL, "init": "base", "learning_rate": 0.004}
+    assert spec.params == {**SMALL, "init": "teacher", "learning_rate": 0.004}
 
 
 @every_kind

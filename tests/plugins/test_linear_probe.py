@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 from helpers.training import KINDS
-from kdbench_plugins._probe_fits import last_features, last_layer
+from kdbench_plugins._probe_fits import features_of, last_layer
+from kdbench_plugins._probe_model import MeanProbe
 from kdbench_plugins.linear_probe import LinearProbe
 from pydantic import ValidationError
 from transformers import (
@@ -70,16 +71,29 @@ def test_the_penalty_is_that_of_the_best_validation_score(bench_of, task):
 
 
 @torch.no_grad()
-def test_features_are_what_the_last_layer_reads(bench_of):
+def test_the_features_of_a_text_are_the_mean_of_its_tokens(bench_of):
     _, bench = bench_of()
-    model = bench.base()
+    base = bench.base()
+    model = MeanProbe.around(base, 2)
     rows = bench.task.train.select(range(5))
-    features, labels = last_features(model, rows, bench)
+    features, labels = features_of(model, "classifier", rows, bench)
     assert list(np.concatenate(labels)) == rows["labels"][:]
     for one, pieces in zip(features, rows["input_ids"], strict=True):
-        pooled = model.bert(torch.tensor([pieces])).pooler_output
-        torch.testing.assert_close(torch.tensor(one), pooled, rtol=0, atol=1e-5)
-    assert last_layer(model) == "classifier"  # it stands where it stood
+        mean = base.bert(torch.tensor([pieces])).last_hidden_state.mean(1)
+        torch.testing.assert_close(torch.tensor(one), mean, rtol=0, atol=1e-5)
+    assert isinstance(model.classifier, torch.nn.Linear)  # it stands where it stood
+
+
+@torch.no_grad()
+def test_the_features_of_words_are_what_the_head_reads(bench_of):
+    _, bench = bench_of("toy-tags")
+    model = bench.base()
+    rows = bench.task.train.select(range(1))
+    (features,), (labels,) = features_of(model, last_layer(model), rows, bench)
+    states = model.bert(torch.tensor(rows["input_ids"][:])).last_hidden_state[0]
+    first = torch.tensor(rows["labels"][0]) >= 0
+    assert len(labels) == first.sum()
+    torch.testing.assert_close(torch.tensor(features), states[first], rtol=0, atol=1e-5)
 
 
 def test_the_last_layer_is_found_in_other_heads():

@@ -9,6 +9,7 @@ import torch
 from helpers.training import KINDS, every_kind, same
 from kdbench_plugins import kdbench_strategies
 from kdbench_plugins._parameter_efficient import PeftStrategy
+from kdbench_plugins._probe_model import MeanProbe
 
 from kdbench.api.bench import model_inputs
 from kdbench.models.artifacts import load_artifact, save_artifact
@@ -106,14 +107,16 @@ def answers(model, bench):
 def encoder_and_head(model, base):
     """The weights of a deployed model that `base` has, by its names: those of embeddings and layers, and the head's.
 
-    A pooler may count as either.
+    A pooler may count as either; a probe has none.
     """
+    prefix = f"{base.base_model_prefix}."
     weights = {
         re.sub(r"\.(end|norm)(?=\.)", "", name): weight  # what an adapter stands behind
         for name, weight in getattr(model, "model", model).state_dict().items()
     }
-    assert base.state_dict().keys() <= weights.keys()
-    prefix = f"{base.base_model_prefix}."
+    if isinstance(model, MeanProbe):
+        weights = {re.sub(r"^encoder\.", prefix, name): weight for name, weight in weights.items()}
+    assert {name for name in base.state_dict() if ".pooler." not in name} <= weights.keys()
     encoder = {
         name.removeprefix(prefix): weights[name]
         for name in base.state_dict()

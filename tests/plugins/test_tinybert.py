@@ -32,11 +32,15 @@ def test_layer_matching_leaves_the_head_alone(make_bench):
 
 
 @torch.no_grad()
-def test_its_first_loss_is_the_papers_sum(make_bench):
-    """Equations 7 to 9 for layers 1 and 2 against 3 and 0, from hidden states and weights, one text at a time."""
+@pytest.mark.parametrize("terms", ["absolute", "relative"])
+def test_its_first_loss_is_the_papers_sum(make_bench, terms):
+    """Equations 7 to 9 for layers 1 and 2 against 3 and 0, from hidden states and weights, one text at a time.
+
+    Relative terms are each divided by the mean square of the teacher's side.
+    """
     reports = Reports()
     strategy, bench = make_bench(
-        "tinybert[layers=2,layer_map=[3,0],init=base,dropout=0.0]",
+        f"tinybert[layers=2,layer_map=[3,0],init=base,dropout=0.0,terms={terms}]",
         report=reports,
         budget=changed_budget(4, train_examples=8),
     )
@@ -54,16 +58,21 @@ def test_its_first_loss_is_the_papers_sum(make_bench):
     def mse(first, second):
         return (first - second).square().mean()
 
-    total = 0
+    losses, squares = torch.zeros(4), torch.zeros(4)
     for row in bench.task.train:
         inputs = model_inputs(bench.experiment.collate([row]))
         mine, its = (model(**inputs, output_hidden_states=True).hidden_states for model in (student, teacher))
-        total += mse(mine[0], its[0]) + mse(mine[1], its[3]) + mse(mine[2], its[0])
-        total += mse(scores(student, mine, 1), scores(teacher, its, 3))
+        pairs = [
+            (mine[0], its[0]),
+            (mine[1], its[3]),
+            (mine[2], its[0]),
+            (scores(student, mine, 1), scores(teacher, its, 3)),
+        ]
+        losses += torch.stack([mse(own, target) for own, target in pairs])
+        squares += torch.stack([target.square().mean() for _, target in pairs])
+    expected = (losses / squares if terms == "relative" else losses / 8).sum().item()
     assert len(bench.task.train) == 8
-    assert reports.losses[0][1] == pytest.approx(
-        total.item() / 8, rel=0.02
-    )  # training may compute in bfloat16
+    assert reports.losses[0][1] == pytest.approx(expected, rel=0.02)  # training may compute in bfloat16
 
 
 @pytest.mark.parametrize(

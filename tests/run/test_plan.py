@@ -138,12 +138,12 @@ def test_throughput_on_other_hardware_says_nothing_so_the_model_is_tried(plan, k
 
 
 def test_a_transform_is_estimated_by_the_steps_that_it_trains_again(plan, keep_measured):
-    """`int8` trains nothing, `prune-heads` for a quarter of the steps; the teacher stands beside both."""
+    """`int8` trains nothing, `prune-heads` for the budget's steps; the teacher stands beside both."""
     keep_measured(1000, 10.0)
     rows = {name: estimate(*plan(strategy=[name], workers=1)).seconds for name in ("int8", "prune-heads")}
     found, _ = plan(strategy=["int8"])
     lengths = found.experiments["toy-sentiment"].task.train["length"]
-    recovery = 6 * 8 * 0.25 * sum(lengths) / len(lengths) / 100
+    recovery = 6 * 8 * sum(lengths) / len(lengths) / 100
     assert rows["prune-heads"] - rows["int8"] == pytest.approx(recovery)
 
 

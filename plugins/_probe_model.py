@@ -1,0 +1,44 @@
+"""Define the model of a linear probe on the mean of a text's tokens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+from kdbench import FolderModel, architecture_of, build_architecture
+
+
+class MeanProbe(FolderModel):
+    """Classify a text by one linear layer on the mean of its tokens' last hidden states.
+
+    Args:
+        architecture: class and configuration of the encoder, from `architecture_of`.
+        outputs: number of logits.
+        encoder: the encoder, without a head; by default a randomly initialized one. Its pooler is dropped.
+    """
+
+    def __init__(
+        self, architecture: dict[str, Any], outputs: int, encoder: PreTrainedModel | None = None
+    ) -> None:
+        super().__init__({"architecture": architecture, "outputs": outputs})
+        self.encoder: Any = encoder if encoder is not None else build_architecture(architecture)
+        if getattr(self.encoder, "pooler", None) is not None:
+            self.encoder.pooler = None
+        self.classifier = nn.Linear(self.encoder.config.hidden_size, outputs)
+
+    @classmethod
+    def around(cls, base: PreTrainedModel, outputs: int) -> MeanProbe:
+        """Return a probe, frozen but for its classifier, of the encoder of `base`."""
+        encoder = base.base_model
+        model = cls(architecture_of(encoder), outputs, encoder)
+        encoder.requires_grad_(False)
+        return model
+
+    def forward(self, attention_mask: Tensor, **inputs: Tensor) -> SequenceClassifierOutput:
+        """Return the logits, ``(batch, outputs)``."""
+        states = self.encoder(attention_mask=attention_mask, **inputs).last_hidden_state
+        mask = attention_mask[..., None].to(states.dtype)
+        return SequenceClassifierOutput(logits=self.classifier((states * mask).sum(1) / mask.sum(1)))
