@@ -146,7 +146,7 @@ class RunConfig(BaseModel):
     task: list[str] = Field(
         [],
         description="names or globs; by default the tasks defined in the config, or else those in data_dir, "
-        "or else the embedded ones",
+        "or else rotten-tomatoes and twitter-ner",
     )
     budgets: dict[str, dict[str, Any]] = Field({}, description="user-defined budgets: a `base` and overrides")
     budget: str = Field("quick", description="smoke, quick, standard, full or a user-defined budget")

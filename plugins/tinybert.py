@@ -28,9 +28,7 @@ class TinyBERT(Strategy):
         layer_share: float = Field(
             0.5, gt=0, lt=1, description="share of the steps that match layers; the rest match predictions"
         )
-        layer_learning_rate: float | None = Field(
-            None, gt=0, description="peak learning rate of the layer stage; by default learning_rate"
-        )
+        layer_learning_rate: float = Field(5e-4, gt=0, description="peak learning rate of the layer stage")
         terms: Literal["relative", "absolute"] = Field(
             "relative",
             description="relative: divide the losses of states and of attention scores each by the teacher's mean square, "
@@ -60,7 +58,7 @@ class TinyBERT(Strategy):
     family = "distillation"
     teacher_outputs = "hidden_states"
     control = "hard-labels"
-    learning_rates = {**dict.fromkeys(TaskKind, 7e-5), TaskKind.TOKEN_CLASSIFICATION: 2e-4}
+    learning_rates = dict.fromkeys(TaskKind, 2e-4)
     params: Params
 
     def fit(self, bench: Bench) -> nn.Module:

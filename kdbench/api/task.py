@@ -103,6 +103,8 @@ class Task(ABC):
     """The names of further metrics in the record."""
     eval_split: str = "test"
     """The split that the score is computed on; ``dev`` where test labels are not public."""
+    in_default_run: bool = True
+    """Whether a run that names no task includes it, where its data are fetched from a package."""
     licence: str = ""
     citation: str = ""
     sources: Mapping[str, Source]

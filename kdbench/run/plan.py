@@ -116,7 +116,8 @@ def select_rows(config: RunConfig, registry: Registry) -> list[Row]:
 def select_tasks(config: RunConfig, registry: Registry) -> list[Task]:
     """Return the tasks that the settings name.
 
-    By default the tasks that the settings define, or else those in the data folder, or else the embedded ones.
+    By default the tasks that the settings define, or else those in the data folder, or else those that are
+    fetched from packages and belong to a default run.
     """
     if config.task:
         return registry.match_tasks(config.task)
@@ -124,7 +125,7 @@ def select_tasks(config: RunConfig, registry: Registry) -> list[Task]:
         return [registry.task(name) for name in config.tasks]
     tasks = [registered.item for registered in registry.tasks.values()]
     if config.data_dir is None:
-        return [task for task in tasks if "package" in task.sources]
+        return [task for task in tasks if "package" in task.sources and task.in_default_run]
     if not config.data_dir.is_dir():
         raise UsageError(f"--data-dir {config.data_dir} is not a folder; name one that contains corpora")
     local = [task for task in tasks if isinstance(task.sources.get("local"), LocalSource)]
