@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-SAMPLING: Mapping[str, tuple[float, float]] = {
+SAMPLING: Mapping[str, tuple[float, float] | None] = {
+    "own": None,  # as many steps as each task has alone
     "proportional": (1.0, 1.0),  # the batches of all tasks, shuffled: Liu et al. 2019, algorithm 1
     "three-quarters": (0.75, 0.75),  # Clark et al. 2019, arXiv:1907.04829
     "square-root": (0.5, 0.5),  # Stickland and Murray 2019, arXiv:1902.02671
@@ -23,17 +24,19 @@ SAMPLING: Mapping[str, tuple[float, float]] = {
     "uniform": (0.0, 0.0),  # every task as often as any other
 }
 """The exponents alpha at the first and the last step: a task's share of the steps is proportional to its number of
-batches per epoch to the power of alpha."""
+batches per epoch to the power of alpha. None gives each task the steps that it has alone."""
 
 
 class MultiTask(JointStrategy):
     """Train one encoder with a head per task on the labels of all tasks; each batch is of one task."""
 
     class Params(BaseParams):
-        sampling: Literal["proportional", "three-quarters", "square-root", "annealed", "uniform"] = Field(
-            "uniform",
-            description="share of the steps per task: proportional to its size, to its size to the power 3/4 or 1/2, or to "
-            "a power that falls from 1 to 0.2; or uniform",
+        sampling: Literal["own", "proportional", "three-quarters", "square-root", "annealed", "uniform"] = (
+            Field(
+                "own",
+                description="share of the steps per task: those that it has alone (own); proportional to its size, to its size to "
+                "the power 3/4 or 1/2, or to a power that falls from 1 to 0.2; or uniform",
+            )
         )
         balance: Literal["none", "norm"] = Field(
             "none",

@@ -34,7 +34,8 @@ def new_layers(model: PreTrainedModel) -> list[str]:
 
 
 def _is_sentence_encoder(model: PreTrainedModel) -> bool:
-    return (Path(model.name_or_path) / POOLING).is_file()
+    folder: str = model.name_or_path or ""  # empty for a model that was not loaded
+    return bool(folder) and (Path(folder) / POOLING).is_file()
 
 
 def _is_random(module: nn.Module) -> bool:

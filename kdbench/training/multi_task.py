@@ -29,7 +29,7 @@ from kdbench.utils.files import scratch_folder
 def train_jointly(
     benches: Mapping[str, TrainingBench],
     *,
-    exponents: tuple[float, float] = (1.0, 1.0),
+    exponents: tuple[float, float] | None = None,
     balance: bool = False,
     loss: Loss | None = None,
     teacher_outputs: Mapping[str, TeacherOutputs] | None = None,
@@ -37,8 +37,8 @@ def train_jointly(
     """Train one encoder with one head per task, and return an ordinary transformers model for each task.
 
     The models share their encoder's modules: a change to one changes all. The number of steps is the sum of the tasks'
-    own, each step on a batch of one task in that task's batch size. The learning rate is the lowest of the tasks' own,
-    since some head may not converge above it. The weights kept are those with the best mean of the tasks' headline
+    own, each step on a batch of one task in that task's batch size and at that task's learning rate, all under one
+    schedule. The weights kept are those with the best mean of the tasks' headline
     metrics on their validation splits. Every bench is charged its task's part of the run: its steps, examples and
     tokens, and a share of the seconds (all tasks' validations included) proportional to its tokens. Its learning curve
     has the task's losses, before balancing, at the steps of the joint training.
@@ -46,7 +46,7 @@ def train_jointly(
     Args:
         benches: two or more benches of the same seed, by task; their order does not matter.
         exponents: a task's share of the steps is proportional to its batches per epoch raised to this power, at the
-            first and at the last step, as in `task_order`.
+            first and at the last step, as in `task_order`; by default each task gets as many steps as alone.
         balance: whether `GradientBalance` equalizes the tasks' gradient norms.
         loss: by default the loss against the labels; a batch belongs to the one task that ``batch["task"]`` names.
         teacher_outputs: the teacher's outputs of each task, as returned by `Bench.teacher_logits`.
@@ -59,8 +59,10 @@ def train_jointly(
         first.schedule(),  # evaluations and seeds are the same for all tasks
         steps=sum(schedule.steps for schedule in schedules.values()),
         batch_size=max(schedule.batch_size for schedule in schedules.values()),
-        learning_rate=min(schedule.learning_rate for schedule in schedules.values()),
+        learning_rate=max(schedule.learning_rate for schedule in schedules.values()),
     )
+    order = _order(benches, schedules, whole, exponents)
+    rates = [schedule.learning_rate / whole.learning_rate for schedule in schedules.values()]
     shared = model.shared_weights if balance else None
     kinds = {task: bench.kind for task, bench in benches.items()}
     loss = with_progress(loss or hard_label_loss(lambda batch: kinds[batch["task"]]))
@@ -78,7 +80,13 @@ def train_jointly(
             loss=counting,
             teacher_outputs=_TeacherByTask(teacher_outputs) if teacher_outputs else None,
             report=lambda step, steps, value: first.report("training", step, steps, value),
-            batches=_batches(benches, schedules, whole, exponents),
+            batches=joint_batches(
+                [bench.task.train["length"][:] for bench in benches.values()],
+                [schedule.batch_size for schedule in schedules.values()],
+                order,
+                whole.data_seed,
+            ),
+            rates=[rates[task] for task in order],
             trackers=first.trackers("joint training"),
         )
     if counting.balance is not None:
@@ -165,16 +173,17 @@ class _TeacherByTask:
         return self._by_task[str(batch["task"])](batch)
 
 
-def _batches(
+def _order(
     benches: Mapping[str, TrainingBench],
     schedules: Mapping[str, Schedule],
     whole: Schedule,
-    exponents: tuple[float, float],
-) -> list[list[int]]:
-    lengths = [bench.task.train["length"][:] for bench in benches.values()]
-    sizes = [schedule.batch_size for schedule in schedules.values()]
-    passes = [-(-len(rows) // size) for rows, size in zip(lengths, sizes, strict=True)]
-    return joint_batches(lengths, sizes, task_order(passes, whole.steps, exponents), whole.data_seed)
+    exponents: tuple[float, float] | None,
+) -> list[int]:
+    """Return the index of each step's task."""
+    if exponents is None:
+        return task_order([schedule.steps for schedule in schedules.values()], whole.steps, (1.0, 1.0))
+    passes = [-(-len(bench.task.train) // schedules[task].batch_size) for task, bench in benches.items()]
+    return task_order(passes, whole.steps, exponents)
 
 
 def _task_run(run: TrainingRun, done: _TaskShare, scores: Sequence[float], best: float) -> TrainingRun:

@@ -14,6 +14,7 @@ from typing import Any
 
 import datasets
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from torch.utils.data import DataLoader
 from transformers import (
     PrinterCallback,
@@ -111,6 +112,7 @@ def train(
     extra: nn.Module | None = None,
     after_step: Callable[[int], None] | None = None,
     batches: Sequence[Sequence[int]] | None = None,
+    rates: Sequence[float] | None = None,
     trackers: Trackers | None = None,
 ) -> TrainingRun:
     """Train `model` in place and restore the weights of the best validation; see also `kdbench.Bench.train`.
@@ -122,6 +124,7 @@ def train(
         report: called in each step with its number, the number of steps, and its loss.
         after_step: as there, before the gradients are cleared.
         batches: the row indices of each step's batch; by default the schedule's first batches.
+        rates: each step's learning rate as a multiple of the schedule's; by default 1.
         trackers: get the mean losses over at most `CURVE_POINTS` intervals and the validation scores, as they come.
 
     Raises:
@@ -145,6 +148,7 @@ def train(
             report=report,
             teacher_outputs=teacher_outputs,
             batches=batches,
+            rates=rates,
         )
         trainer.remove_callback(PrinterCallback)  # progress goes to `report`
         if trackers is not None:
@@ -224,9 +228,11 @@ class _StrategyTrainer(Trainer):
         teacher_outputs: TeacherOutputs | None,
         batches: Sequence[Sequence[int]],
         report: Callable[[int, int, float], None],
+        rates: Sequence[float] | None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self._rates = rates
         self._loss = with_progress(loss)
         self._report = report
         self._teacher_outputs = teacher_outputs
@@ -255,6 +261,12 @@ class _StrategyTrainer(Trainer):
             pin_memory=self.args.dataloader_pin_memory,
         )
         return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
+
+    def create_scheduler(self, *args: Any, **kwargs: Any) -> LRScheduler:
+        scheduler: LambdaLR = super().create_scheduler(*args, **kwargs)  # type: ignore[assignment]
+        if self._rates is not None:
+            scheduler.lr_lambdas = [_scaled(shape, self._rates) for shape in scheduler.lr_lambdas]
+        return scheduler
 
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
         # On several GPUs, threads share a batch; the counter does not see their operations.
@@ -286,6 +298,10 @@ class _StrategyTrainer(Trainer):
         self.losses.append(value)
         self._report(step, self.state.max_steps, value)
         return (loss, student) if return_outputs else loss
+
+
+def _scaled(shape: Callable[[int], float], rates: Sequence[float]) -> Callable[[int], float]:
+    return lambda step: shape(step) * rates[min(step, len(rates) - 1)]
 
 
 class _WithExtra(nn.Module):

@@ -80,6 +80,7 @@ def test_its_cells_run_in_processes_of_their_own_and_have_records(records):
         "finetune",
         "finetune[learning_rate=0.003]",
         "hard-labels[layers=2]",
+        "hard-labels[init=base,layers=2]",
         "vanilla-kd[layers=2]",
     }
     assert {(record.task.kind, record.task.metric, record.status.value) for record in records.values()} == {

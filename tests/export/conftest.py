@@ -21,7 +21,7 @@ from kdbench.training.experiment import open_experiment
 
 CELLS = [
     ("lora[r=2]", "toy-sentiment", 0),
-    ("bilstm[init=base]", "toy-sentiment", 0),
+    ("bilstm", "toy-sentiment", 0),
     ("hard-labels[layers=2]", "toy-score", 0),
     ("hard-labels[layers=2]", "toy-tags", 0),
 ]

@@ -37,7 +37,7 @@ pytestmark = pytest.mark.slow
 LORA = ("lora[r=2]", "toy-sentiment")
 TAGS = ("hard-labels[layers=2]", "toy-tags")
 SCORE = ("hard-labels[layers=2]", "toy-score")
-BILSTM = ("bilstm[init=base]", "toy-sentiment")
+BILSTM = ("bilstm", "toy-sentiment")
 
 
 def texts_of(task):

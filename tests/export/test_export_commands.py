@@ -39,7 +39,7 @@ def test_a_row_is_exported_and_told(call, settings, tmp_path):
         (["--task", "toy-sentiment", "--strategy", "lorra"], "'lorra'"),
         (["--task", "toy-sentiment", "--strategy", "lora[r=2]", "--seed", "1"], "--seed 1"),
         (["--task", "toy-sentiment", "--strategy", "lora[r=2]", "--format", "pickle"], "'pickle'"),
-        (["--task", "toy-sentiment", "--strategy", "bilstm[init=base]", "--format", "hf"], "--format onnx"),
+        (["--task", "toy-sentiment", "--strategy", "bilstm", "--format", "hf"], "--format onnx"),
         (["--task", "toy-sentiment", "--best-under", "speed=3"], "unknown limit 'speed'"),
         (
             ["--task", "toy-sentiment", "--best-under", "bytes=3M", "--strategy", "lora"],

@@ -27,7 +27,7 @@ TAGS = ("hard-labels[layers=2]", "toy-tags")
 SCORE = ("hard-labels[layers=2]", "toy-score")
 
 
-BILSTM = ("bilstm[init=base]", "toy-sentiment")
+BILSTM = ("bilstm", "toy-sentiment")
 
 
 def softmax(logits):

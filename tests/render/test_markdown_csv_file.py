@@ -67,6 +67,12 @@ COLUMNS = [
     "onnxruntime_p50_ms",
     "onnxruntime_int8_p50_ms",
     "onnxruntime_int8_lost",
+    "base_control",
+    "base_difference",
+    "base_difference_low",
+    "base_difference_high",
+    "passes",
+    "last_gain",
 ]
 FIRST_COLUMNS = COLUMNS[:17]
 

@@ -59,6 +59,7 @@ def test_a_row_in_readable_units():
         "Speed": {**first, "p50 ms": "5.46", "p95 ms": "6.01", "speed-up": "1.83x"},
         "Cost to obtain": {
             **first,
+            "passes": "3.04",
             "training": "12.3 s",
             "teacher's part": "0.0 s",
             "training FLOPs": "4.5 TFLOPs",

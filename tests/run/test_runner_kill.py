@@ -17,7 +17,7 @@ KILLS = int(os.environ.get("KDBENCH_TEST_KILLS", "3"))
 LONGEST_S = 5.0
 """A kill comes so many seconds, at most, after the plan or the end of a cell."""
 PLANNED_OR_ENDED = r"(?m)^\d+ cells? \(|^ *\d+/\d+ ok "
-CELLS = 4
+CELLS = 5
 
 
 class Series:

@@ -55,7 +55,7 @@ def test_what_can_be_is_not_told_of(record):
         (_made("quality", metrics={}), "the headline metric 'accuracy' is not among its metrics"),
         (_made("quality", low=0.9, high=0.8), "the interval's upper bound 0.8 is below its lower bound 0.9"),
         (_made("cost", train_s=-1.0), "cost.train_s is -1.0"),
-        (_made("cost", steps=303, examples=0), "303 steps, but the budget allows 300"),
+        (_made("cost", steps=503, examples=0), "503 steps, but the budget allows 500"),
         (_made("cost", examples=8 * STEPS + 1), "961 examples, but 120 steps of 8 examples"),
         (
             _made("size", non_embedding_parameters=PARAMETERS + 1),
@@ -90,8 +90,8 @@ def test_a_correlation_may_be_negative_and_a_joint_strategy_s_steps_may_be_any()
 
 def test_a_stack_may_take_the_steps_of_each_of_its_stages():
     record = make_record().model_copy(
-        update={"cost": _made("cost", steps=420, examples=0).cost}
-    )  # 2.5 * 120 + 120
+        update={"cost": _made("cost", steps=700, examples=0).cost}
+    )  # 2.5 * 200 + 200
     stack = {"lora": {"learning_rate": None}, "prune": {"learning_rate": None}}
     assert _told(record) != []
     assert (

@@ -2,6 +2,8 @@ from collections import Counter
 
 import pytest
 import torch
+from helpers.training import no_report
+from kdbench_plugins.multi_task import MultiTask
 from transformers import (
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
@@ -16,9 +18,11 @@ from kdbench.api.losses import task_loss
 from kdbench.api.params import FINE_TUNING_RATES
 from kdbench.api.task import TaskKind
 from kdbench.models.cost import count_parameters
+from kdbench.training import multi_task
 from kdbench.training.bench import TrainingBench
 from kdbench.training.multi_task import train_jointly
 from kdbench.training.multi_task_model import MultiTaskModel
+from kdbench.training.trainer import train
 
 pytestmark = pytest.mark.slow
 
@@ -125,8 +129,7 @@ def test_there_are_as_many_steps_as_alone_each_on_one_task_in_its_batch_size(mak
         return task_loss(student.logits, batch["labels"])
 
     train_jointly(benches, loss=loss, teacher_outputs={task: Names(task) for task in benches})
-    # 64 rows each: 8 batches a pass of 8 rows, 16 of 4, so that ten steps go 1 to 2.
-    assert Counter(task for task, _, _ in seen) == {"toy-sentiment": 3, "toy-tags": 7}
+    assert Counter(task for task, _, _ in seen) == {"toy-sentiment": 4, "toy-tags": 6}
     assert {(task, size) for task, size, _ in seen} == {("toy-sentiment", 8), ("toy-tags", 4)}
     assert progresses == pytest.approx([step / 10 for step in range(10)])
     for task, bench in benches.items():
@@ -242,18 +245,35 @@ def test_balancing_changes_the_training_and_leaves_no_hook(make_benches):
     assert not any(weight._post_accumulate_grad_hooks for weight in balanced["toy-tags"].parameters())
 
 
-def test_the_rate_is_the_lowest_of_the_tasks(make_benches):
-    def moved(*tasks, **params):
-        benches = make_benches(*tasks, **params)
-        start = benches["toy-sentiment"].base().classifier.bias.detach()
-        return train_jointly(benches)["toy-sentiment"].classifier.bias.detach().cpu() - start
+def test_each_step_is_taken_at_its_own_tasks_rate(make_benches, monkeypatch):
+    seen = []
 
-    by_default = moved("toy-sentiment", "toy-tags")
-    lower, higher = (
-        FINE_TUNING_RATES[kind] for kind in (TaskKind.SEQUENCE_CLASSIFICATION, TaskKind.TOKEN_CLASSIFICATION)
+    def watched(model, rows, *args, schedule, batches, rates, **kwargs):
+        seen.extend(
+            (rows[batch[0]]["task"], schedule.learning_rate * rate)
+            for batch, rate in zip(batches, rates, strict=True)
+        )
+        return train(model, rows, *args, schedule=schedule, batches=batches, rates=rates, **kwargs)
+
+    monkeypatch.setattr(multi_task, "train", watched)
+    train_jointly(make_benches("toy-sentiment", "toy-tags"))
+    assert set(seen) == {
+        ("toy-sentiment", FINE_TUNING_RATES[TaskKind.SEQUENCE_CLASSIFICATION]),
+        ("toy-tags", FINE_TUNING_RATES[TaskKind.TOKEN_CLASSIFICATION]),
+    }
+
+
+def test_by_default_each_task_gets_the_steps_that_it_has_alone(make_experiment, tiny_budget):
+    few, many = (
+        tiny_budget.model_copy(update={"steps": dict.fromkeys(tiny_budget.steps, n)}) for n in (2, 5)
     )
-    assert lower < higher
-    assert torch.equal(by_default, moved("toy-sentiment", "toy-tags", learning_rate=lower))
+    strategy = MultiTask(MultiTask.Params())
+    benches = {
+        task: TrainingBench(make_experiment(task, budget=budget), strategy, 0, no_report)
+        for task, budget in (("toy-sentiment", few), ("toy-tags", many))
+    }
+    train_jointly(benches)
+    assert [bench.runs[0].steps for bench in benches.values()] == [2, 5]
 
 
 def test_shared_parts_count_once(make_benches):

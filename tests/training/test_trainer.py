@@ -77,6 +77,16 @@ def noting(seen, note=lambda batch: batch["id"].tolist()):
     return loss
 
 
+def test_the_rate_of_a_step_can_be_scaled(fit, experiment):
+    start = weights_of(fresh(experiment))
+    still, _ = fit(rates=[0.0] * 6)
+    assert equal(weights_of(still), start)
+    as_usual, _ = fit(rates=[1.0] * 6)
+    plain, _ = fit()
+    assert equal(weights_of(as_usual), weights_of(plain))
+    assert not equal(weights_of(plain), start)
+
+
 def test_the_same_seeds_give_the_same_weights_bit_for_bit(fit):
     torch.manual_seed(1)
     first, _ = fit()
