@@ -31,7 +31,7 @@ from kdbench.api.task import TaskKind
 from kdbench.budgets import BUDGETS, Budget
 from kdbench.config import RunConfig
 from kdbench.data import load_task, prepare
-from kdbench.evaluation.metrics import get_metric
+from kdbench.evaluation.metrics import METRICS
 from kdbench.models.build import keep_layers, layers_to_keep, load_base
 from kdbench.registry import Registry
 from kdbench.stats.intervals import bootstrap_interval
@@ -165,7 +165,7 @@ def with_trainer(experiment: Experiment, teacher: nn.Module | None, seed: int) -
 def measured(experiment: Experiment, model: nn.Module, tokens: int, seconds: float) -> Measured:
     labels = experiment.task.task.labels
     answers = predict(model, experiment.task.scored, experiment.collate, device=experiment.device)
-    metric = get_metric("accuracy")
+    metric = METRICS["accuracy"]
     statistics_ = metric.statistics(answers, labels)
     low, high = bootstrap_interval(statistics_[None], metric.score)
     return Measured(tokens / seconds, metric.of(answers, labels), low, high)

@@ -60,7 +60,7 @@ CHOICES: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
     "vanilla-kd": {"temperature": (1.0, 2.0, 4.0), "alpha": (0.5, 0.7, 0.9)},
     "pkd": {"temperature": (2.0, 5.0, 10.0), "beta": (10.0, 100.0, 500.0)},
     "distilbert": {"temperature": (1.0, 2.0, 4.0)},
-    "multi-task": {"sampling": ("uniform", "square-root", "annealed"), "balance": ("none", "norm")},
+    "multi-task": {"sampling": ("own", "uniform", "square-root", "annealed"), "balance": ("none", "norm")},
 }
 """Further parameters that are drawn, by strategy."""
 

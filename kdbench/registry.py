@@ -15,7 +15,7 @@ from pydantic_core import to_json
 
 from kdbench.api.kinds import TaskKind
 from kdbench.api.metric import Metric
-from kdbench.api.params import Params, params_of
+from kdbench.api.params import Params, StudentParams, params_of
 from kdbench.api.spec import StrategySpec, parse_spec
 from kdbench.api.strategy import JointStrategy, Strategy, Transform
 from kdbench.api.task import Task
@@ -143,10 +143,17 @@ class Registry:
     def base_control(self, strategy: Strategy) -> StrategySpec | None:
         """Return the control of `strategy` started from the base model: what one would have without a teacher.
 
-        None unless `control` starts from the teacher's layers, which are part of what the teacher gives.
+        None unless `control` starts from the teacher's layers, which are part of what the teacher gives; a student of
+        another width starts from random weights.
         """
         control = self.control(strategy)
-        if control is None or getattr(self.strategy(control).params, "init", None) != "teacher":
+        if control is None:
+            return None
+        params = self.strategy(control).params
+        has_own_width = isinstance(params, StudentParams) and (
+            params.hidden_size is not None or params.intermediate_size is not None
+        )
+        if getattr(params, "init", None) != "teacher" or has_own_width:
             return None
         return StrategySpec(name=control.name, params={**control.params, "init": "base"})
 

@@ -32,6 +32,7 @@ class ParameterEfficient(Strategy):
 
     family = "parameter-efficient"
     freezes_base = True
+    revision = 2  # 1 froze a pooler that pretraining had not trained, and adapters started with a bottleneck of nearly zero
     control = "finetune[steps=budget]"
 
 
@@ -64,7 +65,7 @@ class PeftStrategy(ParameterEfficient):
         config = self.config(base, bench)
         tokens = bench.kind.per_word
         config.task_type = TaskType.TOKEN_CLS if tokens else TaskType.SEQ_CLS
-        config.modules_to_save = new_layers(base)
+        config.modules_to_save = _saved_whole(new_layers(base), f"{base.base_model_prefix}.")
         return get_peft_model(base, config)
 
     def fit(self, bench: Bench) -> nn.Module:
@@ -74,6 +75,17 @@ class PeftStrategy(ParameterEfficient):
     def finalize(self, model: nn.Module, bench: Bench) -> nn.Module:
         """Return the plain base model with the peft adapter merged into its weights."""
         return model.merge_and_unload()
+
+
+def _saved_whole(layers: list[str], encoder: str) -> list[str]:
+    """Return `layers`, with the head's modules in place of their parts.
+
+    peft always trains a copy of a module called ``classifier``: a part of it named beside it would be trained twice, in a
+    copy that no forward pass reads.
+    """
+    return list(
+        dict.fromkeys(name if name.startswith(encoder) else name.partition(".")[0] for name in layers)
+    )
 
 
 def linear_layers(base: nn.Module, ends: tuple[str, ...], *, strategy: str, parameter: str) -> list[str]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class DropLayers(Transform):
-    """Drop the top transformer layers, then train briefly (Sajjad et al. 2023, top-layer dropping)."""
+    """Drop the top transformer layers, then train for the budget's steps (Sajjad et al. 2023, top-layer dropping)."""
 
     class Params(RecoveryParams):
         drop: int = Field(2, ge=1, description="number of top transformer layers to drop")

@@ -38,6 +38,7 @@ class LinearProbe(Strategy):
     )
     family = "parameter-efficient"
     freezes_base = True
+    revision = 2  # 1 read texts through the pooler
     kinds = frozenset(TaskKind)
     params: Params
 

@@ -54,6 +54,8 @@ class Strategy(ABC):
     ``finetune[steps=budget]``, is used as it is. Each has its own default learning rate, the best of those tried,
     because a common rate would handicap one of the two.
     """
+    revision: ClassVar[int] = 1
+    """Raised whenever the strategy does something else with the same parameters, so that its cells run again."""
     learning_rates: ClassVar[Mapping[str, float]] = FINE_TUNING_RATES
     """The default peak learning rate by kind of task; `default_rate` covers kinds that are not named."""
 

@@ -101,7 +101,7 @@ def _cell(record: Record, timing: Timing | None, timed: ModelTiming | None) -> d
         **_fields(record.compute, *_columns_from("compute")),
         **_fields(record.cost, *_columns_from("cost")),
         **_latency(timing, timed),
-        "passes": record.cost.examples / task.train_examples if record.cost else None,
+        "passes": record.cost.examples / max(1, task.train_examples) if record.cost else None,
         "last_gain": last_gain(record),
         "scored_split": task.eval_split,
         "task": task.name,

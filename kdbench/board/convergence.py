@@ -21,7 +21,7 @@ def not_converged(record: Record) -> str | None:
     ``0.5 / sqrt(n)``: a smaller gain may be noise.
     """
     gain, examples = last_gain(record), record.task.validation_examples
-    if gain is None or gain <= 0.5 / examples**0.5:
+    if gain is None or not examples or gain <= 0.5 / examples**0.5:
         return None
     return (
         f"had not converged: its last validation, on {examples} examples, was above all before, beyond noise"

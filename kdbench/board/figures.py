@@ -406,7 +406,7 @@ _DECLARED = (
         "passes",
         "passes",
         formatting.plain,
-        "training texts seen, counting repeats, as a multiple of the labelled examples that the budget allows.",
+        "training rows seen, counting repeats, per labelled training example.",
     ),
     _training(
         "last_gain",
@@ -414,7 +414,6 @@ _DECLARED = (
         formatting.difference,
         "points by which the last validation exceeds the best one before; a row is marked as not converged where that is more"
         " than the standard error of a share of the validation examples.",
-        is_lower_better=True,
     ),
     _cost(
         "train_s",

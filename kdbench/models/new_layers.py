@@ -15,7 +15,7 @@ def new_layers(model: PreTrainedModel) -> list[str]:
     """Return the names of the layers of `model` that pretraining has not trained, which every strategy therefore trains.
 
     These are the layers outside the encoder (the head), and those of the encoder's pooler if the checkpoint lacks it,
-    never trained it, or belongs to a sentence encoder, which averages its tokens instead (Reimers and Gurevych 2019,
+    never trained it, or belongs to a sentence encoder, which is pooled without it (Reimers and Gurevych 2019,
     arXiv:1908.10084).
 
     Args:
@@ -29,7 +29,7 @@ def new_layers(model: PreTrainedModel) -> list[str]:
     return [
         name
         for name, module in model.named_modules()
-        if module not in inside and any(True for _ in module.parameters(recurse=False))
+        if name and module not in inside and any(True for _ in module.parameters(recurse=False))
     ]
 
 

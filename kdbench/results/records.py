@@ -42,6 +42,8 @@ class StrategyInfo(JsonModel):
     family: str
     params: dict[str, Any]
     """Every parameter, including defaults; for a stack, those of each stage under the stage's name."""
+    revisions: dict[str, int] = {}
+    """The revision of each stage whose strategy has been revised, by the stage's name."""
     distribution: str
     version: str
     uses_teacher: bool = False
@@ -251,7 +253,8 @@ def key_of_cell(
 
     Args:
         stages: for each stage of the strategy its name (``strategy``), every parameter with an explicit learning rate
-            (``params``) and, where it reads files of the user, their SHA-256s (``files``).
+            (``params``), its ``revision`` if that is above 1 and, where it reads files of the user, their SHA-256s
+            (``files``).
         task: the task's name.
         data: the fingerprint of the task's data.
         base: the SHA-256 of the base model.

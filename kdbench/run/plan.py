@@ -156,6 +156,7 @@ def cell_key(
             "params": spelled_out(
                 stage.params.model_dump(mode="json"), stage.learning_rates, experiment.kind
             ),
+            **({"revision": stage.revision} if stage.revision > 1 else {}),
             **_input_hashes(stage),
         }
         for stage in strategy.stages

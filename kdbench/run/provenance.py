@@ -36,6 +36,7 @@ def strategy_info(registry: Registry, spec: StrategySpec) -> StrategyInfo:
         params=strategy.params.model_dump(mode="json")
         if strategy.after is None
         else {stage.name: stage.params.model_dump(mode="json") for stage in strategy.stages},
+        revisions={stage.name: stage.revision for stage in strategy.stages if stage.revision > 1},
         distribution=registered.distribution,
         version=registered.version,
         uses_teacher=any(stage.uses_teacher() for stage in strategy.stages[-len(stages) :]),

@@ -259,6 +259,7 @@ def _keys(record: Record, tasks: Iterable[tuple[str, str]], registry: Registry) 
                 registry.strategies[name].item.learning_rates if name in registry.strategies else {},
                 registry.kind(record.task.kind),
             ),
+            **({"revision": revision} if (revision := record.strategy.revisions.get(name)) else {}),
         }
         for name, params in stages_of(record).items()
     ]

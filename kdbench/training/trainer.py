@@ -266,6 +266,10 @@ class _StrategyTrainer(Trainer):
         scheduler: LambdaLR = super().create_scheduler(*args, **kwargs)  # type: ignore[assignment]
         if self._rates is not None:
             scheduler.lr_lambdas = [_scaled(shape, self._rates) for shape in scheduler.lr_lambdas]
+            for group, base, shape in zip(
+                scheduler.optimizer.param_groups, scheduler.base_lrs, scheduler.lr_lambdas, strict=True
+            ):
+                group["lr"] = base * shape(0)
         return scheduler
 
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:

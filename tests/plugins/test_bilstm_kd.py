@@ -1,7 +1,7 @@
 import pytest
 import torch
 from helpers.controls import control_of
-from helpers.training import Reports, every_kind
+from helpers.training import Reports, every_kind, same
 from kdbench_plugins._bilstm_model import build_bilstm
 from kdbench_plugins.bilstm import BiLSTM, BiLSTMKD
 from torch.nn.functional import mse_loss
@@ -24,6 +24,15 @@ def test_its_control_is_the_same_network_on_labels(make_bench):
     spec = control_of(strategy)
     assert spec.name == BiLSTM.name
     assert spec.params == {**SMALL, "init": "teacher", "learning_rate": 0.004}
+
+
+@pytest.mark.parametrize(("task", "alpha"), [("toy-sentiment", 0.0), ("toy-tags", 0.5)])
+def test_by_default_only_tags_are_trained_on_their_labels_too(make_bench, task, alpha):
+    fits = []
+    for params in ({}, {"alpha": alpha}):
+        strategy, bench = distilled(make_bench, task, augmentation=False, **params)
+        fits.append(strategy.fit(bench))
+    assert same(*fits)
 
 
 @every_kind

@@ -7,9 +7,14 @@ from kdbench_plugins.adalora import AdaLoRA
 from kdbench_plugins.ia3 import IA3
 from kdbench_plugins.lora import DoRA
 from transformers import (
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
     BertConfig,
     BertForSequenceClassification,
     BertModel,
+    ElectraConfig,
+    MPNetConfig,
+    RobertaConfig,
 )
 
 from kdbench.errors import UsageError
@@ -71,3 +76,27 @@ def test_names_are_ends_of_whole_words():
     assert sorted(found) == sorted(
         f"{layer}.{part}" for layer in layers for part in ("attention.output.dense", "output.dense")
     )
+
+
+@pytest.mark.parametrize("auto", [AutoModelForSequenceClassification, AutoModelForTokenClassification])
+@pytest.mark.parametrize("architecture", [RobertaConfig, ElectraConfig, MPNetConfig])
+def test_every_layer_of_a_head_is_trained_where_forward_reads_it(make_bench, architecture, auto):
+    """RoBERTa's head for texts is a module of two layers, of which peft always trains a copy as a whole."""
+    task = "toy-sentiment" if auto is AutoModelForSequenceClassification else "toy-tags"
+    strategy, bench = make_bench(
+        'lora[target=["query"]]' if architecture is not MPNetConfig else 'lora[target=["q"]]', task
+    )
+    sizes = {"vocab_size": 30, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    base = auto.from_config(architecture(**sizes, intermediate_size=16, num_labels=2))
+    head = [name for name in base.state_dict() if not name.startswith(base.base_model_prefix)]
+    before = {name: weight.clone() for name, weight in base.state_dict().items()}
+    model = strategy.adapt(base, bench)
+    batch = {"input_ids": torch.tensor([[5, 6, 7]]), "attention_mask": torch.ones(1, 3, dtype=torch.long)}
+    optimizer = torch.optim.SGD([weight for weight in model.parameters() if weight.requires_grad], lr=1.0)
+    for _ in range(2):
+        model(**batch).logits.square().sum().backward()
+        optimizer.step()
+    after = strategy.finalize(model, bench).state_dict()
+    assert all(not torch.equal(after[name], before[name]) for name in head)
+    frozen = [name for name in before if ".layer." in name and "query" not in name and ".q." not in name]
+    assert all(torch.equal(after[name], before[name]) for name in frozen)

@@ -53,6 +53,20 @@ def test_as_many_neurons_go_from_every_layer_and_one_stays(make_experiment, fitt
     assert pruned.config.intermediate_size == left
 
 
+def test_recovery_weighs_the_model_before_the_cut_against_the_labels(make_experiment, fitted):
+    """Uncut and without dropout, a model agrees with itself: the loss against it starts at zero."""
+    experiment = make_experiment()
+
+    def first_loss(alpha):
+        _, bench = transformed(PruneFFN, fitted(experiment), experiment, share=0.0, alpha=alpha, dropout=0.0)
+        return bench.runs[0].curve.losses[0]
+
+    by_labels = first_loss(0.0)
+    assert by_labels > 0.1
+    assert first_loss(1.0) == pytest.approx(0, abs=1e-3)
+    assert first_loss(0.25) == pytest.approx(0.75 * by_labels, rel=0.02)
+
+
 def test_what_is_left_is_trained_and_is_a_plain_model(make_experiment, fitted, tmp_path):
     experiment = make_experiment()
     model = fitted(experiment)

@@ -92,6 +92,20 @@ def test_a_student_of_the_base_has_one_control(rows):
     ]
 
 
+@pytest.mark.parametrize(
+    ("row", "controls"),
+    [
+        ("vanilla-kd[hidden_size=16]", ["hard-labels[hidden_size=16]"]),  # starts from random weights
+        ("tinybert[intermediate_size=16]", ["hard-labels[intermediate_size=16]"]),
+        ("bilstm-kd", ["bilstm"]),
+        ("bilstm-kd[init=teacher]", ["bilstm[init=teacher]", "bilstm"]),
+        ("lora", ["finetune[steps=budget]"]),
+    ],
+)
+def test_only_a_control_that_starts_from_the_teacher_has_a_twin_that_does_not(rows, row, controls):
+    assert [label for label, added in rows(row) if added == f"the control of {row}"] == controls
+
+
 def test_a_tuned_reference_stands_beside_the_teacher_s_own_row(rows):
     assert rows("finetune[dropout=0.2]") == [
         ("finetune", "the teacher itself"),
@@ -171,6 +185,13 @@ def test_a_cell_that_does_not_apply_says_why(make_config, with_choosy):
         "toy-tags": "serves sequence-classification, sequence-regression, not token-classification",
         "toy-score": "needs two classes",
     }
+
+
+def test_a_revised_strategy_runs_again(make_experiment, registry, monkeypatch):
+    strategy, experiment = registry.strategy(parse_spec("vanilla-kd")), make_experiment()
+    before = cell_key(strategy, experiment, 0)
+    monkeypatch.setattr(type(strategy), "revision", 2)
+    assert cell_key(strategy, experiment, 0) != before
 
 
 def task_names(config, registry):

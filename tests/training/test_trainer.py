@@ -87,6 +87,12 @@ def test_the_rate_of_a_step_can_be_scaled(fit, experiment):
     assert not equal(weights_of(plain), start)
 
 
+def test_without_a_warm_up_the_first_rate_is_scaled_too(fit, experiment):
+    start = weights_of(fresh(experiment))
+    still, _ = fit(rates=[0.0] * 6, params=Params(warmup=0.0))
+    assert equal(weights_of(still), start)
+
+
 def test_the_same_seeds_give_the_same_weights_bit_for_bit(fit):
     torch.manual_seed(1)
     first, _ = fit()
