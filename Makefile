@@ -34,11 +34,17 @@ lint: install
 
 install: $(INSTALLED)
 
+# By the environment, so that it also holds where pip builds a package: seqeval is one, and not every setuptools-scm
+# builds it. As an address, since pip splits the variable at blanks.
+EMPTY :=
+SPACE := $(EMPTY) $(EMPTY)
+export PIP_CONSTRAINT := file://$(subst $(SPACE),%20,$(CURDIR))/constraints.txt
+
 # torch is installed first and alone: nothing that follows replaces its pinned version.
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt torch
-	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(VENV)/bin/python -m pip install --quiet torch
+	$(VENV)/bin/python -m pip install --quiet --editable '.[dev]'
 	touch $@
 
 clean:
