@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import nn
 
-from kdbench import Bench, UsageError
+from kdbench import Bench, UsageError, new_layers
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -87,19 +87,16 @@ def last_layer(model: PreTrainedModel) -> str:
     Raises:
         UsageError: the head does not end with a linear layer with a bias.
     """
-    for name, module in reversed(list(model.named_modules())):
-        if isinstance(module, nn.Linear) and not _is_in_encoder(model, module):
-            if module.out_features == model.config.num_labels and module.bias is not None:
+    for name in reversed(new_layers(model)):
+        layer = model.get_submodule(name)
+        if isinstance(layer, nn.Linear):
+            if layer.out_features == model.config.num_labels and layer.bias is not None:
                 return name
             break
     raise UsageError(
         f"{type(model).__name__} has no head that ends with a linear layer with a bias; "
         "take a model like BERT, RoBERTa or DistilBERT"
     )
-
-
-def _is_in_encoder(model: PreTrainedModel, module: nn.Module) -> bool:
-    return any(part is module for part in model.base_model.modules())
 
 
 def features_of(

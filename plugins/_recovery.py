@@ -39,19 +39,21 @@ def recover(
 
     Args:
         model: the pruned model.
-        original: a frozen copy of it before pruning, see `frozen_copy`, which is distilled with weight `alpha`
-            (Hou et al. 2020, section 2.1.2); without it, the model trains on the labels alone.
+        original: the model before pruning, see `before_pruning`, which is distilled with weight `alpha` (Hou et al. 2020,
+            section 2.1.2); without it, the model trains on the labels alone.
     """
     if not recovery:
         return model
     if bench.params.dropout is not None:
         _set_dropout(model, bench.params.dropout)
-    loss = _distilling_loss(original, bench, alpha) if original is not None and alpha else None
+    loss = None if original is None else _distilling_loss(original, bench, alpha)
     return bench.train(model, loss=loss, share=recovery)
 
 
-def frozen_copy(model: nn.Module) -> nn.Module:
-    """Return a copy of `model` that does not train."""
+def before_pruning(model: nn.Module, params: DistilledRecoveryParams) -> nn.Module | None:
+    """Return a frozen copy of `model` to distil after it is pruned; None where `params` distil nothing."""
+    if not (params.recovery and params.alpha):
+        return None
     return copy.deepcopy(model).requires_grad_(False).eval()
 
 

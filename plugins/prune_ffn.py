@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kdbench_plugins._recovery import DistilledRecoveryParams, frozen_copy, recover
+from kdbench_plugins._recovery import DistilledRecoveryParams, before_pruning, recover
 from pydantic import Field
 
 from kdbench import Bench, TaskKind, Transform
@@ -41,7 +41,7 @@ class PruneFFN(Transform):
             training_batches,
         )
 
-        original = frozen_copy(model.to(bench.device))
+        original = before_pruning(model.to(bench.device), self.params)
         inner = hf_model(model, self.name)
         blocks = feed_forwards(inner, self.name)
         importance = mask_importance(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from kdbench_plugins._recovery import DistilledRecoveryParams, frozen_copy, recover
+from kdbench_plugins._recovery import DistilledRecoveryParams, before_pruning, recover
 from pydantic import Field
 
 from kdbench import Bench, TaskKind, Transform
@@ -47,7 +47,7 @@ class PruneHeads(Transform):
             training_batches,
         )
 
-        original = frozen_copy(model.to(bench.device))
+        original = before_pruning(model.to(bench.device), self.params)
         inner = hf_model(model, self.name)
         blocks = attention_blocks(inner, self.name)
         importance = mask_importance(

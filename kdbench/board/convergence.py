@@ -10,8 +10,8 @@ def last_gain(record: Record) -> float | None:
 
     A fraction; negative where the best weights are earlier ones. None for a cell that was validated less than twice.
     """
-    curves = [curve for curve in record.curves if len(curve.scores) > 1]
-    return max(curves[-1].scores[-1] - max(curves[-1].scores[:-1]), -1.0) if curves else None
+    validated = [curve.scores for curve in record.curves if len(curve.scores) > 1]
+    return validated[-1][-1] - max(validated[-1][:-1]) if validated else None
 
 
 def not_converged(record: Record) -> str | None:

@@ -72,9 +72,9 @@ def limits_of(**given: str | None) -> list[Limit]:
     Raises:
         UsageError: a value is not a positive number, or the quality is not a percentage.
     """
-    limits = []
     if unknown := given.keys() - {flag for flag, _, _ in _LIMITED.values()}:
         raise TypeError(f"no such limits: {', '.join(sorted(unknown))}")
+    limits = []
     for flag, column, show in _LIMITED.values():
         text = given.get(flag)
         if text is not None:

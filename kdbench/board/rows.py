@@ -66,8 +66,8 @@ def with_statistics(table: pd.DataFrame, statistics: Mapping[str, TaskStatistics
         named = zip(rows.index, rows["strategy"], rows["control"], rows["base_control"], strict=True)
         for place, row, control, base_control in named:
             values[place] = {
-                **_vs_control(row, control, of_task),
-                **_vs_base_control(row, base_control, of_task),
+                **_comparison("control", row, control, of_task),
+                **_comparison("base", row, base_control, of_task),
                 **_gap_interval(row, of_task),
             }
             if row in ranks:
@@ -76,24 +76,18 @@ def with_statistics(table: pd.DataFrame, statistics: Mapping[str, TaskStatistics
     return table.assign(**pd.DataFrame(values, index=table.index))
 
 
-def _vs_control(row: str, control: str | None, statistics: TaskStatistics) -> dict[str, Any]:
-    comparison = statistics.difference(row, control) if control else None
+def _comparison(name: str, row: str, other: str | None, statistics: TaskStatistics) -> dict[str, Any]:
+    """Return how much better `row` scored than `other`, in columns that start with `name`."""
+    comparison = statistics.difference(row, other) if other else None
     if comparison is None:
         return {}
     difference, holm_p = comparison
     return {
-        "control_difference_low": difference.low,
-        "control_difference_high": difference.high,
-        "control_p": difference.p,
-        "control_p_holm": holm_p,
+        f"{name}_difference_low": difference.low,
+        f"{name}_difference_high": difference.high,
+        f"{name}_p": difference.p,
+        f"{name}_p_holm": holm_p,
     }
-
-
-def _vs_base_control(row: str, control: str | None, statistics: TaskStatistics) -> dict[str, Any]:
-    comparison = statistics.difference(row, control) if control else None
-    if comparison is None:
-        return {}
-    return {"base_difference_low": comparison[0].low, "base_difference_high": comparison[0].high}
 
 
 def _gap_interval(row: str, statistics: TaskStatistics) -> dict[str, Any]:
@@ -114,11 +108,11 @@ def aggregate(cells: pd.DataFrame, statistics: Mapping[str, TaskStatistics] | No
     """Return one row per strategy and task, best first within a task, those without a score last.
 
     A row's score is the mean over its seeds; a row with a seed that did not succeed has none. ``share_kept`` is the
-    score as a share of the teacher's, ``control_difference`` the score minus the control's, ``base_difference`` minus that of the control started
-    from the base model, ``gap_recovered`` the first
-    difference as a share of the teacher's lead over the control, for rows that learn from the teacher; each is missing
-    where a score is, or where the teacher has no lead. Without `statistics` of the predictions, ranks, fronts and other
-    results of comparing rows are missing, and several seeds have no interval.
+    score as a share of the teacher's, ``control_difference`` the score minus the control's, ``base_difference`` the
+    score minus that of the control started from the base model, ``gap_recovered`` the difference from the control as a
+    share of the teacher's lead over it, for rows that learn from the teacher; each is missing where a score is, or where
+    the teacher has no lead. Without `statistics` of the predictions, ranks, fronts and other results of comparing rows
+    are missing, and several seeds have no interval.
     """
     ordered = rows_of(cells.sort_values(["task", "strategy", "seed"]))
     statistics = {} if statistics is None else statistics

@@ -105,7 +105,7 @@ def missing_model_downloads(model: str | None, cache_dir: Path) -> list[Download
 
     try:
         snapshot_download(model, allow_patterns=list(_MODEL_FILES), local_files_only=True)
-    except Exception:  # not in the cache, or not a valid name
+    except (OSError, ValueError):  # not in the cache, or not a valid name
         return [Download(f"hub {model}", None)]
     return []
 

@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 
 import pytest
+from helpers.manifests import make_manifest
 from helpers.support import make_record, make_timing
 from huggingface_hub import ModelCard
 
@@ -11,7 +12,7 @@ from kdbench.api.task import TaskKind
 from kdbench.export.card import Facts, model_card
 from kdbench.export.check import Checked
 from kdbench.export.choose import Choice
-from kdbench.export.manifest import Format, Manifest
+from kdbench.export.manifest import Format
 from kdbench.results.paths import CellFiles
 
 
@@ -23,18 +24,15 @@ def facts(tmp_path, *, timed=True, exact=True, converted=False, score=0.75, form
         choice=Choice(
             made, CellFiles(tmp_path, made.key), (made,), (timing, timing.models[0]) if timed else None
         ),
-        manifest=Manifest(
+        manifest=make_manifest(
             format=form,
             task=made.task.name,
-            kind=TaskKind.SEQUENCE_CLASSIFICATION,
             labels=made.task.labels,
-            paired=False,
-            max_length=128,
             strategy="lora",
             key=made.key,
             base_model=made.model.name,
             base_sha256=made.model.weights_sha256,
-            metric="accuracy",
+            max_length=128,
             score=score,
         ),
         kind=TaskKind.SEQUENCE_CLASSIFICATION,

@@ -8,12 +8,12 @@ import helpers.counting_plugin
 import pytest
 import torch
 from helpers.counting_plugin import KEY, WordCounter
+from helpers.manifests import make_manifest
 from transformers import AutoTokenizer
 
 import kdbench
-from kdbench.api.task import TaskKind
 from kdbench.errors import KdbenchError
-from kdbench.export.manifest import Format, Manifest, write_manifest
+from kdbench.export.manifest import Format, write_manifest
 
 
 @pytest.fixture
@@ -28,21 +28,7 @@ def folder(tmp_path, tiny_model):
     model.save_pretrained(made)
     tokenizer.save_pretrained(made)
     (made / "kdbench.json").write_text(json.dumps({"model": KEY}))
-    manifest = Manifest(
-        format=Format.KDBENCH,
-        task="reviews",
-        kind=TaskKind.SEQUENCE_CLASSIFICATION,
-        labels=("bad", "good"),
-        paired=False,
-        max_length=32,
-        strategy="count-words",
-        key="0",
-        base_model="tiny-bert",
-        base_sha256="0",
-        metric="accuracy",
-        score=0.5,
-    )
-    write_manifest(manifest, made)
+    write_manifest(make_manifest(format=Format.KDBENCH, strategy="count-words"), made)
     return made
 
 

@@ -5,6 +5,7 @@ import shutil
 import helpers.toy_plugin as toys
 import numpy as np
 import pytest
+from helpers.manifests import make_manifest
 from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -13,7 +14,7 @@ import kdbench
 from kdbench.api.predictions import Predictions
 from kdbench.api.task import TaskKind
 from kdbench.errors import UsageError
-from kdbench.export.manifest import Format, Manifest, read_manifest, write_manifest
+from kdbench.export.manifest import read_manifest, write_manifest
 from kdbench.export.model import ExportedModel, LabelPrediction, TagsPrediction, ValuePrediction, split_words
 
 pytestmark = pytest.mark.slow
@@ -115,20 +116,7 @@ def test_an_adapter_answers_on_the_base_model_that_is_named_and_on_no_other(expo
 
 
 def test_pairs_are_two_texts(tiny_model):
-    manifest = Manifest(
-        format=Format.HF,
-        task="pairs",
-        kind=TaskKind.SEQUENCE_CLASSIFICATION,
-        labels=("no", "yes"),
-        paired=True,
-        max_length=32,
-        strategy="finetune",
-        key="0",
-        base_model="tiny-bert",
-        base_sha256="0",
-        metric="accuracy",
-        score=0.5,
-    )
+    manifest = make_manifest(labels=("no", "yes"), paired=True)
     network = AutoModelForSequenceClassification.from_pretrained(tiny_model, num_labels=2).eval()
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
     model = ExportedModel(network, tokenizer, manifest, TaskKind.SEQUENCE_CLASSIFICATION)
