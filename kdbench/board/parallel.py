@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing.resource_tracker import ensure_running
 from typing import TypeVar
 
@@ -30,16 +33,48 @@ def spread(function: Callable[[Item], Answer], items: Iterable[Item], jobs: int)
     warnings.filterwarnings(
         "ignore", message=r".*tasks which were still being processed", category=UserWarning
     )
+    if threading.excepthook is not _report:
+        _report.report = threading.excepthook
+        threading.excepthook = _report
     items = list(items)
     ensure_running()  # its start would undo the mask
     # Processes inherit the mask: Ctrl-C is for this one, which then ends them.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        parallel = Parallel(n_jobs=jobs, return_as="generator", max_nbytes=None)
-        answers = parallel(delayed(function)(item) for item in items)
+        with _quiet_tracker():
+            parallel = Parallel(n_jobs=jobs, return_as="generator", max_nbytes=None)
+            answers = parallel(delayed(function)(item) for item in items)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     return _or_here(answers, function, items)
+
+
+@contextmanager
+def _quiet_tracker() -> Iterator[None]:
+    """Start processes whose tracker of semaphores does not warn of those that killed processes left."""
+    before = os.environ.get("PYTHONWARNINGS", "")
+    os.environ["PYTHONWARNINGS"] = f"{before},ignore:resource_tracker:UserWarning".lstrip(",")
+    try:
+        yield
+    finally:
+        os.environ["PYTHONWARNINGS"] = before
+
+
+class _Report:
+    """Report a thread's error, but not the one that loky's own thread ends with at Ctrl-C.
+
+    It takes up work that the same thread has just cancelled. Everything has ended by then, nothing is lost.
+    """
+
+    report: Callable[[threading.ExceptHookArgs], object]
+
+    def __call__(self, error: threading.ExceptHookArgs) -> None:
+        of_loky = error.thread is not None and error.thread.name == "ExecutorManagerThread"
+        if not (of_loky and error.exc_type is KeyError):
+            self.report(error)
+
+
+_report = _Report()
 
 
 def _or_here(

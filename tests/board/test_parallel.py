@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -70,6 +71,17 @@ def test_what_a_killed_process_had_is_done_here():
 def test_an_error_of_the_work_is_raised():
     with pytest.raises(ZeroDivisionError):
         list(spread(divide_by_zero, [1, 2, 3], 2))
+
+
+def test_only_the_error_that_ctrl_c_gives_loky_is_not_reported(monkeypatch):
+    reported = []
+    monkeypatch.setattr("threading.excepthook", lambda error: reported.append(error.thread.name))
+    list(spread(abs, [1], 2))
+    for name, error in [("ExecutorManagerThread", {}), ("ExecutorManagerThread", None), ("another", {})]:
+        thread = threading.Thread(name=name, target=lambda error=error: error["gone"])
+        thread.start()
+        thread.join()
+    assert reported == ["ExecutorManagerThread", "another"]
 
 
 SCRIPT = """
