@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from enum import Enum
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from kdbench.api.kinds import TaskKind
 from kdbench.errors import nearest
@@ -44,7 +44,9 @@ class Budget(BaseModel):
     noisy_examples: int = Field(
         1000, ge=1, description="scored examples that are predicted again with typing errors, at most"
     )
-    steps: dict[str, int] = Field(description="optimizer steps per kind of task")
+    steps: dict[str, int] = Field(
+        {}, description="optimizer steps per kind of task; if absent, max_epochs sets them"
+    )
     batch_size: dict[str, int] = Field(description="examples per step for each kind of task")
     teacher_factor: float = Field(
         1, ge=1, description="training steps of the teacher as a multiple of every other row's"
@@ -53,6 +55,11 @@ class Budget(BaseModel):
     max_length: int = Field(128, ge=8, description="tokens kept per text")
     evaluations: int = Field(
         4, ge=1, description="validations during training; the best weights are restored"
+    )
+    patience: int | None = Field(
+        None,
+        ge=1,
+        description="training stops after this many validations without a better score; if absent, it never does",
     )
     seeds: int = Field(1, ge=1, description="number of seeds, unless the user sets it")
     latency_rounds: int = Field(100, ge=20, description="timed calls per model, at least")
@@ -75,7 +82,7 @@ class Budget(BaseModel):
     @field_validator("steps", "batch_size")
     @classmethod
     def _names_kinds(cls, by_kind: dict[str, int]) -> dict[str, int]:
-        if _CLASSIFICATION not in by_kind:
+        if by_kind and _CLASSIFICATION not in by_kind:
             raise ValueError(
                 f"must name {_CLASSIFICATION}, whose number applies to every kind that is not named"
             )
@@ -84,6 +91,12 @@ class Budget(BaseModel):
             if similar and kind not in similar:
                 raise ValueError(f"unknown kind of task {kind!r} (did you mean {str(similar[0])!r}?)")
         return {str(kind): number for kind, number in by_kind.items()}
+
+    @model_validator(mode="after")
+    def _limits_steps(self) -> Budget:
+        if not self.steps and self.max_epochs is None:
+            raise ValueError("must set steps or max_epochs")
+        return self
 
     def identity(self) -> dict[str, Any]:
         """Return the fields that a model's quality depends on: all but the number of seeds and the timing settings."""
@@ -94,14 +107,14 @@ class Budget(BaseModel):
         return self.model_dump(mode="json", include=_LATENCY)
 
     def steps_for(self, kind: str, train_examples: int) -> int:
-        """Return the optimizer steps for a task: those of its kind, but no more than `max_epochs` allows.
+        """Return the optimizer steps for a task, at most: those of its kind, but no more than `max_epochs` allows.
 
         A kind that the budget does not name (a plugin's) gets the steps of sequence classification.
         """
-        steps = _by_kind(self.steps, kind)
-        if self.max_epochs is None:
-            return steps
-        return min(steps, math.ceil(self.max_epochs * train_examples / self.batch_size_for(kind)))
+        limits = [_by_kind(self.steps, kind)] if self.steps else []
+        if self.max_epochs is not None:
+            limits.append(math.ceil(self.max_epochs * train_examples / self.batch_size_for(kind)))
+        return min(limits)
 
     def batch_size_for(self, kind: str) -> int:
         """Return the examples per step for tasks of `kind`; for a kind not named, those of sequence classification."""
@@ -114,7 +127,7 @@ def _by_kind(numbers: Mapping[str, int], kind: str) -> int:
 
 _LATENCY = {name for name in Budget.model_fields if name.startswith("latency_")}
 
-_BATCH = {_CLASSIFICATION: 32, _REGRESSION: 32, _TOKENS: 16}
+_BATCH = {_CLASSIFICATION: 32, _REGRESSION: 32, _TOKENS: 32}
 
 BUDGETS: dict[str, Budget] = {
     budget.name: budget
@@ -148,11 +161,12 @@ BUDGETS: dict[str, Budget] = {
         Budget(
             name="standard",
             train_examples=10_000,
-            validation_examples=500,
-            steps={_CLASSIFICATION: 320, _REGRESSION: 320, _TOKENS: 400},
-            batch_size={_CLASSIFICATION: 8, _REGRESSION: 8, _TOKENS: 8},
-            teacher_factor=2.5,
-            evaluations=3,
+            validation_examples=1000,
+            steps=dict.fromkeys(_BATCH, 1563),  # five passes over 10,000 examples
+            batch_size=_BATCH,
+            max_epochs=20,
+            evaluations=10,
+            patience=3,
             seeds=3,
             latency_rounds=300,
             latency_seconds=1,
@@ -162,9 +176,10 @@ BUDGETS: dict[str, Budget] = {
         Budget(
             name="full",
             validation_examples=1000,
-            steps={_CLASSIFICATION: 6000, _REGRESSION: 2000, _TOKENS: 2500},
             batch_size=_BATCH,
-            evaluations=10,
+            max_epochs=5,
+            evaluations=20,
+            patience=6,
             seeds=5,
             latency_rounds=1000,
             latency_seconds=3,

@@ -1,7 +1,7 @@
 import pytest
 
 from kdbench.api.task import TaskKind
-from kdbench.budgets import BUDGETS, BackEnd
+from kdbench.budgets import BUDGETS, BackEnd, Budget
 
 SENTENCES, TOKENS = TaskKind.SEQUENCE_CLASSIFICATION, TaskKind.TOKEN_CLASSIFICATION
 
@@ -20,7 +20,22 @@ def test_a_small_task_is_not_gone_over_more_often_than_the_budget_allows(kind, e
 
 
 def test_without_a_limit_the_steps_are_those_of_the_kind():
-    assert BUDGETS["full"].steps_for(SENTENCES, 10) == BUDGETS["full"].steps[SENTENCES]
+    assert BUDGETS["smoke"].steps_for(SENTENCES, 10) == 6
+
+
+@pytest.mark.parametrize(("examples", "steps"), [(10, 2), (67_349, 10_524)])
+def test_without_steps_the_passes_decide(examples, steps):
+    assert BUDGETS["full"].steps_for(TOKENS, examples) == steps  # 5 * examples / 32
+
+
+def test_five_passes_over_ten_thousand_examples_are_the_standard():
+    assert BUDGETS["standard"].steps_for(SENTENCES, 10_000) == 1563
+    assert BUDGETS["standard"].steps_for(SENTENCES, 1000) == 625  # 20 passes
+
+
+def test_a_budget_limits_its_steps():
+    with pytest.raises(ValueError, match="must set steps or max_epochs"):
+        Budget(name="endless", validation_examples=8, batch_size={SENTENCES: 8})
 
 
 OTHERWISE_TIMED = {

@@ -45,7 +45,9 @@ class Params(BaseModel):
     )
     max_grad_norm: float = Field(1.0, gt=0, description="gradients are clipped to this norm")
     patience: int | None = Field(
-        None, ge=1, description="stop after this many validations without a better score; by default train on"
+        None,
+        ge=1,
+        description="stop after this many validations without a better score; by default the budget's",
     )
     new_layers: Literal["normal", "xavier"] = Field(
         "normal",

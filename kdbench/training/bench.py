@@ -226,6 +226,7 @@ class TrainingBench:
             batch_size=self.budget.batch_size_for(self.kind),
             learning_rate=learning_rate or params.learning_rate or default_rate(rates, self.kind),
             evaluations=self.budget.evaluations,
+            patience=params.patience or self.budget.patience,
             data_seed=axis_seed(seed, "data"),
             dropout_seed=axis_seed(seed, "dropout"),
         )

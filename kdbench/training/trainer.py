@@ -38,7 +38,7 @@ from kdbench.training.sparse_embeddings import only_used_rows
 
 @dataclass(frozen=True)
 class Schedule:
-    """Steps, batch size, peak learning rate, number of validations and seeds of a training loop."""
+    """Steps, batch size, peak learning rate, validations and seeds of a training loop."""
 
     steps: int
     batch_size: int
@@ -46,6 +46,8 @@ class Schedule:
     evaluations: int
     data_seed: int
     dropout_seed: int
+    patience: int | None = None
+    """Validations without a better score after which training stops early; None never stops."""
 
     def batches(self, lengths: Sequence[int], *, taken: int = 0) -> list[list[int]]:
         """Return the row indices of each step's batch, skipping the first `taken` batches of the order.
@@ -132,7 +134,7 @@ def train(
     """
     batches = schedule.batches(rows["length"]) if batches is None else batches
     keeper = validate and BestWeights(
-        validate, steps=schedule.steps, evaluations=schedule.evaluations, patience=params.patience
+        validate, steps=schedule.steps, evaluations=schedule.evaluations, patience=schedule.patience
     )
     callbacks = [callback for callback in (keeper, after_step and _AfterStep(after_step)) if callback]
     used = set(chain.from_iterable(batches))

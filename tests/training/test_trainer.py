@@ -210,8 +210,7 @@ def test_patience(fit, scores, steps, best):
     left = iter(scores)
     _, done = fit(
         validate=lambda model: next(left),
-        params=Params(patience=2),
-        schedule=with_steps(10, evaluations=5),
+        schedule=with_steps(10, evaluations=5, patience=2),
     )
     assert (done.steps, done.best_score) == (steps, best)
 
