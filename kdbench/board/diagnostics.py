@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -50,14 +49,14 @@ class TaskBehaviour:
         self._cells = [cell for cell in cells if cell["status"] == Status.OK.value]
         self._results = results
         self._known = known
-        self._teacher = next((cell for cell in self._cells if cell["is_teacher"]), None)
+        self._teachers = {cell["seed"]: cell for cell in self._cells if cell["is_teacher"]}
+        self._loaded: dict[str, Predictions | None] = {}
 
     def add(self, cell: Row, predictions: Predictions) -> None:
         """Compute the behaviour of `cell` from its predictions, which the caller has loaded."""
         key = self._key(cell)
         if key not in self._known:
-            is_teacher = self._teacher is not None and cell["key"] == self._teacher["key"]
-            self._known[key] = _behaviour(predictions, None if is_teacher else self._teacher_predictions)
+            self._known[key] = _behaviour(predictions, self._teacher_predictions(cell))
 
     def all(self) -> Mapping[str, Behaviour]:
         """Return the behaviour of each cell whose predictions can be read, by its key; loads those not added yet."""
@@ -69,12 +68,22 @@ class TaskBehaviour:
         keys = {cell["key"]: self._key(cell) for cell in self._cells}
         return {cell: self._known[key] for cell, key in keys.items() if key in self._known}
 
-    @cached_property
-    def _teacher_predictions(self) -> Predictions | None:
-        return None if self._teacher is None else _predictions(self._teacher, self._results)
+    def _teacher_of(self, cell: Row) -> Row | None:
+        """Return the cell of the teacher that taught `cell`: of its seed, or the only one there is."""
+        only = next(iter(self._teachers.values())) if len(self._teachers) == 1 else None
+        return self._teachers.get(cell["seed"], only)
+
+    def _teacher_predictions(self, cell: Row) -> Predictions | None:
+        teacher = self._teacher_of(cell)
+        if teacher is None or teacher["key"] == cell["key"]:
+            return None
+        if teacher["key"] not in self._loaded:
+            self._loaded[teacher["key"]] = _predictions(teacher, self._results)
+        return self._loaded[teacher["key"]]
 
     def _key(self, cell: Row) -> MadeFrom:
-        return made_from([cell, *([] if self._teacher is None else [self._teacher])])
+        teacher = self._teacher_of(cell)
+        return made_from([cell, *([] if teacher is None else [teacher])])
 
 
 def _behaviour(own: Predictions, teacher: Predictions | None) -> Behaviour:

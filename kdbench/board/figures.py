@@ -241,7 +241,7 @@ _DECLARED = (
         "label_loyalty",
         "label loyalty",
         formatting.share,
-        "how often it predicts the same label as the teacher, right or wrong (Xu et al. 2021).",
+        "how often it predicts the same label as the teacher of its seed, right or wrong (Xu et al. 2021).",
         is_lower_better=False,
         seeds=Seeds.MEAN_OF_STUDENTS,
     ),

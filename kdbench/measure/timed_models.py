@@ -49,7 +49,7 @@ class TimedRow:
     @classmethod
     def of_teacher(cls, experiment: Experiment) -> TimedRow:
         """Return the task's teacher, for a task without a row for it."""
-        return cls(TeacherStore(experiment).load, experiment)
+        return cls(TeacherStore(experiment, seed=0).load, experiment)
 
     def candidate(self) -> Candidate:
         """Load the model in the back end that it is made for."""

@@ -90,8 +90,8 @@ class _Run:
         self._waiting = [cell for cell in plan.cells if cell.state is State.PENDING]
         self._running: dict[str, Cell] = {}
         self._ended: list[Cell] = []
-        self._teacher_failures: dict[str, str] = {}
-        """By task, why training its teacher failed; no other cell tries again."""
+        self._teacher_failures: dict[tuple[str, int], str] = {}
+        """By task and seed, why training the teacher failed; no other cell tries again."""
         self._known = Known()
         self._executor: Executor = (
             InlineExecutor()
@@ -153,7 +153,7 @@ class _Run:
 
     def _prerequisite_failure(self, cell: Cell) -> str | None:
         """Return why something that the cell needs failed in this run, or None."""
-        reason = self._teacher_failures.get(cell.task.name)
+        reason = self._teacher_failures.get((cell.task.name, cell.seed))
         if reason is not None and any(stage.uses_teacher() for stage in cell.row.strategy.stages):
             return f"its teacher failed: {reason}"
         before = _key_before(cell)
@@ -167,7 +167,7 @@ class _Run:
         strategy = cell.row.strategy
         before = _key_before(cell)
         return any(
-            (_is_teachers_row(other) and other.task is cell.task)
+            (_is_teachers_row(other) and other.task is cell.task and other.seed == cell.seed)
             or _key(other) == before
             or (isinstance(strategy, JointStrategy) and other.row.strategy is strategy)
             for other in self._running.values()
@@ -201,7 +201,7 @@ class _Run:
         self._outcome.records.append(record)
         self._ended.append(cell)
         if _is_teachers_row(cell) and not self._teacher(cell).exists():
-            self._teacher_failures[cell.task.name] = record.reason or "for an unknown reason"
+            self._teacher_failures[cell.task.name, cell.seed] = record.reason or "for an unknown reason"
         self._remove_models_of_further_seeds()
         score = record.quality.score if record.quality else None
         self._watcher.ended(cell.label, record.status, record.reason, score, ended.seconds)
@@ -240,7 +240,7 @@ class _Run:
         return self._outcome.plan.experiments[cell.task.name]
 
     def _teacher(self, cell: Cell) -> TeacherStore:
-        return TeacherStore(self._experiment(cell))
+        return TeacherStore(self._experiment(cell), cell.seed)
 
     def _draw(self, last: bool = False) -> None:
         pending = [*self._running.values(), *self._waiting]

@@ -26,7 +26,7 @@ from kdbench.models.build import build_student, load_base, load_external_teacher
 from kdbench.training.callbacks import Trackers
 from kdbench.training.experiment import Experiment
 from kdbench.training.predict import join_rows, predict, row_logits
-from kdbench.training.teacher import TEACHER_PARAMS, TEACHER_SEED, RunningTeacher, TeacherStore
+from kdbench.training.teacher import TEACHER_PARAMS, RunningTeacher, TeacherStore
 from kdbench.training.trainer import Schedule, TrainingRun, train
 from kdbench.utils.files import scratch_folder
 from kdbench.utils.system import Report, axis_seed
@@ -64,7 +64,7 @@ class TrainingBench:
         """Bytes that one more task adds, set where a joint strategy shares one encoder; otherwise the model tells."""
         self._fitted = fitted
         self._strategy = strategy
-        self._teachers = TeacherStore(experiment)
+        self._teachers = TeacherStore(experiment, seed)
         self._drawn_from: datasets.Dataset | None = None
         self._drawn = 0
         """The rows that the latest training loop drew from, and how many batches; the next stage continues there."""
@@ -135,11 +135,11 @@ class TrainingBench:
         return model
 
     def finetuned(self) -> PreTrainedModel:
-        """Return the base model fine-tuned for as many steps as the teacher, with this cell's parameters and seed.
+        """Return the base model fine-tuned for as many steps as the teacher, with this cell's parameters.
 
-        If both are the teacher's, it is the teacher itself.
+        With default parameters it is the teacher itself.
         """
-        if not params_of(self.params, Params) and self.seed == TEACHER_SEED:
+        if not params_of(self.params, Params):
             self._ensure_teacher()
             self.is_teacher = True
             run = self._teachers.run()
@@ -218,17 +218,17 @@ class TrainingBench:
         self, share: float = 1.0, learning_rate: float | None = None, *, of_teacher: bool = False
     ) -> Schedule:
         """Return the schedule by which `train`, or the training of the teacher, trains on this task."""
-        params, rates, seed = self.params, self._strategy.learning_rates, self.seed
+        params, rates = self.params, self._strategy.learning_rates
         if of_teacher:
-            params, rates, seed = TEACHER_PARAMS, FINE_TUNING_RATES, TEACHER_SEED
+            params, rates = TEACHER_PARAMS, FINE_TUNING_RATES
         return Schedule(
             steps=max(1, round(share * self.steps)),
             batch_size=self.budget.batch_size_for(self.kind),
             learning_rate=learning_rate or params.learning_rate or default_rate(rates, self.kind),
             evaluations=self.budget.evaluations,
             patience=params.patience or self.budget.patience,
-            data_seed=axis_seed(seed, "data"),
-            dropout_seed=axis_seed(seed, "dropout"),
+            data_seed=axis_seed(self.seed, "data"),
+            dropout_seed=axis_seed(self.seed, "dropout"),
         )
 
     def validation_score(self, model: nn.Module) -> float:
@@ -302,7 +302,7 @@ class TrainingBench:
             if external is not None and not self._teachers.exists():
                 self._teachers.save(load_external_teacher(external.path, self.task.task), None)
             elif not self._teachers.exists():
-                model = self._load(self.experiment.base.path, TEACHER_PARAMS, TEACHER_SEED)
+                model = self._load(self.experiment.base.path, TEACHER_PARAMS, self.seed)
                 run = self._train(
                     model,
                     self.schedule(self.budget.teacher_factor, of_teacher=True),

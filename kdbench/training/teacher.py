@@ -1,4 +1,4 @@
-"""Store the teacher and its logits: the base model fine-tuned on the task, trained once per content hash."""
+"""Store teachers and their logits: the base model fine-tuned on the task, once per seed and content hash."""
 
 from __future__ import annotations
 
@@ -80,17 +80,16 @@ class CachedLogits:
 
 _RUN: TypeAdapter[TrainingRun | None] = TypeAdapter(TrainingRun | None)
 
-TEACHER_SEED = 0
 TEACHER_PARAMS = Params()
 """The teacher is fine-tuned with default parameters."""
 
 
 class TeacherStore:
-    """The teacher's folder in the results, ``teachers/<key>/``: weights, ``training.json`` and ``logits-<hash>/``."""
+    """The folder of a seed's teacher in the results, ``teachers/<key>/``: weights, ``training.json``, ``logits-<hash>/``."""
 
-    def __init__(self, experiment: Experiment) -> None:
+    def __init__(self, experiment: Experiment, seed: int) -> None:
         self._experiment = experiment
-        self.folder = experiment.results / "teachers" / teacher_key(experiment)
+        self.folder = experiment.results / "teachers" / teacher_key(experiment, seed)
 
     def lock(self) -> FileLock:
         """Return the lock to train the teacher under, so that two processes never train the same one."""
@@ -162,13 +161,17 @@ class RunningTeacher:
         return outputs
 
 
-def teacher_key(experiment: Experiment) -> str:
-    """Return a hash of everything that determines the teacher's weights and its logits on the training rows."""
+def teacher_key(experiment: Experiment, seed: int) -> str:
+    """Return a hash of everything that determines the teacher's weights and its logits on the training rows.
+
+    Every seed has a teacher of its own, so that the spread between seeds contains the teacher's; a teacher provided by
+    the user is the same for all.
+    """
     external = experiment.external_teacher
     origin: dict[str, object] = {
         "params": TEACHER_PARAMS.model_dump(mode="json"),
         "learning_rate": default_rate(FINE_TUNING_RATES, experiment.kind),
-        "seed": TEACHER_SEED,
+        "seed": seed,
     }
     if external is not None:
         origin = {"teacher": external.sha256}

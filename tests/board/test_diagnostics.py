@@ -34,6 +34,17 @@ def test_loyalty_is_to_the_teacher_and_calibration_to_the_truth(tmp_path):
     assert rows.loc["kd", "brier_score"] == pytest.approx(0.5)
 
 
+def test_loyalty_is_to_the_teacher_of_the_seed(tmp_path):
+    records = [
+        put(tmp_path, make_record("finetune", seed=0, is_teacher=True), [(0.9, 0.1), (0.2, 0.8)]),
+        put(tmp_path, make_record("finetune", seed=1, is_teacher=True), [(0.1, 0.9), (0.8, 0.2)]),
+        put(tmp_path, make_record("kd", seed=0), [(0.9, 0.1), (0.2, 0.8)]),
+        put(tmp_path, make_record("kd", seed=1), [(0.9, 0.1), (0.8, 0.2)]),
+    ]
+    cells = tables_of(records, tmp_path).cells.set_index(["strategy", "seed"])
+    assert cells["label_loyalty"].dropna().to_dict() == {("kd", 0): 1.0, ("kd", 1): 0.5}
+
+
 def test_a_row_scored_on_other_examples_has_no_loyalty_and_no_rank(tmp_path):
     teacher = put(tmp_path, make_record("finetune", is_teacher=True), [(0.9, 0.1), (0.2, 0.8)])
     alike = put(tmp_path, make_record("kd"), [(0.9, 0.1), (0.7, 0.3)])

@@ -229,7 +229,7 @@ def test_words_are_as_like_each_other_as_in_the_model_that_they_come_from(make_b
 def test_without_the_teachers_embeddings_no_teacher_is_trained(make_bench, tmp_path):
     strategy, bench = made(make_bench, experiment={"results": tmp_path}, init="base")
     strategy.fit(bench)
-    assert not TeacherStore(bench.experiment).exists()
+    assert not TeacherStore(bench.experiment, 0).exists()
 
 
 def test_its_start_follows_from_the_seed_alone(make_bench):

@@ -89,7 +89,7 @@ def test_the_teacher_is_trained_even_where_gradients_are_switched_off(make_bench
     _, bench = make_bench("vanilla-kd")
     with torch.no_grad():
         assert bench.teacher.config.num_labels == 2
-    assert TeacherStore(bench.experiment).run().steps == 4
+    assert TeacherStore(bench.experiment, 0).run().steps == 4
 
 
 def test_only_known_teacher_outputs_can_be_asked_for(make_bench):
@@ -102,7 +102,7 @@ def test_only_known_teacher_outputs_can_be_asked_for(make_bench):
 def test_the_teachers_time_is_charged_to_who_uses_it(make_bench):
     strategy, bench = make_bench("vanilla-kd")
     strategy.fit(bench)
-    store = TeacherStore(bench.experiment)
+    store = TeacherStore(bench.experiment, 0)
     assert bench.teacher_s == pytest.approx(store.run().train_s + store.logits(bench.task.train)[1])
 
     strategy, bench = make_bench("hard-labels")  # starts from the teacher's layers, asks it nothing
@@ -119,7 +119,7 @@ def test_the_teachers_time_is_charged_to_who_uses_it(make_bench):
 def test_no_teacher_is_trained_for_a_student_that_takes_nothing_of_it(make_bench, params):
     strategy, bench = make_bench(f"hard-labels[{params}]")
     strategy.fit(bench)
-    assert not TeacherStore(bench.experiment).exists()
+    assert not TeacherStore(bench.experiment, 0).exists()
 
 
 def test_the_phases_of_training_are_reported_step_by_step(make_bench):

@@ -55,15 +55,17 @@ def test_two_processes_at_once_train_it_once(make_config):
     assert sorted([trained_first, trained_second]) == [False, True]
 
 
-def test_it_is_trained_once_for_every_strategy_and_seed(make_bench):
+def test_it_is_trained_once_for_every_strategy_of_a_seed(make_bench):
     _, bench = make_bench("hard-labels")
     first = digest(bench.teacher)
-    folder = TeacherStore(bench.experiment).folder
+    folder = TeacherStore(bench.experiment, 0).folder
     written = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
     assert folder / "training.json" in written
-    for spec, seed in (("vanilla-kd", 0), ("hard-labels[layers=2]", 1), ("pkd[learning_rate=0.1]", 2)):
-        _, other = make_bench(spec, seed=seed)
+    for spec in ("vanilla-kd", "hard-labels[layers=2]", "pkd[learning_rate=0.1]"):
+        _, other = make_bench(spec)
         assert digest(other.teacher) == first
+    _, other = make_bench("vanilla-kd", seed=1)
+    assert digest(other.teacher) != first
     assert {path: path.stat().st_mtime_ns for path in written} == written
 
 
@@ -71,17 +73,17 @@ def test_its_logits_are_computed_once(make_bench):
     _, bench = make_bench("vanilla-kd")
     bench.teacher  # noqa: B018 - trains it
     rows = bench.task.train
-    _, seconds = TeacherStore(bench.experiment).logits(rows)
-    (file,) = TeacherStore(bench.experiment).folder.glob("logits-*/logits.npy")
+    _, seconds = TeacherStore(bench.experiment, 0).logits(rows)
+    (file,) = TeacherStore(bench.experiment, 0).folder.glob("logits-*/logits.npy")
     written = file.stat().st_mtime_ns
-    assert TeacherStore(bench.experiment).logits(rows)[1] == seconds > 0
+    assert TeacherStore(bench.experiment, 0).logits(rows)[1] == seconds > 0
     assert file.stat().st_mtime_ns == written
 
 
 def test_other_rows_have_logits_of_their_own(make_bench):
     _, bench = make_bench("vanilla-kd")
     bench.teacher  # noqa: B018 - trains it
-    store, rows = TeacherStore(bench.experiment), bench.task.train
+    store, rows = TeacherStore(bench.experiment, 0), bench.task.train
     few, _ = store.logits(rows.select(range(3)))
     turned = [
         row["input_ids"][:1] + row["input_ids"][-2:0:-1] + row["input_ids"][-1:]
@@ -97,7 +99,7 @@ def test_other_rows_have_logits_of_their_own(make_bench):
 def test_what_training_it_took_is_kept(make_bench):
     _, bench = make_bench("hard-labels")
     bench.teacher  # noqa: B018 - trains it
-    run = TeacherStore(bench.experiment).run()
+    run = TeacherStore(bench.experiment, 0).run()
     assert (run.steps, run.examples) == (4, 32)
     assert run.train_s > 0
     assert 0 <= run.best_score <= 1
@@ -126,7 +128,8 @@ def test_another_name_stands_for_whatever_changes_its_weights(
         make_experiment(budget=tiny_budget.model_copy(update={"max_length": 31})),
         make_experiment(budget=tiny_budget.model_copy(update={"evaluations": 3})),
     ]
-    names = [teacher_key(experiment) for experiment in (one, *changed)]
+    names = [teacher_key(experiment, 0) for experiment in (one, *changed)]
+    names.append(teacher_key(one, 1))
     assert len(set(names)) == len(names)
 
 
@@ -136,7 +139,12 @@ def test_its_name_does_not_change_with_what_leaves_its_weights_alone(make_experi
         make_experiment(results=tmp_path / "elsewhere"),
         make_experiment(budget=tiny_budget.model_copy(update={"seeds": 7, "latency_rounds": 99})),
     ]
-    assert {teacher_key(experiment) for experiment in same} == {teacher_key(one)}
+    assert {teacher_key(experiment, 0) for experiment in same} == {teacher_key(one, 0)}
+
+
+def test_a_given_teacher_is_that_of_every_seed(make_experiment, tiny_model):
+    given = make_experiment(teacher=tiny_model)
+    assert teacher_key(given, 0) == teacher_key(given, 1)
 
 
 def test_nothing_is_kept_of_a_training_that_was_cut_off(make_bench):
@@ -146,7 +154,7 @@ def test_nothing_is_kept_of_a_training_that_was_cut_off(make_bench):
     _, bench = make_bench("hard-labels", report=interrupted)
     with pytest.raises(KeyboardInterrupt):
         bench.teacher  # noqa: B018 - trains it
-    store = TeacherStore(bench.experiment)
+    store = TeacherStore(bench.experiment, 0)
     assert not store.exists()
     assert [path for path in store.folder.parent.iterdir() if path.suffix != ".lock"] == []
 
@@ -176,7 +184,7 @@ def test_its_folder_is_a_model_that_transformers_loads(make_bench):
 
     _, bench = make_bench("hard-labels")
     bench.teacher  # noqa: B018 - trains it
-    folder = Path(TeacherStore(bench.experiment).folder)
+    folder = Path(TeacherStore(bench.experiment, 0).folder)
     model = AutoModelForSequenceClassification.from_pretrained(folder)
     assert model.config.id2label == {0: "negative", 1: "positive"}
     assert digest(model) == digest(bench.teacher)
@@ -252,7 +260,7 @@ def test_shuffled_training_rows_get_the_answers_that_the_teacher_gives_them(task
     model = load_base(experiment.base.path, experiment.kind, experiment.task.task.labels, seed=0).eval()
     with torch.no_grad():
         model.classifier.weight.mul_(100)  # an untrained head tells examples hardly apart
-    store = TeacherStore(experiment)
+    store = TeacherStore(experiment, 0)
     store.save(model, TrainingRun(train_s=0, steps=0, examples=0, tokens=0, best_score=0))
 
     seen: list[tuple[dict, torch.Tensor]] = []
@@ -278,7 +286,7 @@ def test_every_training_row_has_its_logits_however_small_the_batches(make_bench)
     _, bench = make_bench("vanilla-kd", "toy-tags")
     assert isinstance(bench, TrainingBench)
     bench.teacher  # noqa: B018 - trains it
-    logits, _ = TeacherStore(bench.experiment).logits(bench.task.train)
+    logits, _ = TeacherStore(bench.experiment, 0).logits(bench.task.train)
     rows = bench.task.train.shuffle(seed=5)
     for start in (0, 7, len(rows) - 1):
         batch = bench.experiment.collate([rows[start]])
