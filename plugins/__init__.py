@@ -19,6 +19,7 @@ from kdbench_plugins.pkd import PKD
 from kdbench_plugins.prefix_tuning import PrefixTuning
 from kdbench_plugins.prune_ffn import PruneFFN
 from kdbench_plugins.prune_heads import PruneHeads
+from kdbench_plugins.tfidf import Tfidf
 from kdbench_plugins.tinybert import TinyBERT
 from kdbench_plugins.trim_vocab import TrimVocab
 from kdbench_plugins.vanilla_kd import VanillaKD
@@ -35,6 +36,7 @@ def kdbench_model_classes() -> dict[str, str]:
         "mean-probe": "kdbench_plugins._probe_model:MeanProbe",
         "prefix": "kdbench_plugins._prefix_model:PrefixModel",
         "pruned": "kdbench_plugins._pruning:PrunedModel",
+        "tfidf": "kdbench_plugins._tfidf_model:TfidfModel",
         "kdbench_plugins._adapters:AdapterModel": "kdbench_plugins._adapter_model:AdapterModel",
         "kdbench_plugins._bilstm:BiLSTM": "kdbench_plugins._bilstm_model:BiLSTMModel",
         "kdbench_plugins._prefix_model:PrefixModel": "kdbench_plugins._prefix_model:PrefixModel",
@@ -46,6 +48,7 @@ def kdbench_model_classes() -> dict[str, str]:
 def kdbench_strategies() -> list[type[Strategy]]:
     """Return the built-in strategies, grouped by family; boards and lists keep this order."""
     return [
+        Tfidf,
         FineTune,
         HardLabels,
         VanillaKD,

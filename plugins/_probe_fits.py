@@ -12,6 +12,7 @@ from kdbench import Bench, UsageError, new_layers
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from sklearn.linear_model import LogisticRegression
     from transformers import PreTrainedModel
 
 
@@ -20,7 +21,7 @@ _NEVER = -100.0
 _ITERATIONS = 1000
 
 Fit = tuple[np.ndarray, np.ndarray]
-"""Weights ``(outputs, width)`` and bias ``(outputs,)``, for unstandardized features."""
+"""Weights ``(outputs, width)`` and bias ``(outputs,)``."""
 
 
 def logistic_fits(
@@ -41,13 +42,18 @@ def logistic_fits(
     model = LogisticRegression(max_iter=_ITERATIONS, warm_start=True)
     for penalty in penalties:
         model.set_params(C=1 / (penalty * len(labels))).fit(standard, labels)
-        coefficients, intercepts = model.coef_, model.intercept_
-        if len(coefficients) == 1:  # for two classes sklearn gives the difference
-            coefficients = np.concatenate([-coefficients, coefficients]) / 2
-            intercepts = np.concatenate([-intercepts, intercepts]) / 2
-        weights, bias = np.zeros((classes, features.shape[1])), np.full(classes, _NEVER)
-        weights[model.classes_], bias[model.classes_] = coefficients, intercepts
-        yield _for_raw(weights, bias, mean, scale)
+        yield _for_raw(*weights_of_all_classes(model, classes), mean, scale)
+
+
+def weights_of_all_classes(model: LogisticRegression, classes: int) -> Fit:
+    """Return the weights and the bias of a fitted `model` for all `classes`, including those without examples."""
+    coefficients, intercepts = model.coef_, model.intercept_
+    if len(coefficients) == 1:  # for two classes sklearn gives the difference
+        coefficients = np.concatenate([-coefficients, coefficients]) / 2
+        intercepts = np.concatenate([-intercepts, intercepts]) / 2
+    weights, bias = np.zeros((classes, coefficients.shape[1])), np.full(classes, _NEVER)
+    weights[model.classes_], bias[model.classes_] = coefficients, intercepts
+    return weights.astype(np.float32), bias.astype(np.float32)
 
 
 def ridge_fits(features: np.ndarray, targets: np.ndarray, penalties: Sequence[float]) -> Iterator[Fit]:
