@@ -23,6 +23,7 @@ from kdbench.api.bench import (
 )
 from kdbench.api.metric import Answers, Metric, WholeMetric
 from kdbench.api.params import Params, StudentParams, UntrainedParams, params_of
+from kdbench.api.search import Choice, Range
 from kdbench.api.spec import StrategySpec
 from kdbench.api.strategy import JointStrategy, Strategy, Transform
 from kdbench.api.task import (
@@ -60,6 +61,7 @@ __all__ = [
     "Answers",
     "Batch",
     "Bench",
+    "Choice",
     "EncodedTask",
     "EvaluateMetric",
     "Example",
@@ -75,6 +77,7 @@ __all__ = [
     "Opened",
     "PackageSource",
     "Params",
+    "Range",
     "Source",
     "Splits",
     "Strategy",

@@ -9,6 +9,7 @@ from typing import Any, TypeGuard, TypeVar, get_args
 from kdbench.api.bench import TeacherOutput
 from kdbench.api.metric import Metric
 from kdbench.api.params import Params
+from kdbench.api.search import Choice, Range
 from kdbench.api.strategy import Strategy
 from kdbench.api.task import HubSource, LocalSource, PackageSource, Task, TaskKind
 from kdbench.errors import UsageError, one_line, shown
@@ -83,9 +84,11 @@ def _strategy_problems(strategy: type[Strategy]) -> Iterator[str]:
         yield f"Params must be a subclass of kdbench.Params, not {shown(params)}"
         return
     try:
-        params()
+        defaults = params()
     except Exception as error:
         yield f"Params() must work without arguments, every parameter needs a default: {one_line(error)}"
+        return
+    yield from _search_problems(strategy.search, defaults)
 
 
 def _rate_problems(rates: object, kinds: set[Any] | frozenset[Any]) -> Iterator[str]:
@@ -98,6 +101,19 @@ def _rate_problems(rates: object, kinds: set[Any] | frozenset[Any]) -> Iterator[
         rate = rates.get(kind)
         if not (isinstance(rate, (int, float)) and rate > 0):
             yield f"learning_rates must have a positive number for {kind}"
+
+
+def _search_problems(search: object, defaults: Params) -> Iterator[str]:
+    if not isinstance(search, Mapping):
+        yield f"search must map parameters to a Range or a Choice, not {shown(search)}"
+        return
+    for name, values in search.items():
+        if name not in type(defaults).model_fields or name in defaults.without_effect:
+            yield f"search names {name!r}, which is no parameter that has an effect"
+        elif not isinstance(values, (Range, Choice)):
+            yield f"search[{name!r}] must be a Range or a Choice, not {shown(values)}"
+        elif (default := getattr(defaults, name)) is not None and default not in values:
+            yield f"search[{name!r}], {values}, does not contain the default {default!r}"
 
 
 def _task_problems(task: Task) -> Iterator[str]:

@@ -107,8 +107,11 @@ class Registry:
         return stages[-1]
 
     def _stage(self, spec: StrategySpec) -> Strategy:
-        strategy = _known(spec.name, self.strategies, "strategy").item
-        return strategy(_validated(spec, strategy.Params))
+        kind = _known(spec.name, self.strategies, "strategy").item
+        all_params = spec.model_copy(update={"params": {**spec.params, **(spec.tuned or {})}})
+        strategy = kind(_validated(all_params, kind.Params))
+        strategy.tuned = spec.tuned
+        return strategy
 
     def _fine_tuned_base(self, transform: Strategy) -> Strategy:
         for registered in self.strategies.values():
@@ -122,6 +125,8 @@ class Registry:
     def control(self, strategy: Strategy) -> StrategySpec | None:
         """Return the control that `strategy` is compared with on a board, or None if it names none.
 
+        A tuned strategy has a tuned control: otherwise the difference would be that of the tuning.
+
         Raises:
             UsageError: it names a control that no plugin provides.
         """
@@ -134,11 +139,13 @@ class Registry:
                 f"strategy {strategy.name!r} is compared with the control {spec.name!r}, which no plugin provides"
                 f"{nearest(spec.name, list(self.strategies))}"
             )
+        control = self.strategies[spec.name].item
+        tuned: dict[str, Any] | None = {} if strategy.tuned is not None and _is_searched(control) else None
         if spec.params:
-            return spec
-        return StrategySpec(
-            name=spec.name, params=params_of(strategy.params, self.strategies[spec.name].item.Params)
-        )
+            return spec.model_copy(update={"tuned": tuned})
+        inherited = params_of(strategy.params, control.Params)
+        given = {name: value for name, value in inherited.items() if name not in (strategy.tuned or {})}
+        return StrategySpec(name=spec.name, params=given, tuned=tuned)
 
     def base_control(self, strategy: Strategy) -> StrategySpec | None:
         """Return the control of `strategy` started from the base model: what one would have without a teacher.
@@ -155,7 +162,7 @@ class Registry:
         )
         if getattr(params, "init", None) != "teacher" or has_own_width:
             return None
-        return StrategySpec(name=control.name, params={**control.params, "init": "base"})
+        return control.model_copy(update={"params": {**control.params, "init": "base"}})
 
     def task(self, name: str) -> Task:
         """Return the task called `name`.
@@ -181,16 +188,19 @@ class Registry:
     def match_strategies(self, patterns: Iterable[str]) -> list[StrategySpec]:
         """Return the strategies that match any of `patterns`, in order of registration, without duplicates.
 
-        A pattern is a name or a glob such as ``tinybert*``, optionally with parameters: ``lora[r=16]``, ``*[dropout=0.2]``.
+        A pattern is a name or a glob such as ``tinybert*``, optionally with parameters: ``lora[r=16]``, ``*[dropout=0.2]``,
+        ``*[tuned]``.
 
         Raises:
             UsageError: a pattern has no match, or sets a parameter that one of its matches lacks or rejects.
         """
         specs = [parse_spec(pattern) for pattern in patterns]
         matches = [
-            StrategySpec(name=name, params=pattern.params, then=pattern.then)
+            pattern.model_copy(update={"name": name})
             for pattern in specs
             for name in _matches(pattern.name, self.strategies, "strategy")
+            # A glob such as `*[tuned]` means those that have something to tune.
+            if pattern.tuned is None or name == pattern.name or _is_searched(self.strategies[name].item)
         ]
         for spec in matches:
             self.strategy(spec)
@@ -227,6 +237,10 @@ class Registry:
                 added.append(columns)
                 taken.update(columns.columns)
         return added
+
+
+def _is_searched(strategy: type[Strategy]) -> bool:
+    return any(strategy.search_space(kind) for kind in strategy.kinds)
 
 
 def _known(name: str, registered: Mapping[str, Registered[_T]], what: str) -> Registered[_T]:

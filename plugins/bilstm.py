@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from kdbench import IGNORED, Bench, Params, Strategy, TaskKind
+from kdbench import IGNORED, Bench, Choice, Params, Range, Strategy, TaskKind
 
 if TYPE_CHECKING:
     from torch import nn
@@ -104,6 +104,7 @@ class BiLSTMKD(BiLSTM):
     teacher_outputs = "logits"
     control = BiLSTM
     learning_rates = dict.fromkeys(TaskKind, 1e-2)
+    search = {"alpha": Range(0.0, 1.0), "augmentation": Choice((True, False))}
     params: Params
 
     def fit(self, bench: Bench) -> nn.Module:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, model_validator
 
-from kdbench import Bench, Strategy, StudentParams, TaskKind
+from kdbench import Bench, Range, Strategy, StudentParams, TaskKind
 
 if TYPE_CHECKING:
     from torch import nn
@@ -49,6 +49,7 @@ class DistilBERT(Strategy):
     teacher_outputs = "hidden_states"
     control = "hard-labels"
     learning_rates = {**dict.fromkeys(TaskKind, 2e-4), TaskKind.TOKEN_CLASSIFICATION: 6e-4}
+    search = {"temperature": Range(1.0, 8.0, log=True)}
     params: Params
 
     def fit(self, bench: Bench) -> nn.Module:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from kdbench import Bench, Strategy, StudentParams, TaskKind, UsageError
+from kdbench import Bench, Range, Strategy, StudentParams, TaskKind, UsageError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -57,6 +57,7 @@ class MiniLM(Strategy):
     teacher_outputs = "hidden_states"
     control = "hard-labels"
     learning_rates = dict.fromkeys(TaskKind, 2e-4)
+    search = {"relation_share": Range(0.1, 0.9), "relation_learning_rate": Range.around(2e-4)}
     params: Params
 
     def fit(self, bench: Bench) -> nn.Module:

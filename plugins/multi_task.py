@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from kdbench import Bench, JointStrategy, TaskKind
+from kdbench import Bench, Choice, JointStrategy, TaskKind
 from kdbench import Params as BaseParams
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class MultiTask(JointStrategy):
         "One encoder for all tasks of the run: every task's row counts it in full, while each additional task adds only "
         "its head."
     )
+    search = {"sampling": Choice(tuple(SAMPLING)), "balance": Choice(("none", "norm"))}
     params: Params
 
     def fit_jointly(self, benches: Mapping[str, Bench], **objective: Any) -> Mapping[str, nn.Module]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from kdbench import Bench, Strategy, StudentParams, TaskKind, UsageError
+from kdbench import Bench, Range, Strategy, StudentParams, TaskKind, UsageError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -33,6 +33,7 @@ class PKD(Strategy):
     teacher_outputs = "hidden_states"
     control = "hard-labels"
     learning_rates = dict.fromkeys(TaskKind, 2e-4)
+    search = {"temperature": Range(1.0, 20.0, log=True), "beta": Range(10.0, 500.0, log=True)}
     params: Params
 
     def fit(self, bench: Bench) -> nn.Module:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from kdbench_plugins._recovery import DistilledRecoveryParams, before_pruning, recover
 from pydantic import Field
 
-from kdbench import Bench, TaskKind, Transform
+from kdbench import Bench, Range, TaskKind, Transform
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,6 +29,7 @@ class PruneFFN(Transform):
     citation = "Hou et al. 2020, DynaBERT: Dynamic BERT with Adaptive Width and Depth, arXiv:2004.04037"
     family = "compression"
     learning_rates = dict.fromkeys(TaskKind, 5e-5)
+    search = {"alpha": Range(0.0, 1.0)}
     params: Params
 
     def transform(self, model: nn.Module, bench: Bench) -> nn.Module:

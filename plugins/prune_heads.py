@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from kdbench_plugins._recovery import DistilledRecoveryParams, before_pruning, recover
 from pydantic import Field
 
-from kdbench import Bench, TaskKind, Transform
+from kdbench import Bench, Range, TaskKind, Transform
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -32,6 +32,7 @@ class PruneHeads(Transform):
     citation = "Michel et al. 2019, Are Sixteen Heads Really Better than One?, arXiv:1905.10650"
     family = "compression"
     learning_rates = dict.fromkeys(TaskKind, 5e-5)
+    search = {"alpha": Range(0.0, 1.0)}
     note = (
         "Layers differ in their number of heads: load it with kdbench, not with transformers' Auto classes."
     )

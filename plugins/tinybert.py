@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from kdbench import Bench, Strategy, StudentParams, TaskKind, UsageError
+from kdbench import Bench, Range, Strategy, StudentParams, TaskKind, UsageError
 
 if TYPE_CHECKING:
     import datasets
@@ -59,6 +59,10 @@ class TinyBERT(Strategy):
     teacher_outputs = "hidden_states"
     control = "hard-labels"
     learning_rates = dict.fromkeys(TaskKind, 2e-4)
+    search = {
+        "layer_learning_rate": Range.around(5e-4),
+        "attention_weight": Range(0.1, 10.0, log=True),
+    }
     params: Params
 
     def fit(self, bench: Bench) -> nn.Module:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from kdbench import Bench, Strategy, StudentParams, TaskKind, UsageError
+from kdbench import Bench, Range, Strategy, StudentParams, TaskKind, UsageError
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -37,6 +37,7 @@ class VanillaKD(Strategy):
     teacher_outputs = "logits"
     control = "hard-labels"
     learning_rates = dict.fromkeys(TaskKind, 2e-4)
+    search = {"temperature": Range(1.0, 8.0, log=True), "alpha": Range(0.1, 1.0)}
     params: Params
 
     def input_files(self) -> tuple[Path, ...]:

@@ -1,4 +1,4 @@
-"""Parse a strategy as the user writes it: ``lora``, ``lora[r=16,alpha=32]``, ``lora[r=16]+int8``."""
+"""Parse a strategy as the user writes it: ``lora``, ``lora[r=16,alpha=32]``, ``lora[tuned]``, ``lora[r=16]+int8``."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ _QUOTED = r"\"(?:[^\"\\\n]|\\.)*\""
 _LIST = rf"\[(?:[^\[\]\"\n]|{_QUOTED})*\]"
 _BARE = r"[^,\[\]\"#\n]+?"
 _PAIR = re.compile(rf"\s*(?P<key>[A-Za-z_]\w*)\s*=\s*(?P<value>{_LIST}|{_QUOTED}|{_BARE})\s*(?:,|$)")
+_TUNED = re.compile(r"\s*tuned\s*(?:,|$)")
 _WORD = re.compile(r"[A-Za-z_][\w.-]*")
 
 
@@ -28,22 +29,26 @@ class StrategySpec(BaseModel):
 
     name: str
     params: dict[str, Any] = {}
+    tuned: dict[str, Any] | None = None
+    """The parameters that ``kdbench tune`` found; empty where they are the defaults or not looked up yet, and None where
+    the strategy is not to be tuned."""
     then: tuple[StrategySpec, ...] = ()
     """The later stages of a stack; their own `then` is empty."""
 
     @property
     def stages(self) -> tuple[StrategySpec, ...]:
         """The stages as separate specs, first to last."""
-        return (StrategySpec(name=self.name, params=self.params), *self.then)
+        return (StrategySpec(name=self.name, params=self.params, tuned=self.tuned), *self.then)
 
     @classmethod
     def of_stages(cls, stages: Sequence[StrategySpec]) -> StrategySpec:
         """Return one spec for the stack of `stages`, first to last."""
-        return cls(name=stages[0].name, params=stages[0].params, then=tuple(stages[1:]))
+        return stages[0].model_copy(update={"then": tuple(stages[1:])})
 
     def __str__(self) -> str:
-        params = ",".join(f"{key}={_format_value(value)}" for key, value in sorted(self.params.items()))
-        return "+".join([f"{self.name}[{params}]" if params else self.name, *map(str, self.then)])
+        words = [f"{key}={_format_value(value)}" for key, value in sorted(self.params.items())]
+        words += [] if self.tuned is None else ["tuned"]
+        return "+".join([f"{self.name}[{','.join(words)}]" if words else self.name, *map(str, self.then)])
 
     def __hash__(self) -> int:
         return hash(str(self))
@@ -53,7 +58,8 @@ def parse_spec(text: str) -> StrategySpec:
     """Parse the strategy with its parameters, or the stack of strategies, that `text` names.
 
     Raises:
-        UsageError: the text is not ``name`` or ``name[parameter=value,…]``, or several of these joined by ``+``.
+        UsageError: the text is not ``name`` or ``name[parameter=value,…]``, or several of these joined by ``+``; among the
+            parameters may be the word ``tuned``.
     """
     return StrategySpec.of_stages([_parse_stage(stage) for stage in _split_stages(text)])
 
@@ -78,8 +84,14 @@ def _parse_stage(text: str) -> StrategySpec:
     if shape is None:
         raise _malformed(text)
     params: dict[str, Any] = {}
+    tuned: dict[str, Any] | None = None
     rest = shape["params"] or ""
     while rest.strip():
+        word = _TUNED.match(rest)
+        if word is not None:
+            tuned = {}
+            rest = rest[word.end() :]
+            continue
         pair = _PAIR.match(rest)
         if pair is None:
             raise _malformed(text)
@@ -87,7 +99,7 @@ def _parse_stage(text: str) -> StrategySpec:
             raise UsageError(f"strategy {text!r} sets {pair['key']!r} twice; keep one of them")
         params[pair["key"]] = _parse_value(pair["value"])
         rest = rest[pair.end() :]
-    return StrategySpec(name=shape["name"], params=params)
+    return StrategySpec(name=shape["name"], params=params, tuned=tuned)
 
 
 def _malformed(text: str) -> UsageError:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from kdbench.api.kind import EveryKind
-from kdbench.api.params import FINE_TUNING_RATES, params_of
+from kdbench.api.params import FINE_TUNING_RATES, default_rate, params_of
 from kdbench.api.params import Params as _Params
+from kdbench.api.search import Range, Space
 from kdbench.api.spec import StrategySpec
 from kdbench.api.task import TaskKind
 
@@ -59,6 +60,9 @@ class Strategy(ABC):
     learning_rates: ClassVar[Mapping[str, float]] = FINE_TUNING_RATES
     """The default peak learning rate by kind of task; `default_rate` covers kinds that are not named."""
 
+    search: ClassVar[Space] = {}
+    """The values that ``kdbench tune`` tries, by parameter, besides the learning rate; see `search_space`."""
+
     Params: ClassVar[type[_Params]] = _Params
     """The parameters that users may set; all have defaults."""
 
@@ -77,6 +81,8 @@ class Strategy(ABC):
         self.params = params
         self.after: Strategy | None = None
         """The previous stage of the stack, whose model this one changes; only for transforms."""
+        self.tuned: Mapping[str, object] | None = None
+        """Those of `params` that ``kdbench tune`` found; None for a strategy that is not tuned."""
 
     @classmethod
     def uses_teacher(cls) -> bool:
@@ -87,6 +93,17 @@ class Strategy(ABC):
     def stages(self) -> tuple[Strategy, ...]:
         """The strategies of the stack that ends with this one, first to last; only itself if there is no stack."""
         return (*(self.after.stages if self.after else ()), self)
+
+    @classmethod
+    def search_space(cls, kind: TaskKind) -> Space:
+        """Return the values that ``kdbench tune`` tries on tasks of `kind`: `search`, and learning rates.
+
+        The rates are those around the default rate for `kind`, unless `search` names others or the strategy, taking no
+        gradient steps, has no rate.
+        """
+        if "learning_rate" in cls.search or "learning_rate" in cls.Params.without_effect:
+            return cls.search
+        return {"learning_rate": Range.around(default_rate(cls.learning_rates, kind)), **cls.search}
 
     def applies(self, task: Task) -> str | None:
         """Return why the strategy cannot run on `task`, or None if it can; `kinds` is checked before."""
@@ -141,11 +158,25 @@ class JointStrategy(Strategy):
 
 
 def spec_of(strategy: Strategy) -> StrategySpec:
-    """Return the spec of `strategy`: for each stage the name and the parameters that differ from the defaults."""
-    stages = [
-        StrategySpec(name=stage.name, params=params_of(stage.params, type(stage.params)))
-        for stage in strategy.stages
-    ]
-    if len(stages) > 1 and strategy.stages[0].is_teacher_row and not stages[0].params:
+    """Return the spec of `strategy`: for each stage the name and the parameters that differ from the defaults.
+
+    Parameters that a search found are in `StrategySpec.tuned` instead.
+    """
+    stages = [_spec_of_stage(stage) for stage in strategy.stages]
+    if (
+        len(stages) > 1
+        and strategy.stages[0].is_teacher_row
+        and stages[0] == StrategySpec(name=stages[0].name)
+    ):
         stages = stages[1:]  # a transform without earlier stages changes the fine-tuned teacher
     return StrategySpec.of_stages(stages)
+
+
+def _spec_of_stage(stage: Strategy) -> StrategySpec:
+    found = stage.tuned
+    chosen = {
+        name: value
+        for name, value in params_of(stage.params, type(stage.params)).items()
+        if found is None or name not in found
+    }
+    return StrategySpec(name=stage.name, params=chosen, tuned=None if found is None else dict(found))

@@ -16,7 +16,8 @@ from kdbench.board.figures import FIGURES
 from kdbench.budgets import BackEnd
 from kdbench.results.records import Environment, Record
 from kdbench.results.timings import ModelTiming, Timing, machine_of, runtimes_of
-from kdbench.utils.formatting import listing, plural, ratio
+from kdbench.results.tuning import Tuning
+from kdbench.utils.formatting import listing, percent, plural, ratio
 
 Timed = tuple[Timing, ModelTiming]
 
@@ -101,13 +102,14 @@ def _cell(record: Record, timing: Timing | None, timed: ModelTiming | None) -> d
         **_fields(record.compute, *_columns_from("compute")),
         **_fields(record.cost, *_columns_from("cost")),
         **_latency(timing, timed),
+        **_tuning(record),
         "passes": record.cost.examples / max(1, task.train_examples) if record.cost else None,
         "last_gain": last_gain(record),
         "scored_split": task.eval_split,
         "task": task.name,
         "task_title": task.title,
         "strategy": record.strategy.label,
-        "note": record.strategy.note or None,
+        "note": " ".join(filter(None, [record.strategy.note, *map(_tuned, record.tuning)])) or None,
         "status": record.status.value,
         "score": quality.score if quality else None,
         "score_low": quality.low if quality else None,
@@ -143,6 +145,26 @@ def _latency(timing: Timing | None, timed: ModelTiming | None) -> dict[str, Any]
         "latency_repeat": _repeatability(timing),
         "latency_busy_share": timing.busy_share,
     }
+
+
+def _tuning(record: Record) -> dict[str, Any]:
+    if not record.tuning:
+        return {}
+    return {
+        "tuning_trials": sum(tuning.trials for tuning in record.tuning),
+        "tuning_s": sum(tuning.tuning_s for tuning in record.tuning),
+    }
+
+
+def _tuned(tuning: Tuning) -> str:
+    """Return a sentence on how the parameters of a stage were found."""
+    found = ", ".join(f"{name}={value}" for name, value in tuning.params.items()) or "the defaults"
+    repeats = f", mean of {plural(tuning.repeats, 'seed')}" if tuning.repeats > 1 else ""
+    return (
+        f"Tuned: {found}, the best of {plural(tuning.trials, 'trial')} of {tuning.strategy} on"
+        f" {plural(tuning.validation_examples, 'validation example')}{repeats}: {percent(tuning.score)} there, which as"
+        f" the best of several is optimistic; the defaults {percent(tuning.default_score)}."
+    )
 
 
 def _p50_in(timed: ModelTiming, back_end: BackEnd) -> float | None:

@@ -445,6 +445,20 @@ _DECLARED = (
         seeds=None,
         read=_training_cost,
     ),
+    _training(
+        "tuning_s",
+        "tuning",
+        formatting.seconds,
+        "seconds of all trials that the row's parameters were searched in, once for all seeds and without the teacher's"
+        " training; not part of the training.",
+    ),
+    _training(
+        "tuning_trials",
+        "tuning trials",
+        str,
+        "how many settings were tried, each trained like a row.",
+        dtype="Int64",
+    ),
     _cost(
         "train_flops",
         "training FLOPs",

@@ -43,7 +43,7 @@ def select(
     # Newest first: from here on, the first of two conflicting records is retained.
     kept.sort(key=lambda record: (record.finished_at, record.key), reverse=True)
     left_out: list[str] = []
-    for rule in (_nameable, _of_one_model, _of_one_setting, _newest_of_each_cell):
+    for rule in (_nameable, _of_one_model, _of_one_setting, _of_one_tuning, _newest_of_each_cell):
         kept = rule(kept, left_out)
     return sorted(kept, key=_cell), left_out
 
@@ -91,6 +91,21 @@ def _setting(record: Record) -> Hashable:
     """Return what two scores must share to be compared; the numbers of seeds and timings are not part of it."""
     budget = json.dumps(record.budget.identity(), sort_keys=True)
     return record.task.fingerprint, record.task.metric, record.task.eval_split, budget
+
+
+def _of_one_tuning(records: list[Record], left_out: list[str]) -> list[Record]:
+    """Keep of a tuned row the seeds with its newest parameters: a longer search may have found others."""
+    newest: dict[tuple[str, str], Record] = {}
+    kept = []
+    for record in records:
+        row = record.task.name, record.strategy.label
+        if record.tuning and newest.setdefault(row, record).strategy.params != record.strategy.params:
+            left_out.append(
+                f"left out {_describe(record)}: {newest[row].key} has parameters of a newer tuning"
+            )
+        else:
+            kept.append(record)
+    return kept
 
 
 def _newest_of_each_cell(records: list[Record], left_out: list[str]) -> list[Record]:

@@ -9,7 +9,7 @@ from types import FrameType
 
 import click
 
-from kdbench.cli import board, describe, models, run, share
+from kdbench.cli import board, describe, models, run, share, tune
 from kdbench.cli.options import complain
 from kdbench.errors import KdbenchError, UsageError
 
@@ -54,6 +54,7 @@ for command in (
     run.plan,
     run.show_config,
     run.watch,
+    tune.tune,
     board.board,
     board.compare_,
     board.recommend_,

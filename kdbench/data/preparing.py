@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from kdbench.api.task import Task, TaskKind
 from kdbench.budgets import Budget
 from kdbench.data.encoding import Counts, Encoder, read_table, rows_of, with_column
 from kdbench.data.loading import TaskData
-from kdbench.data.splitting import choose
+from kdbench.data.splitting import Choice, choose
 from kdbench.data.typos import encode_mistyped
 from kdbench.utils.files import build_once
 
@@ -50,6 +50,8 @@ class PreparedTask:
     train_examples: int
     validation_examples: int
     scored_examples: int
+    scored_split: str
+    """The split that ``scored`` is taken from: the task's own, except in a search of parameters."""
     validation_split: str
     """The split that ``validation`` is taken from: ``train``, or ``validation`` if the data has one."""
     duplicates: int
@@ -65,9 +67,15 @@ class PreparedTask:
 
 
 def prepare(
-    data: TaskData, budget: Budget, tokenizer: PreTrainedTokenizerBase, cache_dir: Path
+    data: TaskData,
+    budget: Budget,
+    tokenizer: PreTrainedTokenizerBase,
+    cache_dir: Path,
+    choice_of: Callable[[TaskData, Budget], Choice] = choose,
 ) -> PreparedTask:
     """Return the splits of `data` encoded with `tokenizer` and limited to `budget`; the encoding is cached.
+
+    `choice_of` chooses the examples; those with typing errors are none where it scores another split than the task's.
 
     Raises:
         UsageError: no validation split can be held out, or the cache cannot be written.
@@ -83,21 +91,25 @@ def prepare(
     build_once(folder, encode)
     counts = [Counts(**entry) for entry in json.loads((folder / _META).read_text(encoding="utf-8"))]
     rows = {name: read_table(folder / f"{name}.arrow") for name in data.splits}
-    choice = choose(data, budget)
+    choice = choice_of(data, budget)
+    scored = rows_of(rows[choice.scored_split], choice.scored)
     return PreparedTask(
         task=task,
         source=data.source,
         fingerprint=data.fingerprint,
         train=rows_of(rows["train"], choice.train),
         validation=rows_of(rows[choice.validation_split], choice.validation),
-        scored=rows_of(rows[task.eval_split], choice.scored),
+        scored=scored,
         noisy=encode_mistyped(
             data.splits[task.eval_split], choice.scored, budget.noisy_examples, encoder, folder
-        ),
+        )
+        if choice.scored_split == task.eval_split
+        else scored.select([]),
         unlabelled=without_labels(rows_of(rows["train"], choice.unlabelled), task.kind),
         train_examples=len(choice.train),
         validation_examples=len(choice.validation),
         scored_examples=len(choice.scored),
+        scored_split=choice.scored_split,
         validation_split=choice.validation_split,
         duplicates=data.duplicates,
         label_counts=label_counts(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,6 +38,8 @@ class Choice:
     validation_split: str
     """The split that `validation` indexes: ``train``, or ``validation`` if the data has one."""
     scored: Indices
+    scored_split: str
+    """The split that `scored` indexes."""
 
 
 def choose(data: TaskData, budget: Budget) -> Choice:
@@ -64,7 +66,41 @@ def choose(data: TaskData, budget: Budget) -> Choice:
         validation=np.sort(validation),
         validation_split=split,
         scored=np.sort(scored),
+        scored_split=data.task.eval_split,
     )
+
+
+TUNING_EXAMPLES = 1000
+"""A search of parameters scores each trial on so many examples, where the data allow."""
+
+
+def choose_for_tuning(data: TaskData, budget: Budget) -> Choice:
+    """Choose the examples for a search of parameters; those to score on are not in the split that boards score.
+
+    They are examples that the budget does not train on, of groups that it does not train on; nothing else uses them.
+    Where the budget leaves fewer than it validates on, they are the validation examples, and more of that split if the
+    data has one.
+    """
+    choice = choose(data, budget)
+    wanted = min(TUNING_EXAMPLES, len(choice.unlabelled))
+    if wanted >= len(choice.validation):
+        order = _order(data, "train")
+        pool = order[np.isin(order, np.concatenate([choice.train, choice.unlabelled]))]
+        held = hold_out(np.arange(len(pool)), _groups(data, pool), wanted, len(choice.unlabelled))
+        if held.sum() >= wanted:
+            rest = pool[~held]
+            left_out = len(rest) - len(choice.train)
+            return replace(
+                choice,
+                train=np.sort(rest[left_out:]),
+                unlabelled=np.sort(rest[:left_out]),
+                scored=np.sort(pool[held][:wanted]),
+                scored_split="train",
+            )
+    split, scored = choice.validation_split, choice.validation
+    if split == "validation":
+        scored = np.sort(_order(data, split)[: max(TUNING_EXAMPLES, len(scored))])
+    return replace(choice, scored=scored, scored_split=split)
 
 
 def hold_out(order: Indices, groups: Indices | None, target: int, limit: int) -> Mask:
@@ -107,14 +143,22 @@ def _held_out_validation(data: TaskData, order: Indices, target: int) -> Mask:
     """Return a mask of the training examples to hold out for validation, about `target` of them."""
     rows = data.splits["train"]
     limit = len(rows) // _LARGEST_VALIDATION_SHARE
-    groups = factorize(_column(rows, "group")) if "group" in rows.column_names else None
-    held = hold_out(order, groups, min(target, limit), limit)
+    held = hold_out(order, _groups(data), min(target, limit), limit)
     if not held.any():
         raise UsageError(
             f"task {data.task.name!r}: no validation split can be held out of its {len(rows)} training examples "
             "(at most a fifth, in whole groups); add examples or a validation file"
         )
     return held
+
+
+def _groups(data: TaskData, examples: Indices | None = None) -> Indices | None:
+    """Return the number of each training example's group, or of those of `examples`; None for data without groups."""
+    rows = data.splits["train"]
+    if "group" not in rows.column_names:
+        return None
+    groups = factorize(_column(rows, "group"))
+    return groups if examples is None else groups[examples]
 
 
 def _column(rows: Dataset, name: str) -> Iterator[Any]:

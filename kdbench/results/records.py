@@ -13,6 +13,7 @@ from pydantic import AliasChoices, Field
 from kdbench.api.kinds import TaskKind
 from kdbench.api.params import default_rate
 from kdbench.budgets import Budget
+from kdbench.results.tuning import Tuning
 from kdbench.utils.files import JsonModel, content_hash, load_json_files, read_json_file, write_atomically
 
 SCHEMA_VERSION = 1
@@ -203,6 +204,8 @@ class Record(JsonModel):
     cost: Cost | None = None
     curves: tuple[LearningCurve, ...] = ()
     """One per training loop: stacks and multi-stage training have several."""
+    tuning: tuple[Tuning, ...] = ()
+    """How the parameters of each tuned stage were found; empty for rows that are not tuned."""
     warnings: tuple[str, ...] = ()
     environment: Environment
     finished_at: datetime

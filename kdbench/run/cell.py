@@ -29,6 +29,7 @@ from kdbench.models.artifacts import Adapter, load_artifact, save_artifact
 from kdbench.models.cost import count_non_embedding, count_parameters, count_trainable, trainable_bytes
 from kdbench.results.paths import CellFiles, Fit, read_fit
 from kdbench.results.records import Cost, Quality, Record, RecordStore, Size, Status, TaskInfo
+from kdbench.results.tuning import Tuning
 from kdbench.run.plan import cell_key
 from kdbench.run.provenance import model_info, strategy_info, task_info
 from kdbench.stats.intervals import bootstrap_interval
@@ -60,6 +61,8 @@ class CellOrder(BaseModel):
     key: str
     partners: tuple[str, ...] = ()
     """For a joint strategy, the tasks that it trains on together."""
+    tuning: tuple[Tuning, ...] = ()
+    """For a tuned row, how its parameters were found."""
 
 
 def train_cell(argument: str, report: Report) -> None:
@@ -97,7 +100,7 @@ def score_cell(argument: str, report: Report) -> None:
         Record(
             key=order.key,
             status=Status.OK,
-            is_teacher=fit.is_teacher,
+            is_teacher=fit.is_teacher and not order.tuning,
             strategy=strategy_info(opened.registry, order.spec),
             task=info,
             model=model_info(experiment),
@@ -108,6 +111,7 @@ def score_cell(argument: str, report: Report) -> None:
             compute=compute,
             cost=fit.cost,
             curves=fit.curves,
+            tuning=order.tuning,
             warnings=(*fit.warnings, *score_warnings(predictions, quality.score, info)),
             environment=describe_environment(),
             finished_at=datetime.now(timezone.utc),

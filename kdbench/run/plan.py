@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import partial
 
 from kdbench.api.spec import StrategySpec
 from kdbench.api.strategy import JointStrategy, Strategy, spec_of
@@ -18,6 +19,8 @@ from kdbench.errors import UsageError, nearest
 from kdbench.models.base import BaseModel, missing_model_downloads, resolve_base_model
 from kdbench.registry import Registry
 from kdbench.results.records import Record, RecordStore, Status, key_of_cell, spelled_out
+from kdbench.results.tuning import TUNED, Tuning
+from kdbench.run.tuned import TUNING_SEEDS, TunedStrategies
 from kdbench.training.experiment import Experiment, make_experiment
 from kdbench.utils.files import sha256
 
@@ -63,6 +66,8 @@ class Cell:
     """None if data or base model are not on this machine yet."""
     keys_before: tuple[str, ...] = ()
     """For a stack, the keys of its earlier stages, first to last."""
+    tuning: tuple[Tuning, ...] = ()
+    """How the parameters of each tuned stage were found."""
 
     @property
     def label(self) -> str:
@@ -79,12 +84,13 @@ def cells_of(config: RunConfig, registry: Registry) -> list[Cell]:
     rows = select_rows(config, registry)
     tasks = select_tasks(config, registry)
     cells = [
-        _cell(row, task, seed, tasks) for seed in range(config.seed_count) for task in tasks for row in rows
+        cell_of(row, task, seed, tasks) for seed in range(config.seed_count) for task in tasks for row in rows
     ]
     return sorted(cells, key=lambda cell: (cell.seed, isinstance(cell.row.strategy, JointStrategy)))
 
 
-def _cell(row: Row, task: Task, seed: int, tasks: Sequence[Task]) -> Cell:
+def cell_of(row: Row, task: Task, seed: int, tasks: Sequence[Task]) -> Cell:
+    """Return the cell of a row on `task`, one of the `tasks` of a run; it is pending or not applicable."""
     strategy = row.strategy
     partners: tuple[Task, ...] = ()
     if isinstance(strategy, JointStrategy):
@@ -97,13 +103,23 @@ def _cell(row: Row, task: Task, seed: int, tasks: Sequence[Task]) -> Cell:
 
 def select_rows(config: RunConfig, registry: Registry) -> list[Row]:
     """Return the strategies that the settings name, preceded by the teacher's row, with every control added."""
+    teachers = [
+        Row(registry.strategy(StrategySpec(name=registered.item.name)), "the teacher itself")
+        for registered in registry.strategies.values()
+        if registered.item.is_teacher_row
+    ]
+    rows = {row.spec: row for row in teachers}
+    for row in requested_rows(config, registry):
+        if row.spec not in rows or row.added_for is None:
+            rows[row.spec] = row
+    return list(rows.values())
+
+
+def requested_rows(config: RunConfig, registry: Registry) -> list[Row]:
+    """Return the strategies that the settings name, each after its controls."""
     requested = [registry.strategy(spec) for spec in registry.match_strategies(config.strategy)]
     requested += [registry.strategy(spec) for spec in _grid(config.grid)]
     rows: dict[StrategySpec, Row] = {}
-    for registered in registry.strategies.values():
-        if registered.item.is_teacher_row:
-            teacher = Row(registry.strategy(StrategySpec(name=registered.item.name)), "the teacher itself")
-            rows[teacher.spec] = teacher
     for strategy in requested:
         for control in (registry.control(strategy), registry.base_control(strategy)):
             if control is not None:
@@ -157,6 +173,7 @@ def cell_key(
                 stage.params.model_dump(mode="json"), stage.learning_rates, experiment.kind
             ),
             **({"revision": stage.revision} if stage.revision > 1 else {}),
+            **({} if stage.tuned is None else TUNED),
             **_input_hashes(stage),
         }
         for stage in strategy.stages
@@ -225,13 +242,9 @@ def make_plan(config: RunConfig, registry: Registry, *, fetch: bool) -> Plan:
     Raises:
         UsageError: the settings name something that does not exist.
     """
-    _check_budget(config, registry)
     cells = cells_of(config, registry)
     tasks = {cell.task.name: cell.task for cell in cells}
-    if config.teacher is not None and len(tasks) > 1:
-        raise UsageError(
-            f"--teacher applies to one task, but the run has {len(tasks)}; select one with --task"
-        )
+    check_settings(config, registry, list(tasks.values()))
     downloads = missing_model_downloads(config.model, config.cache_dir)
     for task in tasks.values():
         downloads += missing_downloads(task, config.data)
@@ -240,6 +253,7 @@ def make_plan(config: RunConfig, registry: Registry, *, fetch: bool) -> Plan:
     base = resolve_base_model(config.model, config.cache_dir)
     experiments = {name: make_experiment(config, registry, name, base) for name in tasks}
     store = RecordStore(config.results)
+    cells = _with_tuning(cells, registry, config, experiments)
     planned: dict[str, Cell] = {}
     for cell in cells:
         partners = [experiments[task.name] for task in cell.partners]
@@ -252,8 +266,44 @@ def make_plan(config: RunConfig, registry: Registry, *, fetch: bool) -> Plan:
     return Plan(list(planned.values()), downloads, base, experiments)
 
 
-def _check_budget(config: RunConfig, registry: Registry) -> None:
-    """Refuse a budget that names a kind of task which no plugin brings; only now are the plugins loaded."""
+def study_key(strategy: Strategy, experiments: Sequence[Experiment]) -> str:
+    """Return the key of the search for parameters of `strategy`: that of a cell with a seed that no board has.
+
+    Args:
+        experiments: that of the task; for a joint strategy, of all tasks that it trains on together.
+    """
+    partners = experiments if isinstance(strategy, JointStrategy) else ()
+    return cell_key(strategy, experiments[0], TUNING_SEEDS[0], partners)
+
+
+def _with_tuning(
+    cells: Sequence[Cell], registry: Registry, config: RunConfig, experiments: Mapping[str, Experiment]
+) -> list[Cell]:
+    """Return `cells`, the tuned ones with the parameters that were found on their task."""
+    tuned, found = TunedStrategies(registry, config), []
+    for cell in cells:
+        if cell.state is not State.NOT_APPLICABLE and any(
+            stage.tuned is not None for stage in cell.row.strategy.stages
+        ):
+            tasks = cell.partners or (cell.task,)
+            key = partial(study_key, experiments=[experiments[task.name] for task in tasks])
+            strategy, tuning = tuned.look_up(cell.row.strategy, tasks, key)
+            cell = replace(cell, row=replace(cell.row, strategy=strategy), tuning=tuning)
+        found.append(cell)
+    tuned.check()
+    return found
+
+
+def check_settings(config: RunConfig, registry: Registry, tasks: Sequence[Task]) -> None:
+    """Refuse what only now is known to be wrong, with the plugins loaded and the `tasks` selected.
+
+    Raises:
+        UsageError: a teacher for several tasks, or a budget that names a kind of task which no plugin brings.
+    """
+    if config.teacher is not None and len(tasks) > 1:
+        raise UsageError(
+            f"--teacher applies to one task, but the run has {len(tasks)}; select one with --task"
+        )
     budget, known = config.resolved_budget, list(registry.kinds)
     for field, by_kind in (("steps", budget.steps), ("batch_size", budget.batch_size)):
         for kind in by_kind:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 
 from rich.console import Console
 from rich.live import Live
@@ -65,6 +66,7 @@ class Terminal(Watcher):
             Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
         )
         self._total = 0
+        self._unit = "cells"
         self._failed = 0
         self._done = 0
         self._first_start: float | None = None
@@ -94,6 +96,12 @@ class Terminal(Watcher):
         for row in {cell.row.spec: cell.row for cell in plan.cells}.values():
             if row.added_for is not None:
                 self._print(f"  added {row.spec}: {row.added_for}")
+
+    def searching(self, total: int, lines: Iterable[str]) -> None:
+        """Print `lines` about a search of parameters, of which `total` trials and teachers are to run."""
+        self._total, self._unit = total, "trials"
+        for line in lines:
+            self._print(f"  {line}")
 
     def started(self, name: str) -> None:
         """Show that a cell or the latency phase of a task started."""
@@ -143,7 +151,7 @@ class Terminal(Watcher):
         self._live.update(table)
 
     def _summary(self) -> str:
-        counts = f"{self._done} of {self._total} cells done, {self._failed} failed"
+        counts = f"{self._done} of {self._total} {self._unit} done, {self._failed} failed"
         elapsed_s = time.monotonic() - self._first_start if self._first_start else 0.0
         left_s = seconds_left(self._done, self._total, elapsed_s)
         return f"{counts}, about {_duration(left_s)} left" if left_s else counts

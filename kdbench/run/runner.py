@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import partial
-from pathlib import Path
 
-from filelock import FileLock, Timeout
-
+from kdbench.api.spec import StrategySpec
 from kdbench.api.strategy import JointStrategy
 from kdbench.board.statistics import Known
 from kdbench.config import RunConfig
@@ -23,6 +20,7 @@ from kdbench.results.records import Record, RecordStore, Status
 from kdbench.run.cell import CellOrder
 from kdbench.run.executor import Ended, Executor, InlineExecutor, Job, Progress, Stage, is_disk_full
 from kdbench.run.latency_phase import run_latency_phase
+from kdbench.run.lock import lock_results
 from kdbench.run.plan import Cell, Plan, State, make_plan
 from kdbench.run.process_executor import ProcessExecutor
 from kdbench.run.progress import Watcher
@@ -69,7 +67,7 @@ def run(config: RunConfig, registry: Registry, watcher: Watcher) -> Outcome:
     """
     check_trackers(config.report_to)
     try:
-        with _lock(config.results):
+        with lock_results(config.results):
             plan = make_plan(config, registry, fetch=True)
             watcher.planned(plan)
             return _Run(config, registry, watcher, plan).go()
@@ -182,6 +180,7 @@ class _Run:
             seed=cell.seed,
             key=key,
             partners=tuple(task.name for task in cell.partners),
+            tuning=cell.tuning,
         ).model_dump_json()
         stages = (Stage("kdbench.run.cell:train_cell", order), Stage("kdbench.run.cell:score_cell", order))
         return Job(key, stages, CellFiles(self._config.results, key).log, self._config.timeout)
@@ -229,6 +228,7 @@ class _Run:
             model=model_info(self._experiment(cell)),
             budget=self._config.resolved_budget,
             seed=cell.seed,
+            tuning=cell.tuning,
             environment=describe_environment(),
             finished_at=datetime.now(timezone.utc),
         )
@@ -266,24 +266,9 @@ def _key(cell: Cell) -> str:
 
 
 def _is_teachers_row(cell: Cell) -> bool:
-    return cell.row.strategy.is_teacher_row and not cell.row.spec.params
+    return cell.row.strategy.is_teacher_row and cell.row.spec == StrategySpec(name=cell.row.strategy.name)
 
 
 def _key_before(cell: Cell) -> str | None:
     """Return the key of the cell that a stack's last stage starts from."""
     return cell.keys_before[-1] if cell.keys_before else None
-
-
-def _lock(results: Path) -> AbstractContextManager[object]:
-    """Lock the results folder against other runs; the lock ends with the process, however that ends."""
-    try:
-        results.mkdir(parents=True, exist_ok=True)
-        return FileLock(results / "run.lock", blocking=False).acquire()
-    except Timeout:
-        raise UsageError(
-            f"results folder {results} is in use by another run; wait until it ends or name another with --results"
-        ) from None
-    except OSError as error:
-        raise UsageError(
-            f"results folder {results} cannot be written ({error.strerror}); name another with --results"
-        ) from None

@@ -57,6 +57,7 @@ def impossible_in_record(
     if record.cost is not None:
         yield from _cost(record.cost, record, joint)
     yield from _negative("compute", record.compute)
+    yield from _tuning(record)
     yield from _examples(record)
 
 
@@ -129,6 +130,18 @@ def _cost(cost: Cost, record: Record, joint: bool | None) -> Iterator[str]:
         allowed = math.ceil(steps * record.budget.teacher_factor) + steps * (stages - 1)
         if cost.steps > allowed + stages * _ROUNDING_STEPS:
             yield f"{cost.steps:,} steps, but the budget allows {allowed:,}"
+
+
+def _tuning(record: Record) -> Iterator[str]:
+    stages = stages_of(record)
+    for tuning in record.tuning:
+        yield from _negative("tuning", tuning)
+        if tuning.trials < 1:
+            yield f"{tuning.strategy} was tuned without a trial"
+        used = stages.get(tuning.strategy, {})
+        for name, value in tuning.params.items():
+            if used.get(name) != value:
+                yield f"{name} of {tuning.strategy} is {used.get(name)}, but its tuning found {value}"
 
 
 def _examples(record: Record) -> Iterator[str]:

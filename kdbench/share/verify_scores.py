@@ -16,6 +16,7 @@ from kdbench.errors import KdbenchError, one_line
 from kdbench.evaluation.diagnostics import select_examples
 from kdbench.registry import Registry
 from kdbench.results.records import Quality, Record, key_of_cell, spelled_out
+from kdbench.results.tuning import TUNED
 from kdbench.share.privacy import PATH
 from kdbench.share.verify_folder import LARGEST_PREDICTIONS_BYTES, SubmittedFolder
 from kdbench.share.verify_report import Report
@@ -260,6 +261,7 @@ def _keys(record: Record, tasks: Iterable[tuple[str, str]], registry: Registry) 
                 registry.kind(record.task.kind),
             ),
             **({"revision": revision} if (revision := record.strategy.revisions.get(name)) else {}),
+            **(TUNED if name in {tuning.strategy for tuning in record.tuning} else {}),
         }
         for name, params in stages_of(record).items()
     ]

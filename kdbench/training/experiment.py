@@ -20,6 +20,8 @@ from kdbench.budgets import Budget
 from kdbench.config import RunConfig
 from kdbench.data import PreparedTask, load_task, prepare
 from kdbench.data.batches import Collator
+from kdbench.data.loading import TaskData
+from kdbench.data.splitting import Choice, choose
 from kdbench.evaluation.metrics import METRICS
 from kdbench.models.base import BaseModel, resolve_base_model
 from kdbench.models.build import check_external_teacher, load_tokenizer
@@ -99,15 +101,21 @@ def open_experiment(config: RunConfig, task: str) -> OpenedExperiment:
     return OpenedExperiment(registry, make_experiment(config, registry, task, base))
 
 
-def make_experiment(config: RunConfig, registry: Registry, name: str, base: BaseModel) -> Experiment:
-    """Set up the experiment of the task `name` on `base`."""
+def make_experiment(
+    config: RunConfig,
+    registry: Registry,
+    name: str,
+    base: BaseModel,
+    choice_of: Callable[[TaskData, Budget], Choice] = choose,
+) -> Experiment:
+    """Set up the experiment of the task `name` on `base`, with the examples that `choice_of` chooses."""
     quiet_libraries()
     task = registry.task(name)
     tokenizer = load_tokenizer(base.path)
     data = load_task(task, config.data)
 
     def encode(tokenizer: PreTrainedTokenizerBase) -> PreparedTask:
-        return prepare(data, config.resolved_budget, tokenizer, config.cache_dir)
+        return prepare(data, config.resolved_budget, tokenizer, config.cache_dir, choice_of)
 
     teacher = None
     if config.teacher is not None:

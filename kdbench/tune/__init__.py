@@ -1,0 +1,1 @@
+"""Search the parameters of strategies on validation examples, with equally many trials for each."""

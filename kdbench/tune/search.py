@@ -1,0 +1,241 @@
+"""Run the trials of a search in worker processes, each as soon as the trials that it learns from have ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+
+from kdbench.config import RunConfig
+from kdbench.errors import KdbenchError
+from kdbench.registry import Registry
+from kdbench.results.records import Status
+from kdbench.results.tuning import FOLDER, StudyStore, Trial
+from kdbench.run.executor import Ended, Executor, InlineExecutor, Job, Progress, Stage, is_disk_full
+from kdbench.run.lock import lock_results
+from kdbench.run.process_executor import ProcessExecutor
+from kdbench.run.progress import Terminal
+from kdbench.training.teacher import TeacherStore
+from kdbench.tune.sampler import needed_trials, suggest
+from kdbench.tune.studies import Search, SearchPlan, plan_searches
+from kdbench.tune.trial import TrialOrder
+from kdbench.utils.files import remove_temporary
+from kdbench.utils.formatting import plural
+
+_POLL_S = 0.5
+
+
+@dataclass
+class Outcome:
+    """The result of a search."""
+
+    searches: list[Search]
+    failures: list[str] = field(default_factory=list)
+    """A line for each trial and teacher that failed now."""
+    unfinished: int = 0
+    interrupted: bool = False
+
+
+def search(
+    config: RunConfig, registry: Registry, terminal: Terminal, *, trials: int, repeats: int | None
+) -> Outcome:
+    """Run the missing ones of `trials` trials of every strategy on every task that the settings name.
+
+    Ctrl-C ends it early; finished trials are kept, and the same call resumes from there.
+
+    Raises:
+        UsageError: the settings are invalid, or another run uses the results folder.
+        KdbenchError: a file cannot be written.
+    """
+    try:
+        with lock_results(config.results):
+            remove_temporary(config.results / FOLDER)
+            plan = plan_searches(config, registry, repeats)
+            return _Running(config, plan, terminal, trials).go()
+    except OSError as error:
+        raise KdbenchError(
+            f"cannot write {error.filename or config.results} ({error.strerror or error}); fix that and run the same "
+            "command again: finished trials are kept"
+        ) from error
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A trial, or the training of the teacher that the trials on a task need."""
+
+    name: str
+    search: Search
+    order: TrialOrder
+    is_teacher: bool = False
+
+    @property
+    def id(self) -> str:
+        """A name that no other work has."""
+        what = f"teacher-{self.order.tasks[0]}" if self.is_teacher else f"{self.order.number:04}"
+        return f"{self.order.study}/{what}"
+
+
+class _Running:
+    def __init__(self, config: RunConfig, plan: SearchPlan, terminal: Terminal, trials: int) -> None:
+        self._config = config
+        self._remarks = plan.remarks
+        self._terminal = terminal
+        self._store = StudyStore(config.results)
+        self._outcome = Outcome(plan.searches)
+        self._clear()
+        # Of every study first trial 1, then trial 2 …: an interrupted search has tried equally many of each.
+        self._waiting = [
+            (search, number)
+            for number in range(1, trials + 1)
+            for search in plan.searches
+            if number not in search.trials
+        ]
+        self._teachers = self._missing_teachers(plan)
+        """By task, a search that needs its teacher, which is not trained yet."""
+        self._running: dict[str, _Work] = {}
+        self._executor: Executor = (
+            InlineExecutor()
+            if config.executor == "inline"
+            else ProcessExecutor(config.worker_count, config.threads)
+        )
+
+    def go(self) -> Outcome:
+        """Run everything that is missing."""
+        self._terminal.searching(len(self._waiting) + len(self._teachers), [*self._lines(), *self._remarks])
+        try:
+            while self._waiting or self._running:
+                self._start_ready()
+                for event in self._executor.poll(_POLL_S):
+                    work = self._running[event.job_id]
+                    if isinstance(event, Progress):
+                        self._terminal.progressed(work.name, event)
+                    else:
+                        self._end(work, event)
+        except KeyboardInterrupt:
+            self._outcome.interrupted = True
+        finally:
+            self._executor.stop()
+        running = sum(not work.is_teacher for work in self._running.values())
+        self._outcome.unfinished = len(self._waiting) + running
+        return self._outcome
+
+    def _clear(self) -> None:
+        """Delete the trials that the settings say are to run again."""
+        overwrite = self._config.overwrite
+        for search in self._outcome.searches:
+            for trial in list(search.trials.values()):
+                if overwrite == "all" or (overwrite == "failed" and trial.score is None):
+                    self._store.remove(trial)
+                    del search.trials[trial.number]
+
+    def _lines(self) -> list[str]:
+        """Return for each study what is searched, and what a trial is scored on."""
+        lines = []
+        for study, space in ((search.study, search.space) for search in self._outcome.searches):
+            unseen = "" if study.is_unseen else ", which training validates on, too"
+            lines.append(
+                f"{study.label}: {', '.join(space.declared)}; scored on "
+                f"{plural(study.validation_examples, 'validation example')}{unseen}, "
+                f"{plural(len(study.seeds), 'repeat')} (seeds from {study.seeds[0]})"
+            )
+        return lines
+
+    def _missing_teachers(self, plan: SearchPlan) -> dict[str, Search]:
+        needed: dict[str, Search] = {}
+        for search, _ in self._waiting:
+            for task in search.study.tasks if search.needs_teacher else ():
+                if not TeacherStore(plan.experiments[task]).exists():
+                    needed.setdefault(task, search)
+        return needed
+
+    def _start_ready(self) -> None:
+        for task, search in self._teachers.items():
+            work = _Work(
+                f"the teacher of {task}", search, self._order(search, 0, {}, (task,)), is_teacher=True
+            )
+            if len(self._running) < self._executor.capacity and work.id not in self._running:
+                self._start(work, "train_teacher")
+        for search, number in list(self._waiting):
+            if len(self._running) >= self._executor.capacity:
+                return
+            if self._is_ready(search, number):
+                self._waiting.remove((search, number))
+                earlier = [search.trials[before] for before in range(1, needed_trials(number) + 1)]
+                params = suggest(search.space, earlier, number)
+                name = f"{search.study.label}, trial {number}{_shown(params)}"
+                order = self._order(search, number, params, search.study.tasks)
+                self._start(_Work(name, search, order), "run_trial")
+
+    def _is_ready(self, search: Search, number: int) -> bool:
+        if search.needs_teacher and not self._teachers.keys().isdisjoint(search.study.tasks):
+            return False
+        return all(before in search.trials for before in range(1, needed_trials(number) + 1))
+
+    def _order(
+        self, search: Search, number: int, params: dict[str, Any], tasks: tuple[str, ...]
+    ) -> TrialOrder:
+        return TrialOrder(
+            config=self._config,
+            study=search.study.key,
+            number=number,
+            strategy=search.spec,
+            params=params,
+            tasks=tasks,
+            seeds=search.study.seeds,
+        )
+
+    def _start(self, work: _Work, function: str) -> None:
+        self._running[work.id] = work
+        self._terminal.started(work.name)
+        folder, _, what = work.id.partition("/")
+        log = self._store.folder(folder) / "logs" / f"{what}.log"
+        stage = Stage(f"kdbench.tune.trial:{function}", work.order.model_dump_json())
+        self._executor.start(Job(work.id, (stage,), log, self._config.timeout))
+
+    def _end(self, work: _Work, ended: Ended) -> None:
+        del self._running[work.id]
+        if ended.reason is not None and is_disk_full(ended.reason):
+            raise KdbenchError(
+                f"{work.name}: {ended.reason}; free some space and run the same command again: finished trials are kept"
+            )
+        if work.is_teacher:
+            self._end_teacher(work.order.tasks[0], ended)
+            self._terminal.ended(work.name, ended.status, ended.reason, None, ended.seconds)
+            return
+        trial = self._trial(work.order, ended)
+        work.search.trials[trial.number] = trial
+        status = Status.FAILED if trial.score is None and ended.status is Status.OK else ended.status
+        self._terminal.ended(work.name, status, trial.reason, trial.score, ended.seconds)
+        if trial.score is None:
+            self._outcome.failures.append(f"{work.name}: {trial.reason}")
+
+    def _trial(self, order: TrialOrder, ended: Ended) -> Trial:
+        """Return the trial that a process wrote; or write one without a score."""
+        trial = self._store.trial(order.study, order.number) if ended.status is Status.OK else None
+        if trial is None:
+            trial = Trial(
+                study=order.study,
+                number=order.number,
+                params=order.params,
+                reason=ended.reason or "its result disappeared from the results folder",
+                seconds=ended.seconds,
+                finished_at=datetime.now(timezone.utc),
+            )
+            self._store.put(trial)
+        return trial
+
+    def _end_teacher(self, task: str, ended: Ended) -> None:
+        """Let the trials that need the teacher start; if it failed they cannot, and another command tries again."""
+        del self._teachers[task]
+        if ended.status is Status.OK:
+            return
+        self._outcome.failures.append(f"the teacher of {task}: {ended.reason}")
+        self._waiting = [
+            (search, number)
+            for search, number in self._waiting
+            if not (search.needs_teacher and task in search.study.tasks)
+        ]
+
+
+def _shown(params: dict[str, Any]) -> str:
+    return f" ({', '.join(f'{name}={value}' for name, value in params.items())})" if params else " (defaults)"
