@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import pandas as pd
 
+from kdbench.api.spec import parse_spec
 from kdbench.board.statistics import TaskStatistics
 from kdbench.budgets import BUDGETS
 from kdbench.config import EMBEDDED_NAME
+from kdbench.errors import UsageError
 from kdbench.utils.formatting import on_one_line, plural
 
 
@@ -75,21 +78,45 @@ def _pairs(cells: pd.DataFrame, first: str, second: str) -> Iterable[tuple[str, 
 
 
 def rerun_command(cells: pd.DataFrame) -> list[str]:
-    """Return the command that reproduces `cells`, split into lines.
+    """Return the command that reproduces `cells`, split into lines; before it, that of the search for tuned rows.
 
     The user fills in ``DIR``, the folder of local data, and ``FILE``, the settings that define a custom budget.
     """
     first = cells.iloc[0]
-    head = [["kdbench", "run"], ["--budget", first["budget"]], ["--seeds", str(cells["seed"].max() + 1)]]
+    shared = [["--budget", first["budget"]]]
     if first["budget"] not in BUDGETS:
-        head.append(["--config", "FILE"])
+        shared.append(["--config", "FILE"])
     if first["model"] != EMBEDDED_NAME:
-        head.append(["--model", first["model"]])
-    head += [["--teacher", teacher] for teacher in sorted(cells["given_teacher"].dropna().unique())]
+        shared.append(["--model", first["model"]])
+    shared += [["--teacher", teacher] for teacher in sorted(cells["given_teacher"].dropna().unique())]
     if cells["source"].str.startswith("local ").any():
-        head.append(["--data-dir", "DIR"])
+        shared.append(["--data-dir", "DIR"])
     tasks = [["--task", task] for task in sorted(set(cells["task"]))]
-    strategies = [["--strategy", strategy] for strategy in sorted(set(cells["strategy"]))]
-    words = ((on_one_line(word) for flag in part for word in flag) for part in (head, tasks, strategies))
+    strategies = sorted(set(cells["strategy"]))
+    seeds = ["--seeds", str(cells["seed"].max() + 1)]
+    lines = _command("run", [*shared, seeds], tasks, strategies)
+    if not (searched := _searched(strategies)):
+        return lines
+    trials = ["--trials", str(cells["tuning_trials"].max())]
+    search = _command("tune", [*shared, trials], tasks, searched)
+    return [*search[:-1], f"{search[-1]} &&", *lines]
+
+
+def _command(
+    verb: str, head: list[list[str]], tasks: list[list[str]], strategies: Iterable[str]
+) -> list[str]:
+    parts = [[["kdbench", verb], *head], tasks, [["--strategy", strategy] for strategy in strategies]]
+    words = ((on_one_line(word) for flag in part for word in flag) for part in parts)
     lines = [shlex.join(part) for part in words]
     return [f"{line} \\" for line in lines[:-1]] + lines[-1:]
+
+
+def _searched(strategies: Iterable[str]) -> list[str]:
+    """Return the strategies whose parameters were searched for the rows called `strategies`."""
+    found: dict[str, None] = {}
+    for label in strategies:
+        with suppress(UsageError):  # a foreign record may have any label
+            for stage in parse_spec(label).stages:
+                if stage.tuned is not None:
+                    found[str(stage.model_copy(update={"tuned": None}))] = None
+    return sorted(found)

@@ -134,7 +134,7 @@ class _Running:
         for study, space in ((search.study, search.space) for search in self._outcome.searches):
             unseen = "" if study.is_unseen else ", which training validates on, too"
             lines.append(
-                f"{study.label}: {', '.join(space.declared)}; scored on "
+                f"{study.label}: {', '.join(f'{name} {values}' for name, values in space.declared.items())}; scored on "
                 f"{plural(study.validation_examples, 'validation example')}{unseen}, "
                 f"{plural(len(study.seeds), 'repeat')} (seeds from {study.seeds[0]})"
             )
