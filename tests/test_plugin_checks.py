@@ -3,7 +3,18 @@
 import pytest
 from pydantic import Field, model_validator
 
-from kdbench import HubSource, LocalSource, Metric, Params, Strategy, Task, TaskKind
+from kdbench import (
+    Choice,
+    HubSource,
+    LocalSource,
+    Metric,
+    Params,
+    Range,
+    Strategy,
+    Task,
+    TaskKind,
+    UntrainedParams,
+)
 from kdbench.errors import UsageError
 from kdbench.plugin_checks import checked_kind, checked_metric, checked_strategy, checked_task
 
@@ -259,3 +270,34 @@ def test_each_bad_attribute_of_a_task_is_named(attributes, fault):
 def test_every_kind_of_sound_task_is_taken(attributes):
     task = type("Good", (Corpus,), attributes)()
     assert checked_task(task) is task
+
+
+@pytest.mark.parametrize(
+    ("attributes", "fault"),
+    [
+        ({"search": ["learning_rate"]}, "search must map parameters to a Range or a Choice"),
+        (
+            {"search": {"rate": Range(0.1, 1.0)}},
+            "search names 'rate', which is no parameter that has an effect",
+        ),
+        (
+            {"search": {"weight_decay": Range(0.0, 0.1)}, "Params": UntrainedParams},
+            "search names 'weight_decay', which is no parameter that has an effect",
+        ),
+        ({"search": {"warmup": (0.0, 0.5)}}, "search['warmup'] must be a Range or a Choice, not (0.0, 0.5)"),
+        (
+            {"search": {"warmup": Range(0.2, 0.5)}},
+            "search['warmup'], 0.2 to 0.5, does not contain the default 0.1",
+        ),
+        ({"search": {"new_layers": Choice(("a", "b"))}}, "does not contain the default 'normal'"),
+    ],
+)
+def test_each_fault_of_a_search_space_is_named(attributes, fault):
+    with pytest.raises(UsageError) as caught:
+        checked_strategy(type("Bad", (Sound,), attributes))
+    assert fault in str(caught.value)
+
+
+def test_a_default_that_depends_on_the_task_may_be_searched():
+    searched = type("Good", (Sound,), {"search": {"learning_rate": Range(1e-4, 1e-2, log=True)}})
+    assert checked_strategy(searched) is searched

@@ -83,7 +83,7 @@ def rerun_command(cells: pd.DataFrame) -> list[str]:
     The user fills in ``DIR``, the folder of local data, and ``FILE``, the settings that define a custom budget.
     """
     first = cells.iloc[0]
-    shared = [["--budget", first["budget"]]]
+    budget, shared = ["--budget", first["budget"]], []
     if first["budget"] not in BUDGETS:
         shared.append(["--config", "FILE"])
     if first["model"] != EMBEDDED_NAME:
@@ -94,11 +94,11 @@ def rerun_command(cells: pd.DataFrame) -> list[str]:
     tasks = [["--task", task] for task in sorted(set(cells["task"]))]
     strategies = sorted(set(cells["strategy"]))
     seeds = ["--seeds", str(cells["seed"].max() + 1)]
-    lines = _command("run", [*shared, seeds], tasks, strategies)
+    lines = _command("run", [budget, seeds, *shared], tasks, strategies)
     if not (searched := _searched(strategies)):
         return lines
     trials = ["--trials", str(cells["tuning_trials"].max())]
-    search = _command("tune", [*shared, trials], tasks, searched)
+    search = _command("tune", [budget, trials, *shared], tasks, searched)
     return [*search[:-1], f"{search[-1]} &&", *lines]
 
 

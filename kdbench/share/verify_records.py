@@ -190,6 +190,7 @@ def row_of(record: Record) -> Hashable:
     return (
         record.strategy.name,
         json.dumps(record.strategy.params, sort_keys=True),
+        bool(record.tuning),  # a tuned row may have found the defaults
         record.model.weights_sha256,
         record.model.teacher,
         json.dumps(record.budget.identity(), sort_keys=True),

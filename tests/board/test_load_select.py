@@ -1,6 +1,7 @@
 from helpers.support import make_record
 
 from kdbench.board.load import select
+from kdbench.results.tuning import Tuning
 
 
 def test_a_board_shows_one_budget():
@@ -93,3 +94,31 @@ def test_the_order_does_not_depend_on_the_order_of_the_files():
         ("a", "finetune", 1),
         ("a", "lora", 0),
     ]
+
+
+def tuned(rate, seed, minutes):
+    record = make_record("lora[tuned]", seed=seed, minutes=minutes, key=f"{rate}-{seed}")
+    tuning = Tuning(
+        strategy="lora",
+        params={"learning_rate": rate},
+        trials=10,
+        tuning_s=60,
+        score=0.8,
+        default_score=0.7,
+        validation_examples=1000,
+        repeats=1,
+    )
+    strategy = record.strategy.model_copy(update={"params": {"learning_rate": rate}})
+    return record.model_copy(update={"tuning": (tuning,), "strategy": strategy})
+
+
+def test_seeds_of_a_tuned_row_have_the_same_parameters_those_of_the_newest():
+    old = [tuned(0.1, 0, 0), tuned(0.1, 1, 1)]
+    new = tuned(0.2, 0, 2)
+    kept, left_out = select([*old, new], budget="quick")
+    assert kept == [new]
+    assert left_out == [
+        f"left out record 0.1-{seed} (lora[tuned] on rotten-tomatoes, seed {seed}): 0.2-0 has parameters of a newer tuning"
+        for seed in (1, 0)
+    ]
+    assert select(old, budget="quick") == (old, [])

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from kdbench.api.task import TaskKind
 from kdbench.budgets import BUDGETS
-from kdbench.data import load_task
-from kdbench.data.splitting import choose, factorize, hold_out, stratified_order
+from kdbench.data import load_task, splitting
+from kdbench.data.splitting import choose, choose_for_tuning, factorize, hold_out, stratified_order
 from kdbench.errors import UsageError
 
 
@@ -115,3 +115,45 @@ def test_held_out_groups_pass_over_one_that_is_too_large():
     held = hold_out(np.arange(100), groups, 15, 20)
     assert held[:80].sum() == 0
     assert held.sum() == 15
+
+
+@pytest.fixture
+def small_part(monkeypatch):
+    monkeypatch.setattr(splitting, "TUNING_EXAMPLES", 50)
+
+
+def test_a_search_is_scored_on_what_the_budget_leaves_and_trains_as_the_board_does(load, small_part):
+    data = load(train=labelled(400), test=labelled(40, 400))
+    settings = budget(train_examples=100, validation_examples=20)
+    board, search = choose(data, settings), choose_for_tuning(data, settings)
+    assert search.scored_split == "train"
+    assert len(search.scored) == 50
+    assert sum(search.scored % 2) == 25  # stratified
+    assert set(search.scored) < set(board.unlabelled)
+    assert set(search.unlabelled) == set(board.unlabelled) - set(search.scored)
+    assert list(search.train) == list(board.train)
+    assert list(search.validation) == list(board.validation)
+
+
+def test_a_search_trains_on_as_many_examples_but_none_of_a_group_that_it_is_scored_on(load, small_part):
+    rows = [{**row, "group": f"film {i // 7}"} for i, row in enumerate(labelled(700))]
+    settings = budget(train_examples=300, validation_examples=20)
+    search = choose_for_tuning(load(train=rows, test=labelled(4, group="x")), settings)
+    assert (len(search.train), len(search.scored)) == (300, 50)
+    used = np.concatenate([search.train, search.unlabelled, search.validation])
+    assert not {i // 7 for i in search.scored} & {i // 7 for i in used}
+
+
+def test_where_the_budget_leaves_too_little_a_search_is_scored_on_validation(load, small_part):
+    data = load(train=labelled(110), test=labelled(20, 110))
+    search = choose_for_tuning(data, budget(train_examples=85, validation_examples=20))
+    assert search.scored_split == "train"
+    assert list(search.scored) == list(search.validation)
+    assert len(search.train) == 85
+
+
+def test_a_validation_split_of_the_data_is_used_up_to_the_wanted_number(load, small_part):
+    data = load(train=labelled(40), validation=labelled(70, 40), test=labelled(20, 110))
+    search = choose_for_tuning(data, budget(validation_examples=10))
+    assert (search.scored_split, len(search.scored)) == ("validation", 50)
+    assert set(search.validation) < set(search.scored)

@@ -59,9 +59,9 @@ class Command:
             check=False,
         )
 
-    def start(self, *arguments: object, **variables: str) -> Started:
-        """Start a run in a process group of its own, as a shell does, and return at once."""
-        return Started(self, self.line("run", *arguments), {**self.environment, **variables})
+    def start(self, *arguments: object, verb: str = "run", **variables: str) -> Started:
+        """Start a command in a process group of its own, as a shell does, and return at once."""
+        return Started(self, self.line(verb, *arguments), {**self.environment, **variables})
 
     def records(self) -> dict[tuple[str, str, int], Record]:
         """Return the records by strategy, task and seed; there may be nothing else among them."""

@@ -6,6 +6,7 @@ import pytest
 from helpers.support import NOON, make_record, make_timing
 
 from kdbench.results.records import Status
+from kdbench.results.tuning import Tuning
 from kdbench.share.verify_records import budget_difference, impossible_in_record, impossible_in_timing
 
 LATER = NOON + timedelta(days=1)
@@ -22,6 +23,21 @@ def _made(part=None, **values):
     return record.model_copy(update={part: getattr(record, part).model_copy(update=values)})
 
 
+def _tuned(found, trials=10):
+    strategy = make_record().strategy.model_copy(update={"params": {"learning_rate": 0.002, "r": 8}})
+    tuning = Tuning(
+        strategy=strategy.name,
+        params=found,
+        trials=trials,
+        tuning_s=60,
+        score=0.8,
+        default_score=0.7,
+        validation_examples=1000,
+        repeats=1,
+    )
+    return _made(strategy=strategy, tuning=(tuning,))
+
+
 def _told(record, joint=False):
     return list(impossible_in_record(record, PARAMETERS, joint, LATER))
 
@@ -35,6 +51,8 @@ def _told(record, joint=False):
         _made("size", trainable_parameters=0),
         _made("quality", low=0.785, high=0.785),
         make_record(status=Status.FAILED, reason="out of memory"),
+        _tuned({"learning_rate": 0.002}),
+        _tuned({}),
     ],
 )
 def test_what_can_be_is_not_told_of(record):
@@ -44,6 +62,11 @@ def test_what_can_be_is_not_told_of(record):
 @pytest.mark.parametrize(
     ("record", "line"),
     [
+        (
+            _tuned({"learning_rate": 0.004}),
+            "learning_rate of finetune is 0.002, but its tuning found 0.004",
+        ),
+        (_tuned({}, trials=0), "finetune was tuned without a trial"),
         (
             _made("quality", score=1.2, metrics={"accuracy": 1.2}),
             "score is 1.2, but accuracy lies between 0 and 1",
