@@ -30,7 +30,7 @@ from kdbench.models.cost import count_non_embedding, count_parameters, count_tra
 from kdbench.results.paths import CellFiles, Fit, read_fit
 from kdbench.results.records import Cost, Quality, Record, RecordStore, Size, Status, TaskInfo
 from kdbench.results.tuning import Tuning
-from kdbench.run.plan import cell_key
+from kdbench.run.keys import cell_key
 from kdbench.run.provenance import model_info, strategy_info, task_info
 from kdbench.stats.intervals import bootstrap_interval
 from kdbench.training.bench import TrainingBench

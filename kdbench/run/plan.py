@@ -14,15 +14,14 @@ from kdbench.api.task import LocalSource, Task
 from kdbench.config import RunConfig
 from kdbench.data import Download, missing_downloads
 from kdbench.data.fetch import local_files
-from kdbench.data.readers import readable
 from kdbench.errors import UsageError, nearest
 from kdbench.models.base import BaseModel, missing_model_downloads, resolve_base_model
 from kdbench.registry import Registry
-from kdbench.results.records import Record, RecordStore, Status, key_of_cell, spelled_out
-from kdbench.results.tuning import TUNED, Tuning
-from kdbench.run.tuned import TUNING_SEEDS, TunedStrategies
+from kdbench.results.records import Record, RecordStore, Status
+from kdbench.results.tuning import Tuning
+from kdbench.run.keys import cell_key, study_key
+from kdbench.run.tuned import TunedStrategies
 from kdbench.training.experiment import Experiment, make_experiment
-from kdbench.utils.files import sha256
 
 
 @dataclass(frozen=True)
@@ -154,50 +153,6 @@ def select_tasks(config: RunConfig, registry: Registry) -> list[Task]:
     return available
 
 
-def cell_key(
-    strategy: Strategy, experiment: Experiment, seed: int, partners: Sequence[Experiment] = ()
-) -> str:
-    """Return the hash of everything that the quality of `strategy` on the task of `experiment` depends on.
-
-    Args:
-        partners: for a joint strategy, the experiments that it trains on together, including this one.
-
-    Raises:
-        UsageError: a file that the strategy reads is missing or cannot be read.
-    """
-    teacher = experiment.external_teacher
-    stages = [
-        {
-            "strategy": stage.name,
-            "params": spelled_out(
-                stage.params.model_dump(mode="json"), stage.learning_rates, experiment.kind
-            ),
-            **({"revision": stage.revision} if stage.revision > 1 else {}),
-            **({} if stage.tuned is None else TUNED),
-            **_input_hashes(stage),
-        }
-        for stage in strategy.stages
-    ]
-    return key_of_cell(
-        stages,
-        task=experiment.task.task.name,
-        data=experiment.task.fingerprint,
-        base=experiment.base.sha256,
-        budget=experiment.budget,
-        seed=seed,
-        partners=[(other.task.task.name, other.task.fingerprint) for other in partners],
-        teacher=teacher.sha256 if teacher else None,
-    )
-
-
-def _input_hashes(strategy: Strategy) -> dict[str, list[str]]:
-    hashes = []
-    for path in strategy.input_files():
-        with readable(path):
-            hashes.append(sha256(path))
-    return {"files": hashes} if hashes else {}
-
-
 def _reason_not_applicable(strategy: Strategy, task: Task, partners: Sequence[Task]) -> str | None:
     for stage in strategy.stages:
         if task.kind not in stage.kinds:
@@ -264,16 +219,6 @@ def make_plan(config: RunConfig, registry: Registry, *, fetch: bool) -> Plan:
         cell = replace(cell, key=key, keys_before=keys_before)
         planned.setdefault(key, _with_result(cell, store.get(key), config.overwrite))
     return Plan(list(planned.values()), downloads, base, experiments)
-
-
-def study_key(strategy: Strategy, experiments: Sequence[Experiment]) -> str:
-    """Return the key of the search for parameters of `strategy`: that of a cell with a seed that no board has.
-
-    Args:
-        experiments: that of the task; for a joint strategy, of all tasks that it trains on together.
-    """
-    partners = experiments if isinstance(strategy, JointStrategy) else ()
-    return cell_key(strategy, experiments[0], TUNING_SEEDS[0], partners)
 
 
 def _with_tuning(

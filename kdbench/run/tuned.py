@@ -13,9 +13,6 @@ from kdbench.errors import UsageError
 from kdbench.registry import Registry
 from kdbench.results.tuning import StudyStore, Tuning
 
-TUNING_SEEDS = tuple(range(1_000_000, 1_000_005))
-"""The seeds of trials; those of boards count from 0, and there are at most 100."""
-
 Tuned = tuple[Strategy, tuple[Tuning, ...]]
 """A strategy with the parameters that were found, and how those of each tuned stage were found."""
 

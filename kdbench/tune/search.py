@@ -24,6 +24,9 @@ from kdbench.utils.formatting import plural
 
 _POLL_S = 0.5
 
+_Teacher = tuple[str, int]
+"""A task and the seed of its teacher."""
+
 
 @dataclass
 class Outcome:
@@ -71,7 +74,8 @@ class _Work:
     @property
     def id(self) -> str:
         """A name that no other work has."""
-        what = f"teacher-{self.order.tasks[0]}" if self.is_teacher else f"{self.order.number:04}"
+        teacher = f"teacher-{self.order.tasks[0]}-{self.order.seeds[0]}"
+        what = teacher if self.is_teacher else f"{self.order.number:04}"
         return f"{self.order.study}/{what}"
 
 
@@ -91,7 +95,7 @@ class _Running:
             if number not in search.trials
         ]
         self._teachers = self._missing_teachers(plan)
-        """By task, a search that needs its teacher, which is not trained yet."""
+        """By task and seed, a search that needs this teacher, which is not trained yet."""
         self._running: dict[str, _Work] = {}
         self._executor: Executor = (
             InlineExecutor()
@@ -140,19 +144,18 @@ class _Running:
             )
         return lines
 
-    def _missing_teachers(self, plan: SearchPlan) -> dict[str, Search]:
-        needed: dict[str, Search] = {}
+    def _missing_teachers(self, plan: SearchPlan) -> dict[_Teacher, Search]:
+        needed: dict[_Teacher, Search] = {}
         for search, _ in self._waiting:
-            for task in search.study.tasks if search.needs_teacher else ():
-                if not TeacherStore(plan.experiments[task]).exists():
-                    needed.setdefault(task, search)
+            for task, seed in _teachers_of(search):
+                if not TeacherStore(plan.experiments[task], seed).exists():
+                    needed.setdefault((task, seed), search)
         return needed
 
     def _start_ready(self) -> None:
-        for task, search in self._teachers.items():
-            work = _Work(
-                f"the teacher of {task}", search, self._order(search, 0, {}, (task,)), is_teacher=True
-            )
+        for (task, seed), search in self._teachers.items():
+            order = self._order(search, 0, {}).model_copy(update={"tasks": (task,), "seeds": (seed,)})
+            work = _Work(f"the teacher of {task}, seed {seed}", search, order, is_teacher=True)
             if len(self._running) < self._executor.capacity and work.id not in self._running:
                 self._start(work, "train_teacher")
         for search, number in list(self._waiting):
@@ -163,24 +166,22 @@ class _Running:
                 earlier = [search.trials[before] for before in range(1, needed_trials(number) + 1)]
                 params = suggest(search.space, earlier, number)
                 name = f"{search.study.label}, trial {number}{_shown(params)}"
-                order = self._order(search, number, params, search.study.tasks)
+                order = self._order(search, number, params)
                 self._start(_Work(name, search, order), "run_trial")
 
     def _is_ready(self, search: Search, number: int) -> bool:
-        if search.needs_teacher and not self._teachers.keys().isdisjoint(search.study.tasks):
+        if not self._teachers.keys().isdisjoint(_teachers_of(search)):
             return False
         return all(before in search.trials for before in range(1, needed_trials(number) + 1))
 
-    def _order(
-        self, search: Search, number: int, params: dict[str, Any], tasks: tuple[str, ...]
-    ) -> TrialOrder:
+    def _order(self, search: Search, number: int, params: dict[str, Any]) -> TrialOrder:
         return TrialOrder(
             config=self._config,
             study=search.study.key,
             number=number,
             strategy=search.spec,
             params=params,
-            tasks=tasks,
+            tasks=search.study.tasks,
             seeds=search.study.seeds,
         )
 
@@ -199,7 +200,7 @@ class _Running:
                 f"{work.name}: {ended.reason}; free some space and run the same command again: finished trials are kept"
             )
         if work.is_teacher:
-            self._end_teacher(work.order.tasks[0], ended)
+            self._end_teacher((work.order.tasks[0], work.order.seeds[0]), ended)
             self._terminal.ended(work.name, ended.status, ended.reason, None, ended.seconds)
             return
         trial = self._trial(work.order, ended)
@@ -224,17 +225,22 @@ class _Running:
             self._store.put(trial)
         return trial
 
-    def _end_teacher(self, task: str, ended: Ended) -> None:
+    def _end_teacher(self, teacher: _Teacher, ended: Ended) -> None:
         """Let the trials that need the teacher start; if it failed they cannot, and another command tries again."""
-        del self._teachers[task]
+        del self._teachers[teacher]
         if ended.status is Status.OK:
             return
-        self._outcome.failures.append(f"the teacher of {task}: {ended.reason}")
+        self._outcome.failures.append(f"the teacher of {teacher[0]}, seed {teacher[1]}: {ended.reason}")
         self._waiting = [
-            (search, number)
-            for search, number in self._waiting
-            if not (search.needs_teacher and task in search.study.tasks)
+            (search, number) for search, number in self._waiting if teacher not in _teachers_of(search)
         ]
+
+
+def _teachers_of(search: Search) -> list[_Teacher]:
+    """Return the teachers that the trials of `search` need."""
+    if not search.needs_teacher:
+        return []
+    return [(task, seed) for task in search.study.tasks for seed in search.study.seeds]
 
 
 def _shown(params: dict[str, Any]) -> str:

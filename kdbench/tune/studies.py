@@ -16,8 +16,9 @@ from kdbench.errors import UsageError
 from kdbench.models.base import BaseModel, resolve_base_model
 from kdbench.registry import Registry
 from kdbench.results.tuning import SearchResult, Study, StudyStore, Trial
-from kdbench.run.plan import State, cell_of, check_settings, requested_rows, select_tasks, study_key
-from kdbench.run.tuned import TUNING_SEEDS, untuned
+from kdbench.run.keys import TUNING_SEEDS, study_key
+from kdbench.run.plan import State, cell_of, check_settings, requested_rows, select_tasks
+from kdbench.run.tuned import untuned
 from kdbench.training.experiment import Experiment, make_experiment
 from kdbench.tune.space import StudySpace
 from kdbench.tune.trial import tuning_experiment

@@ -52,7 +52,7 @@ def tuning_experiment(config: RunConfig, registry: Registry, task: str, base: Pr
 
 
 def train_teacher(argument: str, report: Report) -> None:
-    """Train the teacher of the order's only task, unless an earlier search did."""
+    """Train the teacher of the order's only task and seed, unless an earlier search did."""
     order = TrialOrder.model_validate_json(argument)
     registry, experiments = _opened(order)
     strategy = registry.strategy(order.strategy)

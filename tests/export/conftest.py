@@ -16,7 +16,7 @@ from kdbench.export.manifest import Format
 from kdbench.registry import Registry
 from kdbench.results.records import RecordStore
 from kdbench.run.cell import CellOrder, score_cell, train_cell
-from kdbench.run.plan import cell_key
+from kdbench.run.keys import cell_key
 from kdbench.training.experiment import open_experiment
 
 CELLS = [

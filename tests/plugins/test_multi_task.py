@@ -15,7 +15,7 @@ from kdbench.plugins import load_registry
 from kdbench.results.paths import CellFiles
 from kdbench.results.records import RecordStore, Status
 from kdbench.run.cell import CellOrder, score_cell, train_cell
-from kdbench.run.plan import cell_key
+from kdbench.run.keys import cell_key
 from kdbench.training.bench import TrainingBench
 from kdbench.training.experiment import make_experiment as open_task
 from kdbench.training.multi_task_batches import task_order

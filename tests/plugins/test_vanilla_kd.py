@@ -9,7 +9,7 @@ from kdbench.api.task import UNLABELLED
 from kdbench.errors import UsageError
 from kdbench.results.records import RecordStore
 from kdbench.run.cell import CellOrder, score_cell, train_cell
-from kdbench.run.plan import cell_key
+from kdbench.run.keys import cell_key
 from kdbench.training.predict import predict
 
 

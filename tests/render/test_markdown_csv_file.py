@@ -73,6 +73,8 @@ COLUMNS = [
     "base_difference_high",
     "passes",
     "last_gain",
+    "tuning_s",
+    "tuning_trials",
 ]
 FIRST_COLUMNS = COLUMNS[:17]
 

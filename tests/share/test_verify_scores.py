@@ -4,7 +4,7 @@ import pytest
 
 from kdbench.api.spec import parse_spec
 from kdbench.results.records import Record
-from kdbench.run.plan import cell_key
+from kdbench.run.keys import cell_key
 from kdbench.run.provenance import model_info, strategy_info, task_info
 from kdbench.share.verify_report import Report
 from kdbench.share.verify_scores import check_key
