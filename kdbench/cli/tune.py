@@ -56,12 +56,5 @@ def tune(config: RunConfig, trials: int, repeats: int | None) -> int:
             f"interrupted with {plural(outcome.unfinished, 'trial')} to go; run the same command again to resume"
         )
         return 130
-    warn(outcome.failures)
-    unequal = {len(one.trials) for one in outcome.searches}
-    if len(unequal) > 1:
-        warn(
-            [
-                f"strategies have {min(unequal)} to {max(unequal)} trials; --trials {max(unequal)} makes them equal"
-            ]
-        )
+    warn([*outcome.failures, *outcome.unequal])
     return 1 if any(one.result.best is None for one in outcome.searches) else 0

@@ -17,7 +17,7 @@ from kdbench.render.terminal import plain_table
 from kdbench.results.tuning import FOLDER, SearchResult
 from kdbench.utils import formatting
 from kdbench.utils.files import write_atomically
-from kdbench.utils.formatting import escape_markdown, plural
+from kdbench.utils.formatting import MISSING, escape_markdown, plural
 
 _TEXTS = ("strategy", "best parameters")
 _HEADINGS = [
@@ -48,7 +48,7 @@ class TunedRow:
         """The parameters of the best trial as text."""
         best = self.result.best
         if best is None:
-            return f"every trial failed: {self.result.trials[0].reason}"
+            return MISSING
         return ", ".join(f"{name}={value}" for name, value in best.params.items()) or "the defaults"
 
     @property
@@ -61,7 +61,8 @@ class TunedRow:
         ]
         if failed:
             lines.append(
-                f"{study.strategy}: {len(failed)} of {plural(len(self.result.trials), 'trial')} failed"
+                f"{study.strategy}: {len(failed)} of {plural(len(self.result.trials), 'trial')} failed; the first:"
+                f" {failed[0].reason}"
             )
         return lines
 

@@ -38,6 +38,20 @@ class Outcome:
     unfinished: int = 0
     interrupted: bool = False
 
+    @property
+    def unequal(self) -> list[str]:
+        """A line for each task on which not all strategies have equally many trials and repeats."""
+        effort: dict[str, set[tuple[int, int]]] = {}
+        for search in self.searches:
+            counts = len(search.trials), len(search.study.seeds)
+            effort.setdefault("+".join(search.study.tasks), set()).add(counts)
+        return [
+            f"{task}: the strategies have {' or '.join(f'{trials} x {repeats}' for trials, repeats in sorted(counts))} "
+            "trials x repeats, not all the same"
+            for task, counts in effort.items()
+            if len(counts) > 1
+        ]
+
 
 def search(
     config: RunConfig, registry: Registry, terminal: Terminal, *, trials: int, repeats: int | None

@@ -116,7 +116,7 @@ class _SettingUp:
             return
         known = self._store.get(key)
         study = self._study(key, spec, tasks)
-        if known is None or not known.trials:
+        if known is None or (not known.trials and self._repeats is not None):
             self._store.put_study(study)
             known = None
         elif known.study.seeds != study.seeds and self._repeats is not None:

@@ -83,9 +83,10 @@ def test_the_tables_show_trials_defaults_best_parameters_and_time(rows):
     printed = " ".join(text.getvalue().split())
     assert "sst2, accuracy on 1,000 validation examples x 2 repeats" in printed
     assert "lora 3 80.0 82.0 learning_rate=0.002 90.0 s pkd 3 81.5 81.5 the defaults 90.0 s" in printed
-    assert "ia3 3 - - every trial failed: it diverged" in printed
+    assert "ia3 3 - - - 90.0 s" in printed
+    assert "ia3: 3 of 3 trials failed; the first: it diverged" in printed
     assert "lora: learning_rate is at the upper edge of its range" in printed
-    assert "lora: 1 of 3 trials failed" in printed
+    assert "lora: 1 of 3 trials failed; the first: it diverged" in printed
     assert "is optimistic" in printed
 
 

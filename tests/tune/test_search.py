@@ -77,6 +77,7 @@ def test_a_trial_that_fails_is_a_trial_with_its_reason_and_the_search_goes_on(fo
     assert [trial.score for trial in failed] == [None, None]
     assert failed[0].reason == "ValueError: no luck <b>at all</b> | here"
     assert len(outcome.failures) == 2
+    assert outcome.unequal == []
     assert "6/6" in printed
     assert "failed raises on toy-sentiment, trial 1 (defaults): ValueError: no luck" in printed
     assert "added finetune[steps=budget]: the control of lora" in printed
@@ -97,7 +98,7 @@ def test_more_trials_are_added_to_those_there_and_a_missing_one_is_made_again(fo
     before = results_of(config)
     store = StudyStore(config.results)
     store.remove(before["lora on toy-sentiment"][0])
-    _, printed = searched(config.model_copy(update={"strategy": ["lora"]}), trials=3, repeats=None)
+    outcome, printed = searched(config.model_copy(update={"strategy": ["lora"]}), trials=3, repeats=None)
     after = results_of(config)
     assert "3/3" in printed  # the missing one, and a third of each
     assert (
@@ -109,6 +110,14 @@ def test_more_trials_are_added_to_those_there_and_a_missing_one_is_made_again(fo
     assert again[0].params == original[0].params
     assert again[0].score == original[0].score
     assert again[1] == original[1]
+    assert outcome.unequal == []
+
+
+def test_unequal_numbers_of_trials_are_told(folder):
+    outcome, _ = searched(folder[0], trials=1)
+    assert outcome.unequal == [
+        "toy-sentiment: the strategies have 2 x 1 or 3 x 1 trials x repeats, not all the same"
+    ]
 
 
 def test_failed_trials_are_tried_again_on_request_only(folder, monkeypatch):
