@@ -17,7 +17,7 @@ from kdbench.models.base import BaseModel, resolve_base_model
 from kdbench.registry import Registry
 from kdbench.results.tuning import SearchResult, Study, StudyStore, Trial
 from kdbench.run.keys import TUNING_SEEDS, study_key
-from kdbench.run.plan import State, cell_of, check_settings, requested_rows, select_tasks
+from kdbench.run.plan import Row, State, cell_of, check_settings, requested_rows, select_tasks
 from kdbench.run.tuned import untuned
 from kdbench.training.experiment import Experiment, make_experiment
 from kdbench.tune.space import StudySpace
@@ -61,6 +61,8 @@ class SearchPlan:
 def plan_searches(config: RunConfig, registry: Registry, repeats: int | None) -> SearchPlan:
     """Return a search for each strategy that the settings name, and for their controls, on each task.
 
+    Of a stack, only the stages that are to be tuned are searched, each as a strategy of its own.
+
     Args:
         repeats: how many seeds each trial is trained with; by default as many as make 1,000 scored examples, at most 5.
 
@@ -72,19 +74,18 @@ def plan_searches(config: RunConfig, registry: Registry, repeats: int | None) ->
     base = resolve_base_model(config.model, config.cache_dir)
     setting_up = _SettingUp(config, registry, base, repeats)
     for row in requested_rows(config, registry):
-        spec = untuned(row.spec)
         if row.added_for is not None:
-            setting_up.remarks.append(f"added {spec}: {row.added_for}")
-        if spec.then:
-            raise UsageError(
-                f"strategy '{spec}': tune searches single strategies; name the stages one by one"
-            )
-        for task in tasks:
-            cell = cell_of(row, task, TUNING_SEEDS[0], tasks)
-            if cell.state is State.NOT_APPLICABLE:
-                setting_up.remarks.append(f"{spec} on {task.name}: {cell.reason}")
-            else:
-                setting_up.add(spec, cell.partners or (task,))
+            setting_up.remarks.append(f"added {untuned(row.spec)}: {row.added_for}")
+        stages = [stage for stage in row.spec.stages if not row.spec.then or stage.tuned is not None]
+        if not stages:
+            setting_up.remarks.append(f"{row.spec}: a stack is searched stage by stage; mark those to tune")
+        for spec in map(untuned, stages):
+            for task in tasks:
+                cell = cell_of(Row(registry.strategy(spec)), task, TUNING_SEEDS[0], tasks)
+                if cell.state is State.NOT_APPLICABLE:
+                    setting_up.remarks.append(f"{spec} on {task.name}: {cell.reason}")
+                else:
+                    setting_up.add(spec, cell.partners or (task,))
     if not setting_up.searches:
         raise UsageError(
             f"there is nothing to search for {', '.join(config.strategy)}; name other strategies"

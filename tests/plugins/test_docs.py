@@ -76,3 +76,14 @@ def test_the_rates_of_what_trains_all_weights_are_those_of_the_code():
     texts, tokens = re.search(r"by default: (\S+), and (\S+) for tokens", PAGE).groups()
     assert float(texts) == FINE_TUNING_RATES[TaskKind.SEQUENCE_CLASSIFICATION]
     assert float(tokens) == FINE_TUNING_RATES[TaskKind.TOKEN_CLASSIFICATION]
+
+
+def test_every_search_space_is_in_the_documentation_of_tuning():
+    page = (Path(__file__).parents[2] / "docs" / "tuning.md").read_text(encoding="utf-8")
+    told = re.findall(r"^\| `([\w-]+)` \| `(\w+)` \| (.+) \|$", page, re.M)
+    declared = [
+        (name, parameter, str(values))
+        for name, strategy in STRATEGIES.items()
+        for parameter, values in strategy.search.items()
+    ]
+    assert told == declared

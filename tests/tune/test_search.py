@@ -23,6 +23,7 @@ pytest.importorskip("optuna")
 pytestmark = pytest.mark.slow
 
 from kdbench.tune.search import search  # noqa: E402
+from kdbench.tune.studies import plan_searches  # noqa: E402
 
 
 def searched(config, trials=2, repeats=1):
@@ -166,6 +167,13 @@ def test_a_joint_strategy_is_scored_by_the_mean_over_its_tasks(folder, tmp_path)
     scores = [score for task in ("toy-sentiment", "toy-tags") for score in trial.scores[task]]
     assert len(scores) == 4
     assert trial.score == pytest.approx(sum(scores) / 4)
+
+
+def test_of_a_stack_the_stages_that_are_to_be_tuned_are_searched(folder):
+    config = folder[0].model_copy(update={"strategy": ["lora[tuned]+int8", "dora+int8"]})
+    plan = plan_searches(config, load_plugins(config.plugins.modules), None)
+    assert [search.study.label for search in plan.searches] == ["lora on toy-sentiment"]
+    assert plan.remarks == ["dora+int8: a stack is searched stage by stage; mark those to tune"]
 
 
 def test_a_tuned_row_that_was_not_searched_names_the_command(folder):
