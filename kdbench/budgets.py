@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from enum import Enum
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -102,6 +102,19 @@ class Budget(BaseModel):
         """Return the fields that a model's quality depends on: all but the number of seeds and the timing settings."""
         return self.model_dump(mode="json", exclude={"seeds", *_LATENCY})
 
+    @property
+    def labels(self) -> int | None:
+        """The label count that `at_labels` limited it to; None for a whole budget."""
+        return split_label_count(self.name)[1]
+
+    def at_labels(self, count: int) -> Budget:
+        """Return this budget with only `count` labelled training examples, and at most as many for validation.
+
+        The steps stay, whatever `max_epochs` says: what differs between two counts is the labels, not the compute.
+        """
+        name = f"{self.name}{_AT}{count}"
+        return self.model_copy(update={"name": name, "train_examples": count, "max_epochs": None})
+
     def latency_settings(self) -> dict[str, Any]:
         """Return the fields that control how models are timed."""
         return self.model_dump(mode="json", include=_LATENCY)
@@ -119,6 +132,41 @@ class Budget(BaseModel):
     def batch_size_for(self, kind: str) -> int:
         """Return the examples per step for tasks of `kind`; for a kind not named, those of sequence classification."""
         return _by_kind(self.batch_size, kind)
+
+
+LabelCount = int | Literal["all"]
+"""A number of labelled training examples; ``all`` is the budget's own."""
+_AT = "@"
+"""Joins name and label count; no user's budget has it in its name."""
+LEAST_LABELS = 8
+
+
+def split_label_count(name: str) -> tuple[str, int | None]:
+    """Return the name of the whole budget and the label count in `name`: ``quick`` and 16 for ``quick@16``."""
+    match = re.fullmatch(rf"(.+){_AT}([1-9][0-9]{{0,8}})", name)
+    return (match[1], int(match[2])) if match else (name, None)
+
+
+def with_label_count(name: str, budgets: Mapping[str, Budget]) -> Budget:
+    """Return the budget called `name`, which may end in a label count as ``quick@16`` does, out of `budgets`.
+
+    Raises:
+        ValueError: there is no such budget, or it has no more labelled examples than the count.
+    """
+    whole, count = split_label_count(name)
+    if whole not in budgets:
+        raise ValueError(f"unknown budget {name!r}{nearest(whole, list(budgets))}")
+    budget = budgets[whole]
+    if count is None:
+        return budget
+    if count < LEAST_LABELS:
+        raise ValueError(f"{count} labels are too few; name a count of at least {LEAST_LABELS}")
+    if budget.train_examples is not None and count >= budget.train_examples:
+        raise ValueError(
+            f"budget {whole!r} has {budget.train_examples:,} labelled training examples; name a smaller count than"
+            f" {count:,}, or all"
+        )
+    return budget.at_labels(count)
 
 
 def _by_kind(numbers: Mapping[str, int], kind: str) -> int:

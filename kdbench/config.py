@@ -25,7 +25,7 @@ from pydantic import (
 from tomlkit.exceptions import ParseError, TOMLKitError
 
 from kdbench.api.task import TaskKind
-from kdbench.budgets import BUDGETS, Budget, custom_budget
+from kdbench.budgets import BUDGETS, Budget, LabelCount, custom_budget, split_label_count, with_label_count
 from kdbench.errors import UsageError, nearest
 from kdbench.utils.system import default_workers
 
@@ -150,6 +150,11 @@ class RunConfig(BaseModel):
     )
     budgets: dict[str, dict[str, Any]] = Field({}, description="user-defined budgets: a `base` and overrides")
     budget: str = Field("quick", description="smoke, quick, standard, full or a user-defined budget")
+    labels: list[LabelCount] = Field(
+        [],
+        description="label counts, such as 16,64,256,all: the matrix is run at each, and the board compares them; all is the"
+        " budget's own number of labelled training examples",
+    )
     seeds: int | None = Field(None, ge=1, le=100, description="number of seeds; by default the budget's")
     model: str | None = Field(None, description="a folder or a hub id; by default the embedded MiniLM")
     teacher: str | None = Field(
@@ -199,20 +204,54 @@ class RunConfig(BaseModel):
     @field_validator("budget")
     @classmethod
     def _known_budget(cls, name: str, info: ValidationInfo) -> str:
-        known = [*BUDGETS, *info.data.get("budgets", {})]
-        if name not in known:
-            raise ValueError(f"unknown budget {name!r}{nearest(name, known)}")
+        with_label_count(name, _with_custom(info.data.get("budgets", {})))
         return name
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _split_labels(cls, counts: object) -> object:
+        return [count.strip() for count in counts.split(",")] if isinstance(counts, str) else counts
+
+    @field_validator("labels")
+    @classmethod
+    def _ascending_labels(cls, counts: list[LabelCount], info: ValidationInfo) -> list[LabelCount]:
+        numbers = sorted({count for count in counts if count != "all"})
+        if counts and "budget" in info.data:
+            name, budgets = info.data["budget"], _with_custom(info.data.get("budgets", {}))
+            whole, of_budget = split_label_count(name)
+            if of_budget is not None:
+                raise ValueError(f"budget {name!r} has a label count of its own; name the budget {whole!r}")
+            for number in numbers:
+                with_label_count(f"{name}@{number}", budgets)
+        whole_budget: list[LabelCount] = ["all"] if "all" in counts else []
+        return [*numbers, *whole_budget]
 
     @property
     def known_budgets(self) -> dict[str, Budget]:
         """The budgets by name, the user-defined ones last."""
-        return {**BUDGETS, **{name: custom_budget(name, table) for name, table in self.budgets.items()}}
+        return _with_custom(self.budgets)
 
     @property
     def resolved_budget(self) -> Budget:
         """The selected budget."""
-        return self.known_budgets[self.budget]
+        return with_label_count(self.budget, self.known_budgets)
+
+    @property
+    def by_labels(self) -> dict[LabelCount, RunConfig]:
+        """The settings of the run at each of `labels`, fewest first; a smaller count has its board in a folder below."""
+        alone = self.model_copy(update={"labels": []})
+        return {
+            count: alone
+            if count == "all"
+            else alone.model_copy(
+                update={
+                    "budget": f"{self.budget}@{count}",
+                    "board": self.board_folder / "labels" / str(count),
+                    "drawings": False,
+                }
+            )
+            for count in self.labels
+        }
 
     @property
     def seed_count(self) -> int:
@@ -238,6 +277,10 @@ class RunConfig(BaseModel):
     def data(self) -> DataSettings:
         """Where data is read from and cached."""
         return DataSettings(data_dir=self.data_dir, cache_dir=self.cache_dir)
+
+
+def _with_custom(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, Budget]:
+    return {**BUDGETS, **{name: custom_budget(name, table) for name, table in tables.items()}}
 
 
 def load_config(file: Path | None, flags: Mapping[str, Any]) -> RunConfig:

@@ -42,6 +42,13 @@ speedup_low speedup_high reason setting
 _ACROSS = """
 strategy tasks average_rank interquartile_mean interquartile_mean_low interquartile_mean_high missing not_normalized
 """
+_LABELS = """
+task strategy labels validation_examples steps batch_size metric seeds status score score_low score_high is_teacher
+"""
+_CROSSINGS = """
+task strategy other relation counts differences told_apart verdict leader crossing crossing_low crossing_high share changes
+"""
+_CURVES = "task strategy seed loop step examples train_flops score"
 _TYPES = {
     "seed": "int64",
     "is_teacher": "bool",
@@ -65,6 +72,14 @@ _TYPES = {
     "p99_ms": "float64",
     "tasks": "int64",
     "average_rank": "float64",
+    "crossing": "float64",
+    "crossing_low": "float64",
+    "crossing_high": "float64",
+    "share": "float64",
+    "changes": "int64",
+    "loop": "int64",
+    "step": "int64",
+    "examples": "Int64",
     "interquartile_mean": "float64",
     "interquartile_mean_low": "float64",
     "interquartile_mean_high": "float64",
@@ -90,3 +105,9 @@ POINT_COLUMNS = _typed(_POINTS) | {"batch_size": "int64"}
 """The columns of the table of latencies; a missing length means that the sentences are the task's own."""
 ACROSS_COLUMNS = _typed(_ACROSS)
 """The columns of the table over all tasks; columns are only ever appended."""
+LABEL_COLUMNS = _typed(_LABELS) | {"labels": "int64", "seeds": "int64"}
+"""The columns of the table of scores by label count, which are those of ``labels.csv``."""
+CROSSING_COLUMNS = _typed(_CROSSINGS)
+"""The columns of the table of crossings, which are those of ``crossings.csv``."""
+CURVE_COLUMNS = _typed(_CURVES)
+"""The columns of the table of validations, which are those of ``curves.csv``."""

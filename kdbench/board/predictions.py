@@ -277,6 +277,10 @@ class TaskAnswers:
             [self._answers(row).resampled for row in rows], [self.spreads[row] for row in rows]
         )
 
+    def resampled(self, row: str) -> tuple[Resampled, SeedSpread | None]:
+        """Return the scores of `row` on resampled test sets, the same for all rows, and the spread of its seeds."""
+        return self._answers(row).resampled, self.spreads[row]
+
     def examples(self, row: str) -> str:
         """Return a hash of the examples that `row` was scored on."""
         return self._answers(row).examples

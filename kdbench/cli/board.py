@@ -21,6 +21,7 @@ from kdbench.cli.options import (
     registry_of,
     settings,
     show_board,
+    show_labels,
     warn,
 )
 from kdbench.config import RunConfig
@@ -65,7 +66,7 @@ def board(
 ) -> int:
     """Write the boards from existing records; run nothing."""
     from kdbench.board.diff import Against
-    from kdbench.board.sources import opened
+    from kdbench.board.sources import Source, opened, read_results
     from kdbench.render.diff import CHANGES_PAGE, print_changes, regressions_line
     from kdbench.render.published import published_terminal
     from kdbench.render.write import write_board
@@ -82,6 +83,14 @@ def board(
 
     with ExitStack() as stack:
         source = stack.enter_context(opened(places, "--from")) if places else config.results
+        if config.labels and "all" not in config.labels:
+            if old is not None:
+                raise UsageError(
+                    "--diff compares boards of all labels; add all to --labels, or leave one out"
+                )
+            read = source if isinstance(source, Source) else read_results(source)
+            show_labels(config, registry, read, config.labels)
+            return 0
         older = stack.enter_context(opened([old], "--diff")) if old is not None else None
         summary = write_board(
             source,
@@ -93,6 +102,7 @@ def board(
             papers=papers,
             cache=config.drawings_cache,
             against=None if older is None else Against(older, config.task, rows),
+            labels=config.labels,
         )
     show_board(config, summary)
     if papers:

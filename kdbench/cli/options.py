@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -16,6 +16,8 @@ from kdbench.config import RunConfig, TaskTable, load_config, task_name
 from kdbench.errors import UsageError
 
 if TYPE_CHECKING:
+    from kdbench.board.sources import Source
+    from kdbench.budgets import LabelCount
     from kdbench.registry import Registry
     from kdbench.render.write import BoardSummary
 
@@ -59,6 +61,7 @@ def settings(command: _Command) -> _Command:
         _setting("strategy", metavar="NAME", multiple=True),
         _setting("task", metavar="NAME", multiple=True),
         _setting("budget", metavar="NAME"),
+        _setting("labels", metavar="N,N,all"),
         _setting("seeds", metavar="N", kind=int),
         _setting("model", metavar="PATH_OR_HUB_ID"),
         _setting("teacher", metavar="PATH_OR_HUB_ID"),
@@ -165,3 +168,21 @@ def show_board(config: RunConfig, summary: BoardSummary) -> None:
         out.print(table)
     warn(summary.problems)
     out.print(f"Board: {config.board_folder / 'README.md'}", soft_wrap=True)
+
+
+def show_labels(config: RunConfig, registry: Registry, source: Source, counts: Sequence[LabelCount]) -> None:
+    """Write the page of the label counts, with these `counts` or all that there are, and print its path."""
+    from kdbench.render.labels import LABELS_PAGE
+    from kdbench.render.write import write_labels
+
+    left_out = write_labels(
+        source,
+        config.board_folder,
+        budget=config.budget,
+        model=model_of(config),
+        labels=counts,
+        cache=config.drawings_cache,
+        metrics=registry.metrics,
+    )
+    warn(left_out)
+    out.print(f"Label counts: {config.board_folder / LABELS_PAGE}", soft_wrap=True)

@@ -20,11 +20,14 @@ from kdbench.cli.options import (
     registry_of,
     settings,
     show_board,
+    show_labels,
     warn,
 )
 from kdbench.config import RunConfig, to_toml
 from kdbench.errors import UsageError
 from kdbench.utils.formatting import plural
+
+_INTERRUPTED = 130
 
 port_flag = click.option(
     "--port",
@@ -65,7 +68,7 @@ def serving(
 
     place = Place(
         results=config.results,
-        board=config.board,
+        board=None if config.labels else config.board,  # each count has a board of its own
         default_board=config.board_folder,
         budget=config.budget,
         model=model_of(config),
@@ -100,6 +103,24 @@ def run(config: RunConfig, serve: bool, port: int | None) -> int:
 
 
 def _run(config: RunConfig) -> int:
+    if not config.labels:
+        return _run_matrix(config)
+    from kdbench.board.sources import read_results
+
+    counts = ", ".join(map(str, config.labels))
+    out.print(f"The same matrix at each label count: {counts}", soft_wrap=True)
+    worst = 0
+    for count, part in config.by_labels.items():
+        out.print(f"\nLabel count {count}")
+        worst = max(worst, _run_matrix(part))
+        if worst == _INTERRUPTED:
+            return worst
+    registry = registry_of(config)
+    show_labels(config, registry, read_results(config.results), ())
+    return worst
+
+
+def _run_matrix(config: RunConfig) -> int:
     from kdbench.live.recorder import Ending, Recorder
     from kdbench.run.progress import Terminal, Watcher
     from kdbench.run.runner import run as run_matrix
@@ -115,7 +136,7 @@ def _run(config: RunConfig) -> int:
         complain(
             f"interrupted with {plural(outcome.unfinished, 'cell')} to go; run the same command again to resume"
         )
-        return 130
+        return _INTERRUPTED
     if outcome.failed:
         err.print(
             f"{outcome.failed} of {len(outcome.plan.cells)} cells have no result; the board gives the reasons, "
@@ -132,13 +153,25 @@ def _run(config: RunConfig) -> int:
 def plan(config: RunConfig, as_json: bool) -> int:
     """Print what a run would do and how long it would take."""
     from kdbench.run.plan import make_plan
-    from kdbench.run.preflight import plan_data, print_plan
+    from kdbench.run.preflight import plan_data, print_counts, print_plan
 
-    planned = make_plan(config, registry_of(config), fetch=False)
+    registry = registry_of(config)
+    if not config.labels:
+        planned = make_plan(config, registry, fetch=False)
+        if as_json:
+            print_json(plan_data(planned, config))
+        else:
+            print_plan(planned, config, out)
+        return 0
+    plans = {count: make_plan(part, registry, fetch=False) for count, part in config.by_labels.items()}
     if as_json:
-        print_json(plan_data(planned, config))
-    else:
-        print_plan(planned, config, out)
+        parts = {count: plan_data(planned, config.by_labels[count]) for count, planned in plans.items()}
+        print_json({"labels": [{"count": count, **part} for count, part in parts.items()]})
+        return 0
+    for count, planned in plans.items():
+        out.print(f"\nLabel count {count}\n")
+        print_plan(planned, config.by_labels[count], out)
+    print_counts(plans, out)
     return 0
 
 

@@ -57,6 +57,10 @@ def choose(data: TaskData, budget: Budget) -> Choice:
         split, held = "train", _held_out_validation(data, order, budget.validation_examples)
         validation = order[held[order]][: budget.validation_examples]
         pool = order[~held[order]]
+    if budget.labels is not None:
+        # Validation examples are labels, too: with 16 labels to train on, 500 to choose the weights by would be the more.
+        validation = validation[: budget.labels]
+        pool = _each_stratum_last(pool, _strata(data, "train"))
     # Validation is taken from the front of the order and training from the back, so that a smaller budget's
     # examples are a subset of a larger one's in both.
     left_out = 0 if budget.train_examples is None else max(0, len(pool) - budget.train_examples)
@@ -134,9 +138,25 @@ def stratified_order(strata: Indices) -> Indices:
     return by_stratum[np.argsort(np.concatenate(positions), kind="stable")]
 
 
+def _each_stratum_last(pool: Indices, strata: Indices) -> Indices:
+    """Return `pool` with one example of each stratum moved to its end, so that short suffixes have each.
+
+    These are the last examples of their strata: a suffix that has every stratum already is left as it is. Suffixes
+    shorter than the number of strata have the frequent ones.
+    """
+    _, from_end = np.unique(strata[pool][::-1], return_index=True)
+    is_last = np.zeros(len(pool), dtype=bool)
+    is_last[len(pool) - 1 - from_end] = True
+    return np.concatenate([pool[~is_last], pool[is_last]])
+
+
 def _order(data: TaskData, split: str) -> Indices:
+    return stratified_order(_strata(data, split))
+
+
+def _strata(data: TaskData, split: str) -> Indices:
     kind = data.task.kind
-    return stratified_order(kind.strata(_column(data.splits[split], kind.label_column)))
+    return kind.strata(_column(data.splits[split], kind.label_column))
 
 
 def _held_out_validation(data: TaskData, order: Indices, target: int) -> Mask:

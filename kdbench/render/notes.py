@@ -11,7 +11,7 @@ import pandas as pd
 
 from kdbench.api.spec import parse_spec
 from kdbench.board.statistics import TaskStatistics
-from kdbench.budgets import BUDGETS
+from kdbench.budgets import BUDGETS, split_label_count
 from kdbench.config import EMBEDDED_NAME
 from kdbench.errors import UsageError
 from kdbench.utils.formatting import on_one_line, plural
@@ -84,7 +84,7 @@ def rerun_command(cells: pd.DataFrame) -> list[str]:
     """
     first = cells.iloc[0]
     budget, shared = ["--budget", first["budget"]], []
-    if first["budget"] not in BUDGETS:
+    if split_label_count(first["budget"])[0] not in BUDGETS:
         shared.append(["--config", "FILE"])
     if first["model"] != EMBEDDED_NAME:
         shared.append(["--model", first["model"]])

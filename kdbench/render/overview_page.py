@@ -13,6 +13,7 @@ from kdbench.board.figures import FIGURES, WARNING_SIGN, Figure, marked
 from kdbench.board.frames import Row, first_row, rows_of
 from kdbench.render.diff import CHANGES_PAGE, headline
 from kdbench.render.html.page import PAGE
+from kdbench.render.labels import LABELS_PAGE
 from kdbench.render.markdown import images, markdown, score_or_status, table
 from kdbench.render.notes import rerun_command, run_facts
 from kdbench.utils import formatting
@@ -50,6 +51,7 @@ def overview_page(
         "overview",
         cell=first_row(cells),
         page=PAGE,
+        labels_page=LABELS_PAGE,
         drawn=drawn,
         done=len(cells),
         pending=pending,

@@ -96,6 +96,7 @@ def task_page(
         (f"scores-{task}", f"{metric} by strategy: means with 95% intervals, and every seed"),
         (f"pareto-{task}", f"{metric} against latency, parameters and training, with the Pareto line"),
         (f"latency-{task}", "latency by length, per batch size"),
+        (f"curves-{task}", f"{metric} on validation against training texts and training FLOPs"),
         (f"gap-{task}", "the part of the teacher's lead over the control that a row recovers"),
     ]
     return markdown(

@@ -13,17 +13,21 @@ import pandas as pd
 
 from kdbench.api.metric import Metric
 from kdbench.board.columns import CSV_CELL_COLUMNS, ROW_COLUMNS
+from kdbench.board.curves import curve_points
 from kdbench.board.diff import Against, Changes, changes
+from kdbench.board.labels import label_tables
 from kdbench.board.load import load_cells
 from kdbench.board.parallel import spread
 from kdbench.board.sources import Source, read_results
 from kdbench.board.statistics import Known
 from kdbench.board.tables import Tables, board_tables
-from kdbench.errors import KdbenchError
+from kdbench.budgets import LabelCount
+from kdbench.errors import KdbenchError, UsageError
 from kdbench.evaluation.metrics import METRICS
 from kdbench.render.diff import changes_files
 from kdbench.render.html.content import page_content
 from kdbench.render.html.page import PAGE, html_page
+from kdbench.render.labels import LABELS_PAGE, labels_files
 from kdbench.render.markdown import csv_text
 from kdbench.render.overview_page import overview_page
 from kdbench.render.published import published_section
@@ -34,14 +38,16 @@ from kdbench.utils.files import write_atomically
 from kdbench.utils.formatting import listing
 from kdbench.utils.system import gc_paused, usable_cores
 
+CURVES_FILE = "curves.csv"
+
 
 def data_files(rows: pd.DataFrame, tables: Tables, records: Iterable[Record]) -> dict[str, str | bytes]:
     """Return the contents of the data files by file name; `rows` are those of `tables` with the columns of plugins.
 
     ``<task>.csv`` and ``rows.parquet`` hold the table of rows, ``cells.csv`` and ``cells.parquet`` one line per
-    strategy, task and seed, ``latency.csv`` one per latency point, ``overview.csv`` one per strategy. Columns of CSV
-    files may be added, but not renamed or removed; Parquet files have all columns. ``records.jsonl`` holds the board's
-    records, ordered by key.
+    strategy, task and seed, ``latency.csv`` one per latency point, ``overview.csv`` one per strategy, ``curves.csv`` one per
+    validation during training, if there were any. Columns of CSV files may be added, but not renamed or removed; Parquet
+    files have all columns. ``records.jsonl`` holds all `records`, those of `tables` and of label counts, ordered by key.
     """
     cells = tables.cells
     measured = _as_text(cells[list(CSV_CELL_COLUMNS)])
@@ -49,11 +55,14 @@ def data_files(rows: pd.DataFrame, tables: Tables, records: Iterable[Record]) ->
     runtimes = cells["latency_runtimes"].map(listing, na_action="ignore")
     in_columns = _as_text(cells.assign(latency_runtimes=runtimes), ("labels", "warnings"))
     in_order = sorted(records, key=lambda record: record.key)
+    own = set(cells["key"])
+    curves = curve_points(record for record in in_order if record.key in own)
     return {
         **{f"{task}.csv": csv_text(of_task) for task, of_task in rows.groupby("task")},
         "cells.csv": csv_text(measured),
         "latency.csv": csv_text(tables.points),
         "overview.csv": csv_text(tables.across),
+        **({} if curves.empty else {CURVES_FILE: csv_text(curves)}),
         "rows.parquet": _parquet(_as_text(rows, (name for name in rows.columns if name not in ROW_COLUMNS))),
         "cells.parquet": _parquet(in_columns),
         RECORDS_FILE: "".join(f"{record.model_dump_json()}\n" for record in in_order),
@@ -79,8 +88,9 @@ def _parquet(table: pd.DataFrame) -> bytes:
 
 
 def drawn_paths(board: Path, drawn: Iterable[str]) -> frozenset[str]:
-    """Return the paths of the HTML page and pictures: those `drawn` now, and those already in the folder `board`."""
-    earlier = [path for path in (board / PAGE, *board.glob("pictures/*.png")) if path.is_file()]
+    """Return the paths of pages and pictures: those `drawn` now, and those already in the folder `board`."""
+    pages = (board / PAGE, board / LABELS_PAGE)
+    earlier = [path for path in (*pages, *board.glob("pictures/*.png")) if path.is_file()]
     return frozenset(drawn) | {path.relative_to(board).as_posix() for path in earlier}
 
 
@@ -122,8 +132,11 @@ def write_board(
     cache: Path | None = None,
     against: Against | None = None,
     metrics: Mapping[str, Metric] = METRICS,
+    labels: Sequence[LabelCount] = (),
 ) -> BoardSummary:
     """Write the pages ``README.md`` and ``<task>.md`` and the files of `data_files` into the folder `board`.
+
+    Where there are records of the budget's label counts, and no cell is pending, the files of `labels_files`, too.
 
     Args:
         results: the folder with the records, timings and predictions, or what was read from several.
@@ -139,6 +152,7 @@ def write_board(
             which takes seconds per task; without it, existing ones are left unchanged.
         against: older records to compare with, for ``changes.md`` and ``changes.csv``.
         metrics: the registered metrics, plugins' included; by default only the built-in ones.
+        labels: the label counts to compare; by default all that there are.
 
     Raises:
         UsageError: there is no record to show, or none to compare with.
@@ -153,17 +167,25 @@ def write_board(
         loaded = load_cells(source, budget=budget, model=model, keys=keys, metrics=metrics)
         many = len(source.records) >= _MANY_RECORDS
         tables = board_tables(loaded, source.root, known, jobs if many else 1)
+        labelled = None
+        if not pending and keys is None:
+            weights = loaded.records[0].model.weights_sha256
+            labelled = label_tables(
+                source, budget=budget, model=weights, counts=labels, known=known.answers, metrics=metrics
+            )
     rows, cells = tables.rows, tables.cells
     rows, column_problems = _with_plugin_columns(rows, columns) if columns else (rows, [])
     if cache is None:
         pictures: Iterable[dict[str, bytes]] = ()
     else:
-        from kdbench.render.plots.draw import draw, planned
+        from kdbench.render.plots.draw import draw, planned, planned_labels
 
-        pictures = spread(draw, planned(rows, loaded), jobs)
+        of_labels = planned_labels(labelled) if labelled else []
+        pictures = spread(draw, [*planned(rows, loaded), *of_labels], jobs)
         content = page_content(rows, tables.across, loaded, source.root, known.by_class)
         files[PAGE] = html_page(content, cache)
-    files |= data_files(rows, tables, loaded.records)
+    shown = {record.key: record for record in (*loaded.records, *(labelled.records if labelled else ()))}
+    files |= data_files(rows, tables, shown.values())
     for picture in pictures:
         files |= picture
     list(loading)
@@ -171,6 +193,9 @@ def write_board(
     waiting = Counter(task for _, task in pending)
     # While cells are pending, pictures of an earlier run do not match the new tables.
     drawn = frozenset[str]() if pending else drawn_paths(board, files)
+    if labelled is not None:
+        files |= labels_files(labelled, budget, drawn)
+        drawn |= {LABELS_PAGE}
     for task, of_task in rows.groupby("task"):
         own = cells[cells["task"] == task]
         files[f"{task}.md"] = task_page(
@@ -188,8 +213,49 @@ def write_board(
     if changed is not None:
         files |= changes_files(changed)
     written = tuple(_write(board / name, content) for name, content in files.items())
-    problems = (*loaded.unreadable, *loaded.left_out, *column_problems)
-    return BoardSummary(written, rows, problems, cells, changed)
+    problems = (
+        *loaded.unreadable,
+        *loaded.left_out,
+        *(labelled.left_out if labelled else ()),
+        *column_problems,
+    )
+    return BoardSummary(written, rows, tuple(dict.fromkeys(problems)), cells, changed)
+
+
+def write_labels(
+    source: Source,
+    board: Path,
+    *,
+    budget: str,
+    model: str | None = None,
+    labels: Sequence[LabelCount] = (),
+    cache: Path | None = None,
+    metrics: Mapping[str, Metric] = METRICS,
+) -> tuple[str, ...]:
+    """Write the files of `labels_files` alone into the folder `board`, and return a line per record that was left out.
+
+    The settings are those of `write_board`.
+
+    Raises:
+        UsageError: there is no record of a label count.
+        KdbenchError: a file cannot be written.
+    """
+    tables = label_tables(source, budget=budget, model=model, counts=labels, metrics=metrics)
+    if tables is None:
+        raise UsageError(
+            f"no record of a label count of budget {budget!r} in {source.name}; make some with 'kdbench run --budget {budget}"
+            " --labels 16,64,all'"
+        )
+    files: dict[str, str | bytes] = {}
+    if cache is not None:
+        from kdbench.render.plots.draw import draw, planned_labels
+
+        for picture in planned_labels(tables):
+            files |= draw(picture)
+    files |= labels_files(tables, budget, drawn_paths(board, files))
+    for name, content in files.items():
+        _write(board / name, content)
+    return (*source.unreadable, *tables.left_out)
 
 
 def _jobs(source: Source, known: Known, *, with_pictures: bool) -> int:

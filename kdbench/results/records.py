@@ -173,6 +173,10 @@ class LearningCurve(JsonModel):
     """The steps after which the model was validated."""
     scores: tuple[float, ...] = ()
     """The headline metric on the validation examples at these steps."""
+    examples: int | None = None
+    """Training examples seen in the loop, counting repeats."""
+    train_flops: int | None = None
+    """Operations of the loop's steps, as in `Cost`; None where they were not counted."""
 
 
 class Environment(JsonModel):

@@ -230,7 +230,7 @@ def _save(
             ),
             curves=(
                 *(previous.curves if previous else ()),
-                *(run.curve for run in bench.runs if run.curve is not None),
+                *(curve for run in bench.runs if (curve := run.costed_curve) is not None),
             ),
             is_teacher=bench.is_teacher,
             own_tokenizer=bench.own_tokenizer,

@@ -217,8 +217,18 @@ def make_plan(config: RunConfig, registry: Registry, *, fetch: bool) -> Plan:
         earlier = cell.row.strategy.stages[:-1]
         keys_before = tuple(cell_key(stage, experiments[cell.task.name], cell.seed) for stage in earlier)
         cell = replace(cell, key=key, keys_before=keys_before)
+        cell = _without_enough_labels(cell, experiments[cell.task.name])
         planned.setdefault(key, _with_result(cell, store.get(key), config.overwrite))
     return Plan(list(planned.values()), downloads, base, experiments)
+
+
+def _without_enough_labels(cell: Cell, experiment: Experiment) -> Cell:
+    """Return `cell`, not applicable if its task has fewer training examples than the label count."""
+    labels, examples = experiment.budget.labels, experiment.task.train_examples
+    if labels is None or examples >= labels or cell.state is State.NOT_APPLICABLE:
+        return cell
+    reason = f"the task has only {examples:,} labelled training examples"
+    return replace(cell, state=State.NOT_APPLICABLE, reason=reason)
 
 
 def _with_tuning(

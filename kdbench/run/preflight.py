@@ -17,6 +17,7 @@ from torch import nn
 from kdbench.api.bench import model_inputs
 from kdbench.api.metric import Metric
 from kdbench.api.strategy import Strategy, Transform
+from kdbench.budgets import LabelCount
 from kdbench.config import RunConfig
 from kdbench.data import PreparedTask
 from kdbench.data.preparing import overlaps
@@ -234,8 +235,7 @@ def print_plan(plan: Plan, config: RunConfig, console: Console) -> None:
             *(Text(str(part)) for part in (cell.task.name, cell.row.spec, cell.seed, cell.state, remark))
         )
     console.print(table)
-    counts = [f"{plan.count(state)} {state}" for state in State if plan.count(state)]
-    console.print(f"\n{plural(len(plan.cells), 'cell')}: {', '.join(counts)}", soft_wrap=True)
+    console.print(f"\n{_states(plan)}", soft_wrap=True)
     for name, lines in preflight(plan).items():
         console.print(f"\n{name}", soft_wrap=True)
         for line in lines:
@@ -245,6 +245,20 @@ def print_plan(plan: Plan, config: RunConfig, console: Console) -> None:
         size = "" if download.bytes is None else f" ({download.bytes / 1e6:.1f} MB)"
         console.print(f"to be fetched: {download.name}{size}", soft_wrap=True)
     console.print(_time_line(estimate(plan, config)), soft_wrap=True)
+
+
+def _states(plan: Plan) -> str:
+    counts = [f"{plan.count(state)} {state}" for state in State if plan.count(state)]
+    return f"{plural(len(plan.cells), 'cell')}: {', '.join(counts)}"
+
+
+def print_counts(plans: Mapping[LabelCount, Plan], console: Console) -> None:
+    """Print how many cells each label count has, and all together."""
+    console.print()
+    for count, plan in plans.items():
+        console.print(f"label count {count}: {_states(plan)}", soft_wrap=True)
+    total = sum(len(plan.cells) for plan in plans.values())
+    console.print(f"{plural(len(plans), 'label count')}, {plural(total, 'cell')}", soft_wrap=True)
 
 
 def _time_line(guess: Estimate | None) -> str:

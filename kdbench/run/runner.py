@@ -111,9 +111,10 @@ class _Run:
                         self._watcher.progressed(cell.label, event)
                     else:
                         self._end(cell, event)
-            self._outcome.latency_failures = run_latency_phase(
-                self._config, self._outcome.plan, self._executor, self._watcher
-            )
+            if self._config.resolved_budget.labels is None:
+                self._outcome.latency_failures = run_latency_phase(
+                    self._config, self._outcome.plan, self._executor, self._watcher
+                )
         except KeyboardInterrupt:
             self._outcome.interrupted = True
         finally:
@@ -209,11 +210,15 @@ class _Run:
         self._draw()
 
     def _remove_models_of_further_seeds(self) -> None:
-        """Delete models of seeds > 0 that no cell starts from: one model per row is timed and can be exported."""
+        """Delete models of seeds > 0 that no cell starts from: one model per row is timed and can be exported.
+
+        At a label count none is: its models are as large and as fast as those of the whole budget.
+        """
+        kept = 1 if self._config.resolved_budget.labels is None else 0
         unfinished = (*self._waiting, *self._running.values())
         needed = {key for cell in unfinished for key in (_key(cell), *cell.keys_before)}
         for cell in self._ended:
-            if cell.seed > 0:
+            if cell.seed >= kept:
                 for key in {_key(cell), *cell.keys_before} - needed:
                     CellFiles(self._config.results, key).remove_model()
 

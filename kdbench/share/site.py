@@ -9,7 +9,9 @@ from pathlib import Path
 
 from kdbench.api.metric import Metric
 from kdbench.api.predictions import Predictions
+from kdbench.board.labels import load_label_counts
 from kdbench.board.load import load_cells
+from kdbench.board.sources import read_results
 from kdbench.errors import KdbenchError, UsageError
 from kdbench.evaluation.metrics import METRICS
 from kdbench.render.html.page import laid_open
@@ -57,8 +59,10 @@ def build_site(
         UsageError: there is no record to publish.
         KdbenchError: a file still contains private data; names file and line.
     """
-    loaded = load_cells(results, budget=budget, model=model)
-    keys = set(loaded.cells["key"])
+    source = read_results(results)
+    loaded = load_cells(source, budget=budget, model=model)
+    of_labels = load_label_counts(source, budget=budget, model=loaded.records[0].model.weights_sha256)
+    keys = {record.key for part in (loaded, *of_labels) for record in part.records}
     remarks = [*loaded.unreadable, *loaded.left_out]
     with scratch_folder(folder) as staging:
         records, merged = write_scrubbed_results(results, keys, staging, private)

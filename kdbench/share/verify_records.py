@@ -10,7 +10,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from kdbench.api.metric import Metric
-from kdbench.budgets import BUDGETS
+from kdbench.budgets import BUDGETS, with_label_count
 from kdbench.evaluation.metrics import METRICS
 from kdbench.registry import Registry
 from kdbench.results.records import Cost, Quality, Record, Size, Status
@@ -76,8 +76,11 @@ def impossible_in_timing(timing: Timing, now: datetime) -> Iterator[str]:
 
 def budget_difference(record: Record) -> str | None:
     """Return a line if the record's budget differs from the built-in budget of its name, or None."""
-    known = BUDGETS.get(record.budget.name)
-    if known is None or known.identity() == record.budget.identity():
+    try:
+        known = with_label_count(record.budget.name, BUDGETS)
+    except ValueError:  # a user's budget, which this version does not know
+        return None
+    if known.identity() == record.budget.identity():
         return None
     return f"its budget {record.budget.name!r} differs from this version's"
 

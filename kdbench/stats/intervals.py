@@ -62,15 +62,20 @@ def resampled_interval(
 ) -> tuple[float, float]:
     """Return `bootstrap_interval` of a model that was already resampled."""
     _, seeds_rng = np.random.default_rng(seed).spawn(2)
+    low, high = np.quantile(drawn_means(model, spread, seeds_rng), TAILS)
+    smallest, largest = model.score_range
+    return max(float(low), smallest), min(float(high), largest)
+
+
+def drawn_means(model: Resampled, spread: SeedSpread | None, rng: np.random.Generator) -> Floats:
+    """Return (resamples,): the model's mean score for drawn examples and drawn seeds, as `bootstrap_interval` explains."""
     means = mean_scores([model], [spread])
     # Evenly spaced percentiles instead of random draws: no Monte Carlo noise beside that of the examples.
     resamples = len(model.means)
     percentiles = (np.arange(resamples) + 0.5) / resamples
     t = scipy.special.stdtrit(means.added_df[0], percentiles)  # as scipy.stats.t.ppf, much faster
-    drawn = model.means + np.sqrt(means.added_variance[0]) * seeds_rng.permutation(t)
-    low, high = np.quantile(drawn, TAILS)
-    smallest, largest = model.score_range
-    return max(float(low), smallest), min(float(high), largest)
+    drawn: Floats = model.means + np.sqrt(means.added_variance[0]) * rng.permutation(t)
+    return drawn
 
 
 @dataclass(frozen=True)

@@ -344,4 +344,6 @@ class TrainingBench:
             return None
         loop = (self.row, f"seed {self.seed}", f"{phase} {len(self.runs) + 1}")
         folder = self.experiment.results / "tensorboard"
-        return Trackers(folder, (self.task.task.name, *loop), self.experiment.report_to)
+        labels = self.budget.labels
+        task = self.task.task.name if labels is None else f"{self.task.task.name}, {labels} labels"
+        return Trackers(folder, (task, *loop), self.experiment.report_to)

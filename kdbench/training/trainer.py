@@ -82,6 +82,12 @@ class TrainingRun:
     curve: LearningCurve | None = None
     """Losses and validation scores; None for a fit without steps."""
 
+    @property
+    def costed_curve(self) -> LearningCurve | None:
+        """The learning curve with the examples and operations of the loop."""
+        cost = {"examples": self.examples, "train_flops": self.train_flops}
+        return None if self.curve is None else self.curve.model_copy(update=cost)
+
 
 def hard_label_loss(kind_of: Callable[[Batch], TaskKind]) -> Loss:
     """Return the loss against hard labels; `kind_of` returns the kind of the task that a batch belongs to."""

@@ -10,10 +10,14 @@ from typing import Any
 import pandas as pd
 
 from kdbench.board.cells import shown_timings
+from kdbench.board.curves import curve_points
 from kdbench.board.frames import rows_of
+from kdbench.board.labels import LabelTables
 from kdbench.board.load import Loaded
 from kdbench.board.tables import complete_scores
+from kdbench.render.plots.curves import curve_lines, curves_picture
 from kdbench.render.plots.files import Specification, as_files
+from kdbench.render.plots.labels import label_lines, labels_picture
 from kdbench.render.plots.latency import latency_picture
 from kdbench.render.plots.pareto import pareto_picture
 from kdbench.render.plots.rows import drawn_rows
@@ -35,8 +39,8 @@ class Picture:
 def planned(rows: pd.DataFrame, loaded: Loaded) -> list[Picture]:
     """Return the plots of a board.
 
-    Each task has ``scores-<task>``, ``pareto-<task>``, ``latency-<task>`` and ``gap-<task>``, all tasks together
-    ``ranks``; plots without measured values are not drawn.
+    Each task has ``scores-<task>``, ``pareto-<task>``, ``latency-<task>``, ``gap-<task>`` and ``curves-<task>``, all tasks
+    together ``ranks``; plots without measured values are not drawn.
     """
     shown = shown_timings(loaded.timings, set(loaded.cells["key"]))
     cells = {cell["task"]: cell for cell in rows_of(loaded.cells.drop_duplicates("task"))}
@@ -51,8 +55,27 @@ def planned(rows: pd.DataFrame, loaded: Loaded) -> list[Picture]:
             Picture(f"pareto-{task}", pareto_picture, (task, cell["metric"], own)),
             Picture(f"latency-{task}", latency_picture, (task, timed_alike, timings)),
             Picture(f"gap-{task}", gap_picture, (task, own)),
+            _curves(task, cell["metric"], loaded),
         ]
     return [*pictures, Picture("ranks", ranks_picture, (drawn, complete_scores(rows, loaded.cells)))]
+
+
+def _curves(task: str, metric: str, loaded: Loaded) -> Picture:
+    records = [record for record in loaded.records if record.task.name == task]
+    families = {record.strategy.label: record.strategy.family for record in records}
+    of_teacher = [record for record in records if record.is_teacher]
+    flops = next((record.cost.train_flops for record in of_teacher if record.cost), None)
+    teachers = frozenset(record.strategy.label for record in of_teacher)
+    lines = curve_lines(curve_points(records), families, teachers)
+    return Picture(f"curves-{task}", curves_picture, (task, metric, lines, flops))
+
+
+def planned_labels(tables: LabelTables) -> list[Picture]:
+    """Return the plots of the label counts: ``labels-<task>`` of each task with a row that has a score at two counts."""
+    return [
+        Picture(f"labels-{task}", labels_picture, (task, metric, lines))
+        for task, (metric, lines) in label_lines(tables).items()
+    ]
 
 
 def draw(picture: Picture) -> dict[str, bytes]:

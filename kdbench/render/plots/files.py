@@ -55,7 +55,7 @@ _SHARPNESS = 150 / 96
 """Pixels of a PNG per pixel of its SVG."""
 
 
-def specification(chart: alt.LayerChart | alt.HConcatChart) -> Specification:
+def specification(chart: alt.LayerChart | alt.HConcatChart | alt.ConcatChart) -> Specification:
     """Return the specification of `chart` without the theme of the user's Altair settings."""
     result: Specification = chart.to_dict()
     result.pop("config", None)

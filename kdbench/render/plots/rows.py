@@ -50,6 +50,11 @@ class DrawnRow:
         return {"family": self.family, "score": self.score, "low": low, "high": high}
 
 
+def shown_name(strategy: str, *, is_teacher: bool) -> str:
+    """Return the name of a row as plots show it."""
+    return on_one_line(strategy, NAME_LIMIT) + (" (teacher)" if is_teacher else "")
+
+
 def drawn_rows(rows: pd.DataFrame, loaded: Loaded) -> list[DrawnRow]:
     """Return those of `rows` that have a score; `loaded` has the cells of the whole table, with records and timings."""
     families = {record.strategy.label: record.strategy.family for record in loaded.records}
@@ -65,7 +70,7 @@ def drawn_rows(rows: pd.DataFrame, loaded: Loaded) -> list[DrawnRow]:
         drawn.append(
             DrawnRow(
                 row=row,
-                name=on_one_line(row["strategy"], NAME_LIMIT) + (" (teacher)" if row["is_teacher"] else ""),
+                name=shown_name(row["strategy"], is_teacher=row["is_teacher"]),
                 family=family,
                 look=looks[family],
                 seed_scores=tuple(100 * cell["score"] for cell in own),
