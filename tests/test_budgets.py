@@ -1,7 +1,9 @@
+import re
+
 import pytest
 
 from kdbench.api.task import TaskKind
-from kdbench.budgets import BUDGETS, BackEnd, Budget
+from kdbench.budgets import BUDGETS, BackEnd, Budget, with_label_count
 
 SENTENCES, TOKENS = TaskKind.SEQUENCE_CLASSIFICATION, TaskKind.TOKEN_CLASSIFICATION
 
@@ -67,3 +69,38 @@ def test_settings_of_a_budget_are_of_its_models_or_of_their_timing():
     assert settings == set(OTHERWISE_TIMED)
     assert identity | settings | {"seeds"} == set(type(budget).model_fields)
     assert not identity & settings
+
+
+def test_a_label_count_changes_the_labels_and_not_the_steps():
+    budget = BUDGETS["quick"]
+    few = budget.at_labels(16)
+    assert (few.name, few.labels, few.train_examples) == ("quick@16", 16, 16)
+    assert few.steps_for(SENTENCES, 16) == budget.steps_for(SENTENCES, 2000) == budget.steps[SENTENCES]
+    changed = {name for name in Budget.model_fields if getattr(few, name) != getattr(budget, name)}
+    assert changed == {"name", "train_examples", "max_epochs"}
+    assert few.identity() != budget.at_labels(17).identity()
+    assert budget.labels is None
+
+
+def test_a_budget_is_found_with_and_without_a_label_count():
+    assert with_label_count("quick", BUDGETS) is BUDGETS["quick"]
+    assert with_label_count("quick@16", BUDGETS) == BUDGETS["quick"].at_labels(16)
+    assert with_label_count("full@4096", BUDGETS).train_examples == 4096
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("quik@16", "unknown budget 'quik@16' (did you mean 'quick'?)"),
+        ("quick@0", "unknown budget 'quick@0'"),
+        ("quick@many", "unknown budget 'quick@many'"),
+        ("quick@7", "7 labels are too few; name a count of at least 8"),
+        (
+            "quick@2000",
+            "budget 'quick' has 2,000 labelled training examples; name a smaller count than 2,000, or all",
+        ),
+    ],
+)
+def test_an_impossible_label_count_is_refused(name, told):
+    with pytest.raises(ValueError, match=f"^{re.escape(told)}"):
+        with_label_count(name, BUDGETS)

@@ -101,6 +101,7 @@ def test_what_is_printed_gives_the_same_settings_when_read_again(file):
         "strategy": ['lora[r=16,target=["query"]]', "vanilla-*"],
         "task": ["sst2"],
         "budget": "standard",
+        "labels": [16, "all"],
         "seeds": 2,
         "model": "/models/bert",
         "teacher": "org/teacher",
@@ -237,3 +238,36 @@ def test_two_columns_make_a_pair():
 def test_an_impossible_table_is_refused(settings, message):
     with pytest.raises(ValidationError, match=message):
         TaskTable.model_validate(settings)
+
+
+def test_label_counts_are_a_list_in_a_file_and_parted_by_commas_on_the_command_line(file):
+    path = file('budget = "quick"\nlabels = [64, "all", 16]\n')
+    assert load_config(path, {}).labels == [16, 64, "all"]
+    config = load_config(path, {"labels": "256, 32,256"})
+    assert config.labels == [32, 256]
+    assert load_config(file(to_toml(config)), {}).labels == [32, 256]
+
+
+def test_each_label_count_is_a_run_with_a_budget_and_a_board_of_its_own():
+    config = load_config(None, {"labels": "16,all", "board": "mine"})
+    few, whole = config.by_labels.values()
+    assert list(config.by_labels) == [16, "all"]
+    assert (few.budget, few.resolved_budget) == ("quick@16", BUDGETS["quick"].at_labels(16))
+    assert (few.board_folder, few.labels, few.drawings) == (Path("mine/labels/16"), [], False)
+    assert whole == load_config(None, {"board": "mine"})
+    assert type(few).model_validate_json(few.model_dump_json()) == few  # as the processes of a cell get it
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        ({"labels": "16,4"}, "--labels: 4 labels are too few; name a count of at least 8"),
+        ({"labels": "5000"}, "--labels: budget 'quick' has 2,000 labelled training examples; name a smaller"),
+        ({"labels": "16,some"}, "--labels: "),
+        ({"labels": ""}, "--labels: "),
+        ({"labels": "32", "budget": "quick@16"}, "--labels: budget 'quick@16' has a label count of its own"),
+        ({"budget": "quick@5000"}, "--budget: budget 'quick' has 2,000 labelled"),
+    ],
+)
+def test_impossible_label_counts_are_refused_by_the_flag(flags, told):
+    assert refused(None, flags).startswith(told)

@@ -60,7 +60,7 @@ def choose(data: TaskData, budget: Budget) -> Choice:
     if budget.labels is not None:
         # Validation examples are labels, too: with 16 labels to train on, 500 to choose the weights by would be the more.
         validation = validation[: budget.labels]
-        pool = _each_stratum_last(pool, _strata(data, "train"))
+        pool = each_stratum_last(pool, _strata(data, "train"))
     # Validation is taken from the front of the order and training from the back, so that a smaller budget's
     # examples are a subset of a larger one's in both.
     left_out = 0 if budget.train_examples is None else max(0, len(pool) - budget.train_examples)
@@ -138,7 +138,7 @@ def stratified_order(strata: Indices) -> Indices:
     return by_stratum[np.argsort(np.concatenate(positions), kind="stable")]
 
 
-def _each_stratum_last(pool: Indices, strata: Indices) -> Indices:
+def each_stratum_last(pool: Indices, strata: Indices) -> Indices:
     """Return `pool` with one example of each stratum moved to its end, so that short suffixes have each.
 
     These are the last examples of their strata: a suffix that has every stratum already is left as it is. Suffixes

@@ -1,3 +1,5 @@
+from collections import Counter
+
 import numpy as np
 import pytest
 from helpers.toytasks import ToyTask, labelled, settings_in
@@ -7,7 +9,14 @@ from hypothesis import strategies as st
 from kdbench.api.task import TaskKind
 from kdbench.budgets import BUDGETS
 from kdbench.data import load_task, splitting
-from kdbench.data.splitting import choose, choose_for_tuning, factorize, hold_out, stratified_order
+from kdbench.data.splitting import (
+    choose,
+    choose_for_tuning,
+    each_stratum_last,
+    factorize,
+    hold_out,
+    stratified_order,
+)
 from kdbench.errors import UsageError
 
 
@@ -17,8 +26,8 @@ def budget(**changes):
 
 @pytest.fixture
 def load(tmp_path):
-    def load(eval_split="test", **splits):
-        return load_task(ToyTask(splits, eval_split=eval_split), settings_in(tmp_path))
+    def load(eval_split="test", task=None, **splits):
+        return load_task(task or ToyTask(splits, eval_split=eval_split), settings_in(tmp_path))
 
     return load
 
@@ -157,3 +166,38 @@ def test_a_validation_split_of_the_data_is_used_up_to_the_wanted_number(load, sm
     search = choose_for_tuning(data, budget(validation_examples=10))
     assert (search.scored_split, len(search.scored)) == ("validation", 50)
     assert set(search.validation) < set(search.scored)
+
+
+def test_fewer_labels_are_among_more_and_validation_takes_no_more_of_them(load):
+    rows = [{**row, "group": f"film {i // 7}"} for i, row in enumerate(labelled(700))]
+    data = load(train=rows, test=labelled(40, 700, group="x"))
+    whole = budget(train_examples=300, validation_examples=50)
+    few, more, most = (choose(data, whole.at_labels(count)) for count in (8, 16, 64))
+    everything = choose(data, whole)
+    assert set(few.train) < set(more.train) < set(most.train) < set(everything.train)
+    assert set(few.validation) < set(more.validation) < set(everything.validation)
+    assert [len(choice.train) for choice in (few, more, most)] == [8, 16, 64]
+    assert [len(choice.validation) for choice in (few, more, most)] == [8, 16, 50]
+    # The texts without labels are all others but those that are held out.
+    assert len(few.unlabelled) + 8 == len(everything.unlabelled) + 300
+    assert few.scored.tolist() == everything.scored.tolist()
+
+
+def test_each_label_is_among_a_few_examples_if_they_can_hold_it(load):
+    names = ["common"] * 180 + ["rare"] * 12 + ["rarest"] * 8
+    rows = [{"text": f"text {i}", "label": name} for i, name in enumerate(names)]
+    task = ToyTask({"train": rows, "test": rows[:8]}, labels=("common", "rare", "rarest"))
+    data = load(task=task)
+    chosen = [choose(data, budget(validation_examples=20).at_labels(count)) for count in (8, 16, 64)]
+    counts = [Counter(names[i] for i in choice.train) for choice in chosen]
+    assert [count["rarest"] for count in counts] == [1, 1, 3]
+    assert [count["rare"] for count in counts] == [1, 1, 4]
+    assert set(chosen[0].train) < set(chosen[1].train) < set(chosen[2].train)
+
+
+def test_labels_that_are_too_few_for_all_strata_go_to_the_frequent_ones():
+    strata = np.array([0] * 60 + [1] * 30 + [2] * 10)
+    pool = each_stratum_last(stratified_order(strata), strata)
+    assert sorted(strata[pool[-3:]]) == [0, 1, 2]
+    assert sorted(strata[pool[-2:]]) == [0, 1]
+    assert sorted(pool) == list(range(100))
