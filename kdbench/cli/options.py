@@ -173,7 +173,7 @@ def show_board(config: RunConfig, summary: BoardSummary) -> None:
 def show_labels(config: RunConfig, registry: Registry, source: Source, counts: Sequence[LabelCount]) -> None:
     """Write the page of the label counts, with these `counts` or all that there are, and print its path."""
     from kdbench.render.labels import LABELS_PAGE
-    from kdbench.render.write import write_labels
+    from kdbench.render.write_labels import write_labels
 
     left_out = write_labels(
         source,

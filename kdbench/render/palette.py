@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#999999", "#000000")
 """Distinguishable with any colour vision (Okabe and Ito 2008), strong colours first."""
+LINE_COLOURS = _COLOURS[:-1]
+"""Without black, in which the teacher's line is drawn."""
 _SHAPES = (
     "circle",
     "square",

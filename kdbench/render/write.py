@@ -22,7 +22,7 @@ from kdbench.board.sources import Source, read_results
 from kdbench.board.statistics import Known
 from kdbench.board.tables import Tables, board_tables
 from kdbench.budgets import LabelCount
-from kdbench.errors import KdbenchError, UsageError
+from kdbench.errors import KdbenchError
 from kdbench.evaluation.metrics import METRICS
 from kdbench.render.diff import changes_files
 from kdbench.render.html.content import page_content
@@ -212,7 +212,7 @@ def write_board(
     )
     if changed is not None:
         files |= changes_files(changed)
-    written = tuple(_write(board / name, content) for name, content in files.items())
+    written = tuple(write_file(board / name, content) for name, content in files.items())
     problems = (
         *loaded.unreadable,
         *loaded.left_out,
@@ -220,42 +220,6 @@ def write_board(
         *column_problems,
     )
     return BoardSummary(written, rows, tuple(dict.fromkeys(problems)), cells, changed)
-
-
-def write_labels(
-    source: Source,
-    board: Path,
-    *,
-    budget: str,
-    model: str | None = None,
-    labels: Sequence[LabelCount] = (),
-    cache: Path | None = None,
-    metrics: Mapping[str, Metric] = METRICS,
-) -> tuple[str, ...]:
-    """Write the files of `labels_files` alone into the folder `board`, and return a line per record that was left out.
-
-    The settings are those of `write_board`.
-
-    Raises:
-        UsageError: there is no record of a label count.
-        KdbenchError: a file cannot be written.
-    """
-    tables = label_tables(source, budget=budget, model=model, counts=labels, metrics=metrics)
-    if tables is None:
-        raise UsageError(
-            f"no record of a label count of budget {budget!r} in {source.name}; make some with 'kdbench run --budget {budget}"
-            " --labels 16,64,all'"
-        )
-    files: dict[str, str | bytes] = {}
-    if cache is not None:
-        from kdbench.render.plots.draw import draw, planned_labels
-
-        for picture in planned_labels(tables):
-            files |= draw(picture)
-    files |= labels_files(tables, budget, drawn_paths(board, files))
-    for name, content in files.items():
-        _write(board / name, content)
-    return (*source.unreadable, *tables.left_out)
 
 
 def _jobs(source: Source, known: Known, *, with_pictures: bool) -> int:
@@ -291,7 +255,12 @@ def _column_problem(rows: pd.DataFrame, added: object) -> str | None:
     return f"{', '.join(taken)}: taken by another column; choose another name" if taken else None
 
 
-def _write(path: Path, content: str | bytes) -> Path:
+def write_file(path: Path, content: str | bytes) -> Path:
+    """Write one file of a board and return its path.
+
+    Raises:
+        KdbenchError: it cannot be written.
+    """
     try:
         write_atomically(path, content)
     except OSError as error:

@@ -10,8 +10,8 @@ import pandas as pd
 
 from kdbench.board.frames import Row, rows_of
 from kdbench.render.plots.axes import Extent
-from kdbench.render.plots.files import Specification, specification
-from kdbench.render.plots.lines import Line, LinePoint, family_panel, score_extent
+from kdbench.render.plots.files import Specification
+from kdbench.render.plots.lines import Line, LinePoint, family_panel, panels_of, score_extent
 from kdbench.render.plots.rows import shown_name
 from kdbench.utils.formatting import operations
 
@@ -78,19 +78,19 @@ def curves_picture(
         return None
     drawn = [line for of_cost in lines.values() for line in of_cost]
     ys = score_extent(drawn)
-    families = sorted({line.family for line in drawn if not line.is_teacher}) or [drawn[0].family]
+    families = sorted({line.family for line in drawn})
     axes = {cost: _axis(cost, of_cost) for cost, of_cost in lines.items()}
     panels = [
         family_panel(family, lines[cost], x, xs, ys, None if number else f"{metric} on validation, %")
         for family in families
         for number, (cost, (x, xs)) in enumerate(axes.items())
     ]
-    title = [f"{task}: validation score during training, mean over seeds; all other rows in grey"]
+    title = [f"{task}: validation score during training", "mean over seeds; all other rows in grey"]
     if teacher_flops is not None and "train_flops" in lines:
         title.append(
             f"The teacher's own training took {operations(teacher_flops)}, which no other row's FLOPs contain."
         )
-    return specification(alt.concat(*panels, columns=len(axes), title=alt.TitleParams(title)))
+    return panels_of(title, panels, len(axes))
 
 
 def _axis(cost: str, lines: Sequence[Line]) -> tuple[alt.X, Extent]:

@@ -10,8 +10,8 @@ import altair as alt
 from kdbench.board.frames import Row, rows_of
 from kdbench.board.labels import LabelTables
 from kdbench.render.plots.axes import Extent
-from kdbench.render.plots.files import Specification, specification
-from kdbench.render.plots.lines import Line, LinePoint, family_panel, score_extent
+from kdbench.render.plots.files import Specification
+from kdbench.render.plots.lines import Line, LinePoint, family_panel, panels_of, score_extent
 from kdbench.render.plots.rows import shown_name
 
 _COLUMNS = 2
@@ -57,10 +57,10 @@ def labels_picture(task: str, metric: str, lines: list[Line]) -> Specification:
     xs = Extent.of_logs(counts, margin=0.04)
     ticks = alt.Axis(values=counts, labelExpr="format(datum.value, ',')", grid=False)
     x = alt.X("x:Q", title="labelled training examples", scale=xs.scale, axis=ticks)
-    families = sorted({line.family for line in lines if not line.is_teacher}) or [lines[0].family]
+    families = sorted({line.family for line in lines})
     panels = [
         family_panel(family, lines, x, xs, ys, None if number % _COLUMNS else f"{metric}, %")
         for number, family in enumerate(families)
     ]
-    title = f"{task}: {metric} by labelled examples, with 95% intervals; all other rows in grey"
-    return specification(alt.concat(*panels, columns=_COLUMNS, title=title))
+    title = [f"{task}: {metric} by labelled examples", "with 95% intervals; all other rows in grey"]
+    return panels_of(title, panels, _COLUMNS)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
 
-from kdbench.render.palette import family_looks
+from kdbench.render.palette import LINE_COLOURS
 from kdbench.render.plots.axes import Extent
-from kdbench.render.plots.layers import NAME_SIZE, QUIET, chart_of, note, panel
+from kdbench.render.plots.files import Specification, specification
+from kdbench.render.plots.layers import NAME_SIZE, chart_of, note, panel
+from kdbench.render.plots.names import text_widths
 
 WIDTH, HEIGHT = 300, 250
 """The size of a panel in pixels, without names."""
@@ -69,19 +71,35 @@ def family_panel(
     own = [line for line in lines if line.family == family and not line.is_teacher]
     teachers = [line for line in lines if line.is_teacher]
     others = [line for line in lines if line not in own and line not in teachers]
-    looks = family_looks(line.name for line in own)
-    colours = {line.name: looks[line.name].colour for line in own} | {line.name: "black" for line in teachers}
+    looks = _looks(own, teachers)
     y = alt.Y("y:Q", title=y_title, scale=ys.scale, axis=alt.Axis(tickCount=6))
     named = [*teachers, *own]
     layers = [
         *([_strokes(others, x, y, strokeWidth=1, color=_BEHIND)] if others else []),
-        *(_band(line, colours[line.name], x, ys) for line in own if line.points[0].low is not None),
+        *(
+            _band(line, looks[line.name]["color"], x, ys)
+            for line in named
+            if line.family == family and line.points[0].low is not None
+        ),
     ]
     for line in named:
-        style = {"strokeWidth": 2.2 if line.is_teacher else 1.8, "color": colours[line.name]}
-        layers += [_strokes([line], x, y, **style), _dots(line, colours[line.name], x, y)]
+        style = looks[line.name]
+        width = 2.2 if line.is_teacher else 1.8
+        layers += [
+            _strokes([line], x, y, strokeWidth=width, **style),
+            _dots(line, style["color"], x, y),
+        ]
     heading = note(family, alt.value(0), align="left", fontSize=13, color="black")
-    return panel(*layers, *_end_names(named, colours, xs, ys), heading, width=WIDTH, height=HEIGHT)
+    return panel(*layers, *_end_names(named, looks, xs, ys), heading, width=WIDTH, height=HEIGHT)
+
+
+def _looks(own: Sequence[Line], teachers: Sequence[Line]) -> dict[str, dict[str, Any]]:
+    """Return the colour of each line by name; those that repeat a colour are dashed."""
+    looks: dict[str, dict[str, Any]] = {line.name: {"color": "black"} for line in teachers}
+    for number, line in enumerate(sorted(own, key=lambda line: line.name)):
+        turn, place = divmod(number, len(LINE_COLOURS))
+        looks[line.name] = {"color": LINE_COLOURS[place], **({"strokeDash": [5, 3]} if turn else {})}
+    return looks
 
 
 def _values(line: Line) -> list[dict[str, object]]:
@@ -89,7 +107,7 @@ def _values(line: Line) -> list[dict[str, object]]:
 
 
 def _strokes(lines: Iterable[Line], x: alt.X, y: alt.Y, **style: Any) -> alt.Chart:
-    drawn = chart_of([value for line in lines for value in _values(line)]).mark_line(clip=True, **style)
+    drawn = chart_of([value for line in lines for value in _values(line)]).mark_line(**style)
     layer: alt.Chart = drawn.encode(x=x, y=y, detail="name:N")
     return layer
 
@@ -106,32 +124,43 @@ def _band(line: Line, colour: str, x: alt.X, ys: Extent) -> alt.Chart:
         for point in line.points
         if point.low is not None and point.high is not None
     ]
-    area = chart_of(ends).mark_area(color=colour, opacity=0.13, clip=True)
+    area = chart_of(ends).mark_area(color=colour, opacity=0.13)
     layer: alt.Chart = area.encode(x=x, y=alt.Y("low:Q", scale=ys.scale), y2="high:Q")
     return layer
 
 
-def _end_names(lines: Sequence[Line], colours: dict[str, str], xs: Extent, ys: Extent) -> list[alt.Chart]:
+def _end_names(
+    lines: Sequence[Line], looks: Mapping[str, Mapping[str, Any]], xs: Extent, ys: Extent
+) -> list[alt.Chart]:
     """Return layers that name each line right of the panel, joined to its last point by a thin line."""
     ends = [
         (WIDTH * xs.share(line.points[-1].x), HEIGHT * (1 - ys.share(line.points[-1].y))) for line in lines
     ]
     heights = spread_out([y for _, y in ends], _GAP, HEIGHT)
     x, y = alt.X("x:Q", scale=None, axis=None), alt.Y("y:Q", scale=None, axis=None)
-    names, leads = [], []
+    # The picture is cut at what is drawn: an invisible point keeps the room that a name takes in a wider font.
+    widest = max(text_widths([line.name for line in lines], NAME_SIZE))
+    room = chart_of([{"x": WIDTH + _LEAD + 4 + widest, "y": 0}]).mark_point(size=1, opacity=0)
+    layers: list[alt.Chart] = [room.encode(x=x, y=y)]
     for line, (end_x, end_y), height in zip(lines, ends, heights, strict=True):
-        names.append({"name": line.name, "colour": colours[line.name], "x": WIDTH + _LEAD + 4, "y": height})
         route = [(end_x + 3, end_y), (max(WIDTH, end_x + 3), end_y), (WIDTH + _LEAD, height)]
-        leads += [
-            {"name": line.name, "x": px, "y": py, "order": place} for place, (px, py) in enumerate(route)
+        lead = chart_of([{"x": left, "y": top, "order": place} for place, (left, top) in enumerate(route)])
+        name = chart_of([{"name": line.name, "x": WIDTH + _LEAD + 4, "y": height}])
+        layers += [
+            lead.mark_line(strokeWidth=0.8, opacity=0.6, **looks[line.name]).encode(
+                x=x, y=y, order="order:Q"
+            ),
+            name.mark_text(
+                align="left", baseline="middle", fontSize=NAME_SIZE, color=looks[line.name]["color"]
+            ).encode(x=x, y=y, text="name:N"),
         ]
-    joined = chart_of(leads).mark_line(strokeWidth=0.7, color=QUIET, opacity=0.7)
-    written = chart_of(names).mark_text(align="left", baseline="middle", fontSize=NAME_SIZE)
-    paint = alt.Color("colour:N", scale=None, legend=None)
-    return [
-        joined.encode(x=x, y=y, detail="name:N", order="order:Q"),
-        written.encode(x=x, y=y, text="name:N", color=paint),
-    ]
+    return layers
+
+
+def panels_of(title: Sequence[str], panels: Sequence[alt.LayerChart], columns: int) -> Specification:
+    """Return the picture of `panels`, row by row, below the lines of its `title`."""
+    heading = alt.TitleParams(list(title), offset=16)
+    return specification(alt.concat(*panels, columns=columns, title=heading))
 
 
 def spread_out(heights: Sequence[float], gap: float, bottom: float) -> list[float]:

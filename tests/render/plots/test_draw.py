@@ -98,7 +98,9 @@ def texts(svg):
 @pytest.mark.slow
 def test_every_task_has_its_pictures_twice_over(files):
     names = {
-        f"{kind}-{task}" for kind in ("scores", "pareto", "latency", "gap") for task in ("reviews", "tweets")
+        f"{kind}-{task}"
+        for kind in ("scores", "pareto", "latency", "gap", "curves")
+        for task in ("reviews", "tweets")
     }
     assert set(files) == {f"pictures/{name}.{form}" for name in {*names, "ranks"} for form in ("svg", "png")}
     for name, content in files.items():
@@ -112,7 +114,7 @@ def test_drawing_twice_gives_the_same_bytes_whatever_the_users_style(board, file
     rows, loaded = board
     with alt.theme.enable("dark"):
         again = drawn(planned(rows[rows["task"] == "reviews"], loaded))
-    assert len(again) == 8
+    assert len(again) == 10
     assert again == {name: files[name] for name in again}
 
 
