@@ -215,14 +215,12 @@ class RunConfig(BaseModel):
     @field_validator("labels")
     @classmethod
     def _ascending_labels(cls, counts: list[LabelCount], info: ValidationInfo) -> list[LabelCount]:
+        whole, of_budget = split_label_count(info.data.get("budget", ""))
+        if of_budget is not None:
+            return []  # a flag has chosen one count of those that the file has
         numbers = sorted({count for count in counts if count != "all"})
-        if counts and "budget" in info.data:
-            name, budgets = info.data["budget"], _with_custom(info.data.get("budgets", {}))
-            whole, of_budget = split_label_count(name)
-            if of_budget is not None:
-                raise ValueError(f"budget {name!r} has a label count of its own; name the budget {whole!r}")
-            for number in numbers:
-                with_label_count(f"{name}@{number}", budgets)
+        for number in numbers if whole else ():
+            with_label_count(f"{whole}@{number}", _with_custom(info.data.get("budgets", {})))
         whole_budget: list[LabelCount] = ["all"] if "all" in counts else []
         return [*numbers, *whole_budget]
 

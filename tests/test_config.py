@@ -248,6 +248,12 @@ def test_label_counts_are_a_list_in_a_file_and_parted_by_commas_on_the_command_l
     assert load_config(file(to_toml(config)), {}).labels == [32, 256]
 
 
+def test_a_budget_with_a_label_count_is_chosen_instead_of_the_counts_of_the_file(file):
+    path = file('budget = "quick"\nlabels = [16, 64]\n')
+    config = load_config(path, {"budget": "quick@16"})
+    assert (config.resolved_budget.labels, config.labels) == (16, [])
+
+
 def test_each_label_count_is_a_run_with_a_budget_and_a_board_of_its_own():
     config = load_config(None, {"labels": "16,all", "board": "mine"})
     few, whole = config.by_labels.values()
@@ -265,7 +271,6 @@ def test_each_label_count_is_a_run_with_a_budget_and_a_board_of_its_own():
         ({"labels": "5000"}, "--labels: budget 'quick' has 2,000 labelled training examples; name a smaller"),
         ({"labels": "16,some"}, "--labels: "),
         ({"labels": ""}, "--labels: "),
-        ({"labels": "32", "budget": "quick@16"}, "--labels: budget 'quick@16' has a label count of its own"),
         ({"budget": "quick@5000"}, "--budget: budget 'quick' has 2,000 labelled"),
     ],
 )

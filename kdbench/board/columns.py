@@ -46,7 +46,7 @@ _LABELS = """
 task strategy labels validation_examples steps batch_size metric seeds status score score_low score_high is_teacher
 """
 _CROSSINGS = """
-task strategy other relation counts differences told_apart verdict leader crossing crossing_low crossing_high share changes
+task strategy other relation differences told_apart verdict leader crossing crossing_low crossing_high share changes
 """
 _CURVES = "task strategy seed loop step examples train_flops score"
 _TYPES = {

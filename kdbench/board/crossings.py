@@ -73,9 +73,10 @@ def pair_line(task: str, pair: Pair, counts: Sequence[AtCount]) -> dict[str, Any
         "strategy": pair.row,
         "other": pair.other,
         "relation": pair.relation,
-        "counts": ";".join(map(str, places)),
-        "differences": ";".join(f"{one.difference:.6g}" for one in differences),
-        "told_apart": ";".join("yes" if sign else "no" for sign in signs),
+        "differences": ";".join(
+            f"{place}:{one.difference:.6g}" for place, one in zip(places, differences, strict=True)
+        ),
+        "told_apart": ";".join(str(place) for place, sign in zip(places, signs, strict=True) if sign) or None,
         "verdict": verdict(places, signs),
         "leader": (pair.row if found.first_leads else pair.other) if found.changes else None,
         "crossing": found.count,
@@ -106,13 +107,19 @@ def verdict(counts: Sequence[int], signs: Sequence[int]) -> str:
         return "not told apart"
     if len(told) == 1 and len(told[0][1]) == len(counts):
         return f"{told[0][0]} at every count"
-    return ", ".join(f"{word} at {' and '.join(f'{place:,}' for place in places)}" for word, places in told)
+    return ", ".join(f"{word} at {_listed(places)}" for word, places in told)
+
+
+def _listed(counts: Sequence[int]) -> str:
+    *before, last = (f"{count:,}" for count in counts)
+    return f"{', '.join(before)} and {last}" if before else last
 
 
 def differences_text(line: Row) -> dict[int, str]:
     """Return the differences of a row of the table of crossings by count; a star marks those that are significant."""
-    parts = (str(line[name]).split(";") for name in ("counts", "differences", "told_apart"))
+    told_apart = (line["told_apart"] or "").split(";")
+    parts = (part.split(":") for part in str(line["differences"]).split(";"))
     return {
-        int(count): f"{difference(float(value))}{'*' if told == 'yes' else ''}"
-        for count, value, told in zip(*parts, strict=True)
+        int(count): f"{difference(float(value))}{'*' if count in told_apart else ''}"
+        for count, value in parts
     }

@@ -45,8 +45,8 @@ def test_scores_are_listed_by_count_with_what_was_labelled(results):
 def test_a_row_overtakes_its_control_where_the_line_between_two_counts_crosses(results):
     line = pair(tables(results), "student", "control")
     assert line["relation"] == "control"
-    assert line["counts"] == "16;64;2000"
-    assert line["differences"] == "-0.1;0;0.1"
+    assert line["differences"] == "16:-0.1;64:0;2000:0.1"
+    assert line["told_apart"] == "16;2000"
     assert line["verdict"] == "ahead at 2,000, behind at 16"
     assert line["leader"] == "student"
     assert line["crossing"] == pytest.approx(64)  # where they are level
@@ -75,6 +75,7 @@ def test_rows_that_answer_alike_are_not_told_apart(tmp_path):
         ([1, 1, 1], "ahead at every count"),
         ([1, 1, 0], "ahead at 16 and 64"),
         ([-1, 0, 1], "ahead at 2,000, behind at 16"),
+        ([-1, -1, 1], "ahead at 2,000, behind at 16 and 64"),
     ],
 )
 def test_a_verdict_says_where_the_tests_tell_the_two_apart(signs, told):
@@ -90,7 +91,7 @@ def test_the_seeds_widen_the_interval_of_a_crossing(results):
             answers = {count: right(number, start=start) for count, number in counts.items()}
             put_counts(results, row, answers, seed=seed, control="control" if row == "student" else None)
     line = pair(tables(results), "student", "control")
-    assert line["differences"] == "-0.1;0;0.1"
+    assert line["differences"] == "16:-0.1;64:0;2000:0.1"
     assert line["crossing_low"] < alone["crossing_low"]
     assert line["crossing_high"] > alone["crossing_high"]
 
@@ -121,7 +122,7 @@ def test_a_row_without_answers_has_its_score_but_no_crossing(results):
     ]
     (results / "predictions" / f"{record.key}.safetensors").unlink()
     found = tables(results)
-    assert pair(found, "student", "control")["counts"] == "16;2000"
+    assert pair(found, "student", "control")["differences"] == "16:-0.1;2000:0.1"
     assert found.left_out == (
         "rotten-tomatoes at 64 labels: no interval and no crossing of 1 row: the predictions of seed 0 are missing"
         " or damaged",

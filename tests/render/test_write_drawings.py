@@ -7,7 +7,7 @@ from kdbench.config import default_cache_dir
 from kdbench.render.html.page import PAGE
 from kdbench.render.write import write_board
 
-_OF_REVIEWS = ("scores-reviews", "pareto-reviews", "latency-reviews", "gap-reviews")
+_OF_REVIEWS = ("scores-reviews", "pareto-reviews", "latency-reviews", "curves-reviews", "gap-reviews")
 
 
 @pytest.fixture
