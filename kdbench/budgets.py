@@ -110,7 +110,7 @@ class Budget(BaseModel):
     def at_labels(self, count: int) -> Budget:
         """Return this budget with only `count` labelled training examples, and at most as many for validation.
 
-        The steps stay, whatever `max_epochs` says: what differs between two counts is the labels, not the compute.
+        The steps of a kind stay, whatever `max_epochs` says: what differs is the labels, not the compute.
         """
         name = f"{self.name}{_AT}{count}"
         return self.model_copy(update={"name": name, "train_examples": count, "max_epochs": None})
@@ -151,7 +151,7 @@ def with_label_count(name: str, budgets: Mapping[str, Budget]) -> Budget:
     """Return the budget called `name`, which may end in a label count as ``quick@16`` does, out of `budgets`.
 
     Raises:
-        ValueError: there is no such budget, or it has no more labelled examples than the count.
+        ValueError: there is no such budget, it has no steps, or no more labelled examples than the count.
     """
     whole, count = split_label_count(name)
     if whole not in budgets:
@@ -161,6 +161,11 @@ def with_label_count(name: str, budgets: Mapping[str, Budget]) -> Budget:
         return budget
     if count < LEAST_LABELS:
         raise ValueError(f"{count} labels are too few; name a count of at least {LEAST_LABELS}")
+    if not budget.steps:
+        raise ValueError(
+            f"budget {whole!r} limits training by max_epochs alone, which would leave {count} labels with a few steps; name"
+            f" a budget that sets steps: standard, or one of your own based on {whole}"
+        )
     if budget.train_examples is not None and count >= budget.train_examples:
         raise ValueError(
             f"budget {whole!r} has {budget.train_examples:,} labelled training examples; name a smaller count than"

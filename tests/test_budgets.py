@@ -85,7 +85,8 @@ def test_a_label_count_changes_the_labels_and_not_the_steps():
 def test_a_budget_is_found_with_and_without_a_label_count():
     assert with_label_count("quick", BUDGETS) is BUDGETS["quick"]
     assert with_label_count("quick@16", BUDGETS) == BUDGETS["quick"].at_labels(16)
-    assert with_label_count("full@4096", BUDGETS).train_examples == 4096
+    whole = BUDGETS["quick"].model_copy(update={"train_examples": None})
+    assert with_label_count("quick@4096", {"quick": whole}).train_examples == 4096
 
 
 @pytest.mark.parametrize(
@@ -94,6 +95,7 @@ def test_a_budget_is_found_with_and_without_a_label_count():
         ("quik@16", "unknown budget 'quik@16' (did you mean 'quick'?)"),
         ("quick@0", "unknown budget 'quick@0'"),
         ("quick@many", "unknown budget 'quick@many'"),
+        ("full@16", "budget 'full' limits training by max_epochs alone"),
         ("quick@7", "7 labels are too few; name a count of at least 8"),
         (
             "quick@2000",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -36,6 +37,7 @@ def labels_files(tables: LabelTables, budget: str, drawn: Collection[str]) -> di
         budget=budget,
         model=newest.model.name,
         teacher_factor=formatting.plain(newest.budget.teacher_factor),
+        patience=newest.budget.patience,
         external=sorted({record.model.teacher for record in tables.records if record.model.teacher}),
         has_one_seed=bool((tables.scores["seeds"] == 1).all()),
         tasks=tasks,
@@ -67,18 +69,12 @@ def _counts(rows: Sequence[Row], counts: Sequence[int]) -> Markup:
     lines = []
     for count in counts:
         row = next(row for row in rows if row["labels"] == count)
-        texts = row["steps"] * row["batch_size"]
         whole = count + row["validation_examples"]
-        steps = f"{row['steps']:,} x {row['batch_size']}"
-        lines.append(
-            [
-                f"{count:,}",
-                f"{row['validation_examples']:,}",
-                f"{whole:,}",
-                steps,
-                formatting.plain(texts / count),
-            ]
-        )
+        batch = min(row["batch_size"], count)
+        passes = row["steps"] / math.ceil(count / batch)
+        steps = f"{row['steps']:,} x {batch}"
+        labels = [f"{number:,}" for number in (count, row["validation_examples"], whole)]
+        lines.append([*labels, steps, formatting.plain(passes)])
     headings = ["labelled for training", "for validation", "labels in all", "steps x batch", "passes"]
     return table([(heading, False) for heading in headings], lines)
 

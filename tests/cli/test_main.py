@@ -222,6 +222,7 @@ def test_the_board_stands_in_files_with_a_row_a_strategy(finished):
         "README.md",
         "cells.csv",
         "cells.parquet",
+        "curves.csv",
         "latency.csv",
         "overview.csv",
         "records.jsonl",

@@ -6,6 +6,7 @@ from helpers.label_counts import put_counts
 
 from kdbench.board.labels import label_tables
 from kdbench.board.sources import read_results
+from kdbench.budgets import BUDGETS
 from kdbench.errors import UsageError
 from kdbench.render.labels import labels_files
 from kdbench.render.write import write_board
@@ -82,3 +83,14 @@ def test_without_a_label_count_there_is_no_page(tmp_path):
         UsageError, match=r"no record of a label count of budget 'quick' .* --labels 16,64,all"
     ):
         write_labels(read_results(tmp_path), tmp_path / "board", budget="quick")
+
+
+def test_passes_count_batches_of_no_more_than_the_labels(tmp_path):
+    put_counts(tmp_path, "finetune", {16: right(700), 40: right(750)}, budget="standard", is_teacher=True)
+    budget = BUDGETS["standard"]
+    steps, batch = budget.steps["sequence-classification"], budget.batch_size["sequence-classification"]
+    assert 16 < batch < 40
+    page = labels_files(label_tables(read_results(tmp_path), budget="standard"), "standard", [])["labels.md"]
+    assert f"| 16 | 16 | 32 | {steps:,} x 16 | {steps} |" in page
+    assert f"| 40 | 40 | 80 | {steps:,} x {batch} | {steps / 2:g} |" in page
+    assert f"stops after {budget.patience} validations" in page
