@@ -83,9 +83,11 @@ def choose_for_tuning(data: TaskData, budget: Budget) -> Choice:
 
     They are examples that the budget does not train on, of groups that it does not train on; nothing else uses them.
     Where the budget leaves fewer than it validates on, they are the validation examples, and more of that split if the
-    data has one.
+    data has one. At a label count they are the validation examples alone: all others would be further labels.
     """
     choice = choose(data, budget)
+    if budget.labels is not None:
+        return replace(choice, scored=choice.validation, scored_split=choice.validation_split)
     wanted = min(TUNING_EXAMPLES, len(choice.unlabelled))
     if wanted >= len(choice.validation):
         order = _order(data, "train")

@@ -201,3 +201,12 @@ def test_labels_that_are_too_few_for_all_strata_go_to_the_frequent_ones():
     assert sorted(strata[pool[-3:]]) == [0, 1, 2]
     assert sorted(strata[pool[-2:]]) == [0, 1]
     assert sorted(pool) == list(range(100))
+
+
+def test_a_search_at_a_label_count_reads_no_further_label(load, small_part):
+    data = load(train=labelled(400), validation=labelled(70, 400), test=labelled(40, 470))
+    settings = budget(train_examples=100, validation_examples=20).at_labels(16)
+    board, search = choose(data, settings), choose_for_tuning(data, settings)
+    assert list(search.scored) == list(search.validation) == list(board.validation)
+    assert (len(search.scored), search.scored_split) == (16, "validation")
+    assert list(search.train) == list(board.train)
