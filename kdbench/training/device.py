@@ -17,10 +17,13 @@ def pick_device() -> torch.device:
 
 
 def has_fast_bf16(device: torch.device) -> bool:
-    """Return whether the hardware multiplies bfloat16 matrices faster than float32."""
+    """Return whether the hardware multiplies bfloat16 matrices faster than float32.
+
+    A process that ``ATEN_CPU_CAPABILITY`` limits to an older instruction set does not.
+    """
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
-    if device.type == "cpu":
+    if device.type == "cpu" and torch.backends.cpu.get_cpu_capability() not in ("AVX2", "DEFAULT"):
         return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     return False
 

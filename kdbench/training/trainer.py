@@ -33,6 +33,7 @@ from kdbench.models.cost import COUNTED_DEVICES, flop_counter
 from kdbench.results.records import LearningCurve
 from kdbench.training.callbacks import BestWeights, Trackers
 from kdbench.training.device import has_fast_bf16, pick_device
+from kdbench.training.quick_dropout import quick_dropout
 from kdbench.training.sparse_embeddings import only_used_rows
 
 
@@ -140,12 +141,16 @@ def train(
     """
     batches = schedule.batches(rows["length"]) if batches is None else batches
     keeper = validate and BestWeights(
-        validate, steps=schedule.steps, evaluations=schedule.evaluations, patience=schedule.patience
+        lambda trained: validate(model),
+        steps=schedule.steps,
+        evaluations=schedule.evaluations,
+        patience=schedule.patience,
     )
     callbacks = [callback for callback in (keeper, after_step and _AfterStep(after_step)) if callback]
     used = set(chain.from_iterable(batches))
-    with only_used_rows(model, chain.from_iterable(rows[row]["input_ids"] for row in used)):
-        trained = model if extra is None else _WithExtra(model, extra)
+    pieces = chain.from_iterable(rows[row]["input_ids"] for row in used)
+    with only_used_rows(model, pieces), quick_dropout(model):
+        trained = _Trained(model, extra)
         trainer = _StrategyTrainer(
             model=trained,
             args=_training_arguments(params, schedule, scratch, trackers),
@@ -165,7 +170,6 @@ def train(
                 keeper.log = trainer.log
         started = time.perf_counter()
         trainer.train()
-        trainer.accelerator.unwrap_model(trainer.model_wrapped, keep_fp32_wrapper=False)
         if keeper is not None:
             keeper.restore(trained)
     return TrainingRun(
@@ -316,10 +320,14 @@ def _scaled(shape: Callable[[int], float], rates: Sequence[float]) -> Callable[[
     return lambda step: shape(step) * rates[min(step, len(rates) - 1)]
 
 
-class _WithExtra(nn.Module):
-    """Wraps a model and the modules that only the loss uses, so that one optimizer trains both."""
+class _Trained(nn.Module):
+    """Wraps a model and the modules that only the loss uses, so that one optimizer trains both.
 
-    def __init__(self, model: nn.Module, extra: nn.Module) -> None:
+    accelerate replaces the ``forward`` of what it trains, to run it in training precision, and skips a module that it
+    has seen before. A wrapper per training loop keeps `model` as it is, and a second loop in the same precision.
+    """
+
+    def __init__(self, model: nn.Module, extra: nn.Module | None) -> None:
         super().__init__()
         self.model = model
         self.extra = extra

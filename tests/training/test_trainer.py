@@ -12,6 +12,7 @@ from kdbench.evaluation.metrics import METRICS
 from kdbench.models.build import load_base
 from kdbench.models.cost import forward_flops
 from kdbench.training import trainer
+from kdbench.training.device import has_fast_bf16
 from kdbench.training.predict import predict
 from kdbench.training.teacher import RunningTeacher
 from kdbench.training.trainer import CURVE_POINTS, Schedule, learning_curve, train
@@ -376,3 +377,18 @@ def test_training_tells_its_losses_and_validations(fit):
     )
     assert (run.curve.steps, run.curve.losses) == ((1, 2, 3, 4, 5, 6), tuple(told))
     assert (run.curve.validated, run.curve.scores, run.best_score) == ((2, 4, 6), (0.2, 0.6, 0.4), 0.6)
+
+
+def test_every_training_loop_of_a_model_runs_in_the_same_precision_and_leaves_its_forward_alone(
+    fit, experiment
+):
+    model = fresh(experiment)
+    precisions = []
+    model.bert.encoder.layer[0].output.dense.register_forward_hook(
+        lambda module, inputs, output: precisions.append(output.dtype)
+    )
+    for _ in range(2):
+        fit(model, schedule=with_steps(2), validate=None)
+    assert len(precisions) == 4
+    assert set(precisions) == {torch.bfloat16 if has_fast_bf16(torch.device("cpu")) else torch.float32}
+    assert "forward" not in vars(model)
