@@ -8,7 +8,7 @@ A `mask` is the batch's ``attention_mask``, ``(batch, sequence)``: 1 for a text'
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
@@ -64,6 +64,64 @@ def read_attention(model: nn.Module, layers: Iterable[int]) -> Iterator[dict[int
             yield vectors
         finally:
             vectors.clear()
+
+
+class TeacherAttention:
+    """Computes the attention vectors of a frozen model's `layers` from its hidden states, which may be stored ones.
+
+    Args:
+        model: a frozen model with a ``config``, in evaluation mode.
+        layers: numbers of transformer layers, counted from 1.
+
+    Raises:
+        UsageError: the model's attention is not laid out as BERT's is, or does not read the hidden states as they are.
+    """
+
+    def __init__(self, model: nn.Module, layers: Iterable[int]) -> None:
+        projections = _projections(model)
+        self._projections = {layer: projections[layer - 1] for layer in layers}
+        _check_inputs(model, self._projections)
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        layer: int,
+        hidden_states: Sequence[Tensor],
+        names: Sequence[str] = ("query", "key", "value"),
+        *,
+        dtype: torch.dtype,
+    ) -> AttentionVectors:
+        """Return the vectors `names` of `layer`, computed in `dtype`.
+
+        Args:
+            hidden_states: the embeddings and the output of every layer, each ``(batch, sequence, hidden)``.
+        """
+        vectors = AttentionVectors()
+        states = hidden_states[layer - 1].to(dtype)
+        for vector, linear in zip(fields(vectors), self._projections[layer], strict=True):
+            if vector.name in names:
+                bias = None if linear.bias is None else linear.bias.to(dtype)
+                setattr(vectors, vector.name, functional.linear(states, linear.weight.to(dtype), bias))
+        return vectors
+
+
+def _check_inputs(model: nn.Module, projections: Mapping[int, tuple[nn.Linear, ...]]) -> None:
+    """Check on a short text that the projections of each layer read the hidden states before it, not normalized ones."""
+    read: dict[int, Tensor] = {}
+
+    def note(layer: int) -> Callable[..., None]:
+        return lambda module, inputs: read.__setitem__(layer, inputs[0])
+
+    tokens = torch.arange(3, device=next(model.parameters()).device)[None]
+    with ExitStack() as hooks, torch.no_grad():
+        for layer, (query, *_) in projections.items():
+            hooks.callback(query.register_forward_pre_hook(note(layer)).remove)
+        states = model(input_ids=tokens, output_hidden_states=True).hidden_states
+    if not all(torch.equal(read[layer], states[layer - 1]) for layer in projections):
+        raise UsageError(
+            f"the attention of {type(model).__name__} does not read its layers' inputs as they are; to match attention "
+            "take a model built as BERT, RoBERTa, ELECTRA or DistilBERT"
+        )
 
 
 def _recorder(read: AttentionVectors, name: str) -> Callable[..., None]:

@@ -78,22 +78,21 @@ class MiniLM(Strategy):
 
     def _match_relations(self, student: nn.Module, bench: Bench, share: float) -> None:
         """Train `student` on the sum of the three relation losses (MiniLMv2, section 3.1)."""
-        from kdbench_plugins._layer_matching import read_attention, relation_loss
+        from kdbench_plugins._layer_matching import TeacherAttention, read_attention, relation_loss
 
         student_layer, teacher_layer = student.config.num_hidden_layers, self._teacher_layer(bench.teacher)
         heads = self._relation_heads(student, bench.teacher)
+        teacher_attention = TeacherAttention(bench.teacher, [teacher_layer])
 
         def loss(student, batch, teacher):  # type: ignore[no-untyped-def]
-            own, target = student_attention[student_layer], teacher_attention[teacher_layer]
+            own = student_attention[student_layer]
+            target = teacher_attention(teacher_layer, teacher.hidden_states, dtype=own.query.dtype)
             return sum(
                 relation_loss(getattr(own, name), getattr(target, name), batch["attention_mask"], heads=heads)
                 for name in ("query", "key", "value")
             )
 
-        with (
-            read_attention(student, [student_layer]) as student_attention,
-            read_attention(bench.teacher, [teacher_layer]) as teacher_attention,
-        ):
+        with read_attention(student, [student_layer]) as student_attention:
             bench.train(
                 student,
                 loss=loss,

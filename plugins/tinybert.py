@@ -83,7 +83,12 @@ class TinyBERT(Strategy):
 
     def _match_layers(self, student: nn.Module, bench: Bench, rows: datasets.Dataset, share: float) -> None:
         """Train `student` on the sum of equations 7 to 9 over its layers and embeddings (equation 11, lambda 1)."""
-        from kdbench_plugins._layer_matching import attention_score_loss, hidden_state_loss, read_attention
+        from kdbench_plugins._layer_matching import (
+            TeacherAttention,
+            attention_score_loss,
+            hidden_state_loss,
+            read_attention,
+        )
 
         config, teacher_config = student.config, bench.teacher.config
         self._check_heads(config, teacher_config)
@@ -93,6 +98,7 @@ class TinyBERT(Strategy):
         attention_pairs = tuple((own, target) for own, target in pairs if target > 0)
         relative, weight = self.params.terms == "relative", self.params.attention_weight
         projections = _projections(config.hidden_size, teacher_config.hidden_size)
+        teacher_attention = TeacherAttention(bench.teacher, {target for _, target in attention_pairs})
 
         def loss(student, batch, teacher):  # type: ignore[no-untyped-def]
             mask = batch["attention_mask"]
@@ -105,19 +111,17 @@ class TinyBERT(Strategy):
                     projections["hidden"](states[own]), targets[target], mask, relative=relative
                 )
             for own, target in attention_pairs:
+                vectors = student_attention[own]
                 total += weight * attention_score_loss(
-                    student_attention[own],
-                    teacher_attention[target],
+                    vectors,
+                    teacher_attention(target, targets, ("query", "key"), dtype=vectors.query.dtype),
                     mask,
                     heads=config.num_attention_heads,
                     relative=relative,
                 )
             return total
 
-        with (
-            read_attention(student, [own for own, _ in attention_pairs]) as student_attention,
-            read_attention(bench.teacher, [target for _, target in attention_pairs]) as teacher_attention,
-        ):
+        with read_attention(student, [own for own, _ in attention_pairs]) as student_attention:
             bench.train(
                 student,
                 loss=loss,

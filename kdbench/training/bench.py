@@ -23,6 +23,7 @@ from kdbench.data.preparing import without_labels
 from kdbench.data.transfer import read_transfer_set, sample_examples
 from kdbench.errors import UsageError
 from kdbench.models.build import build_student, load_base, load_external_teacher, starts_fresh
+from kdbench.training.cached_outputs import STATES_LIMIT_BYTES, CachedLogits, states_bytes
 from kdbench.training.callbacks import Trackers
 from kdbench.training.experiment import Experiment
 from kdbench.training.predict import join_rows, predict, row_logits
@@ -62,6 +63,8 @@ class TrainingBench:
         self._unlabelled: set[int] = set()
         self.task_bytes: int | None = None
         """Bytes that one more task adds, set where a joint strategy shares one encoder; otherwise the model tells."""
+        self._output_s: dict[str, float] = {}
+        """Seconds that each of the teacher's cached outputs took, if this cell has used it."""
         self._fitted = fitted
         self._strategy = strategy
         self._teachers = TeacherStore(experiment, seed)
@@ -119,7 +122,7 @@ class TrainingBench:
         folder = self.experiment.base.path
         if params.init == "teacher" and not starts_fresh(params, AutoConfig.from_pretrained(folder)):
             self._ensure_teacher()
-            self.teacher_s = self._teachers.train_s()
+            self._charge_teacher()
             folder = self._teachers.folder
         start = self._load(folder, self.params, self.seed)
         return build_student(params, start=start, kind=self.kind, seed=axis_seed(self.seed, "init"))
@@ -127,7 +130,7 @@ class TrainingBench:
     @cached_property
     def teacher(self) -> PreTrainedModel:
         self._ensure_teacher()
-        self.teacher_s = self._teachers.train_s()
+        self._charge_teacher()
         model = self._teachers.load()
         nn.Module.to(model, self.experiment.device)
         model.requires_grad_(False)
@@ -183,7 +186,9 @@ class TrainingBench:
                 phase="training",
                 validate=self.validation_score if keep == "best" else None,
                 loss=loss,
-                teacher_outputs=self._teacher_outputs(teacher_outputs, model, used_rows),
+                teacher_outputs=self._teacher_outputs(
+                    teacher_outputs, model, used_rows, drawn=sum(map(len, batches))
+                ),
                 extra=extra,
                 after_step=after_step,
                 batches=batches,
@@ -192,9 +197,14 @@ class TrainingBench:
         return model
 
     def _teacher_outputs(
-        self, requested: TeacherOutput | Literal["none"] | None, model: nn.Module, rows: datasets.Dataset
+        self,
+        requested: TeacherOutput | Literal["none"] | None,
+        model: nn.Module,
+        rows: datasets.Dataset,
+        *,
+        drawn: int,
     ) -> TeacherOutputs | None:
-        """Return the teacher's outputs on `rows` for a loss; `model` is set up to return the same."""
+        """Return the teacher's outputs on `rows`, of which `drawn` are read in all; `model` will return the same."""
         if requested in ("none", None):
             return None
         if requested == "logits":
@@ -206,7 +216,15 @@ class TrainingBench:
             )
         if requested == "attentions" and isinstance(model, PreTrainedModel):
             model.set_attn_implementation("eager")  # fused kernels return no attentions
+        read_again = drawn >= 2 * len(rows)
+        if requested == "hidden_states" and read_again and self._states_fit(rows):
+            states, seconds = self._teachers.states(rows, self.teacher_logits(rows))
+            self._charge_teacher(states=seconds)
+            return states
         return RunningTeacher(self.teacher, attentions=requested == "attentions")
+
+    def _states_fit(self, rows: datasets.Dataset) -> bool:
+        return states_bytes(rows, self.teacher.config) <= STATES_LIMIT_BYTES
 
     def _draw_batches(self, rows: datasets.Dataset, schedule: Schedule) -> list[list[int]]:
         """Return the batches of a training loop; a second stage on the same rows continues where the first ended."""
@@ -243,11 +261,11 @@ class TrainingBench:
         )
         return experiment.metric.of(predictions, self.task.task.labels)
 
-    def teacher_logits(self, rows: datasets.Dataset) -> TeacherOutputs:
+    def teacher_logits(self, rows: datasets.Dataset) -> CachedLogits:
         self._check_teacher_is_declared()
         self._ensure_teacher()
         outputs, seconds = self._teachers.logits(rows)
-        self.teacher_s = self._teachers.train_s() + seconds
+        self._charge_teacher(logits=seconds)
         return outputs
 
     def outputs(
@@ -283,6 +301,10 @@ class TrainingBench:
 
     def hide_labels(self, rows: datasets.Dataset) -> datasets.Dataset:
         return without_labels(rows, self.kind)
+
+    def _charge_teacher(self, **seconds: float) -> None:
+        self._output_s.update(seconds)
+        self.teacher_s = self._teachers.train_s() + sum(self._output_s.values())
 
     def _check_teacher_is_declared(self) -> None:
         if not any(stage.uses_teacher() for stage in self._strategy.stages):

@@ -1,15 +1,13 @@
-"""Store teachers and their logits: the base model fine-tuned on the task, once per seed and content hash."""
+"""Store teachers and their outputs: the base model fine-tuned on the task, once per seed and content hash."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import datasets
-import numpy as np
 import torch
 from filelock import FileLock
 from pydantic import TypeAdapter
@@ -18,65 +16,14 @@ from transformers import PreTrainedModel
 from transformers.utils.generic import ModelOutput
 
 from kdbench.api.bench import Batch, model_inputs
-from kdbench.api.kinds import IGNORED
 from kdbench.api.params import FINE_TUNING_RATES, Params, default_rate
 from kdbench.models.build import auto_class
+from kdbench.training.cached_outputs import CachedLogits, CachedStates
 from kdbench.training.device import training_precision
 from kdbench.training.experiment import Experiment
 from kdbench.training.predict import row_logits
 from kdbench.training.trainer import TrainingRun
 from kdbench.utils.files import content_hash, folder_atomically, write_atomically
-
-
-class CachedLogits:
-    """Logits by row id, memory-mapped from a folder that `write` created.
-
-    ``ids.npy`` ``(rows,)`` sorted; ``offsets.npy`` ``(rows + 1,)``; ``logits.npy`` ``(units, classes)`` float32.
-    """
-
-    requested: Mapping[str, bool] = {}
-
-    def __init__(self, folder: Path, *, per_word: bool) -> None:
-        self._per_word = per_word
-        self._ids = np.load(folder / "ids.npy")
-        self._offsets = np.load(folder / "offsets.npy")
-        self._logits = np.load(folder / "logits.npy", mmap_mode="r")
-
-    @staticmethod
-    def write(folder: Path, ids: Sequence[int], logits: Sequence[np.ndarray]) -> None:
-        """Write the logits ``(units, classes)`` of each row, with the rows' ids, to `folder`."""
-        order = np.argsort(ids)
-        rows = [logits[i] for i in order]
-        with folder_atomically(folder) as partial:
-            np.save(partial / "ids.npy", np.asarray(ids)[order])
-            np.save(partial / "offsets.npy", np.cumsum([0, *(len(row) for row in rows)]))
-            np.save(partial / "logits.npy", np.concatenate(rows).astype(np.float32))
-
-    def __call__(self, batch: Batch) -> SimpleNamespace:
-        """Return ``.logits`` for `batch`: ``(batch, classes)``, or ``(batch, sequence, classes)`` for tokens.
-
-        Positions that do not count are zero.
-
-        Raises:
-            KeyError: a row of the batch was not passed to `write`, or had a different number of units.
-        """
-        ids = batch["id"].cpu().numpy()
-        places = np.searchsorted(self._ids, ids)
-        known = places < len(self._ids)
-        known[known] = self._ids[places[known]] == ids[known]
-        if not known.all():
-            raise KeyError(f"the teacher has no logits for the rows {ids[~known].tolist()}")
-        flat = np.concatenate([self._logits[self._offsets[p] : self._offsets[p + 1]] for p in places])
-        labels = batch["labels"]
-        if not self._per_word:
-            return SimpleNamespace(logits=torch.from_numpy(flat).to(labels.device))
-        counted = labels != IGNORED
-        if int(counted.sum()) != len(flat):
-            raise KeyError("the teacher's logits were computed on other words than the batch has")
-        logits = torch.zeros(*labels.shape, flat.shape[-1], device=labels.device)
-        logits[counted] = torch.from_numpy(flat).to(labels.device)
-        return SimpleNamespace(logits=logits)
-
 
 _RUN: TypeAdapter[TrainingRun | None] = TypeAdapter(TrainingRun | None)
 
@@ -85,7 +32,7 @@ TEACHER_PARAMS = Params()
 
 
 class TeacherStore:
-    """The folder of a seed's teacher in the results, ``teachers/<key>/``: weights, ``training.json``, ``logits-<hash>/``."""
+    """The folder of a seed's teacher in the results, ``teachers/<key>/``: weights, ``training.json``, cached outputs."""
 
     def __init__(self, experiment: Experiment, seed: int) -> None:
         self._experiment = experiment
@@ -123,24 +70,45 @@ class TeacherStore:
     def logits(self, rows: datasets.Dataset) -> tuple[CachedLogits, float]:
         """Return the teacher's logits on `rows`, computed at the first call, and the seconds that this took."""
         experiment = self._experiment
+
+        def compute(folder: Path) -> None:
+            logits, _ = row_logits(
+                nn.Module.to(self.load(), experiment.device),
+                rows,
+                experiment.collate,
+                device=experiment.device,
+                precision=experiment.precision,
+            )
+            CachedLogits.write(folder, rows["id"], logits)
+
+        folder, seconds = self._computed_once("logits", rows, compute)
+        return CachedLogits(folder, per_word=experiment.kind.per_word), seconds
+
+    def states(self, rows: datasets.Dataset, logits: CachedLogits) -> tuple[CachedStates, float]:
+        """Return the teacher's hidden states on `rows` beside `logits`, as `logits` does."""
+        experiment = self._experiment
+
+        def compute(folder: Path) -> None:
+            model = nn.Module.to(self.load(), experiment.device)
+            CachedStates.write(folder, model, rows, experiment.collate, lambda: experiment.precision)
+
+        folder, seconds = self._computed_once("states", rows, compute)
+        return CachedStates(folder, logits), seconds
+
+    def _computed_once(
+        self, name: str, rows: datasets.Dataset, compute: Callable[[Path], None]
+    ) -> tuple[Path, float]:
+        """Return the folder of the outputs `name` on `rows`, by `compute` at the first call, and the seconds that took."""
         pieces = content_hash([rows["id"][:], rows["input_ids"][:]])
-        folder = self.folder / f"logits-{pieces}"
-        timing = self.folder / f"logits-{pieces}.json"
+        folder = self.folder / f"{name}-{pieces}"
+        timing = self.folder / f"{name}-{pieces}.json"
         with self.lock():
             if not folder.exists():
                 started = time.perf_counter()
-                logits, _ = row_logits(
-                    nn.Module.to(self.load(), experiment.device),
-                    rows,
-                    experiment.collate,
-                    device=experiment.device,
-                    precision=experiment.precision,
-                )
-                CachedLogits.write(folder, rows["id"], logits)
+                compute(folder)
                 seconds = time.perf_counter() - started
                 write_atomically(timing, json.dumps({"seconds": seconds}) + "\n")
-        seconds = float(json.loads(timing.read_text())["seconds"])
-        return CachedLogits(folder, per_word=experiment.kind.per_word), seconds
+        return folder, float(json.loads(timing.read_text())["seconds"])
 
 
 class RunningTeacher:

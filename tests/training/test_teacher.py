@@ -17,8 +17,9 @@ from kdbench.api.task import IGNORED
 from kdbench.config import RunConfig
 from kdbench.models.build import load_base
 from kdbench.training.bench import TrainingBench
+from kdbench.training.cached_outputs import CachedLogits
 from kdbench.training.experiment import open_experiment
-from kdbench.training.teacher import TEACHER_PARAMS, CachedLogits, RunningTeacher, TeacherStore, teacher_key
+from kdbench.training.teacher import TEACHER_PARAMS, RunningTeacher, TeacherStore, teacher_key
 from kdbench.training.trainer import TrainingRun
 
 
@@ -92,7 +93,7 @@ def test_other_rows_have_logits_of_their_own(make_bench):
     other, _ = store.logits(rows.select(range(3)).remove_columns("input_ids").add_column("input_ids", turned))
     batch = bench.experiment.collate([rows[0], rows[1], rows[2]])
     assert not torch.equal(few(batch).logits, other(batch).logits)
-    with pytest.raises(KeyError, match="no logits for the rows"):
+    with pytest.raises(KeyError, match="no outputs for the rows"):
         few(bench.experiment.collate([rows[3]]))
 
 
