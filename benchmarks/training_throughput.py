@@ -176,9 +176,6 @@ def rounds(
         for peer in COMPARED.get(strategy, ())
         if peer.split()[0] in ("trainer", *(name for name in PEERS if (ENVIRONMENTS / name).exists()))
     }
-    others = (
-        [] if options.only_compared else [name for name in trained_ones(registry) if name not in COMPARED]
-    )
     results: dict[str, list[Measured]] = {}
     try:
         for number in range(options.rounds):
