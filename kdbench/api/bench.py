@@ -145,9 +145,11 @@ class Bench(Protocol):
         Args:
             model: those of its parameters that require gradients are trained.
             loss: by default the loss against the labels.
-            teacher_outputs: ``"logits"`` (computed once and cached), ``"hidden_states"`` or ``"attentions"`` (the
-                teacher runs in every step, and both models return these, too) or None; where `loss` is given, the
-                default is the strategy's `teacher_outputs`.
+            teacher_outputs: ``"logits"`` (computed once and cached), ``"hidden_states"`` or ``"attentions"`` (both
+                models return these, too) or None; where `loss` is given, the default is the strategy's
+                `teacher_outputs`. Hidden states are computed once and cached in bfloat16, zero at padding, if every
+                row is read at least twice and they take at most 2 GB; otherwise, and for attentions, the teacher
+                runs in every step.
             rows: the rows to train on, by default ``task.train``; some may be `UNLABELLED`. The number of steps
                 stays the budget's, and a second stage on the same rows continues where the first ended.
             share: the fraction of the budget's steps to train for, for a strategy that trains in stages.
