@@ -55,7 +55,7 @@ from kdbench.utils.system import usable_cores
 KIND = TaskKind.SEQUENCE_CLASSIFICATION
 SEED, PASSES, VALIDATED = 1, 5, 8
 COMPARED: Mapping[str, Sequence[str]] = {
-    "finetune": ("trainer labels",),
+    "finetune[steps=budget]": ("trainer labels",),
     "vanilla-kd": ("trainer logits", "textbrewer logits", "torchdistill logits"),
     "tinybert": ("textbrewer layers",),
 }
@@ -140,11 +140,11 @@ def compare_speed(shape: Shape, options: argparse.Namespace, folder: Path) -> No
     print(f"\n{shape.texts} texts of {shape.pieces} pieces, {shape.steps} steps; ceiling: {told}", flush=True)
     experiment, registry = at_shape(shape, folder)
     teacher = load_base(experiment.base.path, KIND, experiment.task.task.labels, seed=0)
-    TeacherStore(experiment).save(teacher, None)  # not trained: its answers take as long
+    TeacherStore(experiment, SEED).save(teacher, None)  # not trained: its answers take as long
     results = rounds(experiment, registry, options, folder)
     for name, measured in results.items():
         seconds = median(one.seconds for one in measured)
-        line = f"  {name:<22}{shape.texts * shape.steps / seconds:>8.0f} examples/s"
+        line = f"  {name:<24}{shape.texts * shape.steps / seconds:>8.0f} examples/s"
         if measured[0].flops:
             rate = measured[0].flops / seconds
             line += f"{rate / 1e9:>8.0f} GFLOP/s, {100 * rate / peaks[own]:.0f}% of the ceiling"
@@ -155,13 +155,13 @@ def compare_speed(shape: Shape, options: argparse.Namespace, folder: Path) -> No
 def compare_accuracy(options: argparse.Namespace, folder: Path) -> None:
     """Print what each side has learned from the same batches of real texts, and its time."""
     experiment, registry = real_texts(options.data_dir, folder, options.steps or 300)
-    TrainingBench(experiment, registry.strategy(parse_spec("finetune")), 0, silent).teacher  # noqa: B018  # trains it
+    TrainingBench(experiment, registry.strategy(parse_spec("finetune")), SEED, silent).teacher  # noqa: B018  # trains it
     print(f"{experiment.task.task.name}, {len(experiment.task.scored)} scored texts", flush=True)
     options.rounds = 1
     options.strategy = options.strategy or list(COMPARED)
     results = rounds(experiment, registry, options, folder)
     for name, (measured,) in results.items():
-        print(f"  {name:<22}accuracy {100 * (measured.accuracy or 0):.1f} in {measured.seconds:.0f} s")
+        print(f"  {name:<24}accuracy {100 * (measured.accuracy or 0):.1f} in {measured.seconds:.0f} s")
     print_ratios(results)
 
 
@@ -169,7 +169,7 @@ def rounds(
     experiment: Experiment, registry: Registry, options: argparse.Namespace, folder: Path
 ) -> dict[str, list[Measured]]:
     """Return the results of all sides by name, round by round; strategies without peers run in the first alone."""
-    strategies = options.strategy or trained_ones(registry)
+    strategies = options.strategy or [*COMPARED, *others(registry)]
     peers = {
         peer: Peer(peer, job_of(experiment, registry, strategy, folder), options.threads)
         for strategy in strategies
@@ -204,21 +204,21 @@ def print_ratios(results: Mapping[str, Sequence[Measured]]) -> None:
                 print(f"  {strategy} is {median(ratios):.2f}{spread} times as fast as {peer}", flush=True)
 
 
-def trained_ones(registry: Registry) -> list[str]:
-    """Return the strategies with a training loop of their own on one task."""
+def others(registry: Registry) -> list[str]:
+    """Return the further strategies with a training loop of their own on one task; `finetune` loads the teacher."""
     return [
         name
         for name, entry in registry.strategies.items()
         if KIND in entry.item.kinds
         and not issubclass(entry.item, (Transform, JointStrategy))
-        and name != "linear-probe"
+        and name not in ("finetune", "linear-probe", *COMPARED)
     ]
 
 
 def with_kdbench(
     experiment: Experiment, registry: Registry, name: str, options: argparse.Namespace
 ) -> Measured:
-    teacher = TeacherStore(experiment)
+    teacher = TeacherStore(experiment, SEED)
     for outputs in (*teacher.folder.glob("logits-*"), *teacher.folder.glob("states-*")):
         if outputs.is_dir():
             shutil.rmtree(outputs)  # every round pays for them
@@ -256,7 +256,7 @@ def job_of(experiment: Experiment, registry: Registry, name: str, folder: Path) 
             "batches": schedule.batches(rows["length"]),
             "scored_ids": scored["input_ids"][:],
             "scored_labels": scored["labels"][:],
-            "teacher": str(TeacherStore(experiment).folder),
+            "teacher": str(TeacherStore(experiment, SEED).folder),
             "student": str(folder / name),
             "learning_rate": schedule.learning_rate,
             "weight_decay": params.weight_decay,
@@ -277,6 +277,8 @@ def budget_of(batch_size: int, steps: int) -> Budget:
             "batch_size": {KIND: batch_size},
             "evaluations": 1,
             "teacher_factor": 1,
+            "max_epochs": None,
+            "patience": None,
         }
     )
 
