@@ -34,7 +34,9 @@ def test_stored_states_are_those_of_a_running_teacher_rounded_to_bfloat16(make_b
 def test_their_size_is_known_before(make_bench):
     _, bench = make_bench("vanilla-kd")
     stored(bench)
-    (folder,) = (path for path in TeacherStore(bench.experiment, bench.seed).folder.glob("states-*") if path.is_dir())
+    (folder,) = (
+        path for path in TeacherStore(bench.experiment, bench.seed).folder.glob("states-*") if path.is_dir()
+    )
     files = sum(path.stat().st_size for path in folder.glob("*.bin"))
     assert files == states_bytes(bench.task.train, bench.teacher.config)
     assert files == sum(bench.task.train["length"]) * 5 * 32 * 2
@@ -69,7 +71,11 @@ def test_a_strategy_learns_the_same_from_stored_states_as_from_a_running_teacher
             report=lambda phase, done, total, loss: phase == "training" and reported.append(loss),
         )
         strategy.fit(bench)
-        folders = [path for path in TeacherStore(bench.experiment, bench.seed).folder.glob("states-*") if path.is_dir()]
+        folders = [
+            path
+            for path in TeacherStore(bench.experiment, bench.seed).folder.glob("states-*")
+            if path.is_dir()
+        ]
         return reported, len(folders)
 
     running, none = losses(0)
