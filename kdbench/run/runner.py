@@ -166,7 +166,7 @@ class _Run:
         strategy = cell.row.strategy
         before = _key_before(cell)
         return any(
-            (_is_teachers_row(other) and other.task is cell.task and other.seed == cell.seed)
+            (_is_teachers_row(other) and _same_teacher(other, cell))
             or _key(other) == before
             or (isinstance(strategy, JointStrategy) and other.row.strategy is strategy)
             for other in self._running.values()
@@ -203,6 +203,8 @@ class _Run:
         if _is_teachers_row(cell) and not self._teacher(cell).exists():
             self._teacher_failures[cell.task.name, cell.seed] = record.reason or "for an unknown reason"
         self._remove_models_of_further_seeds()
+        if not any(_same_teacher(cell, other) for other in (*self._waiting, *self._running.values())):
+            self._teacher(cell).remove_states()
         score = record.quality.score if record.quality else None
         self._watcher.ended(cell.label, record.status, record.reason, score, ended.seconds)
         for line in (*record.warnings, *self._registry.cell_finished(record)):
@@ -272,6 +274,10 @@ def _key(cell: Cell) -> str:
 
 def _is_teachers_row(cell: Cell) -> bool:
     return cell.row.strategy.is_teacher_row and cell.row.spec == StrategySpec(name=cell.row.strategy.name)
+
+
+def _same_teacher(cell: Cell, other: Cell) -> bool:
+    return cell.task is other.task and cell.seed == other.seed
 
 
 def _key_before(cell: Cell) -> str | None:

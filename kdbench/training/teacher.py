@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -94,6 +95,11 @@ class TeacherStore:
 
         folder, seconds = self._computed_once("states", rows, compute)
         return CachedStates(folder, logits), seconds
+
+    def remove_states(self) -> None:
+        """Delete the stored hidden states, which may be as large as a gigabyte; they are computed again if needed."""
+        for path in self.folder.glob("states-*"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
     def _computed_once(
         self, name: str, rows: datasets.Dataset, compute: Callable[[Path], None]

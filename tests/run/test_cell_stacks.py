@@ -15,6 +15,7 @@ from kdbench.results.records import RecordStore, Status
 from kdbench.run.plan import cells_of
 from kdbench.run.progress import Watcher
 from kdbench.run.runner import run
+from kdbench.training.teacher import TeacherStore
 
 pytestmark = pytest.mark.slow
 
@@ -144,6 +145,23 @@ def test_models_of_further_seeds_stay_until_no_stack_starts_from_them(do):
     np.testing.assert_allclose(second, 2 * first, rtol=1e-5)
     kept = {path.parent.name for path in (results / "models").glob("*/fit.json")}
     assert kept == {record.key for record in records.values() if record.seed == 0}
+
+
+def test_hidden_states_of_a_teacher_are_stored_while_cells_may_read_them(do, monkeypatch):
+    stored = []
+    remove = TeacherStore.remove_states
+
+    def watched(store):
+        stored.append(sorted(path.suffix for path in store.folder.glob("states-*")))
+        remove(store)
+
+    monkeypatch.setattr(TeacherStore, "remove_states", watched)
+    long = {"long": {"base": "smoke", "steps": {"sequence-classification": 16}}}
+    _, records, results = do(strategy=["pkd[layers=2]"], budgets=long, budget="long")
+    assert len(records) == 4  # and the teacher's row and two controls
+    assert stored == [["", ".json"]]
+    assert list((results / "teachers").glob("*/states-*")) == []
+    assert len(list((results / "teachers").glob("*/logits-*.json"))) == 1
 
 
 def test_a_stack_upon_what_failed_fails_for_its_reason(do):
