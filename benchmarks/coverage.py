@@ -1,0 +1,196 @@
+"""Simulate how often the board's intervals cover the truth, and how often its claims are false.
+
+    python benchmarks/coverage.py [--quick] [--seed 0] [--save FILE] [--before FILE]
+
+Rows whose true scores are known are drawn with spreads over seeds like those of `leaderboards/standard`, and judged by
+the project's own functions. The table has a line per statistic; ``--save`` writes the numbers as JSON, and ``--before``
+shows those of another revision beside them. About three minutes on one core; ``--quick`` takes a tenth of the draws.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from simulated_rows import Floats, TrueRow, board_scores, board_spreads, derive, simulate
+
+from kdbench.evaluation.metrics import METRICS
+from kdbench.stats.bootstrap import Resampled, resample
+from kdbench.stats.comparisons import PairwiseDifferences, holm_pairs, pairwise_differences
+from kdbench.stats.intervals import resampled_interval
+from kdbench.stats.ranking import tie_ranks
+from kdbench.stats.seed_variance import SeedSpread, seed_spreads
+
+BOARD = Path(__file__).parent.parent / "leaderboards" / "standard" / "cells.csv"
+ALPHA = 0.05
+RESAMPLES = 400
+EXAMPLES = 600
+SCORES = {"accuracy": 0.8, "f1": 0.75, "matthews": 0.5, "spearman": 0.85}
+
+
+@dataclass(frozen=True)
+class Line:
+    """A simulated share."""
+
+    name: str
+    share: float
+    wanted: str
+    """What the share should be."""
+    draws: int
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A simulated board as kdbench judges it."""
+
+    models: list[Resampled]
+    spreads: list[SeedSpread | None]
+    pairs: PairwiseDifferences
+
+    @property
+    def holm_p(self) -> Floats:
+        """(rows, rows)."""
+        return holm_pairs(self.pairs.p)
+
+
+def judged(statistics: list[Floats], metric: str = "accuracy") -> Judged:
+    scored = METRICS[metric]
+    models = resample(statistics, scored.score, score_range=scored.score_range, resamples=RESAMPLES)
+    spreads = seed_spreads([model.scores.tolist() for model in models])
+    return Judged(models, spreads, pairwise_differences(models, spreads, np.eye(len(models), dtype=bool)))
+
+
+def intervals(rng: np.random.Generator, draws: int) -> Iterator[Line]:
+    """The intervals of scores and of differences, on boards of twelve rows of equal truth."""
+    for metric, score in SCORES.items():
+        covered, pairs = [], []
+        for _ in range(draws // 10):
+            sds = rng.choice(_spreads(), 12)
+            board = judged(
+                simulate(rng, [TrueRow(score, sd) for sd in sds], metric=metric, examples=EXAMPLES), metric
+            )
+            for model, spread in zip(board.models, board.spreads, strict=True):
+                low, high = resampled_interval(model, spread=spread)
+                covered.append(low <= score <= high)
+            pairs += [board.pairs.p[i, i + 1] >= ALPHA for i in range(0, 12, 2)]
+        yield Line(f"interval of a score, {metric}", np.mean(covered), "93 to 97%", len(covered))
+        yield Line(f"interval of a difference, {metric}", np.mean(pairs), "93 to 97%", len(pairs))
+
+
+def _spreads() -> list[float]:
+    return [sd for of_task in board_spreads(BOARD) for sd in of_task]
+
+
+def families(rng: np.random.Generator, draws: int) -> Iterator[Line]:
+    """The chance of any false difference among 28 rows of equal truth, Holm-corrected."""
+    shapes: Mapping[str, Callable[[], Floats]] = {
+        "0.3 to 5 points, log-uniform": lambda: 0.01 * np.exp(rng.uniform(np.log(0.3), np.log(5), 28)),
+        "0.3 to 5 points, uniform": lambda: 0.01 * rng.uniform(0.3, 5, 28),
+        "24 of 0.3 to 0.8, 4 of 5 points": lambda: 0.01 * np.append(rng.uniform(0.3, 0.8, 24), [5.0] * 4),
+        "all of 1 point": lambda: np.full(28, 0.01),
+        "those of the board": lambda: rng.choice(_spreads(), 28),
+    }
+    for name, spreads in shapes.items():
+        false = []
+        for _ in range(draws // 5):
+            board = judged(simulate(rng, [TrueRow(0.8, sd) for sd in spreads()], examples=EXAMPLES))
+            false.append(board.holm_p.min() < ALPHA)
+        yield Line(f"any false difference, 28 rows, {name}", np.mean(false), "at most 6%", len(false))
+
+
+def derived(rng: np.random.Generator, draws: int) -> Iterator[Line]:
+    """A row made from a trained one, seed by seed, among rows with the spreads of the board."""
+    for loss in (0.01, 0.005, 0.0):
+        covered, found, no_loss = [], [], []
+        for _ in range(draws // 4):
+            sds = rng.choice(_spreads(), 12)
+            others = simulate(rng, [TrueRow(0.8, sd) for sd in sds], examples=900)
+            losses = [loss, *rng.uniform(0, 0.01, 3)]
+            rows = others + [derive(rng, others[0], lost, 0.002) for lost in losses]
+            board = judged(rows)
+            difference = board.pairs.of(0, 12)
+            covered.append(difference.low <= loss <= difference.high)
+            found.append(difference.p < ALPHA)
+            no_loss.append(difference.p >= ALPHA)
+        points = f"a derived row that loses {100 * loss:g} points"
+        yield Line(f"interval of the loss, {points}", np.mean(covered), "93 to 97%", len(covered))
+        if loss > 0.005:
+            yield Line(f"loss found, {points}", np.mean(found), "the more the better", len(found))
+        wanted = "at most 5%" if loss >= 0.005 else "the more the better"
+        yield Line(f"said to lose nothing, {points}", np.mean(no_loss), wanted, len(no_loss))
+
+
+def ranks(rng: np.random.Generator, draws: int) -> Iterator[Line]:
+    """The ranks of boards with the true scores and spreads of the board's tasks."""
+    false = []
+    for _ in range(draws // 5):
+        task = rng.integers(3)
+        scores = np.array(board_scores(BOARD)[task])
+        rows = [TrueRow(score, sd) for score, sd in zip(scores, board_spreads(BOARD)[task], strict=True)]
+        board = judged(simulate(rng, rows, examples=EXAMPLES))
+        places = tie_ranks([float(model.scores.mean()) for model in board.models], board.holm_p < ALPHA)
+        printed = np.array([place.rank for place in places if place is not None])
+        ahead = printed[:, None] < printed
+        false.append(bool((ahead & (scores[:, None] <= scores)).any()))
+    yield Line("any row ranked above a better one", np.mean(false), "at most 6%", len(false))
+
+
+def recommendations(rng: np.random.Generator, draws: int) -> Iterator[Line]:
+    """A noisy cheap row of 76 beside a best one of 84: how often it counts as good enough."""
+    chosen = []
+    for _ in range(draws // 4):
+        rows = [TrueRow(0.84, 0.005), TrueRow(0.76, 0.05)]
+        rows += [TrueRow(0.8, sd) for sd in rng.choice(_spreads(), 10)]
+        board = judged(simulate(rng, rows, examples=EXAMPLES))
+        best = int(np.argmax([model.scores.mean() for model in board.models]))
+        chosen.append(best == 1 or board.pairs.p[best, 1] >= ALPHA)
+    yield Line("a cheap row 8 points worse is recommended", np.mean(chosen), "at most 5%", len(chosen))
+
+
+def one_seed(rng: np.random.Generator, draws: int) -> Iterator[Line]:
+    """Boards of one seed and strategies of equal truth: whether a difference between strategies is claimed."""
+    false = []
+    for _ in range(draws // 4):
+        rows = [TrueRow(0.8, sd) for sd in rng.choice(_spreads(), 28)]
+        board = judged(simulate(rng, rows, seeds=1, examples=EXAMPLES))
+        false.append(board.holm_p.min() < ALPHA)
+    yield Line("one seed: any false difference between strategies", np.mean(false), "at most 6%", len(false))
+
+
+SIMULATIONS = (intervals, families, derived, ranks, recommendations, one_seed)
+
+
+def table(lines: list[Line], before: Mapping[str, float]) -> str:
+    """Return the lines as a Markdown table."""
+    text = ["| simulated | wanted | before | now | draws |", "|---|---|---:|---:|---:|"]
+    for line in lines:
+        then = f"{before[line.name]:.1%}" if line.name in before else "-"
+        text.append(f"| {line.name} | {line.wanted} | {then} | {line.share:.1%} | {line.draws:,} |")
+    return "\n".join(text)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", choices=[part.__name__ for part in SIMULATIONS])
+    parser.add_argument("--save", type=Path)
+    parser.add_argument("--before", type=Path)
+    arguments = parser.parse_args()
+    draws = 200 if arguments.quick else 2000
+    chosen = [part for part in SIMULATIONS if arguments.only in (None, part.__name__)]
+    lines = [line for part in chosen for line in part(np.random.default_rng(arguments.seed), draws)]
+    before = json.loads(arguments.before.read_text()) if arguments.before else {}
+    print(f"seed {arguments.seed}\n\n{table(lines, before)}")
+    if arguments.save:
+        arguments.save.write_text(json.dumps({line.name: line.share for line in lines}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
