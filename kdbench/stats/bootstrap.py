@@ -109,6 +109,9 @@ class MeanScores:
     added_terms: Floats
     """(models,): the sum over the added parts of variance**2 / degrees of freedom, where the seeds' part counts with
     the whole variance that they contribute to a mean; 0 where nothing is added."""
+    possible: tuple[Floats, Floats] | None = None
+    """Each (models, nodes): the possible values of `added_variance`, and how likely each is; None where some model's
+    variance over seeds is known by its own seeds alone."""
 
     def contrast(self, weights: Floats) -> tuple[float, float]:
         """Return the variance of the weighted sum of the models' means, and its degrees of freedom."""
@@ -167,6 +170,7 @@ def mean_scores(models: Sequence[Resampled], spreads: Sequence[SeedSpread | None
         added_variance=added_variance,
         added_df=added_df,
         added_terms=added_terms,
+        possible=_possible(models, spreads),
     )
 
 
@@ -184,6 +188,21 @@ def _added(model: Resampled, given: SeedSpread | None) -> tuple[float, float, fl
     of_missing = missing**2 / max(1, (model.examples - 1) * (seeds - 1))
     term = of_missing + ((spread.variance / seeds) ** 2 / spread.df if of_seeds else 0.0)
     return variance, variance**2 / (of_missing + of_seeds**2 / spread.df), term
+
+
+def _possible(
+    models: Sequence[Resampled], spreads: Sequence[SeedSpread | None]
+) -> tuple[Floats, Floats] | None:
+    posteriors = [
+        spread.posterior for spread in spreads if spread is not None and spread.posterior is not None
+    ]
+    if len(posteriors) < len(models):
+        return None
+    added = [
+        [_added(model, SeedSpread(variance, np.inf))[0] for variance in posterior.variances]
+        for model, posterior in zip(models, posteriors, strict=True)
+    ]
+    return np.array(added), np.array([posterior.weights for posterior in posteriors])
 
 
 def satterthwaite(variance: Floats, from_examples: Floats, examples: int, added_terms: Floats) -> Floats:

@@ -18,6 +18,7 @@ from kdbench.stats.bootstrap import (
     mean_scores,
     satterthwaite,
 )
+from kdbench.stats.mixtures import ErrorMixture, sum_of
 from kdbench.stats.seed_variance import SeedSpread
 
 
@@ -29,12 +30,55 @@ class Difference:
     """The first model's score minus the second's, each a mean over its seeds."""
     low: float
     high: float
-    """The bounds of the interval of `difference`, from Student's t."""
+    """The bounds of the interval of `difference`."""
     p: float
     """Two-sided: the probability of a difference at least as large if there were none."""
     standard_error: float
     df: float
-    """The degrees of freedom of the standard error."""
+    """The degrees of freedom of the standard error; an approximation where `p` averages over possible variances."""
+
+
+@dataclass(frozen=True, eq=False)
+class PairwiseErrors:
+    """The distribution of the error of each difference between models."""
+
+    from_examples: Floats
+    """(models, models): the variance of each difference over test sets."""
+    examples: int
+    possible: tuple[Floats, Floats] | None
+    """Each (models, nodes): what the seeds of each model may add to that, and how likely (`MeanScores.possible`)."""
+    standard_error: Floats
+    df: Floats
+    """Both (models, models): of Student's t, which is used where `possible` is None."""
+    same: Flags
+    """(models, models): whether two are identical, so that there is no error."""
+
+    def tail(self, difference: Floats) -> Floats:
+        """Return (models, models): the one-sided probability of an error of at least `difference` (models, models)."""
+        if self.possible is None:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                t = difference / self.standard_error
+            t = np.where(np.isnan(t), 0.0, t)  # no difference, and a standard error of 0
+            tails: Floats = scipy.special.stdtr(self.df, -t)
+            return tails
+        tails = np.stack([self._mixture(a, slice(None)).tail(row) for a, row in enumerate(difference)])
+        return np.where(self.same, np.where(difference > 0, 0.0, 0.5), tails)
+
+    def bound(self, a: int, b: int, alpha: float) -> float:
+        """Return the error of the difference between `a` and `b` that is exceeded with probability `alpha`, one-sided."""
+        if self.same[a, b]:
+            return 0.0
+        if self.possible is None:
+            return float(self.standard_error[a, b] * scipy.stats.t.ppf(1 - alpha, self.df[a, b]))
+        return self._mixture(a, b).bound(alpha)
+
+    def _mixture(self, a: int, others: int | slice) -> ErrorMixture:
+        assert self.possible is not None
+        variances, weights = self.possible
+        of_others = variances[others], weights[others]
+        added, weights = sum_of((variances[a], weights[a]), of_others)
+        from_examples = np.asarray(self.from_examples[a, others])[..., None]
+        return ErrorMixture(from_examples + added, weights, max(1, self.examples - 1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,17 +90,15 @@ class PairwiseDifferences:
     df: Floats
     p: Floats
     """Two-sided, uncorrected: see `holm_pairs`."""
+    errors: PairwiseErrors
 
     def of(self, a: int, b: int) -> Difference:
         """Return how much better model `a` scored than model `b`, with its interval, uncorrected."""
-        difference, half = (
-            self.difference[a, b],
-            self.standard_error[a, b] * scipy.stats.t.ppf(TAILS[1], self.df[a, b]),
-        )
+        difference, half = float(self.difference[a, b]), self.errors.bound(a, b, TAILS[0])
         return Difference(
-            difference=float(difference),
-            low=float(difference - half),
-            high=float(difference + half),
+            difference=difference,
+            low=difference - half,
+            high=difference + half,
             p=float(self.p[a, b]),
             standard_error=float(self.standard_error[a, b]),
             df=float(self.df[a, b]),
@@ -70,8 +112,9 @@ def pairwise_differences(
 
     The variance of a difference is that of its bootstrap (Efron & Tibshirani 1993, ch. 6) plus what each model's seeds
     add to it (`MeanScores`). The seeds of two models count as independent, which is conservative where a seed affects
-    both alike. p comes from Student's t with the degrees of freedom of the whole variance (Satterthwaite 1946), not
-    from counting resamples, so that it can be small enough for hundreds of comparisons; but it is never below
+    both alike. p comes from a distribution, not from counting resamples, so that it can be small enough for hundreds of
+    comparisons: from Student's t averaged over the variances that the seeds may add (`seed_spreads`); without such a
+    posterior, from t with the degrees of freedom of the whole variance (Satterthwaite 1946). But it is never below
     2 / 2**examples, the smallest p that swapping the two models' answers can give (Noreen 1989).
 
     Two models with identical statistics, seed for seed, differ by exactly 0 with a standard error of 0 and p = 1.
@@ -95,20 +138,14 @@ def pairwise_differences(
     df = satterthwaite(variance, from_examples, means.examples, added_terms)
     difference = np.subtract.outer(means.observed, means.observed)
     standard_error = np.where(same, 0.0, np.sqrt(variance))
+    errors = PairwiseErrors(from_examples, means.examples, means.possible, standard_error, df, same)
     return PairwiseDifferences(
         difference=difference,
         standard_error=standard_error,
         df=df,
-        p=_p(difference, standard_error, df, lowest=2.0 ** (1 - means.examples)),
+        p=np.maximum(2 * errors.tail(np.abs(difference)), 2.0 ** (1 - means.examples)),
+        errors=errors,
     )
-
-
-def _p(difference: Floats, standard_error: Floats, df: Floats, lowest: float) -> Floats:
-    # With a standard error of 0, t is 0 for no difference and infinite for any other.
-    without_error = np.where(difference == 0, 0.0, np.inf)
-    t = np.divide(np.abs(difference), standard_error, out=without_error, where=standard_error > 0)
-    p: Floats = np.maximum(2 * scipy.stats.t.sf(t, df), lowest)
-    return p
 
 
 def holm(p_values: Sequence[float] | Floats) -> Floats:

@@ -38,8 +38,8 @@ def bootstrap_interval(
     """Return the interval of the mean score over seeds, which covers the variation of test sets and of seeds.
 
     Each resample draws examples with replacement, the same for all seeds, averages the seeds, and adds the variation of
-    the seeds: a draw of Student's t, since the variance of a few seeds is itself only estimated, times the standard
-    error that the seeds add to that of the examples (`MeanScores`). The bounds are percentiles of these values (Efron &
+    the seeds: a normal draw, whose variance is one of those that the seeds may add to the examples' (`MeanScores`); where
+    a model's own seeds alone tell its variance, a draw of Student's t times the standard error. The bounds are percentiles of these values (Efron &
     Tibshirani 1993, ch. 13).
 
     One seed without a `spread` says nothing about the variation of seeds: its interval is the plain percentile
@@ -73,8 +73,14 @@ def drawn_means(model: Resampled, spread: SeedSpread | None, rng: np.random.Gene
     # Evenly spaced percentiles instead of random draws: no Monte Carlo noise beside that of the examples.
     resamples = len(model.means)
     percentiles = (np.arange(resamples) + 0.5) / resamples
-    t = scipy.special.stdtrit(means.added_df[0], percentiles)  # as scipy.stats.t.ppf, much faster
-    drawn: Floats = model.means + np.sqrt(means.added_variance[0]) * rng.permutation(t)
+    if means.possible is None:
+        t = scipy.special.stdtrit(means.added_df[0], percentiles)  # as scipy.stats.t.ppf, much faster
+        of_seeds = np.sqrt(means.added_variance[0]) * t
+    else:
+        variances, weights = (values[0] for values in means.possible)
+        node = np.searchsorted(weights.cumsum()[:-1], rng.permutation(percentiles))
+        of_seeds = np.sqrt(variances[node]) * scipy.special.ndtri(percentiles)
+    drawn: Floats = model.means + rng.permutation(of_seeds)
     return drawn
 
 
