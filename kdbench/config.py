@@ -178,6 +178,9 @@ class RunConfig(BaseModel):
         None, ge=1, le=1024, description="threads per cell; by default cores / workers"
     )
     timeout: float | None = Field(None, gt=0, description="time limit per cell in seconds")
+    margin: float = Field(
+        0.5, gt=0, le=100, description="points by which scores may differ and still count as no loss"
+    )
     overwrite: Literal["never", "failed", "all"] = Field(
         "never", description="which finished cells are run again"
     )

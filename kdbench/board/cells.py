@@ -110,6 +110,7 @@ def _cell(record: Record, timing: Timing | None, timed: ModelTiming | None) -> d
         "task_title": task.title,
         "strategy": record.strategy.label,
         "note": " ".join(filter(None, [record.strategy.note, *map(_tuned, record.tuning)])) or None,
+        "derived_from": record.strategy.source,
         "status": record.status.value,
         "score": quality.score if quality else None,
         "score_low": quality.low if quality else None,

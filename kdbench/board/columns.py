@@ -14,7 +14,7 @@ latency_note gap_recovered task_bytes unlabelled_examples note p90_ms speedup_lo
 control_difference_low control_difference_high control_p control_p_holm gap_low gap_high gap_reason front label_loyalty
 probability_loyalty calibration_error brier_score noisy_score noisy_drop non_embedding_parameters flops_per_example
 flops_length inference_peak_bytes inference_peak_gpu_bytes train_flops throughput_per_s tokenization_p50_ms
-onnxruntime_p50_ms onnxruntime_int8_p50_ms onnxruntime_int8_lost base_control
+onnxruntime_p50_ms onnxruntime_int8_p50_ms onnxruntime_int8_lost base_control derived_from no_loss rank_high
 """
 _CELLS = """
 task strategy seed key status reason metric labels score score_low score_high is_teacher control uses_teacher warnings
@@ -25,7 +25,7 @@ validation_split duplicates too_long_share licence citation budget steps batch_s
 software revision non_embedding_parameters flops_per_example flops_length inference_peak_bytes inference_peak_gpu_bytes
 train_flops noisy_score noisy_drop label_loyalty probability_loyalty calibration_error brier_score throughput_per_s
 tokenization_p50_ms onnxruntime_p50_ms onnxruntime_int8_p50_ms latency_repeat latency_busy_share finished_at
-onnxruntime_int8_lost latency_hardware latency_runtimes latency_unsteady_after base_control
+onnxruntime_int8_lost latency_hardware latency_runtimes latency_unsteady_after base_control derived_from
 """
 _CELLS_IN_CSV = """
 task strategy seed key status reason metric score score_low score_high is_teacher control warnings total_parameters
@@ -54,6 +54,8 @@ _TYPES = {
     "is_teacher": "bool",
     "uses_teacher": "bool",
     "tied": "boolean",
+    "no_loss": "boolean",
+    "rank_high": "Int64",
     "train_examples": "int64",
     "validation_examples": "int64",
     "scored_examples": "int64",

@@ -17,7 +17,7 @@ from kdbench.board.frames import Row, rows_of
 from kdbench.board.load import Loaded
 from kdbench.board.predictions import Scored, TaskAnswers
 from kdbench.board.rows import aggregate, has_score
-from kdbench.board.statistics import ALPHA
+from kdbench.board.statistics import ALPHA, MARGIN
 from kdbench.errors import KdbenchError, UsageError, nearest
 from kdbench.stats.comparisons import Difference, holm, smallest_difference
 from kdbench.stats.significance import McNemar, almost_stochastic_order, approximate_randomization, mcnemar
@@ -62,6 +62,8 @@ class Contrast:
     """The first row's score minus the second's, with the sampling variation of seeds and examples."""
     adjusted_p: float
     """The p of `difference`, Holm-corrected over the tasks compared."""
+    margin: float
+    """The difference, as a fraction, below which two scores count as equivalent."""
     smallest_detectable: float
     """The smallest true difference that one comparison of this precision detects with a power of 80%."""
     seeds_are_known: bool
@@ -80,6 +82,11 @@ class Contrast:
     def is_significant(self) -> bool:
         """Whether the difference is significant at the level `ALPHA`, over all tasks compared."""
         return self.adjusted_p < ALPHA
+
+    @property
+    def is_equivalent(self) -> bool:
+        """Whether the scores are shown to differ by less than the margin, in either direction (TOST at 5%)."""
+        return self.difference.is_equivalent(self.margin)
 
     @property
     def sign(self) -> int:
@@ -121,13 +128,21 @@ class Comparison:
 
 
 def compare(
-    loaded: Loaded, results: Path, a: str, b: str, tasks: list[str], *, aso: bool = False
+    loaded: Loaded,
+    results: Path,
+    a: str,
+    b: str,
+    tasks: list[str],
+    *,
+    aso: bool = False,
+    margin: float = MARGIN,
 ) -> Comparison:
     """Compare rows `a` and `b`, named by their labels, on each task that both have; predictions are in `results`.
 
     Args:
         tasks: names or globs of the tasks to compare on; if empty, all that both rows have.
         aso: whether to compute the almost stochastic order of the seeds' scores.
+        margin: the difference, as a fraction, below which two scores count as equivalent.
 
     Raises:
         UsageError: a row or a task does not exist, both labels name the same row, or the rows share no task.
@@ -146,7 +161,9 @@ def compare(
             f"{a!r} was run on {', '.join(sorted(with_a))} and {b!r} on {', '.join(sorted(with_b))}: no task is"
             " shared; run one of them on the other's"
         )
-    compared = [_on_task(cells[cells["task"] == task], loaded.metrics, results, a, b, aso) for task in shared]
+    compared = [
+        _on_task(cells[cells["task"] == task], loaded.metrics, results, a, b, aso, margin) for task in shared
+    ]
     return Comparison(
         a, b, tuple(_adjusted(compared)), tuple(sorted(with_a - with_b)), tuple(sorted(with_b - with_a))
     )
@@ -163,7 +180,13 @@ def _of_tasks(cells: pd.DataFrame, tasks: list[str]) -> pd.DataFrame:
 
 
 def _on_task(
-    cells: pd.DataFrame, metrics: Mapping[str, Metric], results: Path, a: str, b: str, aso: bool
+    cells: pd.DataFrame,
+    metrics: Mapping[str, Metric],
+    results: Path,
+    a: str,
+    b: str,
+    aso: bool,
+    margin: float,
 ) -> TaskComparison:
     """Compare the two rows on the task of `cells`; p is not corrected yet."""
     rows = {row["strategy"]: row for row in rows_of(aggregate(cells))}
@@ -179,19 +202,20 @@ def _on_task(
         return replace(empty, problem="; ".join(failed))
     answers = TaskAnswers(cells, results, metrics=metrics)
     try:
-        contrast = _contrast(answers, a, b, str(cells["kind"].iloc[0]), aso)
+        contrast = _contrast(answers, a, b, str(cells["kind"].iloc[0]), aso, margin)
     except KdbenchError as error:
         return replace(empty, problem=str(error))
     return replace(empty, interval_a=answers.interval(a), interval_b=answers.interval(b), contrast=contrast)
 
 
-def _contrast(answers: TaskAnswers, a: str, b: str, kind: str, aso: bool) -> Contrast:
+def _contrast(answers: TaskAnswers, a: str, b: str, kind: str, aso: bool, margin: float) -> Contrast:
     first, second = answers.pair(a, b)
     difference = answers.difference(a, b)
     shared = [seed for seed in first.seeds if seed in second.seeds]
     return Contrast(
         difference=difference,
         adjusted_p=difference.p,
+        margin=margin,
         smallest_detectable=smallest_difference(difference.standard_error, difference.df, alpha=ALPHA),
         seeds_are_known=answers.spreads[a] is not None and answers.spreads[b] is not None,
         randomization_p=_randomization(first, second, shared) if shared else None,

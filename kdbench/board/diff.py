@@ -17,7 +17,7 @@ from kdbench.board.load import Loaded, load_cells
 from kdbench.board.predictions import KnownAnswers, TaskAnswers, made_from
 from kdbench.board.rows import aggregate, has_score
 from kdbench.board.sources import Source
-from kdbench.board.statistics import ALPHA
+from kdbench.board.statistics import ALPHA, MARGIN
 from kdbench.errors import KdbenchError, UsageError, nearest
 from kdbench.stats.comparisons import Difference, holm
 from kdbench.utils.formatting import percent
@@ -34,6 +34,7 @@ class Kind(str, Enum):
     NEW = "new"
     NOT_COMPARABLE = "not comparable"
     NOT_SIGNIFICANT = "not significantly different"
+    EQUIVALENT = "no loss"
     SAME = "the same run"
     UNSCORED = "no score in either"
 
@@ -62,14 +63,17 @@ class Change:
     """Whether the kind follows from the scores' own intervals, as there is no `difference`."""
     note: str = ""
     """Why there is no score, or how scores were compared without a `difference`."""
+    margin: float = MARGIN
+    """The difference, as a fraction, below which scores count as equal."""
     costs: tuple[str, ...] = ()
     """Changes of size and speed, one phrase each."""
 
     @property
     def is_regression(self) -> bool:
-        """Whether the row is significantly worse, or had a score and has none now."""
+        """Whether the row is significantly worse, and not shown to be so by less than the margin, or has no score now."""
         lost = self.kind is Kind.GONE and self.before is not None and has_score(self.before)
-        return lost or self.kind in (Kind.WORSE, Kind.FAILS)
+        is_small = self.difference is not None and self.difference.is_equivalent(self.margin)
+        return lost or self.kind is Kind.FAILS or (self.kind is Kind.WORSE and not is_small)
 
 
 @dataclass(frozen=True)
@@ -121,7 +125,13 @@ class _Side:
     answers: TaskAnswers
 
 
-def changes(against: Against, after: Loaded, root: Path, known: KnownAnswers | None = None) -> Changes:
+def changes(
+    against: Against,
+    after: Loaded,
+    root: Path,
+    known: KnownAnswers | None = None,
+    margin: float = MARGIN,
+) -> Changes:
     """Return the change of each row from the older records to those of `after`.
 
     Rows are compared on the same examples where both sides have predictions. Elsewhere, a row counts as changed if the
@@ -133,6 +143,7 @@ def changes(against: Against, after: Loaded, root: Path, known: KnownAnswers | N
         after: the cells of the board.
         root: the folder with the board's predictions.
         known: cached results for the board's answers, to which new ones are added.
+        margin: the difference, as a fraction, below which scores count as equal.
 
     Raises:
         UsageError: there is no older record of the board's budget, or a name matches no row of either side.
@@ -144,6 +155,7 @@ def changes(against: Against, after: Loaded, root: Path, known: KnownAnswers | N
         for task in sorted({*older["task"], *newer["task"]})
         for change in _on_task(
             task,
+            margin,
             _side(older[older["task"] == task], before, against.source.root),
             _side(newer[newer["task"] == task], after, root, known),
             _incomparable(older[older["task"] == task], newer[newer["task"] == task]),
@@ -201,7 +213,7 @@ def _matches(name: str, pattern: str) -> bool:
     return fnmatchcase(name, pattern.replace("[", "[[]"))
 
 
-def _on_task(task: str, before: _Side, after: _Side, problem: str | None) -> list[Change]:
+def _on_task(task: str, margin: float, before: _Side, after: _Side, problem: str | None) -> list[Change]:
     """Return the changes of the rows of one task; p is not corrected yet, and the kind that depends on it not set.
 
     `problem` says why scores cannot be compared, if they cannot.
@@ -213,7 +225,7 @@ def _on_task(task: str, before: _Side, after: _Side, problem: str | None) -> lis
     found = []
     for name in sorted({*before.rows, *after.rows}):
         then, now = before.rows.get(name), after.rows.get(name)
-        change = Change(task, name, Kind.NOT_SIGNIFICANT, then, now)
+        change = Change(task, name, Kind.NOT_SIGNIFICANT, then, now, margin=margin)
         if now is None:
             found.append(replace(change, kind=Kind.GONE, note=_why_unscored(then)))
         elif then is None:
@@ -279,14 +291,14 @@ def _corrected(changes: list[Change]) -> list[Change]:
     return [
         change
         if change.difference is None
-        else replace(change, p_holm=float(corrected), kind=_kind(change.difference, corrected))
+        else replace(change, p_holm=float(corrected), kind=_kind(change.difference, corrected, change.margin))
         for change, corrected in zip(changes, p, strict=True)
     ]
 
 
-def _kind(difference: Difference, p: float) -> Kind:
+def _kind(difference: Difference, p: float, margin: float) -> Kind:
     if p >= ALPHA:
-        return Kind.NOT_SIGNIFICANT
+        return Kind.EQUIVALENT if difference.is_equivalent(margin) else Kind.NOT_SIGNIFICANT
     return Kind.BETTER if difference.difference > 0 else Kind.WORSE
 
 

@@ -105,7 +105,9 @@ def marked(strategy: str, *, is_teacher: bool, is_warned: bool) -> str:
 
 
 def _rank(row: Row) -> str:
-    return "" if row["rank"] is None else f"{row['rank']}{'=' if row['tied'] else ''}"
+    if row["rank"] is None:
+        return ""
+    return f"{row['rank']}-{row['rank_high']}" if row["tied"] else str(row["rank"])
 
 
 def _strategy(row: Row) -> str:
@@ -126,6 +128,14 @@ def _gap_recovered(row: Row) -> float | None:
 def _training_cost(row: Row) -> float | None:
     parts = (row["train_s"], row["teacher_s"])
     return None if None in parts else sum(parts)
+
+
+def _source_difference(row: Row) -> str:
+    if row["source_difference"] is None:
+        return MISSING
+    ends = (row["source_difference"], row["source_difference_low"], row["source_difference_high"])
+    remark = ", no loss" if row["no_loss"] else ""
+    return f"{formatting.with_interval(*ends, formatting.difference)} ({row['derived_from']}){remark}"
 
 
 def _whole_percent(share: float) -> str:
@@ -149,7 +159,7 @@ _DECLARED = (
         "rank",
         "rank",
         str,
-        "rows that do not differ significantly from the best of their group share a rank, as in 2=.",
+        "the ranks that the tests leave open, as in 3-17: with 95% confidence they hold for all rows of the task at once.",
         dtype="Int64",
         terminal="#",
         is_lower_better=True,
@@ -210,6 +220,16 @@ _DECLARED = (
         "points above that control started from the base model instead of the teacher's layers: what one would have without"
         " a teacher; with the 95% interval.",
         interval=("base_difference_low", "base_difference_high"),
+    ),
+    _quality(
+        "source_difference",
+        "vs. source",
+        formatting.difference,
+        "points above the row that it was made from, paired by seed, with the 95% interval; *no loss*: shown to differ by"
+        " less than the margin (two one-sided tests at 5%).",
+        interval=("source_difference_low", "source_difference_high"),
+        is_text=True,
+        tell=_source_difference,
     ),
     _quality(
         "control_p",

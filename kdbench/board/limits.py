@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from kdbench.board.figures import FIGURES
 from kdbench.board.frames import Row
 from kdbench.errors import UsageError, nearest
 from kdbench.utils import formatting
@@ -30,16 +31,23 @@ class Limit:
     def __str__(self) -> str:
         return f"{self.flag} {self.text}"
 
+    def _value(self, row: Row) -> float | None:
+        """Return the value of `row`: the unfavourable end of its interval where there is one."""
+        low, high = FIGURES[self.column].interval or (None, None)
+        end = row.get(low if self.is_least else high) if low and high else None
+        value: float | None = row[self.column] if end is None else end
+        return value
+
     def admits(self, row: Row) -> bool:
         """Return whether `row` is within the limit; a row that was not measured is not."""
-        value = row[self.column]
+        value = self._value(row)
         if value is None:
             return False
         return bool(value >= self.bound if self.is_least else value <= self.bound)
 
     def miss(self, row: Row) -> float:
         """Return the factor by which `row` misses the limit; infinite where it was not measured."""
-        value = row[self.column]
+        value = self._value(row)
         if value is None:
             return float("inf")
         if self.is_least:
@@ -48,8 +56,15 @@ class Limit:
 
     def why(self, row: Row) -> str:
         """Return why `row` is outside the limit."""
-        value = row[self.column]
-        return f"{self} ({'not measured' if value is None else self.show(value)})"
+        value, end = row[self.column], self._value(row)
+        if value is None:
+            return f"{self} (not measured)"
+        reach = (
+            ""
+            if end is None or end == value
+            else f", at 95% {'down' if self.is_least else 'up'} to {self.show(end)}"
+        )
+        return f"{self} ({self.show(value)}{reach})"
 
 
 def _milliseconds(value: float | None) -> str:

@@ -21,11 +21,12 @@ import pandas as pd
 from kdbench.api.metric import Metric
 from kdbench.api.predictions import Predictions
 from kdbench.board.frames import Row, rows_of
+from kdbench.board.pairing import Pairing
 from kdbench.errors import KdbenchError
 from kdbench.evaluation.metrics import METRICS
 from kdbench.results.records import Status
 from kdbench.stats.bootstrap import Floats, Resampled, resample
-from kdbench.stats.comparisons import Difference, PairwiseDifferences, pairwise_differences
+from kdbench.stats.comparisons import Difference, Pair, PairwiseDifferences, pairwise_differences
 from kdbench.stats.intervals import Gap, gap_recovered, resampled_interval
 from kdbench.stats.seed_variance import SeedSpread, seed_spreads
 
@@ -183,6 +184,11 @@ class TaskAnswers:
         scores = [[cell["score"] for cell in group] for group in self._cells.values()]
         return dict(zip(self._cells, seed_spreads(scores), strict=True))
 
+    @cached_property
+    def pairing(self) -> Pairing:
+        """Which rows are paired seed by seed."""
+        return Pairing(self._cells)
+
     def scored(self, row: str) -> Scored:
         """Return the answers of `row`."""
         if row not in self._scored:
@@ -249,7 +255,9 @@ class TaskAnswers:
 
     def differences(self, rows: Sequence[str]) -> PairwiseDifferences:
         """Return how much better each of `rows` scored than each other; all must be scored on the same examples."""
-        return _differences([(self._answers(row), self.spreads[row]) for row in rows])
+        return _differences(
+            [(self._answers(row), self.spreads[row]) for row in rows], self.pairing.spreads(rows)
+        )
 
     def difference(self, a: str, b: str) -> Difference:
         """Return how much better row `a` scored than row `b`."""
@@ -267,7 +275,8 @@ class TaskAnswers:
         now, then = (answers._answers(row) for _, answers in sides)
         if now.examples != then.examples:
             raise KdbenchError("they were scored on different examples")
-        return _differences([(now, self.spreads[row]), (then, before.spreads[row])]).of(0, 1)
+        rows = [(now, self.spreads[row]), (then, before.spreads[row])]
+        return _differences(rows, self.pairing.change(row, before.pairing)).of(0, 1)
 
     def gap(self, student: str, control: str, teacher: str) -> Gap:
         """Return the share of the lead of `teacher` over `control` that `student` recovers."""
@@ -297,11 +306,14 @@ class TaskAnswers:
         return self._known[made_from(self._cells[row])]
 
 
-def _differences(rows: Sequence[tuple[RowAnswers, SeedSpread | None]]) -> PairwiseDifferences:
+def _differences(
+    rows: Sequence[tuple[RowAnswers, SeedSpread | None]],
+    paired: Mapping[Pair, SeedSpread | None],
+) -> PairwiseDifferences:
     answers, spreads = zip(*rows, strict=True)
     statistics = np.array([row.statistics for row in answers])
     return pairwise_differences(
-        [row.resampled for row in answers], spreads, statistics[:, None] == statistics
+        [row.resampled for row in answers], spreads, statistics[:, None] == statistics, paired
     )
 
 

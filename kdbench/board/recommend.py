@@ -1,9 +1,11 @@
 """Recommend which row of a board to deploy under given limits, and say why.
 
-Of the rows within the limits, those that do not differ significantly in quality from the best of them count as equals,
-and the cheapest of these is recommended: the one with the lowest p50; without a timing, or among equal ones, the one
-with fewer parameters, then with fewer bytes, then with the higher score. Each row is compared with the best at the 5%
-level, uncorrected: a correction for many comparisons would let weaker rows pass as equals.
+Of the rows within the limits, those that are shown to be less than a margin worse than the best of them count as good
+enough, and the cheapest of these is recommended: the one with the lowest p50; without a timing, or among equal ones, the
+one with fewer parameters, then with fewer bytes, then with the higher score. "Shown" is a one-sided test of
+non-inferiority at the 5% level (Wellek 2010, section 2.2), Holm-corrected over the rows, so that with at least 95% no row
+is let through that is worse by the margin; a noisy row, of which little is known, is not. Limits are held against the
+unfavourable end of an interval where there is one.
 """
 
 from __future__ import annotations
@@ -11,14 +13,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from kdbench.board.frames import Row, rows_of
 from kdbench.board.limits import Limit
 from kdbench.board.load import Loaded
 from kdbench.board.predictions import TaskAnswers
 from kdbench.board.rows import aggregate, has_score
-from kdbench.board.statistics import ALPHA
+from kdbench.board.statistics import ALPHA, MARGIN
 from kdbench.errors import KdbenchError, UsageError, nearest
-from kdbench.stats.comparisons import Difference
+from kdbench.stats.comparisons import Difference, holm, holm_pairs
 from kdbench.utils.formatting import plural
 
 
@@ -29,13 +33,18 @@ class Candidate:
     row: Row
     behind: Difference | None
     """The best row's score minus this one's; None for the best itself, and where it cannot be computed."""
+    p: float = 0.0
+    """Of being worse than the best by the margin or more, Holm-corrected over the candidates; 0 for the best itself."""
+    may_be_best: bool = True
+    """Whether it belongs to the 95% confidence set of the best row: no candidate is significantly better, after Holm's
+    correction over all pairs of candidates."""
     problem: str | None = None
-    """Why `behind` cannot be computed."""
+    """Why it cannot be compared."""
 
     @property
     def is_equal(self) -> bool:
-        """Whether it does not differ significantly from the best."""
-        return self.problem is None and (self.behind is None or self.behind.p >= ALPHA)
+        """Whether it is shown to be less than the margin worse than the best."""
+        return self.problem is None and self.p < ALPHA
 
 
 @dataclass(frozen=True)
@@ -53,6 +62,10 @@ class Recommendation:
     task: str
     metric: str
     limits: tuple[Limit, ...]
+    margin: float
+    """By how much, as a fraction, a row may be worse than the best and still be good enough."""
+    seeds_are_known: bool
+    """Whether differences cover the variation over seeds; otherwise they are about these trained models alone."""
     chosen: Candidate
     candidates: tuple[Candidate, ...]
     """The rows within the limits, best first."""
@@ -71,12 +84,17 @@ class Recommendation:
 
     @property
     def equals(self) -> tuple[Candidate, ...]:
-        """The candidates that do not differ significantly from the best, including the best."""
+        """The candidates shown to be less than the margin worse than the best, including the best."""
         return tuple(candidate for candidate in self.candidates if candidate.is_equal)
 
 
-def recommend(loaded: Loaded, results: Path, task: str, limits: list[Limit]) -> Recommendation:
+def recommend(
+    loaded: Loaded, results: Path, task: str, limits: list[Limit], margin: float = MARGIN
+) -> Recommendation:
     """Return the row to deploy for `task` within `limits`, given a board's cells and the folder of the predictions.
+
+    Args:
+        margin: by how much, as a fraction, a row may be worse than the best and still be good enough.
 
     Raises:
         UsageError: the task has no result.
@@ -86,36 +104,75 @@ def recommend(loaded: Loaded, results: Path, task: str, limits: list[Limit]) -> 
     if task not in existing:
         raise UsageError(f"--task {task!r} has no result here{nearest(task, existing)}")
     cells = loaded.cells[loaded.cells["task"] == task]
-    rows = rows_of(aggregate(cells))
+    answers = TaskAnswers(cells, results, metrics=loaded.metrics)
+    rows = [_with_interval(row, answers) for row in rows_of(aggregate(cells))]
     scored = [row for row in rows if has_score(row)]
     if not scored:
         raise KdbenchError(f"no row of {task} has a score; the board says why")
     within = [row for row in scored if all(limit.admits(row) for limit in limits)]
     if not within:
         raise KdbenchError(_nothing_fits(task, scored, limits))
-    answers = TaskAnswers(cells, results, metrics=loaded.metrics)
-    candidates = [_candidate(row, within[0], answers) for row in within]
+    candidates = _candidates(within, answers, margin)
     chosen = min((candidate for candidate in candidates if candidate.is_equal), key=_price)
     return Recommendation(
         task=task,
         metric=str(cells["metric"].iloc[0]),
         limits=tuple(limits),
+        margin=margin,
+        seeds_are_known=all(answers.spreads[row["strategy"]] is not None for row in within),
         chosen=chosen,
         candidates=tuple(candidates),
         excluded=tuple(_excluded(rows, limits)),
         best_of_all=scored[0],
-        cost=_candidate(chosen.row, scored[0], answers).behind,
+        cost=_behind(chosen.row, scored[0], answers),
         interval=answers.interval(chosen.row["strategy"]),
     )
 
 
-def _candidate(row: Row, best: Row, answers: TaskAnswers) -> Candidate:
-    if row is best:
-        return Candidate(row, None)
+def _with_interval(row: Row, answers: TaskAnswers) -> Row:
+    """Return `row` with the interval of its score, against whose end limits are held."""
+    found = answers.interval(row["strategy"]) if row["strategy"] in answers.rows else None
+    return row if found is None else {**row, "score_low": found[0], "score_high": found[1]}
+
+
+def _candidates(within: list[Row], answers: TaskAnswers, margin: float) -> list[Candidate]:
+    """Return each row within the limits, best first, compared with the best."""
+    best, *others = within
+    problems = {row["strategy"]: problem for row in others if (problem := _problem(row, best, answers))}
+    names = [row["strategy"] for row in within if row["strategy"] not in problems]
+    if len(names) == 1:
+        return [
+            Candidate(best, None),
+            *(Candidate(row, None, 1.0, problem=problems[row["strategy"]]) for row in others),
+        ]
+    pairs = answers.differences(names)
+    p = dict(zip(names[1:], holm(pairs.noninferiority_p(margin)[1:, 0]).tolist(), strict=True))
+    beaten = np.any((holm_pairs(pairs.p) < ALPHA) & (pairs.difference > 0), axis=0)
+    may_be_best = dict(zip(names, (~beaten).tolist(), strict=True))
+    return [
+        Candidate(best, None, may_be_best=may_be_best[best["strategy"]]),
+        *(
+            Candidate(row, None, 1.0, problem=problems[name])
+            if (name := row["strategy"]) in problems
+            else Candidate(row, pairs.of(0, names.index(name)), float(p[name]), may_be_best[name])
+            for row in others
+        ),
+    ]
+
+
+def _problem(row: Row, best: Row, answers: TaskAnswers) -> str | None:
+    """Return why two rows cannot be compared, or None if they can."""
     try:
-        return Candidate(row, answers.difference(best["strategy"], row["strategy"]))
+        answers.difference(best["strategy"], row["strategy"])
     except KdbenchError as error:
-        return Candidate(row, None, problem=str(error))
+        return str(error)
+    return None
+
+
+def _behind(row: Row, best: Row, answers: TaskAnswers) -> Difference | None:
+    if row is best or _problem(row, best, answers) is not None:
+        return None
+    return answers.difference(best["strategy"], row["strategy"])
 
 
 def _price(candidate: Candidate) -> tuple[float, ...]:

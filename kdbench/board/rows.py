@@ -13,7 +13,7 @@ import pandas as pd
 from kdbench.board.columns import ROW_COLUMNS
 from kdbench.board.figures import FIGURES, Figure, Group, Seeds, figures_of
 from kdbench.board.frames import Row, rows_of
-from kdbench.board.statistics import TaskStatistics
+from kdbench.board.statistics import MARGIN, TaskStatistics
 from kdbench.results.records import Status
 from kdbench.stats.bootstrap import Flags, Floats
 from kdbench.stats.ranking import pareto_front
@@ -56,23 +56,31 @@ def _less(cost: Floats, noise: float = 0.0) -> Flags:
     return less
 
 
-def with_statistics(table: pd.DataFrame, statistics: Mapping[str, TaskStatistics]) -> pd.DataFrame:
-    """Return the table of rows with each task's ranks, fronts, intervals and p."""
+def with_statistics(
+    table: pd.DataFrame, statistics: Mapping[str, TaskStatistics], margin: float = MARGIN
+) -> pd.DataFrame:
+    """Return the table of rows with each task's ranks, fronts, intervals and p; `margin` is that of "no loss"."""
     values: list[dict[str, Any]] = [{} for _ in range(len(table))]
     for task, rows in table.groupby("task"):
         of_task = statistics.get(str(task), TaskStatistics())
-        ranks = of_task.ranks(dict(zip(rows["strategy"], rows["score"], strict=True)))
+        ranks = of_task.ranks()
         letters = fronts(rows, of_task)
-        named = zip(rows.index, rows["strategy"], rows["control"], rows["base_control"], strict=True)
-        for place, row, control, base_control in named:
+        others = (rows[name] for name in ("strategy", "control", "base_control", "derived_from"))
+        for place, row, control, base_control, source in zip(rows.index, *others, strict=True):
             values[place] = {
                 **_comparison("control", row, control, of_task),
                 **_comparison("base", row, base_control, of_task),
+                **_loss(row, source, of_task, margin),
                 **_gap_interval(row, of_task),
             }
             if row in ranks:
                 rank = ranks[row]
-                values[place] |= {"rank": rank.rank, "tied": rank.tied, "front": letters[row] or None}
+                values[place] |= {
+                    "rank": rank.best,
+                    "rank_high": rank.worst,
+                    "tied": rank.best < rank.worst,
+                    "front": letters[row] or None,
+                }
     return table.assign(**pd.DataFrame(values, index=table.index))
 
 
@@ -90,12 +98,34 @@ def _comparison(name: str, row: str, other: str | None, statistics: TaskStatisti
     }
 
 
+def _loss(row: str, source: str | None, statistics: TaskStatistics, margin: float) -> dict[str, Any]:
+    """Return the interval of the difference of `row` from what it was made from, and whether that is no loss."""
+    comparison = statistics.difference(row, source) if source else None
+    if comparison is None:
+        return {}
+    difference, _ = comparison
+    return {
+        "source_difference_low": difference.low,
+        "source_difference_high": difference.high,
+        "no_loss": difference.is_equivalent(margin),
+    }
+
+
 def _gap_interval(row: str, statistics: TaskStatistics) -> dict[str, Any]:
     gap = statistics.gaps.get(row)
     return {} if gap is None else {"gap_low": gap.low, "gap_high": gap.high, "gap_reason": gap.reason}
 
 
-_OF_THE_STRATEGY = ("strategy", "task", "metric", "control", "base_control", "note", "uses_teacher")
+_OF_THE_STRATEGY = (
+    "strategy",
+    "task",
+    "metric",
+    "control",
+    "base_control",
+    "derived_from",
+    "note",
+    "uses_teacher",
+)
 _MEANS, _MEANS_OF_STUDENTS, _TIMED = (
     [figure for figure in FIGURES.values() if figure.seeds is seeds]
     for seeds in (Seeds.MEAN, Seeds.MEAN_OF_STUDENTS, Seeds.TIMED)
@@ -104,12 +134,15 @@ _OF_TIMING = [column for figure in figures_of(Group.SPEED) for column in figure.
 _ORDER = {status.value: place for place, status in enumerate(Status)}
 
 
-def aggregate(cells: pd.DataFrame, statistics: Mapping[str, TaskStatistics] | None = None) -> pd.DataFrame:
+def aggregate(
+    cells: pd.DataFrame, statistics: Mapping[str, TaskStatistics] | None = None, margin: float = MARGIN
+) -> pd.DataFrame:
     """Return one row per strategy and task, best first within a task, those without a score last.
 
     A row's score is the mean over its seeds; a row with a seed that did not succeed has none. ``share_kept`` is the
     score as a share of the teacher's, ``control_difference`` the score minus the control's, ``base_difference`` the
-    score minus that of the control started from the base model, ``gap_recovered`` the difference from the control as a
+    score minus that of the control started from the base model, ``source_difference`` the score minus that of the row
+    that it was made from, ``gap_recovered`` the difference from the control as a
     share of the teacher's lead over it, for rows that learn from the teacher; each is missing where a score is, or where
     the teacher has no lead. Without `statistics` of the predictions, ranks, fronts and other results of comparing rows
     are missing, and several seeds have no interval.
@@ -126,11 +159,12 @@ def aggregate(cells: pd.DataFrame, statistics: Mapping[str, TaskStatistics] | No
     table["share_kept"] = (score / teachers.where(teachers > 0)).round(12)
     table["control_difference"] = (score - controls).round(12)
     table["base_difference"] = (score - _scores_of(table, "base_control")).round(12)
+    table["source_difference"] = (score - _scores_of(table, "derived_from")).round(12)
     # Nothing can be recovered where the control is as good as the teacher, or by a row that does not learn from it.
     leads = (teachers > controls) & table["uses_teacher"].astype(bool)
     table["gap_recovered"] = ((score - controls) / (teachers - controls).where(leads)).round(12)
     table = _without_foreign_latencies(table)
-    table = with_statistics(table, statistics).astype(ROW_COLUMNS)
+    table = with_statistics(table, statistics, margin).astype(ROW_COLUMNS)
     order = table.assign(status=table["status"].map(_ORDER), score=-table["score"].round(12))
     best_first = order.sort_values(["task", "status", "score", "rank", "strategy"]).index
     return table.loc[best_first, list(ROW_COLUMNS)].reset_index(drop=True)

@@ -21,10 +21,12 @@ from kdbench.evaluation.metrics import METRICS
 from kdbench.stats.bootstrap import Flags, Floats
 from kdbench.stats.comparisons import Difference, PairwiseDifferences, holm_pairs, smallest_difference
 from kdbench.stats.intervals import Gap
-from kdbench.stats.ranking import TieRank, tie_ranks
+from kdbench.stats.ranking import RankInterval, rank_intervals
 
 ALPHA = 0.05
 """The significance level of every test on a board."""
+MARGIN = 0.005
+"""The default margin of tests of equivalence, as a fraction: 0.5 points."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +58,15 @@ class TaskStatistics:
     problems: Mapping[str, str] = field(default_factory=dict)
     """Why a row is not among `rows` although it has a score."""
     power: Power | None = None
+    seeds_are_known: bool = True
+    """Whether differences between `rows` cover the variation over seeds; else they are about these weights alone."""
 
-    def ranks(self, scores: Mapping[str, float]) -> dict[str, TieRank]:
-        """Return the rank of each compared row by its score; rows that do not differ significantly share one."""
-        # Means of equal scores can differ in the last bit; twelve digits are finer than any test set resolves.
-        places = tie_ranks([round(scores[row], 12) for row in self.rows], self.holm_p < ALPHA)
-        return {row: place for row, place in zip(self.rows, places, strict=True) if place is not None}
+    def ranks(self) -> dict[str, RankInterval]:
+        """Return the interval of each compared row's rank, by which rows are significantly better than it."""
+        if self.pairs is None:
+            return {}
+        better = (self.holm_p < ALPHA) & (self.pairs.difference > 0)
+        return dict(zip(self.rows, rank_intervals(better), strict=True))
 
     def difference(self, a: str, b: str) -> tuple[Difference, float] | None:
         """Return how much better row `a` scored than `b`, and the Holm-corrected p; None where they are not compared."""
@@ -162,6 +167,7 @@ def task_statistics(
         behaviour=behaviour.all(),
         problems=problems,
         power=None if pairs is None else _power(pairs),
+        seeds_are_known=all(answers.spreads[row] is not None for row in rows),
     )
     if not problems:
         known.statistics[key] = statistics

@@ -16,7 +16,7 @@ from kdbench.board.columns import ACROSS_COLUMNS
 from kdbench.board.frames import Row, first_row, rows_of
 from kdbench.board.load import Loaded
 from kdbench.board.rows import aggregate
-from kdbench.board.statistics import Known, TaskStatistics, all_statistics
+from kdbench.board.statistics import MARGIN, Known, TaskStatistics, all_statistics
 from kdbench.results.records import Status
 from kdbench.stats.ranking import average_ranks, interquartile_mean
 
@@ -124,16 +124,19 @@ class Tables:
     """The statistics of each task's predictions."""
 
 
-def board_tables(loaded: Loaded, results: Path, known: Known | None = None, jobs: int = 1) -> Tables:
+def board_tables(
+    loaded: Loaded, results: Path, known: Known | None = None, jobs: int = 1, margin: float = MARGIN
+) -> Tables:
     """Return the tables of a board, whose predictions are in `results`.
 
-    `known` caches results, and new ones are added to it; `jobs` processes share the work.
+    `known` caches results, and new ones are added to it; `jobs` processes share the work. Differences below
+    `margin`, a fraction, are no loss.
     """
     known = Known() if known is None else known
     statistics = all_statistics(loaded.cells, results, known, jobs, loaded.metrics)
     behaviour = {key: value for of_task in statistics.values() for key, value in of_task.behaviour.items()}
     cells = with_behaviour(loaded.cells, behaviour)
-    rows = aggregate(cells, statistics)
+    rows = aggregate(cells, statistics, margin)
     return Tables(
         rows=rows,
         cells=cells,

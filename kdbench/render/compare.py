@@ -65,13 +65,25 @@ def _on_task(comparison: Comparison, task: TaskComparison, contrast: Contrast) -
             interval = f"95% interval {percent(-difference.high)} to {percent(-difference.low)}, {p}"
         return (
             f"{better} scores {points(difference.difference)} higher than {worse} on {task.task} ({interval}):"
-            f" significant at the {ALPHA:.0%} level"
+            f" significant at the {ALPHA:.0%} level{_if_equivalent(contrast, ', but')}"
+        )
+    if contrast.is_equivalent:
+        return (
+            f"{comparison.a} and {comparison.b} are equivalent on {task.task} ({comparison.a} minus {comparison.b}:"
+            f" {formatting.difference(difference.difference)} points, {interval}){_if_equivalent(contrast, ':')}"
         )
     return (
         f"On {task.task} the difference is not significant ({comparison.a} minus {comparison.b}:"
         f" {formatting.difference(difference.difference)} points, {interval}), and with these seeds and examples a true"
-        f" difference below {points(contrast.smallest_detectable)} would be missed more than one time in five"
+        f" difference below {points(contrast.smallest_detectable)} would be missed more than one time in five; nor is it"
+        f" shown that they are equivalent within {points(contrast.margin)}"
     )
+
+
+def _if_equivalent(contrast: Contrast, link: str) -> str:
+    if not contrast.is_equivalent:
+        return ""
+    return f"{link} shown to be less than {points(contrast.margin)} (two one-sided tests at 5%)"
 
 
 Shown = Mapping[str, Disagreements | str | None]
@@ -137,6 +149,8 @@ def _contrast_data(contrast: Contrast) -> dict[str, Any]:
         **asdict(contrast.difference),
         "p_holm": contrast.adjusted_p,
         "is_shown": contrast.is_significant,
+        "margin": contrast.margin,
+        "is_equivalent": contrast.is_equivalent,
         "smallest_shown": contrast.smallest_detectable,
         "seeds_are_known": contrast.seeds_are_known,
         "p_randomization": contrast.randomization_p,

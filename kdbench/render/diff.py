@@ -93,7 +93,8 @@ def decision_notes(changes: Changes) -> Iterator[str]:
         yield (
             f"{plural(len(compared), 'row')} compared on the same examples (paired bootstrap, variance of seeds added):"
             f" better and worse mean p < {ALPHA:g} after Holm correction over all of them. The difference is in points,"
-            " with its uncorrected 95% interval."
+            " with its uncorrected 95% interval; rows with the same seeds on both sides are paired seed by seed. No loss means"
+            f" that a difference of {100 * compared[0].margin:g} points or more is excluded (two one-sided tests at 5%)."
         )
     if any(not change.seeds_are_known for change in compared):
         yield (
@@ -109,8 +110,8 @@ def decision_notes(changes: Changes) -> Iterator[str]:
     if any(change.kind is Kind.SAME for change in changes.rows):
         yield "The same run: identical records, so that there is nothing to compare."
     yield (
-        "A regression is a row that is significantly worse, fails now, or is gone though it had a score. Changes of size"
-        " and speed are listed but do not count as regressions. Slower and faster mean that the intervals of two"
+        "A regression is a row that is significantly worse, unless by less than the margin of no loss, fails now, or is gone"
+        " though it had a score. Changes of size and speed are listed but do not count as regressions. Slower and faster mean that the intervals of two"
         " speed-ups from the same setting do not overlap."
     )
 

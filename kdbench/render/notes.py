@@ -16,6 +16,13 @@ from kdbench.config import EMBEDDED_NAME
 from kdbench.errors import UsageError
 from kdbench.utils.formatting import on_one_line, plural
 
+ONE_SEED = "One seed: ranks and intervals are about these trained weights, not about the strategies"
+
+
+def is_of_one_seed(rows: pd.DataFrame) -> bool:
+    """Return whether no row of the table of rows was trained twice, so that nothing is known of other seeds."""
+    return bool((rows["seeds"] < 2).all())
+
 
 def task_notes(cells: pd.DataFrame, statistics: TaskStatistics) -> dict[str, Any]:
     """Return the values of ``notes.md.j2`` for one task, besides its `cells` and `statistics`."""

@@ -15,7 +15,7 @@ from kdbench.render.diff import CHANGES_PAGE, headline
 from kdbench.render.html.page import PAGE
 from kdbench.render.labels import LABELS_PAGE
 from kdbench.render.markdown import images, markdown, score_or_status, table
-from kdbench.render.notes import rerun_command, run_facts
+from kdbench.render.notes import ONE_SEED, is_of_one_seed, rerun_command, run_facts
 from kdbench.utils import formatting
 from kdbench.utils.formatting import MISSING, escape_markdown, plural
 
@@ -50,6 +50,7 @@ def overview_page(
     return markdown(
         "overview",
         cell=first_row(cells),
+        headline=ONE_SEED if is_of_one_seed(rows) else "",
         page=PAGE,
         labels_page=LABELS_PAGE,
         drawn=drawn,

@@ -10,18 +10,24 @@ from rich.console import Console
 
 from kdbench.board.figures import FIGURES
 from kdbench.board.frames import Row
-from kdbench.board.recommend import Recommendation
+from kdbench.board.recommend import Candidate, Recommendation
 from kdbench.board.statistics import ALPHA
 from kdbench.render.compare import points
 from kdbench.stats.comparisons import Difference
 from kdbench.utils import formatting
 from kdbench.utils.formatting import on_one_line, plural, probability
 
-RULE = (
-    f"Rule: of the rows within the limits, those that do not differ significantly in quality from the best"
-    f" (p >= {ALPHA:g}, uncorrected) count as equals; the cheapest of them is recommended: the lowest p50, then the"
-    " fewest parameters, then the fewest bytes."
-)
+
+def rule(recommendation: Recommendation) -> str:
+    """Return how the row was chosen, in a sentence."""
+    return (
+        "Rule: of the rows within the limits, those shown to be less than"
+        f" {100 * recommendation.margin:g} points worse than the best (one-sided p < {ALPHA:g}, Holm-corrected over the rows)"
+        " count as good enough; the cheapest of them is recommended: the lowest p50, then the fewest parameters, then the"
+        " fewest bytes. Limits are held against the ends of 95% intervals."
+    )
+
+
 _FIGURES = (
     "score",
     "total_parameters",
@@ -43,11 +49,14 @@ def recommendation_data(recommendation: Recommendation) -> dict[str, Any]:
         "limits": {limit.flag: limit.bound for limit in recommendation.limits},
         "recommended": {**_row_data(recommendation.chosen.row), "score_low": low, "score_high": high},
         "reason": reason(recommendation),
-        "rule": RULE,
+        "rule": rule(recommendation),
+        "margin": recommendation.margin,
         "candidates": [
             {
                 **_row_data(candidate.row),
                 "is_equal_to_best": candidate.is_equal,
+                "may_be_best": candidate.may_be_best,
+                "p_worse_by_margin": candidate.p,
                 "behind_best": asdict(candidate.behind) if candidate.behind else None,
                 "problem": candidate.problem,
             }
@@ -72,15 +81,22 @@ def print_recommendation(recommendation: Recommendation, out: Console) -> None:
         elif candidate.behind is None:
             standing = f"not compared: {candidate.problem}"
         else:
-            verdict = "not significantly different from" if candidate.is_equal else "significantly worse than"
-            standing = f"{verdict} the best ({_interval(candidate.behind)})"
+            standing = f"{_standing(candidate)} ({_interval(candidate.behind)})"
         row = candidate.row
         out.print(f"  {row['strategy']}: {_figures(row)}; {standing}{_warning(row)}", soft_wrap=True)
     for excluded in recommendation.excluded:
         row, reasons = excluded.row, ", ".join(excluded.reasons)
         out.print(f"  {row['strategy']}: excluded by {reasons}{_warning(row)}", soft_wrap=True)
     out.print()
-    out.print(RULE, soft_wrap=True)
+    out.print(rule(recommendation), soft_wrap=True)
+
+
+def _standing(candidate: Candidate) -> str:
+    if candidate.is_equal:
+        return "good enough: shown to be within the margin of the best"
+    if candidate.may_be_best:
+        return "may be as good as the best, but that is not shown"
+    return "significantly worse than the best of the others"
 
 
 def reason(recommendation: Recommendation) -> str:
@@ -95,26 +111,37 @@ def _sentences(recommendation: Recommendation) -> Iterator[str]:
     if chosen["warnings"]:
         yield f"It has a warning: {on_one_line(chosen['warnings'])}."
     by = "the fastest" if recommendation.is_timed else "the smallest (no timing)"
+    margin = points(recommendation.margin)
     if len(recommendation.candidates) == 1:
         yield f"No other row is {within}."
     elif len(recommendation.equals) == 1:
-        yield f"It is the best {within}, and every other row there is significantly worse."
+        yield f"It is the best {within}, and no other row there is shown to be less than {margin} worse."
     else:
         yield (
-            f"It is {by} of {plural(len(recommendation.equals), 'row')} {within} that do not differ significantly in"
-            f" quality from the best of them, {best['strategy']}."
+            f"It is {by} of {plural(len(recommendation.equals), 'row')} {within} shown to be less than {margin} worse than"
+            f" the best of them, {best['strategy']}, or the best itself."
         )
+    yield from _open_questions(recommendation)
     if recommendation.chosen.behind is not None:
         behind = recommendation.chosen.behind
         yield (
             f"Compared with {best['strategy']} it scores {formatting.difference(-behind.difference)} points"
-            f" ({_interval(behind)}): not significant does not mean no difference, it may be {points(behind.high)} behind."
+            f" ({_interval(behind)})."
         )
     yield from _compared_with_best_of_all(recommendation)
-    least = next((limit for limit in recommendation.limits if limit.is_least), None)
-    low, _ = recommendation.interval or (None, None)
-    if least is not None and low is not None and low < least.bound:
-        yield f"Its interval reaches below {least}, down to {formatting.percent(low)}."
+
+
+def _open_questions(recommendation: Recommendation) -> Iterator[str]:
+    """Yield what is not known: which cheaper rows may be as good, and whether that is about seeds."""
+    undecided = [
+        candidate.row["strategy"]
+        for candidate in recommendation.candidates
+        if candidate.may_be_best and not candidate.is_equal
+    ]
+    if undecided:
+        yield f"More seeds or examples may show that other rows are as good: {', '.join(undecided)}."
+    if not recommendation.seeds_are_known:
+        yield "With one seed this is about these trained models, not about the strategies."
 
 
 def _compared_with_best_of_all(recommendation: Recommendation) -> Iterator[str]:

@@ -15,7 +15,7 @@ from kdbench.board.frames import Row, first_row, rows_of
 from kdbench.board.statistics import ALPHA, TaskStatistics
 from kdbench.budgets import BackEnd
 from kdbench.render.markdown import images, markdown, table
-from kdbench.render.notes import run_facts, task_notes
+from kdbench.render.notes import ONE_SEED, is_of_one_seed, run_facts, task_notes
 from kdbench.results.records import Status
 from kdbench.utils.formatting import MISSING, milliseconds
 
@@ -94,6 +94,7 @@ def task_page(
     scored = rows[rows["status"] == Status.OK.value]
     pictures = [
         (f"scores-{task}", f"{metric} by strategy: means with 95% intervals, and every seed"),
+        (f"rank-intervals-{task}", "the ranks that the tests leave open, and the rank of the score"),
         (f"pareto-{task}", f"{metric} against latency, parameters and training, with the Pareto line"),
         (f"latency-{task}", "latency by length, per batch size"),
         (f"curves-{task}", f"{metric} on validation against training texts and training FLOPs"),
@@ -102,6 +103,7 @@ def task_page(
     return markdown(
         "task",
         cell=cell,
+        headline=ONE_SEED if is_of_one_seed(rows) else "",
         rows=rows_of(rows),
         done=len(cells),
         pending=pending,

@@ -13,6 +13,7 @@ from rich.text import Text
 from kdbench.board.figures import FIGURES, best_rows
 from kdbench.board.frames import rows_of
 from kdbench.board.rows import has_score
+from kdbench.render.notes import ONE_SEED, is_of_one_seed
 from kdbench.utils.formatting import on_one_line
 
 _REASON_LENGTH = 200
@@ -70,7 +71,7 @@ def _table(task: str, rows: pd.DataFrame) -> Table:
     metric = on_one_line(lines[0]["metric"])
     table = plain_table(
         [(metric if figure.name == "score" else figure.terminal, figure.is_text) for figure in figures],
-        title=on_one_line(task),
+        title=f"{on_one_line(task)}. {ONE_SEED}" if is_of_one_seed(rows) else on_one_line(task),
         caption="\n".join([_LEGEND, *remarks]),
         min_width=12,
         no_wrap=True,

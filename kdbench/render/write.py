@@ -19,7 +19,7 @@ from kdbench.board.labels import label_tables
 from kdbench.board.load import load_cells
 from kdbench.board.parallel import spread
 from kdbench.board.sources import Source, read_results
-from kdbench.board.statistics import Known
+from kdbench.board.statistics import MARGIN, Known
 from kdbench.board.tables import Tables, board_tables
 from kdbench.budgets import LabelCount
 from kdbench.errors import KdbenchError
@@ -133,6 +133,7 @@ def write_board(
     against: Against | None = None,
     metrics: Mapping[str, Metric] = METRICS,
     labels: Sequence[LabelCount] = (),
+    margin: float = MARGIN,
 ) -> BoardSummary:
     """Write the pages ``README.md`` and ``<task>.md`` and the files of `data_files` into the folder `board`.
 
@@ -153,6 +154,7 @@ def write_board(
         against: older records to compare with, for ``changes.md`` and ``changes.csv``.
         metrics: the registered metrics, plugins' included; by default only the built-in ones.
         labels: the label counts to compare; by default all that there are.
+        margin: the difference of scores, as a fraction, below which a row counts as no loss.
 
     Raises:
         UsageError: there is no record to show, or none to compare with.
@@ -166,7 +168,7 @@ def write_board(
     with gc_paused():
         loaded = load_cells(source, budget=budget, model=model, keys=keys, metrics=metrics)
         many = len(source.records) >= _MANY_RECORDS
-        tables = board_tables(loaded, source.root, known, jobs if many else 1)
+        tables = board_tables(loaded, source.root, known, jobs if many else 1, margin)
         labelled = None
         if not pending and keys is None:
             weights = loaded.records[0].model.weights_sha256
@@ -189,7 +191,7 @@ def write_board(
     for picture in pictures:
         files |= picture
     list(loading)
-    changed = None if against is None else changes(against, loaded, source.root, known.answers)
+    changed = None if against is None else changes(against, loaded, source.root, known.answers, margin)
     waiting = Counter(task for _, task in pending)
     # While cells are pending, pictures of an earlier run do not match the new tables.
     drawn = frozenset[str]() if pending else drawn_paths(board, files)

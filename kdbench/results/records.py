@@ -53,8 +53,25 @@ class StrategyInfo(JsonModel):
     """The label of the row that this one is compared with."""
     base_control: str | None = None
     """The label of the control that starts from the base model, where `control` starts from the teacher's layers."""
+    derived_from: str | None = None
+    """The label of the row whose trained model the last stage of a stack changed, seed by seed; see `source`."""
     note: str = ""
     """What a reader of the board must know of the deployed model."""
+
+    @property
+    def source(self) -> str | None:
+        """The label of the row that this one was made from; None for a row that was trained itself.
+
+        Records that do not name it yet have the parameters of each stage under the stage's name: a stack of one named
+        stage was made from the row of the first.
+        """
+        if self.derived_from is not None:
+            return self.derived_from
+        stages = [name for name, params in self.params.items() if isinstance(params, dict)]
+        if len(stages) < 2 or stages[-1] != self.name.rpartition("+")[2]:
+            return None
+        earlier, plus, last = self.label.rpartition("+")
+        return earlier if plus and last.startswith(stages[-1]) else stages[0]
 
 
 class TaskInfo(JsonModel):

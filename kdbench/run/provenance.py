@@ -42,6 +42,7 @@ def strategy_info(registry: Registry, spec: StrategySpec) -> StrategyInfo:
         uses_teacher=any(stage.uses_teacher() for stage in strategy.stages[-len(stages) :]),
         control=control,
         base_control=base_control,
+        derived_from=None if strategy.after is None else str(spec_of(strategy.after)),
         note=" ".join(stage.note for stage in strategy.stages if stage.note),
     )
 

@@ -262,6 +262,7 @@ class _Run:
                 pending=[(str(cell.row.spec), cell.task.name) for cell in pending],
                 known=self._known,
                 cache=self._config.drawings_cache if last else None,
+                margin=self._config.margin / 100,
             )
         except UsageError:
             return  # no cell has ended yet

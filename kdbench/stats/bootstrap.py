@@ -78,6 +78,8 @@ class Resampled:
     """(seeds,)."""
     means: Floats
     """(resamples,): the mean over seeds on examples drawn with replacement."""
+    by_seed: npt.NDArray[np.float32]
+    """(resamples, seeds): each seed's score on these examples."""
     own_examples_variance: float
     """Variance of one seed's score from examples that it alone finds hard; 0 with one seed."""
     score_range: tuple[float, float] = ANY_SCORE
@@ -150,11 +152,30 @@ def resample(
             examples=model.shape[1],
             scores=score(model.sum(axis=1)),
             means=drawn.mean(axis=1),
+            by_seed=drawn.astype(np.float32),
             own_examples_variance=_own_examples_variance(drawn),
             score_range=score_range,
         )
         for model, drawn in zip(models, by_model, strict=True)
     ]
+
+
+def difference_by_seed(a: Resampled, b: Resampled) -> Resampled:
+    """Return the differences between two models' scores, seed by seed, as if they were one model's scores.
+
+    What a seed does to both cancels out, so that the differences may vary far less than either model's scores.
+
+    Args:
+        a: resampled with the same seed of the generator as `b`, with as many seeds in the same order.
+    """
+    drawn = a.by_seed.astype(np.float64) - b.by_seed
+    return Resampled(
+        examples=a.examples,
+        scores=a.scores - b.scores,
+        means=a.means - b.means,
+        by_seed=drawn.astype(np.float32),
+        own_examples_variance=_own_examples_variance(drawn),
+    )
 
 
 def mean_scores(models: Sequence[Resampled], spreads: Sequence[SeedSpread | None]) -> MeanScores:

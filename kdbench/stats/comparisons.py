@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,11 +15,15 @@ from kdbench.stats.bootstrap import (
     Flags,
     Floats,
     Resampled,
+    difference_by_seed,
     mean_scores,
     satterthwaite,
 )
 from kdbench.stats.mixtures import ErrorMixture, sum_of
 from kdbench.stats.seed_variance import SeedSpread
+
+_ONE_SIDED = 0.05
+"""The level of each of the two one-sided tests of equivalence."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +35,49 @@ class Difference:
     low: float
     high: float
     """The bounds of the interval of `difference`."""
+    low_90: float
+    high_90: float
+    """The bounds of its 90% interval, beyond which each of two one-sided tests at 5% rejects."""
     p: float
     """Two-sided: the probability of a difference at least as large if there were none."""
     standard_error: float
     df: float
     """The degrees of freedom of the standard error; an approximation where `p` averages over possible variances."""
+
+    def is_equivalent(self, margin: float) -> bool:
+        """Return whether the two scores are shown to differ by less than `margin`: TOST at 5% (Schuirmann 1987)."""
+        return -margin < self.low_90 and self.high_90 < margin
+
+
+Pair = tuple[int, int]
+"""The places of two models, the smaller first."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Error:
+    """The distribution of the error of one difference, or of several of the shape (...)."""
+
+    standard_error: Floats
+    """(...)."""
+    df: Floats
+    """(...): the degrees of freedom of Student's t, which is used where there is no mixture."""
+    mixture: ErrorMixture | None
+
+    def tail(self, difference: Floats) -> Floats:
+        """Return (...): the one-sided probability of an error of at least `difference` (...)."""
+        if self.mixture is not None:
+            return self.mixture.tail(difference)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            t = difference / self.standard_error
+        # No difference, and a standard error of 0, is t = 0.
+        tails: Floats = scipy.special.stdtr(self.df, -np.where(np.isnan(t), 0.0, t))
+        return tails
+
+    def bound(self, alpha: float) -> float:
+        """Return the error, of one difference, that is exceeded with probability `alpha`, one-sided."""
+        if self.mixture is not None:
+            return self.mixture.bound(alpha)
+        return float(self.standard_error * scipy.stats.t.ppf(1 - alpha, self.df))
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,35 +92,45 @@ class PairwiseErrors:
     standard_error: Floats
     df: Floats
     """Both (models, models): of Student's t, which is used where `possible` is None."""
-    same: Flags
-    """(models, models): whether two are identical, so that there is no error."""
+    paired: Mapping[Pair, _Error]
+    """The errors of the models that are paired seed by seed."""
 
     def tail(self, difference: Floats) -> Floats:
         """Return (models, models): the one-sided probability of an error of at least `difference` (models, models)."""
-        if self.possible is None:
-            with np.errstate(divide="ignore", invalid="ignore"):
-                t = difference / self.standard_error
-            t = np.where(np.isnan(t), 0.0, t)  # no difference, and a standard error of 0
-            tails: Floats = scipy.special.stdtr(self.df, -t)
-            return tails
-        tails = np.stack([self._mixture(a, slice(None)).tail(row) for a, row in enumerate(difference)])
-        return np.where(self.same, np.where(difference > 0, 0.0, 0.5), tails)
+        rows = range(len(difference))
+        tails = np.array([self._of(a, slice(None)).tail(difference[a]) for a in rows]).reshape(
+            difference.shape
+        )
+        for (a, b), error in self.paired.items():
+            tails[a, b], tails[b, a] = error.tail(difference[a, b]), error.tail(difference[b, a])
+        return tails
 
     def bound(self, a: int, b: int, alpha: float) -> float:
         """Return the error of the difference between `a` and `b` that is exceeded with probability `alpha`, one-sided."""
-        if self.same[a, b]:
-            return 0.0
-        if self.possible is None:
-            return float(self.standard_error[a, b] * scipy.stats.t.ppf(1 - alpha, self.df[a, b]))
-        return self._mixture(a, b).bound(alpha)
+        error = self.paired.get((min(a, b), max(a, b))) or self._of(a, b)
+        return error.bound(alpha)
 
-    def _mixture(self, a: int, others: int | slice) -> ErrorMixture:
-        assert self.possible is not None
-        variances, weights = self.possible
-        of_others = variances[others], weights[others]
-        added, weights = sum_of((variances[a], weights[a]), of_others)
-        from_examples = np.asarray(self.from_examples[a, others])[..., None]
-        return ErrorMixture(from_examples + added, weights, max(1, self.examples - 1))
+    def _of(self, a: int, others: int | slice) -> _Error:
+        mixture = None
+        if self.possible is not None:
+            variances, weights = self.possible
+            added, weights = sum_of((variances[a], weights[a]), (variances[others], weights[others]))
+            from_examples = np.asarray(self.from_examples[a, others])[..., None]
+            mixture = ErrorMixture(from_examples + added, weights, max(1, self.examples - 1))
+        return _Error(self.standard_error[a, others], self.df[a, others], mixture)
+
+
+def _paired_error(difference: Resampled, spread: SeedSpread | None) -> _Error:
+    """Return the error of a difference between models that are paired seed by seed."""
+    means = mean_scores([difference], [spread])
+    from_examples = np.asarray(difference.means.var(ddof=1))
+    variance = from_examples + means.added_variance[0]
+    mixture = None
+    if means.possible is not None:
+        variances, weights = (values[0] for values in means.possible)
+        mixture = ErrorMixture(from_examples + variances, weights, max(1, difference.examples - 1))
+    df = satterthwaite(variance, from_examples, difference.examples, means.added_terms[0])
+    return _Error(np.sqrt(variance), df, mixture)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,29 +142,42 @@ class PairwiseDifferences:
     df: Floats
     p: Floats
     """Two-sided, uncorrected: see `holm_pairs`."""
+    same: Flags
+    """Whether two models have identical statistics, so that their difference is 0 without any error."""
     errors: PairwiseErrors
 
     def of(self, a: int, b: int) -> Difference:
-        """Return how much better model `a` scored than model `b`, with its interval, uncorrected."""
-        difference, half = float(self.difference[a, b]), self.errors.bound(a, b, TAILS[0])
+        """Return how much better model `a` scored than model `b`, with its intervals, uncorrected."""
+        difference, is_same = float(self.difference[a, b]), self.same[a, b]
+        half, half_90 = (0.0 if is_same else self.errors.bound(a, b, tail) for tail in (TAILS[0], _ONE_SIDED))
         return Difference(
             difference=difference,
             low=difference - half,
             high=difference + half,
+            low_90=difference - half_90,
+            high_90=difference + half_90,
             p=float(self.p[a, b]),
             standard_error=float(self.standard_error[a, b]),
             df=float(self.df[a, b]),
         )
 
+    def noninferiority_p(self, margin: float) -> Floats:
+        """Return (models, models): p, one-sided, of model i being worse than model j by `margin` or more."""
+        by_more = self.difference + margin
+        return np.where(self.same, np.where(by_more > 0, 0.0, 1.0), self.errors.tail(by_more))
+
 
 def pairwise_differences(
-    models: Sequence[Resampled], spreads: Sequence[SeedSpread | None], same: Flags
+    models: Sequence[Resampled],
+    spreads: Sequence[SeedSpread | None],
+    same: Flags,
+    paired: Mapping[Pair, SeedSpread | None] | None = None,
 ) -> PairwiseDifferences:
     """Return how much better each model scored than each other, by one paired bootstrap of the examples.
 
     The variance of a difference is that of its bootstrap (Efron & Tibshirani 1993, ch. 6) plus what each model's seeds
-    add to it (`MeanScores`). The seeds of two models count as independent, which is conservative where a seed affects
-    both alike. p comes from a distribution, not from counting resamples, so that it can be small enough for hundreds of
+    add to it (`MeanScores`). The seeds of two models count as independent unless they are `paired`, which is conservative
+    where a seed affects both alike. p comes from a distribution, not from counting resamples, so that it can be small enough for hundreds of
     comparisons: from Student's t averaged over the variances that the seeds may add (`seed_spreads`); without such a
     posterior, from t with the degrees of freedom of the whole variance (Satterthwaite 1946). But it is never below
     2 / 2**examples, the smallest p that swapping the two models' answers can give (Noreen 1989).
@@ -124,6 +189,8 @@ def pairwise_differences(
         spreads: the estimated spread of each model's seeds, from `seed_spreads`; None uses the model's own sample
             variance; a single seed without a spread adds nothing, and p then holds for these trained weights alone.
         same: (models, models): whether two have identical statistics, seed for seed.
+        paired: the models whose seeds belong together, such as a model and what was made from it, each with the
+            estimated spread of their differences seed by seed. Only those differences then count as variation of seeds.
 
     Raises:
         ValueError: the number of spreads differs from that of the models.
@@ -138,12 +205,21 @@ def pairwise_differences(
     df = satterthwaite(variance, from_examples, means.examples, added_terms)
     difference = np.subtract.outer(means.observed, means.observed)
     standard_error = np.where(same, 0.0, np.sqrt(variance))
-    errors = PairwiseErrors(from_examples, means.examples, means.possible, standard_error, df, same)
+    paired_errors = {
+        (a, b): _paired_error(difference_by_seed(models[a], models[b]), spread)
+        for (a, b), spread in (paired or {}).items()
+    }
+    for (a, b), error in paired_errors.items():
+        standard_error[[a, b], [b, a]] = 0.0 if same[a, b] else error.standard_error
+        df[[a, b], [b, a]] = error.df
+    errors = PairwiseErrors(from_examples, means.examples, means.possible, standard_error, df, paired_errors)
+    p = np.where(same & (difference == 0), 1.0, 2 * errors.tail(np.abs(difference)))
     return PairwiseDifferences(
         difference=difference,
         standard_error=standard_error,
         df=df,
-        p=np.maximum(2 * errors.tail(np.abs(difference)), 2.0 ** (1 - means.examples)),
+        p=np.maximum(np.maximum(p, p.T), 2.0 ** (1 - means.examples)),  # equal but for rounding
+        same=same,
         errors=errors,
     )
 

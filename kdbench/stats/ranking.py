@@ -1,10 +1,9 @@
-"""Rank models with ties where differences are not significant, find Pareto fronts, and average over tasks."""
+"""Bound the ranks of models by which differences are significant, find Pareto fronts, and average over tasks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 import numpy as np
 import scipy.stats
@@ -13,49 +12,27 @@ from kdbench.stats.bootstrap import RESAMPLES, TAILS, Estimate, Flags, Floats
 
 
 @dataclass(frozen=True)
-class TieRank:
-    """A model's rank."""
+class RankInterval:
+    """The ranks that a model may have; 1 is the best."""
 
-    rank: int
-    """Starting at 1, the best."""
-    tied: bool
-    """Whether others share it."""
+    best: int
+    worst: int
 
 
-def tie_ranks(scores: Sequence[float], differs: Flags) -> list[TieRank | None]:
-    """Return each model's rank.
+def rank_intervals(better: Flags) -> list[RankInterval]:
+    """Return each model's interval of ranks, from tests of all pairs (Mogstad, Romano, Shaikh & Wilhelm 2024).
 
-    Models are processed from the highest score down. The best leads a group; the models after it join the group until
-    one differs significantly from its leader. That one leads the next group, whose rank is 1 plus the number of models
-    in the groups before; and so on. Among equal scores those that join the current group come first, so that models
-    with identical answers are never in two groups.
-
-    "Not significantly different" is not transitive: it may hold for a and b and for b and c, but not for a and c. Only
-    the leader counts: two members of a group may differ from each other, and a model that differs only from the leader
-    of the group above still ranks below it. A rank means: significantly worse than a model of every better rank.
+    A model's rank is 1 plus the number of models with a higher true score. Every model that is significantly better adds
+    one to the best rank that it may have, every one that is significantly worse takes one from the worst (section 3 of
+    the paper, doi:10.1093/restud/rdad006). If the tests keep the probability of any false claim among all pairs below
+    5%, as Holm's correction does, then with at least 95% all intervals hold at once. Nothing else follows: two models
+    whose intervals overlap may be in either order.
 
     Args:
-        scores: (models,), higher is better; NaN for a model without a score.
-        differs: (models, models), symmetric: whether the two differ significantly.
-
-    Returns:
-        One rank per model, None for NaN.
+        better: (models, models): whether model i is significantly better than model j.
     """
-    values = np.asarray(scores, dtype=np.float64)
-    best_first = [int(i) for i in np.argsort(-values, kind="stable") if not np.isnan(values[i])]
-    groups: list[list[int]] = []
-    for _, equal in groupby(best_first, key=lambda model: values[model]):
-        for model in sorted(equal, key=lambda model: bool(groups) and differs[groups[-1][0], model]):
-            if not groups or differs[groups[-1][0], model]:
-                groups.append([])
-            groups[-1].append(model)
-    ranks: list[TieRank | None] = [None] * len(values)
-    placed = 0
-    for group in groups:
-        for model in group:
-            ranks[model] = TieRank(placed + 1, tied=len(group) > 1)
-        placed += len(group)
-    return ranks
+    above, below = better.sum(axis=0), better.sum(axis=1)
+    return [RankInterval(1 + int(a), len(better) - int(b)) for a, b in zip(above, below, strict=True)]
 
 
 def pareto_front(

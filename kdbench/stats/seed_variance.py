@@ -11,6 +11,8 @@ import scipy.special
 
 _NODES = np.linspace(-3.0, 3.0, 17)
 """Where the prior of log variances is evaluated, in standard deviations from its mean."""
+_WIDENED = 1.5
+"""How much wider the prior is than the moments say."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,9 @@ def own_spread(scores: Sequence[float]) -> SeedSpread | None:
     return SeedSpread(variance, len(scores) - 1)
 
 
-def seed_spreads(scores_by_row: Sequence[Sequence[float]]) -> list[SeedSpread | None]:
+def seed_spreads(
+    scores_by_row: Sequence[Sequence[float]], like: Sequence[Sequence[float]] | None = None
+) -> list[SeedSpread | None]:
     """Return what is known of each row's variance over seeds, moderated by the rows of the same task.
 
     A row of three seeds estimates its variance with two degrees of freedom, too few for any significant result. The
@@ -57,7 +61,10 @@ def seed_spreads(scores_by_row: Sequence[Sequence[float]]) -> list[SeedSpread | 
     seven.
 
     With few rows the scatter of variances is poorly known: its variance is at least that of the log of a sample
-    variance with rows - 1 degrees of freedom. The prior ends at three standard deviations.
+    variance with rows - 1 degrees of freedom. A few rows that are far wider than the others do not fit a normal
+    distribution of log variances, and the moments of three seeds are uncertain: the prior's standard deviation is half as
+    large again as estimated, and the prior ends at three of these. Without that, 24 rows of 0.3 to 0.8 points beside four
+    of 5 show a false difference on 15% of boards.
 
     A row whose seeds agree to the last digit has no log variance: it does not contribute to the prior, but is moderated
     by it. A row of one seed has the prior itself. With fewer than two rows to estimate it from there is no prior, and
@@ -65,12 +72,14 @@ def seed_spreads(scores_by_row: Sequence[Sequence[float]]) -> list[SeedSpread | 
 
     Args:
         scores_by_row: each row's scores, one per seed; rows may differ in their seeds, down to none.
+        like: the rows to estimate the prior from; by default the same.
 
     Returns:
         One spread per row; None where the row has fewer than two seeds and there is no prior, or no seed at all.
     """
     own = [own_spread(scores) for scores in scores_by_row]
-    prior = _prior([spread for spread in own if spread is not None and spread.variance > 0])
+    informing = own if like is None else [own_spread(scores) for scores in like]
+    prior = _prior([spread for spread in informing if spread is not None and spread.variance > 0])
     if prior is None:
         return own
     return [
@@ -88,7 +97,7 @@ def _prior(spreads: Sequence[SeedSpread]) -> tuple[float, float] | None:
     logs = np.log([spread.variance for spread in spreads]) - scipy.special.digamma(df / 2) + np.log(df / 2)
     excess = float(logs.var(ddof=1) - scipy.special.polygamma(1, df / 2).mean())
     least = float(scipy.special.polygamma(1, (len(spreads) - 1) / 2))
-    return float(logs.mean()), float(np.sqrt(max(excess, least)))
+    return float(logs.mean()), _WIDENED * float(np.sqrt(max(excess, least)))
 
 
 def _moderated(own: SeedSpread | None, mean: float, sd: float) -> SeedSpread:

@@ -1,5 +1,7 @@
 """Older records held against newer ones."""
 
+from dataclasses import asdict
+
 import pytest
 from helpers.comparisons import put_row, right
 from helpers.scored import paired_difference
@@ -55,25 +57,42 @@ def test_the_difference_is_the_paired_one_and_p_is_corrected_over_the_rows(old, 
     then, now = (TaskAnswers(load_cells(folder, budget="quick").cells, folder) for folder in (old, new))
     for name, change in found.items():
         mine, its = now.scored(name), then.scored(name)
-        assert change.difference == paired_difference(mine.statistics, its.statistics, mine.metric.score)
+        expected = paired_difference(mine.statistics, its.statistics, mine.metric.score)
+        assert asdict(change.difference) == pytest.approx(asdict(expected))
     corrected = holm([found["a"].difference.p, found["b"].difference.p])
     assert [found["a"].p_holm, found["b"].p_holm] == pytest.approx(list(corrected))
 
 
-def test_one_example_in_a_thousand_is_not_shown_however_alike_the_answers(old, new):
+def test_one_example_in_a_thousand_is_shown_to_be_no_loss_where_the_answers_are_alike(old, new):
     put_row(old, "a", {0: right(700)})
     put_row(new, "a", {0: right(699)}, minutes=5)
     (change,) = held(old, new).rows
     assert change.difference.difference == pytest.approx(-0.001)
-    assert change.kind is Kind.NOT_SIGNIFICANT
+    # The standard error is a tenth of a point.
+    assert change.difference.low_90 == pytest.approx(-0.00265, abs=1e-4)
+    assert change.kind is Kind.EQUIVALENT
+    (strict,) = changes(Against(read_source(old)), load_cells(new, budget="quick"), new, margin=0.002).rows
+    assert strict.kind is Kind.NOT_SIGNIFICANT
+
+
+def test_a_loss_shown_to_be_smaller_than_the_margin_is_no_regression(old, new):
+    put_row(old, "a", {0: right(700)})
+    put_row(new, "a", {0: right(694)}, minutes=5)
+    found = held(old, new)
+    assert [(change.kind, change.is_regression) for change in found.rows] == [(Kind.WORSE, True)]
+    wide = changes(Against(read_source(old)), load_cells(new, budget="quick"), new, margin=0.02)
+    assert [(change.kind, change.is_regression) for change in wide.rows] == [(Kind.WORSE, False)]
 
 
 def test_the_luck_of_seeds_is_in_the_difference_where_it_is_known(old, new):
     put_row(old, "a", {seed: right(count) for seed, count in enumerate((700, 760, 820))})
-    put_row(new, "a", {seed: right(count) for seed, count in enumerate((640, 700, 760))}, minutes=5)
+    put_row(new, "a", {seed: right(count) for seed, count in enumerate((760, 700, 640))}, minutes=5)
     (change,) = held(old, new).rows
     assert change.difference.difference == pytest.approx(-0.06)
     assert (change.kind, change.seeds_are_known) == (Kind.NOT_SIGNIFICANT, True)
+    # The same three scores now, but each seed lost as much: what seeds have in common is no luck.
+    put_row(new, "a", {seed: right(count) for seed, count in enumerate((640, 700, 760))}, minutes=6)
+    assert held(old, new).rows[0].kind is Kind.WORSE
     put_row(old, "b", {0: right(760)}, task="other")
     put_row(new, "b", {0: right(700)}, task="other", minutes=5)
     found = {change.strategy: change for change in held(old, new).rows}

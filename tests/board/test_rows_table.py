@@ -8,11 +8,14 @@ from helpers.support import make_environment, make_record, make_timing, save_pre
 
 from kdbench.board.cells import tidy
 from kdbench.board.columns import ROW_COLUMNS
+from kdbench.board.figures import FIGURES
+from kdbench.board.frames import rows_of as rows_of_table
 from kdbench.board.load import load_cells
 from kdbench.board.predictions import TaskAnswers
 from kdbench.board.rows import aggregate
-from kdbench.board.statistics import Known
-from kdbench.results.records import Status
+from kdbench.board.statistics import Known, all_statistics
+from kdbench.board.tables import board_tables
+from kdbench.results.records import RecordStore, Status
 
 
 def rows_of(records, timings=(), results=None, known=None):
@@ -60,7 +63,7 @@ def test_rows_of_a_task_stand_best_first_and_those_without_score_last():
     assert list(rows["strategy"]) == ["better", "good", "broken", "slow", "unfit"]
 
 
-def test_rows_not_shown_to_differ_share_a_rank_and_the_next_ranks_are_skipped(tmp_path):
+def test_rows_not_shown_to_differ_leave_both_ranks_open(tmp_path):
     for name, count, start in (("a", 700, 0), ("b", 800, 0), ("c", 805, 50), ("d", 900, 0)):
         put_row(tmp_path, name, {0: right(count, start=start)})
     put_row(tmp_path, "e", {0: right(10)})
@@ -75,6 +78,35 @@ def test_rows_not_shown_to_differ_share_a_rank_and_the_next_ranks_are_skipped(tm
     }
 
 
+def test_a_derived_row_is_paired_with_its_source_seed_by_seed(tmp_path):
+    # The seeds of the source differ by 60 points; each derived one loses three or four answers of its own seed.
+    for name, lost, source in (
+        ("finetune", (0, 0, 0), None),
+        ("int8", (3, 4, 4), "finetune"),
+        ("fp16", (0, 1, 1), None),
+    ):
+        counts = (700, 730, 760)
+        made = put_row(tmp_path, name, {seed: right(counts[seed] - lost[seed]) for seed in range(3)})
+        for record in made:
+            strategy = record.strategy.model_copy(update={"derived_from": source})
+            RecordStore(tmp_path).put(record.model_copy(update={"strategy": strategy}))
+    rows = tables_in(tmp_path).rows.set_index("strategy")
+    loss = rows.loc["int8"]
+    assert loss["source_difference"] == pytest.approx(-0.011 / 3)
+    assert -0.01 < loss["source_difference_low"] < loss["source_difference_high"] < 0
+    assert not loss["no_loss"]
+    assert FIGURES["source_difference"].text(rows_of_table(rows.loc[["int8"]])[0]).endswith(" (finetune)")
+    lenient = board_tables(load_cells(tmp_path, budget="quick"), tmp_path, margin=0.02).rows.set_index(
+        "strategy"
+    )
+    assert lenient.loc["int8", "no_loss"]
+    # Not made from the same models, fp16 is compared with the luck of its own seeds.
+    pairs = all_statistics(load_cells(tmp_path, budget="quick").cells, tmp_path, Known())["rotten-tomatoes"]
+    unpaired, _ = pairs.difference("fp16", "finetune")
+    paired, _ = pairs.difference("int8", "finetune")
+    assert unpaired.standard_error > 5 * paired.standard_error
+
+
 def test_what_holm_takes_back_for_many_pairs_shares_a_rank(tmp_path):
     # Eight examples that only "a" has right: p of about 0.004 by itself, too much for 45 pairs.
     put_row(tmp_path, "a", {0: right(508)})
@@ -86,18 +118,18 @@ def test_what_holm_takes_back_for_many_pairs_shares_a_rank(tmp_path):
     assert rows.loc["a", "rank"] == rows.loc["b", "rank"] == 1
 
 
-def test_rows_that_answer_alike_never_stand_at_two_ranks(tmp_path):
+def test_rows_that_answer_alike_have_the_same_ranks(tmp_path):
     # "c" and "twin" answer alike; "m", of the same score, is wrong where the best is right and alone shown to differ.
     put_row(tmp_path, "best", {0: right(812)})
     for name in ("c", "twin"):
         put_row(tmp_path, name, {0: right(800, start=300)})
     put_row(tmp_path, "m", {0: right(800)})
     rows = tables_in(tmp_path).rows
-    assert list(zip(rows["strategy"], rows["rank"], rows["tied"], strict=True)) == [
-        ("best", 1, True),
-        ("c", 1, True),
-        ("twin", 1, True),
-        ("m", 4, False),
+    assert list(zip(rows["strategy"], rows["rank"], rows["rank_high"], strict=True)) == [
+        ("best", 1, 3),
+        ("c", 1, 4),
+        ("twin", 1, 4),
+        ("m", 2, 4),
     ]
 
 

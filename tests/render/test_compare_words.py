@@ -10,8 +10,9 @@ from kdbench.stats.comparisons import Difference
 from kdbench.utils.formatting import probability
 
 SHOWN = Contrast(
-    difference=Difference(0.018, 0.002, 0.034, p=0.03, standard_error=0.008, df=100),
+    difference=Difference(0.018, 0.002, 0.034, 0.005, 0.031, p=0.03, standard_error=0.008, df=100),
     adjusted_p=0.03,
+    margin=0.005,
     smallest_detectable=0.0228,
     seeds_are_known=True,
     randomization_p=0.02,
@@ -19,7 +20,7 @@ SHOWN = Contrast(
 )
 NOT_SHOWN = replace(
     SHOWN,
-    difference=Difference(-0.004, -0.026, 0.018, p=0.72, standard_error=0.011, df=100),
+    difference=Difference(-0.004, -0.026, 0.018, -0.022, 0.014, p=0.72, standard_error=0.011, df=100),
     adjusted_p=0.72,
     smallest_detectable=0.031,
 )
@@ -52,7 +53,23 @@ def test_a_difference_that_is_not_shown_says_what_would_have_been_missed():
     assert conclusion(comparison(twitter_ner=NOT_SHOWN)) == (
         "On twitter-ner the difference is not significant (lora minus hard-labels: -0.4 points, 95% interval -2.6 to"
         " 1.8, p = 0.72), and with these seeds and examples a true difference below 3.1 points would be missed more than"
-        " one time in five."
+        " one time in five; nor is it shown that they are equivalent within 0.5 points."
+    )
+
+
+def test_equivalence_is_told_only_where_the_90_percent_interval_lies_within_the_margin():
+    told = conclusion(comparison(sst2=replace(NOT_SHOWN, margin=0.023)))
+    assert told == (
+        "lora and hard-labels are equivalent on sst2 (lora minus hard-labels: -0.4 points, 95% interval -2.6 to 1.8,"
+        " p = 0.72): shown to be less than 2.3 points (two one-sided tests at 5%)."
+    )
+    assert "equivalent within 2.2 points" in conclusion(comparison(sst2=replace(NOT_SHOWN, margin=0.022)))
+
+
+def test_a_difference_that_is_shown_may_be_shown_to_be_small():
+    told = conclusion(comparison(sst2=replace(SHOWN, margin=0.04)))
+    assert told.endswith(
+        "significant at the 5% level, but shown to be less than 4.0 points (two one-sided tests at 5%)."
     )
 
 

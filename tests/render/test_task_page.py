@@ -93,10 +93,14 @@ def test_rows_not_shown_to_differ_share_a_rank(tmp_path):
     for name, count, start in (("a", 950, 0), ("b", 940, 0), ("c", 600, 0), ("d", 599, 300)):
         put_row(tmp_path, name, {0: right(count, start=start)})
     text = page_of(tables_in(tmp_path))
-    assert column(text, "rank") == ["1", "2", "3=", "3="]
-    assert column(text, "rank", "Size and compute") == ["1", "2", "3=", "3="]
+    assert column(text, "rank") == ["1", "2", "3-4", "3-4"]
+    assert column(text, "rank", "Size and compute") == ["1", "2", "3-4", "3-4"]
     assert "All 6 pairs of rows are compared" in text
     assert "after Holm correction over all pairs" in text
+    # Each row has one seed.
+    assert (
+        "**One seed: ranks and intervals are about these trained weights, not about the strategies.**" in text
+    )
 
 
 def test_two_names_of_one_model_share_a_rank_and_differ_by_nothing(tmp_path):
@@ -111,7 +115,8 @@ def test_two_names_of_one_model_share_a_rank_and_differ_by_nothing(tmp_path):
         )
     tables = tables_in(tmp_path)
     text = page_of(tables)
-    assert column(text, "rank") == ["1", "2=", "2="]
+    assert column(text, "rank") == ["1", "2-3", "2-3"]
+    assert "One seed" not in text
     assert column(text, "vs. control") == ["-", "-", "+0.0 [+0.0, +0.0] (hard-labels)"]
     twin = tables.rows.set_index("strategy").loc["kd"]
     assert (twin["control_p"], twin["control_p_holm"]) == (1, 1)

@@ -5,71 +5,47 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdbench.stats.ranking import (
-    TieRank,
     average_ranks,
     interquartile_mean,
     pareto_front,
+    rank_intervals,
     score_ranks,
-    tie_ranks,
 )
 
 
-def differing(models, *pairs) -> np.ndarray:
+def better(models, *pairs) -> np.ndarray:
+    """Return (models, models): true for each pair of a better and a worse model."""
     shown = np.zeros((models, models), dtype=bool)
     for i, j in pairs:
-        shown[i, j] = shown[j, i] = True
+        shown[i, j] = True
     return shown
 
 
-def shown(ranks) -> list[str | None]:
-    return [rank and f"{rank.rank}{'=' * rank.tied}" for rank in ranks]
+def ranks(*args) -> list[tuple[int, int]]:
+    return [(interval.best, interval.worst) for interval in rank_intervals(better(*args))]
 
 
-def test_groups_share_a_rank_and_the_next_counts_all_before_it():
-    # 1 and 3 are alike; 0 and 2 are below, and alike.
-    differs = differing(4, (1, 0), (1, 2), (3, 0), (3, 2))
-    assert shown(tie_ranks([0.7, 0.9, 0.6, 0.8], differs)) == ["3=", "1=", "3=", "1="]
+def test_nothing_shown_leaves_every_rank_open():
+    assert ranks(3) == [(1, 3), (1, 3), (1, 3)]
+    assert ranks(1) == [(1, 1)]
+    assert ranks(0) == []
 
 
-def test_a_rank_of_ones_own_bears_no_sign():
-    assert shown(tie_ranks([0.5, 0.9], differing(2, (0, 1)))) == ["2", "1"]
-    assert shown(tie_ranks([0.5], differing(1))) == ["1"]
+def test_all_shown_leaves_one_rank_each():
+    assert ranks(3, (1, 0), (1, 2), (0, 2)) == [(2, 2), (1, 1), (3, 3)]
 
 
-def test_only_the_leader_counts():
-    # The last differs from the one above it, not from the leader: all three are tied.
-    assert shown(tie_ranks([0.9, 0.8, 0.7], differing(3, (1, 2)))) == ["1=", "1=", "1="]
-    # The last differs from the leader alone.
-    assert shown(tie_ranks([0.9, 0.8, 0.7], differing(3, (0, 2)))) == ["1=", "1=", "3"]
+def test_only_what_is_shown_narrows_a_rank():
+    # The first is better than the last; the one between may be anywhere.
+    assert ranks(3, (0, 2)) == [(1, 2), (1, 3), (2, 3)]
 
 
-def test_who_stands_below_a_new_leader_does_not_return_to_the_old_one():
-    assert shown(tie_ranks([0.9, 0.8, 0.7], differing(3, (0, 1)))) == ["1", "2=", "2="]
-
-
-def test_models_that_answer_alike_share_a_rank_though_another_of_their_score_stands_between_them():
-    # 1 and 3 answer alike; 2 scores the same by other answers, and alone is shown to differ from the leader.
-    differs = differing(4, (0, 2))
-    assert shown(tie_ranks([0.9, 0.8, 0.8, 0.8], differs)) == ["1=", "1=", "4", "1="]
-
-
-def test_a_model_without_a_score_has_no_place():
-    assert shown(tie_ranks([np.nan, 0.9, 0.8], differing(3, (1, 2)))) == [None, "1", "2"]
-    assert tie_ranks([], differing(0)) == []
-
-
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=8), st.randoms())
-def test_ranks_follow_scores_and_each_leader_is_shown_better_than_what_leads_next(scores, random):
-    models = len(scores)
-    differs = differing(models, *((i, j) for i in range(models) for j in range(i) if random.random() < 0.5))
-    ranks = tie_ranks(scores, differs)
-    places = np.array([rank.rank for rank in ranks])
-    assert places.min() == 1
-    for i in range(models):
-        assert ranks[i] == TieRank(1 + int(np.sum(places < places[i])), bool(np.sum(places == places[i]) > 1))
-        for j in range(models):
-            if scores[i] > scores[j]:
-                assert places[i] <= places[j]
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=7), st.randoms())
+def test_true_claims_alone_never_exclude_the_true_rank(truth, random):
+    n = len(truth)
+    true = [(i, j) for i in range(n) for j in range(n) if truth[i] > truth[j] and random.random() < 0.5]
+    for own, (best, worst) in zip(truth, ranks(n, *true), strict=True):
+        assert best <= 1 + sum(other > own for other in truth) <= worst
 
 
 def surely(values) -> np.ndarray:

@@ -16,7 +16,7 @@ from kdbench.board.frames import Row, first_row, rows_of
 from kdbench.board.load import Loaded
 from kdbench.board.rows import has_score
 from kdbench.render.html.details import POINT_HEADINGS, Sources, rounded, row_details
-from kdbench.render.notes import rerun_command, run_facts, unstable_timings
+from kdbench.render.notes import ONE_SEED, is_of_one_seed, rerun_command, run_facts, unstable_timings
 from kdbench.render.palette import family_looks
 from kdbench.utils import formatting
 from kdbench.utils.formatting import MISSING, on_one_line, plural, sentence
@@ -44,7 +44,8 @@ def page_content(
     costs = [figure for figure in figures if figure.axis]
     costs.sort(key=lambda figure: figure.group is not Group.SPEED)  # latency first
     return {
-        "title": f"Leaderboard: budget {cells['budget'].iloc[0]}",
+        "title": f"Leaderboard: budget {cells['budget'].iloc[0]}"
+        + (f". {ONE_SEED}" if is_of_one_seed(rows) else ""),
         "model": cells["model"].iloc[0],
         "tasks": [_task(of_task) for _, of_task in cells.groupby("task")],
         "columns": [

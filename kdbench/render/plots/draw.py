@@ -20,6 +20,7 @@ from kdbench.render.plots.files import Specification, as_files
 from kdbench.render.plots.labels import label_lines, labels_picture
 from kdbench.render.plots.latency import latency_picture
 from kdbench.render.plots.pareto import pareto_picture
+from kdbench.render.plots.rank_intervals import rank_intervals_picture
 from kdbench.render.plots.rows import drawn_rows
 from kdbench.render.plots.scores import gap_picture, ranks_picture, scores_picture
 from kdbench.utils.system import gc_paused
@@ -39,8 +40,8 @@ class Picture:
 def planned(rows: pd.DataFrame, loaded: Loaded) -> list[Picture]:
     """Return the plots of a board.
 
-    Each task has ``scores-<task>``, ``pareto-<task>``, ``latency-<task>``, ``gap-<task>`` and ``curves-<task>``, all tasks
-    together ``ranks``; plots without measured values are not drawn.
+    Each task has ``scores-<task>``, ``rank-intervals-<task>``, ``pareto-<task>``, ``latency-<task>``, ``gap-<task>`` and
+    ``curves-<task>``, all tasks together ``ranks``; plots without measured values are not drawn.
     """
     shown = shown_timings(loaded.timings, set(loaded.cells["key"]))
     cells = {cell["task"]: cell for cell in rows_of(loaded.cells.drop_duplicates("task"))}
@@ -52,6 +53,7 @@ def planned(rows: pd.DataFrame, loaded: Loaded) -> list[Picture]:
         timed_alike = [row for row in own if row.row["latency_note"] is None]
         pictures += [
             Picture(f"scores-{task}", scores_picture, (task, cell["metric"], cell["majority_score"], own)),
+            Picture(f"rank-intervals-{task}", rank_intervals_picture, (task, own)),
             Picture(f"pareto-{task}", pareto_picture, (task, cell["metric"], own)),
             Picture(f"latency-{task}", latency_picture, (task, timed_alike, timings)),
             Picture(f"gap-{task}", gap_picture, (task, own)),
