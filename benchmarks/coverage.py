@@ -23,7 +23,7 @@ from kdbench.board.statistics import ALPHA, MARGIN
 from kdbench.evaluation.metrics import METRICS
 from kdbench.stats.bootstrap import Resampled, resample
 from kdbench.stats.comparisons import PairwiseDifferences, holm, holm_pairs, pairwise_differences
-from kdbench.stats.intervals import resampled_interval
+from kdbench.stats.intervals import bootstrap_interval, resampled_interval
 from kdbench.stats.ranking import rank_intervals
 from kdbench.stats.seed_variance import SeedSpread, seed_spreads
 
@@ -63,7 +63,13 @@ def judged(
 ) -> Judged:
     """Return what kdbench says of rows, some of which are `derived` from others, given by their places."""
     scored = METRICS[metric]
-    models = resample(statistics, scored.score, score_range=scored.score_range, resamples=RESAMPLES)
+    models = resample(
+        statistics,
+        scored.score,
+        score_range=scored.score_range,
+        resamples=RESAMPLES,
+        rescore=scored.own_rescore,
+    )
     spreads = seed_spreads([model.scores.tolist() for model in models])
     sources = {str(row): str(source) for row, source in (derived or {}).items()}
     names = [str(row) for row in range(len(models))]
@@ -95,6 +101,13 @@ def intervals(rng: np.random.Generator, draws: int) -> Iterator[Line]:
             pairs += [board.pairs.p[i, i + 1] >= ALPHA for i in range(0, 12, 2)]
         yield Line(f"interval of a score, {metric}", float(np.mean(covered)), "93 to 97%", len(covered))
         yield Line(f"interval of a difference, {metric}", float(np.mean(pairs)), "93 to 97%", len(pairs))
+
+    name, covered = "interval of a score, accuracy of 99% on 200 examples, one seed", []
+    for _ in range(draws):
+        (answers,) = simulate(rng, [TrueRow(0.99, 0.0)], seeds=1, examples=200)
+        low, high = bootstrap_interval(answers, METRICS["accuracy"].score, resamples=RESAMPLES)
+        covered.append(low <= 0.99 <= high)
+    yield Line(name, float(np.mean(covered)), "at least 93%", len(covered))
 
 
 def _spreads() -> list[float]:

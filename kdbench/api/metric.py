@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -75,6 +75,18 @@ class Metric(ABC):
     def score(self, totals: Floats) -> Floats:
         """Return (...): the scores of samples whose statistics sum to `totals` (..., k); by default column 0 / column 1."""
         return quotient(totals[..., 0], totals[..., 1])
+
+    def rescore(self, counts: Floats, statistics: Floats) -> Floats:
+        """Return (resamples,): the scores of resamples, in which the examples are drawn `counts` (resamples, examples) times.
+
+        By default the `score` of the sums of `statistics` (examples, k).
+        """
+        return self.score(counts @ statistics)
+
+    @property
+    def own_rescore(self) -> Callable[[Floats, Floats], Floats] | None:
+        """The `rescore` of a metric that defines its own; None where scoring sums, of many models at once, does."""
+        return None if type(self).rescore is Metric.rescore else self.rescore
 
     def of(self, predictions: Predictions, labels: tuple[str, ...]) -> float:
         """Return the score of all `predictions`."""

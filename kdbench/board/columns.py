@@ -14,7 +14,8 @@ latency_note gap_recovered task_bytes unlabelled_examples note p90_ms speedup_lo
 control_difference_low control_difference_high control_p control_p_holm gap_low gap_high gap_reason front label_loyalty
 probability_loyalty calibration_error brier_score noisy_score noisy_drop non_embedding_parameters flops_per_example
 flops_length inference_peak_bytes inference_peak_gpu_bytes train_flops throughput_per_s tokenization_p50_ms
-onnxruntime_p50_ms onnxruntime_int8_p50_ms onnxruntime_int8_lost base_control derived_from no_loss rank_high
+onnxruntime_p50_ms onnxruntime_int8_p50_ms onnxruntime_int8_lost base_control base_difference
+base_difference_low base_difference_high passes last_gain derived_from no_loss rank_high
 """
 _CELLS = """
 task strategy seed key status reason metric labels score score_low score_high is_teacher control uses_teacher warnings
@@ -25,7 +26,8 @@ validation_split duplicates too_long_share licence citation budget steps batch_s
 software revision non_embedding_parameters flops_per_example flops_length inference_peak_bytes inference_peak_gpu_bytes
 train_flops noisy_score noisy_drop label_loyalty probability_loyalty calibration_error brier_score throughput_per_s
 tokenization_p50_ms onnxruntime_p50_ms onnxruntime_int8_p50_ms latency_repeat latency_busy_share finished_at
-onnxruntime_int8_lost latency_hardware latency_runtimes latency_unsteady_after base_control derived_from
+onnxruntime_int8_lost latency_hardware latency_runtimes latency_unsteady_after base_control passes
+last_gain derived_from
 """
 _CELLS_IN_CSV = """
 task strategy seed key status reason metric score score_low score_high is_teacher control warnings total_parameters
@@ -33,7 +35,7 @@ trainable_parameters non_embedding_parameters artifact_bytes task_bytes flops_pe
 inference_peak_bytes inference_peak_gpu_bytes train_s teacher_s train_flops unlabelled_examples label_loyalty
 probability_loyalty calibration_error brier_score noisy_score noisy_drop p50_ms p90_ms p95_ms speedup speedup_low
 speedup_high throughput_per_s tokenization_p50_ms onnxruntime_p50_ms onnxruntime_int8_p50_ms latency_setting hardware
-finished_at onnxruntime_int8_lost
+finished_at onnxruntime_int8_lost passes last_gain
 """
 _POINTS = """
 task strategy seed back_end device batch_size length calls p50_ms p90_ms p95_ms p99_ms throughput_per_s speedup

@@ -22,6 +22,7 @@ from kdbench.evaluation.diagnostics import (
     entity_scores,
     expected_calibration_error,
     label_loyalty,
+    negative_log_likelihood,
     probability_loyalty,
 )
 from kdbench.results.records import Status
@@ -36,6 +37,7 @@ class Behaviour:
     """Both compared with the task's teacher; None for the teacher itself."""
     calibration_error: float | None = None
     brier_score: float | None = None
+    negative_log_likelihood: float | None = None
 
 
 KnownBehaviour = MutableMapping[MadeFrom, Behaviour]
@@ -91,7 +93,9 @@ def _behaviour(own: Predictions, teacher: Predictions | None) -> Behaviour:
     if teacher is not None:
         with suppress(KdbenchError):  # scored on other examples than the teacher: the row's warning says so
             labels, probabilities = label_loyalty(own, teacher), probability_loyalty(own, teacher)
-    return Behaviour(labels, probabilities, expected_calibration_error(own), brier_score(own))
+    return Behaviour(
+        labels, probabilities, expected_calibration_error(own), brier_score(own), negative_log_likelihood(own)
+    )
 
 
 def _predictions(cell: Row, results: Path) -> Predictions | None:

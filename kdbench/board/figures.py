@@ -201,7 +201,8 @@ _DECLARED = (
         "share_kept",
         "retained",
         formatting.share,
-        "the score as a share of the teacher's.",
+        "the score as a share of the teacher's, with its 95% interval.",
+        interval=("share_kept_low", "share_kept_high"),
         is_lower_better=False,
         terminal="retained",
     ),
@@ -277,7 +278,8 @@ _DECLARED = (
         "calibration_error",
         "calibration error",
         formatting.share,
-        "the mean gap between confidence and accuracy (ECE with 15 bins, Guo et al. 2017); 0% is best.",
+        "the root mean squared gap between confidence and accuracy, in 15 bins of equal size, debiased (Kumar et al. 2019); 0%"
+        " is best.",
         is_lower_better=True,
     ),
     _behaviour(
@@ -285,6 +287,13 @@ _DECLARED = (
         "Brier score",
         formatting.three_digits,
         "squared distance between probabilities and label, summed over classes: 0 is best, 2 worst.",
+        is_lower_better=True,
+    ),
+    _behaviour(
+        "negative_log_likelihood",
+        "NLL",
+        formatting.three_digits,
+        "the mean of -log of the right label's probability, in nats; 0 is best.",
         is_lower_better=True,
     ),
     _behaviour(

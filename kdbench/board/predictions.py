@@ -27,7 +27,7 @@ from kdbench.evaluation.metrics import METRICS
 from kdbench.results.records import Status
 from kdbench.stats.bootstrap import Floats, Resampled, resample
 from kdbench.stats.comparisons import Difference, Pair, PairwiseDifferences, pairwise_differences
-from kdbench.stats.intervals import Gap, gap_recovered, resampled_interval
+from kdbench.stats.intervals import Gap, gap_recovered, resampled_interval, share_kept
 from kdbench.stats.seed_variance import SeedSpread, seed_spreads
 
 
@@ -233,7 +233,10 @@ class TaskAnswers:
         for examples, group in together.items():
             metric = group[0][1]
             resampled = resample(
-                [statistics for *_, statistics in group], metric.score, score_range=metric.score_range
+                [statistics for *_, statistics in group],
+                metric.score,
+                score_range=metric.score_range,
+                rescore=metric.own_rescore,
             )
             for (row, _, statistics), drawn in zip(group, resampled, strict=True):
                 self._known[made_from(self._cells[row])] = RowAnswers(examples, _digest(statistics), drawn)
@@ -289,6 +292,23 @@ class TaskAnswers:
     def resampled(self, row: str) -> tuple[Resampled, SeedSpread | None]:
         """Return the scores of `row` on resampled test sets, the same for all rows, and the spread of its seeds."""
         return self._answers(row).resampled, self.spreads[row]
+
+    def kept(self, row: str, teacher: str) -> tuple[float, float] | None:
+        """Return the 95% interval of the score of `row` as a share of that of `teacher`; None where there is none.
+
+        Where both are paired seed by seed, that of their difference, as a share of the teacher's score: the seeds of
+        the two are then not independent, and the share is near 1.
+        """
+        self._check_same_examples([row, teacher])
+        models = [self._answers(name).resampled for name in (row, teacher)]
+        if self.pairing.are_paired(row, teacher):
+            of_teacher = float(models[1].scores.mean())
+            if of_teacher <= 0:
+                return None
+            difference = self.difference(row, teacher)
+            return 1 + difference.low / of_teacher, 1 + difference.high / of_teacher
+        share = share_kept(models, [self.spreads[row], self.spreads[teacher]])
+        return None if share is None or share.low is None or share.high is None else (share.low, share.high)
 
     def examples(self, row: str) -> str:
         """Return a hash of the examples that `row` was scored on."""

@@ -73,6 +73,9 @@ def with_statistics(
                 **_loss(row, source, of_task, margin),
                 **_gap_interval(row, of_task),
             }
+            if row in of_task.kept:
+                low, high = of_task.kept[row]
+                values[place] |= {"share_kept_low": low, "share_kept_high": high}
             if row in ranks:
                 rank = ranks[row]
                 values[place] |= {

@@ -53,6 +53,8 @@ class TaskStatistics:
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     gaps: Mapping[str, Gap] = field(default_factory=dict)
     """For each row that has a control, where there is a teacher."""
+    kept: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """The interval of each row's score as a share of the teacher's, except the teacher's own."""
     behaviour: Mapping[str, Behaviour] = field(default_factory=dict)
     """By cell key."""
     problems: Mapping[str, str] = field(default_factory=dict)
@@ -164,6 +166,7 @@ def task_statistics(
         holm_p=np.zeros((0, 0)) if pairs is None else holm_pairs(pairs.p),
         intervals={row: found for row in answers.rows if (found := answers.interval(row)) is not None},
         gaps=_gaps(cells, answers, rows),
+        kept=_kept(cells, answers, rows),
         behaviour=behaviour.all(),
         problems=problems,
         power=None if pairs is None else _power(pairs),
@@ -192,6 +195,14 @@ def _gaps(cells: pd.DataFrame, answers: TaskAnswers, rows: list[str]) -> dict[st
         for row, control in zip(controls["strategy"], controls["control"], strict=True)
         if row in rows and control in rows
     }
+
+
+def _kept(cells: pd.DataFrame, answers: TaskAnswers, rows: list[str]) -> dict[str, tuple[float, float]]:
+    teachers = cells["strategy"][cells["is_teacher"]]
+    if teachers.empty or teachers.iloc[0] not in rows:
+        return {}
+    others = [row for row in rows if row != teachers.iloc[0]]
+    return {row: ends for row in others if (ends := answers.kept(row, teachers.iloc[0])) is not None}
 
 
 def _power(pairs: PairwiseDifferences) -> Power | None:

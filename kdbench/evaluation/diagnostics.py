@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import rel_entr
+from scipy.special import logsumexp, rel_entr
 
 from kdbench.api.predictions import Predictions
 from kdbench.errors import KdbenchError
@@ -95,19 +95,40 @@ def _ratio(numerator: int, denominator: int) -> float:
     return numerator / denominator if denominator else 0.0
 
 
-def expected_calibration_error(predictions: Predictions, bins: int = 15) -> float | None:
-    """Return the mean gap between confidence and accuracy, over bins of equal width; None where answers are not classes.
+LEAST_UNITS = 10
+"""A bin of calibration holds at least this many units."""
 
-    A unit's confidence is the largest of its probabilities; bin i takes those in ((i - 1) / bins, i / bins]. 0 is best.
-    Source: Guo et al. 2017, On Calibration of Modern Neural Networks, arXiv:1706.04599, equation 3.
+
+def expected_calibration_error(predictions: Predictions, bins: int = 15) -> float | None:
+    """Return the root mean squared gap between confidence and accuracy, debiased; None where answers are not classes.
+
+    A unit's confidence is the largest of its probabilities. Bins hold equally many units, in the order of confidence,
+    and at least `LEAST_UNITS`. Luck alone makes a squared gap positive, by the variance of the bin's accuracy, which is
+    subtracted (Kumar, Liang & Ma 2019, arXiv:1909.10155, section 5; compared with other estimators by Roelofs et al.
+    2022, arXiv:2012.08668). 0 is best, and stands where no gap exceeds luck. With fewer than two units there is none.
     """
-    if not predictions.is_classification:
+    if not predictions.is_classification or len(predictions.references) < 2:
         return None
     confidence = predictions.probabilities.max(axis=1)
     right = predictions.predicted == predictions.references
-    bin_of = np.ceil(confidence * bins).astype(int).clip(1, bins) - 1
-    gaps = np.bincount(bin_of, weights=right - confidence, minlength=bins)
-    return float(np.abs(gaps).sum() / len(confidence))
+    by_confidence = np.argsort(confidence, kind="stable")
+    parts = np.array_split(by_confidence, max(1, min(bins, len(right) // LEAST_UNITS)))
+    squared = [_squared_gap(confidence[part], right[part]) * len(part) for part in parts]
+    return float(np.sqrt(max(0.0, sum(squared) / len(right))))
+
+
+def _squared_gap(confidence: npt.NDArray[np.float64], right: npt.NDArray[np.bool_]) -> float:
+    accuracy = float(right.mean())
+    return (accuracy - float(confidence.mean())) ** 2 - accuracy * (1 - accuracy) / (len(right) - 1)
+
+
+def negative_log_likelihood(predictions: Predictions) -> float | None:
+    """Return the mean over units of -log of the probability of the right label, in nats; None where answers are not classes."""
+    if not predictions.is_classification:
+        return None
+    logits = predictions.logits.astype(np.float64)
+    right = np.take_along_axis(logits, predictions.references[:, None].astype(np.int64), axis=1)[:, 0]
+    return float((logsumexp(logits, axis=1) - right).mean())
 
 
 def brier_score(predictions: Predictions) -> float | None:

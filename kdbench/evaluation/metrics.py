@@ -149,10 +149,7 @@ class Pearson(Metric):
 
 
 class Spearman(Pearson):
-    """Spearman's rank correlation, ties averaged.
-
-    The ranks are those in the whole sample: its score is exact; that of a resample, which is not re-ranked, is close.
-    """
+    """Spearman's rank correlation, ties averaged; a resample is ranked again."""
 
     name = "spearman"
 
@@ -162,6 +159,13 @@ class Spearman(Pearson):
 
         ranks = Answers(rankdata(answers.predicted), rankdata(answers.references), answers.labels)
         return super().unit_statistics(ranks)
+
+    def rescore(self, counts: Floats, statistics: Floats) -> Floats:
+        """Return (resamples,): the correlation of the ranks that the drawn examples have among themselves."""
+        x, y = (_ranked_again(counts, statistics[:, column]) for column in (1, 2))
+        total = counts.sum(axis=1)
+        moments = [total, *((counts * part).sum(axis=1) for part in (x, y, x * x, y * y, x * y))]
+        return self.score(np.stack(moments, axis=-1))
 
 
 class EntityF1(Metric):
@@ -180,6 +184,19 @@ class EntityF1(Metric):
         actual_ends, actual_types = entity_ends(answers.references, answers.labels, answers.offsets)
         correct = (ends > 0) & (ends == actual_ends) & (types == actual_types)
         return _f1_terms(correct, ends > 0, actual_ends > 0)
+
+
+def _ranked_again(counts: Floats, values: Floats) -> Floats:
+    """Return (resamples, examples): each example's centred rank among the drawn ones, by its `values` (examples,)."""
+    _, places = np.unique(values, return_inverse=True)
+    order = np.argsort(places, kind="stable")
+    starts = np.searchsorted(places[order], np.arange(places.max() + 1))
+    tied = np.add.reduceat(counts[:, order], starts, axis=1)
+    # The mean rank of those tied: the ranks before, and half of their own.
+    ranks: Floats = (tied.cumsum(axis=1) - (tied - 1) / 2)[:, places] - (
+        counts.sum(axis=1, keepdims=True) + 1
+    ) / 2
+    return ranks
 
 
 def _f1_terms(true_positives: Flags, predicted: Flags, actual: Flags) -> Floats:

@@ -89,7 +89,7 @@ def quality_of(predictions: Predictions, task: Task, metrics: Mapping[str, Metri
     """Return every metric of `task` on `predictions`, and the headline's 95% interval by bootstrap over examples."""
     headline = get_metric(task.metric, metrics)
     statistics = headline.statistics(predictions, task.labels)
-    low, high = bootstrap_interval(statistics[None], headline.score)
+    low, high = bootstrap_interval(statistics[None], headline.score, rescore=headline.own_rescore)
     names = (task.metric, *task.metrics)
     scores = {name: get_metric(name, metrics).of(predictions, task.labels) for name in names}
     return Quality(score=scores[task.metric], low=low, high=high, metrics=scores)

@@ -282,7 +282,7 @@ def _quality(predictions: Predictions, noisy: Predictions, experiment: Experimen
     task = experiment.task.task
     headline = experiment.metric
     statistics = headline.statistics(predictions, task.labels)
-    low, high = bootstrap_interval(statistics[None], headline.score)
+    low, high = bootstrap_interval(statistics[None], headline.score, rescore=headline.own_rescore)
     metrics = {
         name: get_metric(name, experiment.metrics).of(predictions, task.labels)
         for name in (task.metric, *task.metrics)

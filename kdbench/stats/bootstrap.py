@@ -15,6 +15,10 @@ Flags = npt.NDArray[np.bool_]
 Score = Callable[[Floats], Floats]
 """Turns sums of statistics (..., k) into scores (...), as `kdbench.evaluation.metrics.Metric.score` does."""
 
+Rescore = Callable[[Floats, Floats], Floats]
+"""Turns how often each example was drawn (resamples, examples) and one model's statistics (examples, k) into scores
+(resamples,), as `kdbench.evaluation.metrics.Metric.rescore` does."""
+
 ANY_SCORE = (-np.inf, np.inf)
 """The range of a score whose range is unknown."""
 
@@ -27,7 +31,13 @@ NUMBERS_AT_ONCE = 1_000_000
 """Draws, or sums of statistics, held at once before they become scores: limits memory to about 40 MB."""
 
 
-def resampled_scores(statistics: Floats, score: Score, resamples: int, rng: np.random.Generator) -> Floats:
+def resampled_scores(
+    statistics: Floats,
+    score: Score,
+    resamples: int,
+    rng: np.random.Generator,
+    rescore: Rescore | None = None,
+) -> Floats:
     """Return (resamples, seeds): each seed's score on examples drawn with replacement, the same for all seeds.
 
     All seeds share the drawn examples, as they share one test set: with separate draws per seed, the sampling variation
@@ -35,6 +45,7 @@ def resampled_scores(statistics: Floats, score: Score, resamples: int, rng: np.r
 
     Args:
         statistics: (seeds, examples, k), with the examples of all seeds in the same order.
+        rescore: scores resamples where a score is not a formula of sums of `statistics`.
     """
     seeds, examples, k = statistics.shape
     by_example = examples_first(statistics)
@@ -42,8 +53,13 @@ def resampled_scores(statistics: Floats, score: Score, resamples: int, rng: np.r
     for rows in chunks(resamples, max(examples, seeds * k)):
         # Row r draws from r * examples upward, so that one bincount counts all rows.
         drawn = rng.integers(examples, size=(rows, examples)) + examples * np.arange(rows)[:, None]
-        counts = np.bincount(drawn.ravel(), minlength=rows * examples).reshape(rows, examples)
-        scores.append(score((counts @ by_example).reshape(rows, seeds, k)))
+        counts = (
+            np.bincount(drawn.ravel(), minlength=rows * examples).reshape(rows, examples).astype(np.float64)
+        )
+        if rescore is None:
+            scores.append(score((counts @ by_example).reshape(rows, seeds, k)))
+        else:
+            scores.append(np.stack([rescore(counts, own) for own in statistics], axis=1))
     return np.concatenate(scores)
 
 
@@ -84,6 +100,8 @@ class Resampled:
     """Variance of one seed's score from examples that it alone finds hard; 0 with one seed."""
     score_range: tuple[float, float] = ANY_SCORE
     """The smallest and the largest value that a score can have."""
+    is_share: bool = False
+    """Whether a score is the share of the examples that are right."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,6 +148,7 @@ def resample(
     score_range: tuple[float, float] = ANY_SCORE,
     resamples: int = RESAMPLES,
     seed: int = 0,
+    rescore: Rescore | None = None,
 ) -> list[Resampled]:
     """Score `models` on the same resampled test sets.
 
@@ -139,13 +158,14 @@ def resample(
     Args:
         models: each (its seeds, examples, k), with the same examples in the same order.
         score_range: the smallest and the largest value that `score` can return.
+        rescore: scores resamples where a score is not a formula of sums.
 
     Raises:
         ValueError: the models were not scored on the same examples.
     """
     check_same_examples(models)
     (rng,) = np.random.default_rng(seed).spawn(1)
-    each = resampled_scores(np.concatenate(list(models)), score, resamples, rng)
+    each = resampled_scores(np.concatenate(list(models)), score, resamples, rng, rescore)
     by_model = np.split(each, np.cumsum([len(model) for model in models])[:-1], axis=1)
     return [
         Resampled(
@@ -155,9 +175,18 @@ def resample(
             by_seed=drawn.astype(np.float32),
             own_examples_variance=_own_examples_variance(drawn),
             score_range=score_range,
+            is_share=_is_share(model, score),
         )
         for model, drawn in zip(models, by_model, strict=True)
     ]
+
+
+def _is_share(statistics: Floats, score: Score) -> bool:
+    """Return whether the score of `statistics` (seeds, examples, k) is a share of the examples, as an accuracy is."""
+    if statistics.shape[2] != 2 or score(np.array([1.0, 4.0])) != 0.25:
+        return False
+    right, ones = statistics[..., 0], statistics[..., 1]
+    return bool((ones == 1).all() and ((right == 0) | (right == 1)).all())
 
 
 def difference_by_seed(a: Resampled, b: Resampled) -> Resampled:

@@ -18,6 +18,7 @@ from kdbench.stats.bootstrap import (
     Floats,
     MeanScores,
     Resampled,
+    Rescore,
     Score,
     chunks,
     mean_scores,
@@ -34,6 +35,8 @@ def bootstrap_interval(
     score_range: tuple[float, float] = ANY_SCORE,
     resamples: int = RESAMPLES,
     seed: int = 0,
+    rescore: Rescore | None = None,
+    plain: bool = False,
 ) -> tuple[float, float]:
     """Return the interval of the mean score over seeds, which covers the variation of test sets and of seeds.
 
@@ -43,7 +46,9 @@ def bootstrap_interval(
     Tibshirani 1993, ch. 13).
 
     One seed without a `spread` says nothing about the variation of seeds: its interval is the plain percentile
-    interval, which covers test sets alone. Where seeds add to the width, the interval is cut to the score's range.
+    interval, which covers test sets alone. Where seeds add to the width, the interval is cut to the score's range. The
+    interval of a share of right answers, of which fewer than ten are right or fewer than ten wrong, also includes
+    Wilson's.
 
     In simulations 95% intervals of three seeds cover the truth in 93.5% to 97% of draws, whether the test set or the
     seeds dominate. It is 91% only where seeds err on examples independently of each other, so that no example is hard
@@ -52,19 +57,28 @@ def bootstrap_interval(
     Args:
         statistics: (seeds, examples, k), with the examples of all seeds in the same order.
         spread: the estimated spread of the seeds, from `seed_spreads`; None uses their sample variance.
+        rescore: scores resamples where a score is not a formula of sums.
+        plain: whether to return the percentiles alone, without Wilson's interval near 0 and 1.
     """
-    (model,) = resample([statistics], score, score_range=score_range, resamples=resamples, seed=seed)
-    return resampled_interval(model, spread=spread, seed=seed)
+    (model,) = resample(
+        [statistics], score, score_range=score_range, resamples=resamples, seed=seed, rescore=rescore
+    )
+    return resampled_interval(model, spread=spread, seed=seed, plain=plain)
 
 
 def resampled_interval(
-    model: Resampled, *, spread: SeedSpread | None = None, seed: int = 0
+    model: Resampled, *, spread: SeedSpread | None = None, seed: int = 0, plain: bool = False
 ) -> tuple[float, float]:
     """Return `bootstrap_interval` of a model that was already resampled."""
     _, seeds_rng = np.random.default_rng(seed).spawn(2)
-    low, high = np.quantile(drawn_means(model, spread, seeds_rng), TAILS)
+    ends = np.quantile(drawn_means(model, spread, seeds_rng), TAILS)
     smallest, largest = model.score_range
-    return max(float(low), smallest), min(float(high), largest)
+    low, high = max(float(ends[0]), smallest), min(float(ends[1]), largest)
+    share = float(model.scores.mean())
+    if plain or not model.is_share or min(share, 1 - share) * model.examples >= _FEW:
+        return low, high
+    wilson = wilson_interval(share, model.examples)
+    return min(low, wilson[0]), max(high, wilson[1])
 
 
 def drawn_means(model: Resampled, spread: SeedSpread | None, rng: np.random.Generator) -> Floats:
@@ -82,6 +96,18 @@ def drawn_means(model: Resampled, spread: SeedSpread | None, rng: np.random.Gene
         of_seeds = np.sqrt(variances[node]) * scipy.special.ndtri(percentiles)
     drawn: Floats = model.means + rng.permutation(of_seeds)
     return drawn
+
+
+_FEW = 10
+"""With fewer right or fewer wrong answers than this, a bootstrap is too narrow: of no error at all its width is 0."""
+
+
+def wilson_interval(share: float, examples: int) -> tuple[float, float]:
+    """Return Wilson's 95% interval of the `share` of right answers (Wilson 1927; Brown, Cai & DasGupta 2001, eq. 4)."""
+    z2 = float(scipy.special.ndtri(TAILS[1])) ** 2
+    centre = (share + z2 / (2 * examples)) / (1 + z2 / examples)
+    half = np.sqrt(z2 * (share * (1 - share) / examples + z2 / (4 * examples**2))) / (1 + z2 / examples)
+    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
 
 
 @dataclass(frozen=True)
@@ -121,6 +147,27 @@ def gap_recovered(models: Sequence[Resampled], spreads: Sequence[SeedSpread | No
         return _excess(means, np.array([1.0, assumed - 1.0, -assumed]))
 
     return Gap(share, _end(excess, share, -1.0), _end(excess, share, 1.0))
+
+
+def share_kept(models: Sequence[Resampled], spreads: Sequence[SeedSpread | None]) -> Estimate | None:
+    """Return student / teacher of the mean scores, with Fieller's interval (Fieller 1954), as in `gap_recovered`.
+
+    None where the teacher's score is not significantly above 0.
+
+    Args:
+        models: student and teacher, results of `resample` with the same seed.
+        spreads: the estimated spread of each model's seeds; None uses the sample variance.
+    """
+    means = mean_scores(models, spreads)
+    of_student, of_teacher = means.observed
+    if of_teacher <= 0 or _excess(means, np.array([0.0, 1.0])) <= 0:
+        return None
+    share = float(of_student / of_teacher)
+
+    def excess(assumed: float) -> float:
+        return _excess(means, np.array([1.0, -assumed]))
+
+    return Estimate(share, _end(excess, share, -1.0), _end(excess, share, 1.0))
 
 
 def _excess(means: MeanScores, weights: Floats) -> float:

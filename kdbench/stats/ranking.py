@@ -110,8 +110,9 @@ def interquartile_mean(
     if not tasks or any(not len(scores) or np.isnan(scores).any() for scores in tasks):
         raise ValueError("an interquartile mean needs a score on every task")
     mean = float(_trimmed(np.concatenate(tasks)))
-    if all(len(scores) == 1 for scores in tasks):
-        return Estimate(mean, None, None)  # no task has two seeds
+    if all(scores.min() == scores.max() for scores in tasks):
+        # No task has two seeds, or all agree, as those of a convex probe do: that says nothing of other data.
+        return Estimate(mean, None, None)
     rng = np.random.default_rng(seed)
     means = _trimmed(np.concatenate([_drawn(scores, resamples, rng) for scores in tasks], axis=1))
     df = sum(len(scores) - 1 for scores in tasks)

@@ -1,5 +1,6 @@
 """What predictions tell beside the score, cell by cell."""
 
+import numpy as np
 import pandas as pd
 import pytest
 from helpers.boards import tables_of
@@ -25,8 +26,9 @@ def test_loyalty_is_to_the_teacher_and_calibration_to_the_truth(tmp_path):
     assert 0.5 < cells.loc[("kd", 0), "probability_loyalty"] < 1
     # The squared distances are 2 * 0.1² and 2 * 0.7².
     assert cells.loc[("kd", 0), "brier_score"] == pytest.approx(0.5)
-    # Of 0.9 confidence and right, and of 0.7 and wrong: |1 - 0.9| and |0 - 0.7|, each half of the examples.
-    assert cells.loc[("kd", 0), "calibration_error"] == pytest.approx(0.4)
+    # 0.8 sure on average and half right, of which luck explains 0.25: (0.3² - 0.25) is below 0.
+    assert cells.loc[("kd", 0), "calibration_error"] == 0
+    assert cells.loc[("kd", 0), "negative_log_likelihood"] == pytest.approx(-np.log([0.9, 0.3]).mean())
     # The teacher itself is loyal to nobody; its row tells of its other seeds.
     assert pd.isna(cells.loc[("finetune", 0), "label_loyalty"])
     rows = tables.rows.set_index("strategy")

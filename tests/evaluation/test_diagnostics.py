@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.stats import entropy
 from seqeval.metrics import classification_report
 from seqeval.scheme import IOB2
-from sklearn.metrics import brier_score_loss, precision_recall_fscore_support
+from sklearn.metrics import brier_score_loss, log_loss, precision_recall_fscore_support
 
 from kdbench.errors import KdbenchError, UsageError
 from kdbench.evaluation.diagnostics import (
@@ -19,6 +19,7 @@ from kdbench.evaluation.diagnostics import (
     entity_scores,
     expected_calibration_error,
     label_loyalty,
+    negative_log_likelihood,
     probability_loyalty,
 )
 from kdbench.evaluation.metrics import METRICS
@@ -89,18 +90,34 @@ def test_other_examples_are_refused():
 
 
 def test_calibration_error_by_hand():
-    # Of 15 bins, 0.9 falls into the 14th, 0.8 into the 12th (both with one right of two), 0.6 into the 9th (right).
-    answers = predictions_of([[0.9, 0.1], [0.9, 0.1], [0.2, 0.8], [0.8, 0.2], [0.62, 0.38]], [0, 1, 1, 1, 0])
-    expected = (abs(1 - 1.8) + abs(1 - 1.6) + abs(1 - 0.62)) / 5
-    assert expected_calibration_error(answers) == pytest.approx(expected, abs=1e-6)
+    # Two bins of ten: 0.6 sure and five right, 0.9 sure and nine right.
+    answers = predictions_of([[0.9, 0.1], [0.6, 0.4]] * 10, [0, 0] * 5 + [0, 1] * 4 + [1, 1])
+    squared = ((0.6 - 0.5) ** 2 - 0.25 / 9 + (0.9 - 0.9) ** 2 - 0.09 / 9) / 2
+    assert squared < 0
+    assert expected_calibration_error(answers) == 0
+    wrong = predictions_of([[0.9, 0.1], [0.6, 0.4]] * 10, [1, 0] * 5 + [1, 1] * 5)
+    expected = ((0.6 - 0.5) ** 2 - 0.25 / 9 + 0.9**2) / 2
+    assert expected_calibration_error(wrong) == pytest.approx(np.sqrt(expected), abs=1e-6)
 
 
-def test_gaps_within_a_bin_cancel_and_across_bins_do_not():
-    answers = predictions_of([[0.75, 0.25]] * 4, [0, 0, 0, 1])
-    assert expected_calibration_error(answers) == pytest.approx(0, abs=1e-6)
-    apart = predictions_of([[0.95, 0.05], [0.55, 0.45]], [1, 0])
-    assert expected_calibration_error(apart, bins=1) == pytest.approx(0.25, abs=1e-6)
-    assert expected_calibration_error(apart) == pytest.approx((0.95 + 0.45) / 2, abs=1e-6)
+def test_calibration_error_of_calibrated_answers_is_unbiased_and_that_of_bins_of_equal_width_is_not():
+    rng = np.random.default_rng(0)
+    squares = []
+    for _ in range(200):
+        sure = rng.uniform(0.5, 1, 300)
+        right = rng.random(300) < sure
+        squares.append(
+            expected_calibration_error(predictions_of(np.column_stack([sure, 1 - sure]), 1 - right)) ** 2
+        )
+    # Cut at 0 the mean is a little above it; undebiased it would be 15 * 0.19 / 300 on average.
+    assert np.mean(squares) < 0.4 * 15 * 0.19 / 300
+
+
+def test_negative_log_likelihood_is_that_of_scikit_learn():
+    probabilities, right = [[0.7, 0.2, 0.1], [0.3, 0.3, 0.4], [0.1, 0.8, 0.1]], [0, 1, 1]
+    expected = log_loss(right, probabilities, labels=[0, 1, 2])
+    assert negative_log_likelihood(predictions_of(probabilities, right)) == pytest.approx(expected, abs=1e-6)
+    assert negative_log_likelihood(REGRESSION) is None
 
 
 def test_brier_score_by_hand():
@@ -127,26 +144,6 @@ def test_brier_score_is_that_of_scikit_learn(cases):
     probabilities, right = rows / rows.sum(1, keepdims=True), [case[3] for case in cases]
     theirs = brier_score_loss(right, probabilities, labels=[0, 1, 2], scale_by_half=False)
     assert brier_score(predictions_of(probabilities, right)) == pytest.approx(theirs, abs=1e-5)
-
-
-@given(cases)
-def test_calibration_error_is_the_weighted_gap_of_each_bin(cases):
-    rows = np.array([case[:3] for case in cases])
-    right = [case[3] for case in cases]
-    answers = predictions_of(rows / rows.sum(1, keepdims=True), right)
-    exact = np.exp(answers.logits.astype(np.float64))
-    confidence = (exact / exact.sum(1, keepdims=True)).max(1)
-    correct = answers.predicted == answers.references
-    expected = 0.0
-    for low in np.arange(15) / 15:
-        inside = (confidence > low) & (confidence <= low + 1 / 15)
-        if inside.any():
-            expected += inside.mean() * abs(correct[inside].mean() - confidence[inside].mean())
-    # A confidence on a border between bins may fall to either side.
-    borders = np.abs(confidence * 15 - np.round(confidence * 15)).min()
-    if borders > 1e-6:
-        assert expected_calibration_error(answers) == pytest.approx(expected, abs=1e-6)
-    assert 0 <= expected_calibration_error(answers) <= 1
 
 
 def test_calibration_of_token_classification_counts_words():

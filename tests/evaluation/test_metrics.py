@@ -160,15 +160,20 @@ def test_sums_over_a_resample_give_the_score_of_the_resample(name):
     np.testing.assert_allclose(metric.score(statistics[drawn].sum(axis=1)), expected, atol=1e-12)
 
 
-def test_spearman_of_a_resample_is_near_that_of_its_own_ranks():
+def test_spearman_of_a_resample_is_ranked_again_with_its_ties():
     rng = np.random.default_rng(2)
-    references = rng.normal(size=500)
-    predictions = regressed(references + rng.normal(size=500), references)
+    references = rng.integers(0, 6, size=60).astype(np.float32)
+    predictions = regressed(np.round(references + rng.normal(size=60), 1), references)
     spearman = METRICS["spearman"]
-    drawn = rng.integers(500, size=500)
-    approximate = spearman.score(spearman.statistics(predictions, ())[drawn].sum(axis=0))
-    exact = SECOND_OPINIONS["spearman"](predictions.references[drawn], predictions.predicted[drawn])
-    assert approximate == pytest.approx(exact, abs=0.01)
+    drawn = rng.integers(60, size=(20, 60))
+    counts = np.stack([np.bincount(row, minlength=60) for row in drawn]).astype(np.float64)
+    exact = [
+        SECOND_OPINIONS["spearman"](predictions.references[row], predictions.predicted[row]) for row in drawn
+    ]
+    found = spearman.rescore(counts, spearman.statistics(predictions, ()))
+    assert found == pytest.approx(exact)
+    assert spearman.own_rescore is not None
+    assert METRICS["accuracy"].own_rescore is None
 
 
 def test_accuracy_of_tags_counts_words_and_keeps_sentences_apart():

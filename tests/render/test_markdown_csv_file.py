@@ -75,6 +75,15 @@ COLUMNS = [
     "last_gain",
     "tuning_s",
     "tuning_trials",
+    "derived_from",
+    "no_loss",
+    "rank_high",
+    "share_kept_low",
+    "share_kept_high",
+    "source_difference",
+    "source_difference_low",
+    "source_difference_high",
+    "negative_log_likelihood",
 ]
 FIRST_COLUMNS = COLUMNS[:17]
 

@@ -5,7 +5,8 @@ from helpers.scored import ACCURACY, crossed, paired_difference, recovered, righ
 
 from kdbench.api.predictions import Predictions
 from kdbench.evaluation.metrics import METRICS
-from kdbench.stats.intervals import block_indices, bootstrap_interval, paired_ratio
+from kdbench.stats.bootstrap import resample
+from kdbench.stats.intervals import block_indices, bootstrap_interval, paired_ratio, share_kept
 from kdbench.stats.seed_variance import SeedSpread, seed_spreads
 
 F1 = METRICS["f1"].score
@@ -20,6 +21,34 @@ def test_interval_of_accuracy_equals_scipys():
     ).confidence_interval
     ours = bootstrap_interval(right(hits), ACCURACY, resamples=9999)
     assert ours == pytest.approx((theirs.low, theirs.high), abs=0.002)
+
+
+def test_a_share_without_any_error_has_wilsons_interval():
+    # 30 of 30 right: z² / (n + z²) below 1, by hand (1.96² = 3.8415).
+    assert bootstrap_interval(right(np.ones(30)), ACCURACY) == pytest.approx((30 / 33.8415, 1.0), abs=1e-4)
+    assert bootstrap_interval(right(np.ones(30)), ACCURACY, plain=True) == (1.0, 1.0)
+    theirs = scipy.stats.binomtest(3, 200).proportion_ci(method="wilson")
+    low, high = bootstrap_interval(right(np.arange(200) < 3), ACCURACY)
+    assert (low, high) == (pytest.approx(min(low, theirs.low)), pytest.approx(max(high, theirs.high)))
+    # Far from both ends, and of what is no share, the percentiles stand alone.
+    for statistics in (right(np.arange(200) < 100), valued(np.full((1, 30), 0.5))):
+        assert bootstrap_interval(statistics, ACCURACY) == bootstrap_interval(
+            statistics, ACCURACY, plain=True
+        )
+
+
+def test_the_share_kept_is_a_quotient_with_fiellers_interval():
+    student, teacher = (
+        valued(np.array([[0.70], [0.72], [0.74]]) @ np.ones((1, 40))),
+        valued(np.array([[0.79], [0.80], [0.81]]) @ np.ones((1, 40))),
+    )
+    spreads = [SeedSpread(0.02**2, 1000), SeedSpread(0.01**2, 1000)]
+    kept = share_kept(resample([student, teacher], ACCURACY, resamples=50), spreads)
+    assert kept.value == pytest.approx(0.9)
+    # By the delta method: variances of the means over (0.8)², the teacher's times 0.9².
+    error = np.sqrt(0.02**2 / 3 + 0.9**2 * 0.01**2 / 3) / 0.8
+    assert (kept.low, kept.high) == pytest.approx((0.9 - 1.96 * error, 0.9 + 1.96 * error), abs=3e-4)
+    assert share_kept(resample([student, valued(-np.ones((3, 40)))], ACCURACY, resamples=50), spreads) is None
 
 
 def test_interval_of_a_correlation_equals_scipys():
@@ -102,11 +131,6 @@ def test_resampling_three_seeds_alone_would_cover_too_seldom():
     drawn = scores[np.arange(2000)[:, None, None], rng.integers(3, size=(2000, 300, 3))].mean(axis=2)
     low, high = np.quantile(drawn, [0.025, 0.975], axis=1)
     assert np.mean((low <= 0) & (high >= 0)) < 0.8
-
-
-def test_a_model_that_is_always_right_has_an_interval_of_no_width():
-    assert bootstrap_interval(right(np.ones(50)), ACCURACY) == (1.0, 1.0)
-    assert bootstrap_interval(right(*np.ones((3, 50))), ACCURACY) == (1.0, 1.0)
 
 
 def test_the_same_answers_from_every_seed_are_no_more_certain_than_from_one():

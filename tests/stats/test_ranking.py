@@ -129,9 +129,14 @@ def test_one_collapsed_seed_does_not_move_it():
 
 
 def test_seeds_are_drawn_within_their_task():
-    # Seeds of one task agree, and tasks do not: drawn across tasks, the mean would vary.
-    found = interquartile_mean([[0.2] * 3, [0.5] * 3, [0.9] * 3, [0.7] * 3])
-    assert (found.low, found.high) == pytest.approx((found.value, found.value))
+    # Seeds of one task all but agree, and tasks do not: drawn across tasks, the mean would vary.
+    found = interquartile_mean([[0.2] * 3, [0.5] * 3, [0.9] * 3, [0.7, 0.7, 0.701]])
+    assert found.value - 0.005 < found.low < found.high < found.value + 0.005
+
+
+def test_seeds_that_agree_on_every_task_give_no_interval():
+    found = interquartile_mean([[0.2] * 3, [0.5] * 3])
+    assert (found.value, found.low, found.high) == (pytest.approx(0.35), None, None)
 
 
 def test_the_interval_of_one_task_equals_scipys():
