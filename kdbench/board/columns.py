@@ -5,7 +5,7 @@ Written files keep this order; figures that are declared later are appended auto
 
 from __future__ import annotations
 
-from kdbench.board.figures import FIGURES
+from kdbench.board.figures import FIGURES, Group
 
 _ROWS = """
 rank strategy task status reason metric score score_low score_high seeds total_parameters trainable_parameters
@@ -91,7 +91,13 @@ _TYPES = {
 
 
 _OF_ROWS = [column for figure in FIGURES.values() for column in figure.columns]
-_OF_CELLS = [column for figure in FIGURES.values() if figure.seeds is not None for column in figure.columns]
+_OF_CELLS = [
+    column
+    for figure in FIGURES.values()
+    if figure.seeds is not None
+    # The intervals of diagnostics are those of rows.
+    for column in figure.columns[: 1 if figure.group is Group.BEHAVIOUR else None]
+]
 
 
 def _typed(order: str, figures: list[str] | None = None) -> dict[str, str]:

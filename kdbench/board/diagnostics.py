@@ -83,6 +83,12 @@ class TaskBehaviour:
             self._loaded[teacher["key"]] = _predictions(teacher, self._results)
         return self._loaded[teacher["key"]]
 
+    @property
+    def teacher(self) -> tuple[Row, Predictions] | None:
+        """The teacher's cell and its predictions; None where there are none."""
+        predictions = self._teacher_predictions
+        return None if self._teacher is None or predictions is None else (self._teacher, predictions)
+
     def _key(self, cell: Row) -> MadeFrom:
         teacher = self._teacher_of(cell)
         return made_from([cell, *([] if teacher is None else [teacher])])
@@ -103,6 +109,14 @@ def _predictions(cell: Row, results: Path) -> Predictions | None:
         return load_predictions(cell, results)
     except KdbenchError:
         return None  # the row's warning says so
+
+
+def noisy_predictions(cell: Row, results: Path) -> Predictions | None:
+    """Return the predictions of one cell for texts with typing errors; None where there are none that can be read."""
+    try:
+        return Predictions.load(results / "predictions" / f"{cell['key']}.noisy.safetensors")
+    except KdbenchError:
+        return None
 
 
 ByClass = dict[str, Any]

@@ -178,6 +178,10 @@ class TaskAnswers:
         self.rows = tuple(self._cells)
         """The rows that succeeded on every seed."""
 
+    def cells(self, row: str) -> list[Row]:
+        """Return the cells of `row`, one per seed."""
+        return self._cells[row]
+
     @cached_property
     def spreads(self) -> dict[str, SeedSpread | None]:
         """Each row's estimated variance over seeds, moderated by the task's other rows."""

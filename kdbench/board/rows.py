@@ -73,6 +73,8 @@ def with_statistics(
                 **_loss(row, source, of_task, margin),
                 **_gap_interval(row, of_task),
             }
+            for figure, (low, high) in of_task.behaviour_intervals.get(row, {}).items():
+                values[place] |= {f"{figure}_low": low, f"{figure}_high": high}
             if row in of_task.kept:
                 low, high = of_task.kept[row]
                 values[place] |= {"share_kept_low": low, "share_kept_high": high}

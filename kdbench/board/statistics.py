@@ -13,6 +13,7 @@ import pandas as pd
 
 from kdbench.api.metric import Metric
 from kdbench.api.predictions import Predictions
+from kdbench.board.behaviour_intervals import BehaviourIntervals, Intervals, KnownResampled
 from kdbench.board.diagnostics import Behaviour, KnownBehaviour, KnownByClass, TaskBehaviour, by_class
 from kdbench.board.frames import Row, rows_of
 from kdbench.board.parallel import spread
@@ -57,6 +58,7 @@ class TaskStatistics:
     """The interval of each row's score as a share of the teacher's, except the teacher's own."""
     behaviour: Mapping[str, Behaviour] = field(default_factory=dict)
     """By cell key."""
+    behaviour_intervals: Intervals = field(default_factory=dict)
     problems: Mapping[str, str] = field(default_factory=dict)
     """Why a row is not among `rows` although it has a score."""
     power: Power | None = None
@@ -92,6 +94,7 @@ class Known:
     answers: KnownAnswers = field(default_factory=dict)
     behaviour: KnownBehaviour = field(default_factory=dict)
     by_class: KnownByClass = field(default_factory=dict)
+    resampled: KnownResampled = field(default_factory=dict)
     statistics: dict[MadeFrom, TaskStatistics] = field(default_factory=dict)
     """By all cells of a task."""
 
@@ -100,6 +103,7 @@ class Known:
         self.answers.update(other.answers)
         self.behaviour.update(other.behaviour)
         self.by_class.update(other.by_class)
+        self.resampled.update(other.resampled)
         self.statistics.update(other.statistics)
 
 
@@ -148,11 +152,13 @@ def task_statistics(
     if key in known.statistics:
         return known.statistics[key]
     behaviour = TaskBehaviour(rows_of_cells, results, known.behaviour)
+    bounds = BehaviourIntervals(results, behaviour.teacher, known.resampled)
 
     def watch(of_row: list[Row], predictions: Sequence[Predictions]) -> None:
         known.by_class[made_from(of_row)] = by_class(of_row, predictions)
         for cell, own in zip(of_row, predictions, strict=True):
             behaviour.add(cell, own)
+        bounds.add(of_row, predictions, metrics.get(of_row[0]["metric"]))
 
     answers = TaskAnswers(cells, results, known.answers, watch, metrics)
     problems = answers.read(answers.rows)
@@ -168,6 +174,7 @@ def task_statistics(
         gaps=_gaps(cells, answers, rows),
         kept=_kept(cells, answers, rows),
         behaviour=behaviour.all(),
+        behaviour_intervals=bounds.all({row: answers.cells(row) for row in answers.rows}),
         problems=problems,
         power=None if pairs is None else _power(pairs),
         seeds_are_known=all(answers.spreads[row] is not None for row in rows),

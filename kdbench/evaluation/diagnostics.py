@@ -12,6 +12,8 @@ from kdbench.api.predictions import Predictions
 from kdbench.errors import KdbenchError
 from kdbench.evaluation.metrics import check_iob2, entity_ends
 
+Floats = npt.NDArray[np.float64]
+
 
 @dataclass(frozen=True)
 class ClassScore:
@@ -124,11 +126,15 @@ def _squared_gap(confidence: npt.NDArray[np.float64], right: npt.NDArray[np.bool
 
 def negative_log_likelihood(predictions: Predictions) -> float | None:
     """Return the mean over units of -log of the probability of the right label, in nats; None where answers are not classes."""
-    if not predictions.is_classification:
-        return None
+    return float(negative_log_likelihoods(predictions).mean()) if predictions.is_classification else None
+
+
+def negative_log_likelihoods(predictions: Predictions) -> Floats:
+    """Return (units,): -log of the probability of the right label, in nats; answers are classes."""
     logits = predictions.logits.astype(np.float64)
     right = np.take_along_axis(logits, predictions.references[:, None].astype(np.int64), axis=1)[:, 0]
-    return float((logsumexp(logits, axis=1) - right).mean())
+    losses: Floats = logsumexp(logits, axis=1) - right
+    return losses
 
 
 def brier_score(predictions: Predictions) -> float | None:
@@ -137,11 +143,15 @@ def brier_score(predictions: Predictions) -> float | None:
     From 0, the best, to 2: with two classes, twice the usual score of a single probability. Source: Brier 1950,
     Verification of Forecasts Expressed in Terms of Probability, equation 2. None where answers are not classes.
     """
-    if not predictions.is_classification:
-        return None
-    distances = predictions.probabilities.copy()
+    return float(brier_scores(predictions).mean()) if predictions.is_classification else None
+
+
+def brier_scores(predictions: Predictions) -> Floats:
+    """Return (units,): the squared distance between probabilities and one-hot label; answers are classes."""
+    distances = predictions.probabilities.astype(np.float64)
     distances[np.arange(len(distances)), predictions.references] -= 1
-    return float(np.square(distances).sum(axis=1).mean())
+    squares: Floats = np.square(distances).sum(axis=1)
+    return squares
 
 
 def select_examples(predictions: Predictions, ids: npt.NDArray[np.int64]) -> Predictions:
@@ -210,10 +220,18 @@ def label_loyalty(student: Predictions, teacher: Predictions) -> float | None:
     Raises:
         KdbenchError: the predictions are not for the same examples.
     """
-    ordered = same_units(student, teacher)
-    if not student.is_classification:
-        return None
-    return float(np.mean(student.predicted == ordered.predicted))
+    agreements = label_agreements(student, teacher)
+    return float(agreements.mean()) if student.is_classification else None
+
+
+def label_agreements(student: Predictions, teacher: Predictions) -> Floats:
+    """Return (units,): 1 where both predict the same label, else 0.
+
+    Raises:
+        KdbenchError: the predictions are not for the same examples.
+    """
+    agreements: Floats = (student.predicted == same_units(student, teacher).predicted).astype(np.float64)
+    return agreements
 
 
 def probability_loyalty(student: Predictions, teacher: Predictions) -> float | None:
@@ -225,12 +243,22 @@ def probability_loyalty(student: Predictions, teacher: Predictions) -> float | N
     Raises:
         KdbenchError: the predictions are not for the same examples.
     """
-    ordered = same_units(student, teacher)
     if not student.is_classification:
+        same_units(student, teacher)
         return None
-    own, other = student.probabilities, ordered.probabilities
+    return float(probability_agreements(student, teacher).mean())
+
+
+def probability_agreements(student: Predictions, teacher: Predictions) -> Floats:
+    """Return (units,): 1 - sqrt(JSD) between the two distributions over labels; answers are classes.
+
+    Raises:
+        KdbenchError: the predictions are not for the same examples.
+    """
+    own, other = student.probabilities, same_units(student, teacher).probabilities
     middle = (own + other) / 2
     twice_in_nats = (rel_entr(own, middle) + rel_entr(other, middle)).sum(axis=1)
     # Rounding may make the divergence of equal distributions negative.
     divergences = np.maximum(twice_in_nats, 0) / (2 * np.log(2))
-    return float(1 - np.sqrt(divergences).mean())
+    agreements: Floats = 1 - np.sqrt(divergences)
+    return agreements

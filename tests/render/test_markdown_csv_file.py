@@ -83,7 +83,19 @@ COLUMNS = [
     "source_difference",
     "source_difference_low",
     "source_difference_high",
+    "label_loyalty_low",
+    "label_loyalty_high",
+    "probability_loyalty_low",
+    "probability_loyalty_high",
+    "brier_score_low",
+    "brier_score_high",
     "negative_log_likelihood",
+    "negative_log_likelihood_low",
+    "negative_log_likelihood_high",
+    "noisy_score_low",
+    "noisy_score_high",
+    "noisy_drop_low",
+    "noisy_drop_high",
 ]
 FIRST_COLUMNS = COLUMNS[:17]
 
