@@ -10,7 +10,7 @@ import numpy as np
 
 from kdbench.api.metric import Metric, quotient
 from kdbench.api.predictions import Predictions
-from kdbench.board.diagnostics import noisy_predictions
+from kdbench.board.diagnostics import TaskBehaviour, noisy_predictions
 from kdbench.board.frames import Row
 from kdbench.board.predictions import MadeFrom, made_from
 from kdbench.errors import KdbenchError
@@ -38,17 +38,18 @@ class BehaviourIntervals:
     """Collects the figures of one task's rows, and bounds them over examples and seeds as scores are.
 
     Args:
-        teacher: the cell of the teacher that rows are compared with, and its predictions, if there is one.
+        behaviour: the task's diagnostics, which know each cell's teacher.
         known: cached results, to which new ones are added.
     """
 
-    def __init__(self, results: Path, teacher: tuple[Row, Predictions] | None, known: KnownResampled) -> None:
+    def __init__(self, results: Path, behaviour: TaskBehaviour, known: KnownResampled) -> None:
         self._results = results
-        self._teacher = teacher
+        self._behaviour = behaviour
         self._known = known
 
     def _key(self, cells: Sequence[Row]) -> MadeFrom:
-        return made_from([*cells, *([] if self._teacher is None else [self._teacher[0]])])
+        teachers = [self._behaviour.teacher_of(cell) for cell in cells]
+        return made_from([*cells, *(teacher for teacher in teachers if teacher is not None)])
 
     def add(self, cells: Sequence[Row], stored: Sequence[Predictions], metric: Metric | None) -> None:
         """Resample the figures of one row from the `stored` predictions of its seeds."""
@@ -76,17 +77,16 @@ class BehaviourIntervals:
             name: _resampled([_by_example(p, of_units(p)) for p in stored], _quotient, np.inf)
             for name, of_units in by_unit.items()
         }
-        if self._teacher is None:
-            return figures
-        teacher_cell, teacher = self._teacher
-        # The teacher agrees with itself.
-        students = [p for cell, p in zip(cells, stored, strict=True) if cell["key"] != teacher_cell["key"]]
+        pairs = [
+            (p, self._behaviour.teacher_predictions(cell)) for cell, p in zip(cells, stored, strict=True)
+        ]
+        students = [(own, teacher) for own, teacher in pairs if teacher is not None]
         for name, agreements in (
             ("label_loyalty", label_agreements),
             ("probability_loyalty", probability_agreements),
         ):
             try:
-                of_seeds = [_by_example(p, agreements(p, teacher)) for p in students]
+                of_seeds = [_by_example(own, agreements(own, teacher)) for own, teacher in students]
             except KdbenchError:  # scored on other examples than the teacher: the row's warning says so
                 continue
             if of_seeds:

@@ -5,7 +5,7 @@ Written files keep this order; figures that are declared later are appended auto
 
 from __future__ import annotations
 
-from kdbench.board.figures import FIGURES, Group
+from kdbench.board.figures import FIGURES
 
 _ROWS = """
 rank strategy task status reason metric score score_low score_high seeds total_parameters trainable_parameters
@@ -15,7 +15,8 @@ control_difference_low control_difference_high control_p control_p_holm gap_low 
 probability_loyalty calibration_error brier_score noisy_score noisy_drop non_embedding_parameters flops_per_example
 flops_length inference_peak_bytes inference_peak_gpu_bytes train_flops throughput_per_s tokenization_p50_ms
 onnxruntime_p50_ms onnxruntime_int8_p50_ms onnxruntime_int8_lost base_control base_difference
-base_difference_low base_difference_high passes last_gain derived_from no_loss rank_high
+base_difference_low base_difference_high passes last_gain tuning_s tuning_trials
+derived_from no_loss rank_high
 """
 _CELLS = """
 task strategy seed key status reason metric labels score score_low score_high is_teacher control uses_teacher warnings
@@ -27,7 +28,7 @@ software revision non_embedding_parameters flops_per_example flops_length infere
 train_flops noisy_score noisy_drop label_loyalty probability_loyalty calibration_error brier_score throughput_per_s
 tokenization_p50_ms onnxruntime_p50_ms onnxruntime_int8_p50_ms latency_repeat latency_busy_share finished_at
 onnxruntime_int8_lost latency_hardware latency_runtimes latency_unsteady_after base_control passes
-last_gain derived_from
+last_gain tuning_s tuning_trials derived_from
 """
 _CELLS_IN_CSV = """
 task strategy seed key status reason metric score score_low score_high is_teacher control warnings total_parameters
@@ -35,7 +36,7 @@ trainable_parameters non_embedding_parameters artifact_bytes task_bytes flops_pe
 inference_peak_bytes inference_peak_gpu_bytes train_s teacher_s train_flops unlabelled_examples label_loyalty
 probability_loyalty calibration_error brier_score noisy_score noisy_drop p50_ms p90_ms p95_ms speedup speedup_low
 speedup_high throughput_per_s tokenization_p50_ms onnxruntime_p50_ms onnxruntime_int8_p50_ms latency_setting hardware
-finished_at onnxruntime_int8_lost passes last_gain
+finished_at onnxruntime_int8_lost passes last_gain tuning_s tuning_trials
 """
 _POINTS = """
 task strategy seed back_end device batch_size length calls p50_ms p90_ms p95_ms p99_ms throughput_per_s speedup
@@ -91,13 +92,7 @@ _TYPES = {
 
 
 _OF_ROWS = [column for figure in FIGURES.values() for column in figure.columns]
-_OF_CELLS = [
-    column
-    for figure in FIGURES.values()
-    if figure.seeds is not None
-    # The intervals of diagnostics are those of rows.
-    for column in figure.columns[: 1 if figure.group is Group.BEHAVIOUR else None]
-]
+_OF_CELLS = [column for figure in FIGURES.values() for column in figure.cell_columns]
 
 
 def _typed(order: str, figures: list[str] | None = None) -> dict[str, str]:

@@ -58,7 +58,7 @@ class TaskBehaviour:
         """Compute the behaviour of `cell` from its predictions, which the caller has loaded."""
         key = self._key(cell)
         if key not in self._known:
-            self._known[key] = _behaviour(predictions, self._teacher_predictions(cell))
+            self._known[key] = _behaviour(predictions, self.teacher_predictions(cell))
 
     def all(self) -> Mapping[str, Behaviour]:
         """Return the behaviour of each cell whose predictions can be read, by its key; loads those not added yet."""
@@ -70,27 +70,22 @@ class TaskBehaviour:
         keys = {cell["key"]: self._key(cell) for cell in self._cells}
         return {cell: self._known[key] for cell, key in keys.items() if key in self._known}
 
-    def _teacher_of(self, cell: Row) -> Row | None:
+    def teacher_of(self, cell: Row) -> Row | None:
         """Return the cell of the teacher that taught `cell`: of its seed, or the only one there is."""
         only = next(iter(self._teachers.values())) if len(self._teachers) == 1 else None
         return self._teachers.get(cell["seed"], only)
 
-    def _teacher_predictions(self, cell: Row) -> Predictions | None:
-        teacher = self._teacher_of(cell)
+    def teacher_predictions(self, cell: Row) -> Predictions | None:
+        """Return the predictions of the teacher that taught `cell`; None for a teacher itself, and where there are none."""
+        teacher = self.teacher_of(cell)
         if teacher is None or teacher["key"] == cell["key"]:
             return None
         if teacher["key"] not in self._loaded:
             self._loaded[teacher["key"]] = _predictions(teacher, self._results)
         return self._loaded[teacher["key"]]
 
-    @property
-    def teacher(self) -> tuple[Row, Predictions] | None:
-        """The teacher's cell and its predictions; None where there are none."""
-        predictions = self._teacher_predictions
-        return None if self._teacher is None or predictions is None else (self._teacher, predictions)
-
     def _key(self, cell: Row) -> MadeFrom:
-        teacher = self._teacher_of(cell)
+        teacher = self.teacher_of(cell)
         return made_from([cell, *([] if teacher is None else [teacher])])
 
 

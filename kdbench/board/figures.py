@@ -82,6 +82,13 @@ class Figure:
         """Its columns in the tables: the value and the bounds of the interval."""
         return (self.name, *(self.interval or ())) if self.is_column else ()
 
+    @property
+    def cell_columns(self) -> tuple[str, ...]:
+        """Those that single cells have, too: the intervals of diagnostics are those of rows."""
+        if self.seeds is None:
+            return ()
+        return self.columns[:1] if self.group is Group.BEHAVIOUR else self.columns
+
     def value(self, row: Row) -> Any:
         """Return the value in `row`; None where it is missing."""
         return self.read(row) if self.read else row.get(self.name)

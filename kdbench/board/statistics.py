@@ -152,7 +152,7 @@ def task_statistics(
     if key in known.statistics:
         return known.statistics[key]
     behaviour = TaskBehaviour(rows_of_cells, results, known.behaviour)
-    bounds = BehaviourIntervals(results, behaviour.teacher, known.resampled)
+    bounds = BehaviourIntervals(results, behaviour, known.resampled)
 
     def watch(of_row: list[Row], predictions: Sequence[Predictions]) -> None:
         known.by_class[made_from(of_row)] = by_class(of_row, predictions)

@@ -10,11 +10,10 @@ DOCS = Path(__file__).parents[2] / "docs" / "board.md"
 
 def test_every_figure_is_a_column_of_the_tables_it_belongs_to():
     for figure in FIGURES.values():
-        for column in figure.columns:
-            assert ROW_COLUMNS[column] == figure.dtype
-            if figure.seeds is not None:
-                assert CELL_COLUMNS[column] == figure.dtype
-                assert column in CSV_CELL_COLUMNS
+        assert all(ROW_COLUMNS[column] == figure.dtype for column in figure.columns)
+        for column in figure.cell_columns:
+            assert CELL_COLUMNS[column] == figure.dtype
+            assert column in CSV_CELL_COLUMNS
 
 
 def test_the_documentation_lists_every_figure_as_it_is_declared():
