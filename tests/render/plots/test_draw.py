@@ -18,6 +18,7 @@ from kdbench.render.palette import family_looks
 from kdbench.render.plots.draw import draw, planned
 from kdbench.render.plots.names import square_around, text_widths
 from kdbench.render.plots.pareto import front, pareto_picture
+from kdbench.render.plots.rank_intervals import rank_intervals_picture
 from kdbench.render.plots.rows import drawn_rows
 from kdbench.render.plots.scores import gap_picture, ranks_picture, scores_picture
 from kdbench.results.records import RecordStore
@@ -99,7 +100,7 @@ def texts(svg):
 def test_every_task_has_its_pictures_twice_over(files):
     names = {
         f"{kind}-{task}"
-        for kind in ("scores", "pareto", "latency", "gap", "curves")
+        for kind in ("scores", "rank-intervals", "pareto", "latency", "gap", "curves")
         for task in ("reviews", "tweets")
     }
     assert set(files) == {f"pictures/{name}.{form}" for name in {*names, "ranks"} for form in ("svg", "png")}
@@ -122,6 +123,17 @@ def test_names_are_text_however_they_read(files):
     written = texts(files["pictures/scores-reviews.svg"])
     assert {"lora", EVIL, COST, "finetune (teacher)"} <= set(written)
     assert "broken" not in written
+
+
+def test_ranks_are_drawn_as_the_intervals_of_the_table(board):
+    rows = [row for row in of_task(board) if row.row["rank"] is not None]
+    assert rows
+    picture = rank_intervals_picture("reviews", rows)
+    (intervals,) = of_mark(picture, "rule")
+    ends = [(row.row["rank"], row.row["rank_high"]) for row in rows]
+    assert [(value["low"], value["high"]) for value in intervals] == ends
+    (marks,) = of_mark(picture, "point", filled=True)
+    assert sorted(value["score"] for value in marks) == list(range(1, len(rows) + 1))
 
 
 def test_scores_show_mean_interval_and_every_seed(board):
