@@ -4,7 +4,7 @@
 
 Rows whose true scores are known are drawn with spreads over seeds like those of `leaderboards/standard`, and judged by
 the project's own functions. The table has a line per statistic; ``--save`` writes the numbers as JSON, and ``--before``
-shows those of another revision beside them. About three minutes on one core; ``--quick`` takes a tenth of the draws.
+shows those of another revision beside them. About seven minutes on one core; ``--quick`` takes a tenth of the draws.
 """
 
 from __future__ import annotations
