@@ -10,7 +10,8 @@ COUNTS = (16, 64, 256)
 
 def model(score, means):
     """A model of one seed with this score, and these on resampled test sets."""
-    return Resampled(100, np.array([score]), np.array(means), own_examples_variance=0.0), None
+    drawn = np.array(means)
+    return Resampled(100, np.array([score]), drawn, drawn[:, None], own_examples_variance=0.0), None
 
 
 def curves(observed, resampled):
@@ -73,7 +74,10 @@ def test_curves_of_other_lengths_or_examples_are_refused():
     first, second = curves([0.1, 0.2, 0.1], [[0.1], [0.1], [0.2]])
     with pytest.raises(ValueError, match="3 counts need as many scores, but there are 2 and 3"):
         crossing(COUNTS, first[:2], second)
-    other = Resampled(99, np.array([0.5]), np.array([0.5]), own_examples_variance=0.0), None
+    other = (
+        Resampled(99, np.array([0.5]), np.array([0.5]), np.array([[0.5]]), own_examples_variance=0.0),
+        None,
+    )
     with pytest.raises(ValueError, match="not scored on the same examples"):
         crossing(COUNTS, first, [*second[:2], other])
 

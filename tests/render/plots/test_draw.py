@@ -115,7 +115,7 @@ def test_drawing_twice_gives_the_same_bytes_whatever_the_users_style(board, file
     rows, loaded = board
     with alt.theme.enable("dark"):
         again = drawn(planned(rows[rows["task"] == "reviews"], loaded))
-    assert len(again) == 10
+    assert len(again) == 12
     assert again == {name: files[name] for name in again}
 
 
