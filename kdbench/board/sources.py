@@ -12,11 +12,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from kdbench.errors import UsageError
-from kdbench.results.paths import RECORDS_FILE, CellFiles
+from kdbench.results.paths import (
+    LARGEST_PREDICTIONS_BYTES,
+    LARGEST_RECORDS_BYTES,
+    LOG_BYTES,
+    RECORDS_FILE,
+    CellFiles,
+)
 from kdbench.results.records import Record, RecordStore
 from kdbench.results.timings import Timing, load_timings
 from kdbench.utils.files import parse_json
 from kdbench.utils.formatting import on_one_line
+from kdbench.utils.plain_files import plain_file, read_end, read_plain
 
 
 @dataclass(frozen=True)
@@ -36,10 +43,10 @@ class Source:
     last parts of their paths only."""
 
 
-def read_results(results: Path) -> Source:
-    """Read the results folder `results`, which may be empty."""
-    records, unreadable = RecordStore(results).load()
-    timings, unreadable_timings = load_timings(results)
+def read_results(results: Path, within: Path | None = None) -> Source:
+    """Read the results folder `results`, which may be empty; no file that lies outside of `within`, if given."""
+    records, unreadable = RecordStore(results).load(within)
+    timings, unreadable_timings = load_timings(results, within)
     return Source(str(results), results, tuple(records), tuple(timings), (*unreadable, *unreadable_timings))
 
 
@@ -51,6 +58,8 @@ def holds_records(place: Path) -> bool:
 def read_source(place: Path) -> Source:
     """Read `place`: a results folder, the folder of a board, or a ``records.jsonl``.
 
+    It may be a stranger's: a link that leads out of it is not followed.
+
     Raises:
         UsageError: `place` does not exist, or has no record that can be read.
     """
@@ -59,7 +68,7 @@ def read_source(place: Path) -> Source:
         raise UsageError(f"there is no {place}; {advice}")
     if not holds_records(place):
         raise UsageError(f"{place} holds neither records/ nor {RECORDS_FILE}; {advice}")
-    source = read_results(place) if (place / "records").is_dir() else _read_lines(place)
+    source = read_results(place, place) if (place / "records").is_dir() else _read_lines(place)
     if not source.records:
         why = f"; {source.unreadable[0]}" if source.unreadable else ""
         raise UsageError(f"{place} holds no record that can be read{why}")
@@ -70,7 +79,8 @@ def _read_lines(place: Path) -> Source:
     file = place / RECORDS_FILE if place.is_dir() else place
     records, unreadable = [], []
     try:
-        lines = file.read_bytes().splitlines()
+        # A file that was named itself may be a link to anywhere.
+        lines = read_plain(file, LARGEST_RECORDS_BYTES, place if place.is_dir() else None).splitlines()
     except OSError as error:
         raise UsageError(f"{file} cannot be read ({error.strerror}); fix that or name another file") from None
     for number, line in enumerate(lines, start=1):
@@ -81,7 +91,7 @@ def _read_lines(place: Path) -> Source:
             unreadable.append(f"skipped {file}, line {number}: {problem}")
         else:
             records.append(record)
-    timings, unreadable_timings = load_timings(file.parent)
+    timings, unreadable_timings = load_timings(file.parent, file.parent)
     return Source(str(place), file.parent, tuple(records), tuple(timings), (*unreadable, *unreadable_timings))
 
 
@@ -100,11 +110,8 @@ def joined(sources: Sequence[Source]) -> Iterator[Source]:
 
     Of a cell that several hold, the newest record counts. Where the others differ from it in status, scores or
     parameters, `Source.conflicts` reports it. Predictions and log come from the newest record's source or, where
-    it has none, from another whose record does not differ.
+    it has none, from another whose record does not differ; those that are links out of their source are not read.
     """
-    if len(sources) == 1:
-        yield sources[0]
-        return
     cells: dict[str, _Held] = {}
     for source in sources:
         for record in source.records:
@@ -114,14 +121,16 @@ def joined(sources: Sequence[Source]) -> Iterator[Source]:
     names = _short_names([source.name for source in sources])
     conflicts = {key: _conflict(held, names) for key, held in cells.items()}
     with TemporaryDirectory(prefix="kdbench-") as folder:
-        for key, held in cells.items():
-            _link_files(key, held, Path(folder))
+        skipped = [line for key, held in cells.items() for line in _link_files(key, held, Path(folder))]
+        if len(sources) == 1:
+            yield replace(sources[0], root=Path(folder), unreadable=(*sources[0].unreadable, *skipped))
+            return
         yield Source(
             name=" and ".join(source.name for source in sources),
             root=Path(folder),
             records=tuple(held[0][0] for held in cells.values()),
             timings=tuple(chain.from_iterable(source.timings for source in sources)),
-            unreadable=tuple(chain.from_iterable(source.unreadable for source in sources)),
+            unreadable=(*chain.from_iterable(source.unreadable for source in sources), *skipped),
             conflicts={key: line for key, line in conflicts.items() if line is not None},
         )
 
@@ -164,22 +173,32 @@ def _score_text(metric: str, score: float | None) -> str:
     return f"no {metric}" if score is None else f"{metric} {100 * score:.6g}"
 
 
-def _link_files(key: str, held: _Held, folder: Path) -> None:
+def _link_files(key: str, held: _Held, folder: Path) -> Iterator[str]:
+    """Link the files of a cell into `folder`, and yield one line per file that may not be read."""
     roots = [source.root for record, source in held if _difference(held[0][0], record) is None]
     for kind in _FILES:
-        paths: Iterator[Path] = (getattr(CellFiles(root, key), kind) for root in roots)
-        existing = next((path for path in paths if path.is_file()), None)
-        if existing is not None:
+        for root in roots:
+            path: Path = getattr(CellFiles(root, key), kind)
             link: Path = getattr(CellFiles(folder, key), kind)
             link.parent.mkdir(exist_ok=True)
-            _link(existing.resolve(), link)
+            try:
+                _link(path, link, root)
+                break
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                yield f"skipped {path}: {error.strerror or error}"
 
 
-def _link(path: Path, link: Path) -> None:
+def _link(path: Path, link: Path, root: Path) -> None:
+    if path.suffix == ".log":  # its text is shown: a copy stays what it was when it was checked
+        link.write_bytes(read_end(path, LOG_BYTES, root))
+        return
+    real = plain_file(path, LARGEST_PREDICTIONS_BYTES, root)
     try:
-        link.symlink_to(path)
+        link.symlink_to(real)
     except OSError:  # the file system has no links, or this user may not make them
-        shutil.copyfile(path, link)
+        shutil.copyfile(real, link)
 
 
 def _short_names(places: Sequence[str]) -> dict[str, str]:

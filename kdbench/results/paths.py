@@ -12,6 +12,12 @@ from kdbench.results.records import Cost, LearningCurve, Size
 
 RECORDS_FILE = "records.jsonl"
 """The file in a board's folder that has all of its records."""
+LARGEST_RECORDS_BYTES = 1 << 30
+"""The largest such file that is read."""
+LARGEST_PREDICTIONS_BYTES = 64 << 20
+"""The largest file of predictions that is read from a folder of others."""
+LOG_BYTES = 64 << 10
+"""The end of a log that is read."""
 
 
 @dataclass(frozen=True)

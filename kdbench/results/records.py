@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AliasChoices, Field
 
@@ -17,6 +17,9 @@ from kdbench.results.tuning import Tuning
 from kdbench.utils.files import JsonModel, content_hash, load_json_files, read_json_file, write_atomically
 
 SCHEMA_VERSION = 1
+
+CellKey = Annotated[str, Field(pattern=r"^[0-9a-f]{20}$")]
+"""The content key of a cell (see `key_of_cell`). It becomes the name of files, so nothing else may be read as one."""
 
 
 class Status(str, Enum):
@@ -208,8 +211,9 @@ class Environment(JsonModel):
 class Record(JsonModel):
     """The result of one cell; a number that was not measured is absent, never a placeholder."""
 
+    largest_bytes: ClassVar[int] = 4 << 20
     schema_version: Literal[1] = 1
-    key: str
+    key: CellKey
     status: Status
     reason: str | None = None
     strategy: StrategyInfo
@@ -257,9 +261,12 @@ class RecordStore:
         """Write `record` atomically."""
         write_atomically(self.path(record.key), record.model_dump_json(indent=1) + "\n")
 
-    def load(self) -> tuple[list[Record], list[str]]:
-        """Return all readable records in the order of their keys, and one line per file that is not a record."""
-        return load_json_files(Record, self.folder)
+    def load(self, within: Path | None = None) -> tuple[list[Record], list[str]]:
+        """Return all readable records in the order of their keys, and one line per file that is not a record.
+
+        A file that lies outside of `within`, if given, is not read.
+        """
+        return load_json_files(Record, self.folder, within)
 
 
 def key_of_cell(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kdbench.budgets import BackEnd
-from kdbench.results.records import Environment
+from kdbench.results.records import CellKey, Environment
 from kdbench.utils.files import JsonModel, load_json_files, write_atomically
 
 
@@ -66,7 +66,7 @@ class Tokenization(JsonModel):
 class ModelTiming(JsonModel):
     """One artifact's latency, from rounds shared with all other artifacts of its task."""
 
-    key: str
+    key: CellKey
     """The key of the cell that produced the artifact."""
     back_ends: tuple[BackEndTiming, ...]
     """The first is the one that the artifact is made for."""
@@ -139,9 +139,12 @@ def put_timing(results: Path, timing: Timing) -> None:
     write_atomically(_folder(results) / name, timing.model_dump_json() + "\n")
 
 
-def load_timings(results: Path) -> tuple[list[Timing], list[str]]:
-    """Return all readable timings of the results folder `results`, and one line per file that is not a timing."""
-    return load_json_files(Timing, _folder(results))
+def load_timings(results: Path, within: Path | None = None) -> tuple[list[Timing], list[str]]:
+    """Return all readable timings of the results folder `results`, and one line per file that is not a timing.
+
+    A file that lies outside of `within`, if given, is not read.
+    """
+    return load_json_files(Timing, _folder(results), within)
 
 
 def _folder(results: Path) -> Path:

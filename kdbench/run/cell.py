@@ -28,7 +28,7 @@ from kdbench.measure.footprint import load_measured
 from kdbench.models.artifacts import Adapter, load_artifact, save_artifact
 from kdbench.models.cost import count_non_embedding, count_parameters, count_trainable, trainable_bytes
 from kdbench.results.paths import CellFiles, Fit, read_fit
-from kdbench.results.records import Cost, Quality, Record, RecordStore, Size, Status, TaskInfo
+from kdbench.results.records import CellKey, Cost, Quality, Record, RecordStore, Size, Status, TaskInfo
 from kdbench.results.tuning import Tuning
 from kdbench.run.keys import cell_key
 from kdbench.run.provenance import model_info, strategy_info, task_info
@@ -58,7 +58,7 @@ class CellOrder(BaseModel):
     spec: StrategySpec
     task: str
     seed: int
-    key: str
+    key: CellKey
     partners: tuple[str, ...] = ()
     """For a joint strategy, the tasks that it trains on together."""
     tuning: tuple[Tuning, ...] = ()

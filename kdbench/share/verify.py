@@ -8,7 +8,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from kdbench.registry import Registry
-from kdbench.share.verify_folder import LARGEST_PREDICTIONS_BYTES, SubmittedFolder
+from kdbench.results.paths import LARGEST_PREDICTIONS_BYTES
+from kdbench.share.verify_folder import SubmittedFolder
 from kdbench.share.verify_records import (
     PlacedRecords,
     budget_difference,

@@ -10,17 +10,15 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from kdbench.errors import UsageError
-from kdbench.results.paths import RECORDS_FILE
+from kdbench.results.paths import LARGEST_RECORDS_BYTES, RECORDS_FILE
 from kdbench.results.records import Record
 from kdbench.results.timings import Timing
 from kdbench.share.verify_report import Report
 from kdbench.utils.files import JsonModel, is_temporary
+from kdbench.utils.plain_files import plain_file
 
-LARGEST_RECORD_BYTES = 4 << 20
-LARGEST_TIMING_BYTES = 64 << 20
-LARGEST_FILE_BYTES = 1 << 30
-"""Of records.jsonl, which contains all records."""
-LARGEST_PREDICTIONS_BYTES = 64 << 20
+LARGEST_FOLDER_BYTES = 4 << 30
+"""Of all files that are read of a folder."""
 MOST_FILES = 100_000
 _LINK = "is a link out of the folder and was not followed"
 
@@ -38,6 +36,7 @@ class SubmittedFolder:
         self._root = root
         self._real = root.resolve()
         self._report = report
+        self._bytes = 0
         self._is_results = (root / "records").is_dir()
         if not root.is_dir():
             raise UsageError(f"{root} is not a folder; name a results folder, or a published one")
@@ -50,20 +49,20 @@ class SubmittedFolder:
         """Yield each record that fits the schema, with its place; others are reported as problems."""
         if self._is_results:
             for name in self._names("records"):
-                content = self._read(name, LARGEST_RECORD_BYTES)
+                content = self._read(name, Record.largest_bytes)
                 record = self._parsed(Record, name, content)
                 if record is not None and Path(name).name != f"{record.key}.json":
                     line = f"contains the record {record.key}"
                     self._report.problem(name, line, f"rename it to {record.key}.json")
                 elif record is not None:
                     yield name, record
-        elif (path := self.locate(RECORDS_FILE, LARGEST_FILE_BYTES)) is not None:
+        elif (path := self.locate(RECORDS_FILE, LARGEST_RECORDS_BYTES)) is not None:
             yield from self._records_of_lines(path)
 
     def timings(self) -> Iterator[tuple[str, Timing]]:
         """Yield each timing that fits the schema, with its place; others are reported as problems."""
         for name in self._names("timings"):
-            timing = self._parsed(Timing, name, self._read(name, LARGEST_TIMING_BYTES))
+            timing = self._parsed(Timing, name, self._read(name, Timing.largest_bytes))
             if timing is not None:
                 yield name, timing
 
@@ -73,23 +72,26 @@ class SubmittedFolder:
 
     def locate(self, name: str, max_bytes: int) -> Path | None:
         """Return the path of the file `name` if it may be read, or None; a file that must not be read is a problem."""
-        path = self._root / name
         try:
-            real = path.resolve(strict=True)
-            size = real.stat().st_size
-        except (OSError, RuntimeError) as error:  # a cycle of links raises either
-            if path.is_symlink() or not isinstance(error, FileNotFoundError):
-                self._report.problem(name, "cannot be read", "submit the file itself")
-            return None
-        if self._real not in real.parents:
-            self._report.problem(name, _LINK, "submit the file itself")
-        elif not real.is_file():
-            self._report.problem(name, "is not a regular file", "remove it")
-        elif size > max_bytes:
-            line = f"has {size:,} bytes, more than the limit of {max_bytes:,}"
-            self._report.problem(name, line, "split it, or leave it out")
+            path = plain_file(self._root / name, max_bytes, self._root)
+        except FileNotFoundError:
+            if (self._root / name).is_symlink():
+                self._report.problem(name, "is a link to nothing", "submit the file itself")
+        except OSError as error:
+            reason = error.strerror or str(error)
+            self._report.problem(name, reason, "submit a plain file within the limits, or leave it out")
         else:
-            return real
+            return self._within_limit(name, path)
+        return None
+
+    def _within_limit(self, name: str, path: Path) -> Path | None:
+        """Return `path`, or None from the file on with which all that was read would exceed the limit."""
+        self._bytes += path.stat().st_size
+        if self._bytes <= LARGEST_FOLDER_BYTES:
+            return path
+        self._report.not_checked(
+            name, f"files beyond the limit of {LARGEST_FOLDER_BYTES:,} bytes for a folder"
+        )
         return None
 
     def _names(self, part: str) -> list[str]:
@@ -115,11 +117,11 @@ class SubmittedFolder:
 
     def _records_of_lines(self, path: Path) -> Iterator[tuple[str, Record]]:
         with path.open("rb") as file:
-            lines = iter(partial(file.readline, LARGEST_RECORD_BYTES + 1), b"")
+            lines = iter(partial(file.readline, Record.largest_bytes + 1), b"")
             for number, line in enumerate(lines, start=1):
                 place = f"{RECORDS_FILE}, line {number}"
-                if len(line) > LARGEST_RECORD_BYTES:
-                    problem = f"is longer than {LARGEST_RECORD_BYTES:,} bytes; no further line was read"
+                if len(line) > Record.largest_bytes:
+                    problem = f"is longer than {Record.largest_bytes:,} bytes; no further line was read"
                     self._report.problem(place, problem, "shorten it")
                     return
                 record = self._parsed(Record, place, line) if line.strip() else None

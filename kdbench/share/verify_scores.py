@@ -15,10 +15,11 @@ from kdbench.api.strategy import JointStrategy
 from kdbench.errors import KdbenchError, one_line
 from kdbench.evaluation.diagnostics import select_examples
 from kdbench.registry import Registry
+from kdbench.results.paths import LARGEST_PREDICTIONS_BYTES
 from kdbench.results.records import Quality, Record, key_of_cell, spelled_out
 from kdbench.results.tuning import TUNED
 from kdbench.share.privacy import PATH
-from kdbench.share.verify_folder import LARGEST_PREDICTIONS_BYTES, SubmittedFolder
+from kdbench.share.verify_folder import SubmittedFolder
 from kdbench.share.verify_report import Report
 from kdbench.stats.intervals import bootstrap_interval
 

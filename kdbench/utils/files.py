@@ -10,12 +10,13 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from kdbench.errors import UsageError
+from kdbench.utils.plain_files import read_plain
 from kdbench.utils.system import gc_paused
 
 _TEMPORARY = ".partial"
@@ -99,6 +100,9 @@ class JsonModel(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    largest_bytes: ClassVar[int] = 64 << 20
+    """The largest file that is read as one."""
+
     def misplaced(self, path: Path) -> str | None:
         """Return why this content does not belong in the file at `path`, or None if it does."""
         return None
@@ -107,12 +111,15 @@ class JsonModel(BaseModel):
 _T = TypeVar("_T", bound=JsonModel)
 
 
-def load_json_files(kind: type[_T], folder: Path) -> tuple[list[_T], list[str]]:
-    """Read all files of `folder`, sorted by name; return the valid items and a message for each file that is not a `kind`."""
+def load_json_files(kind: type[_T], folder: Path, within: Path | None = None) -> tuple[list[_T], list[str]]:
+    """Read all files of `folder`, sorted by name; return the valid items and a message for each file that is not a `kind`.
+
+    A file that lies outside of `within`, if given, is not read.
+    """
     items, problems = [], []
     with gc_paused():
         for path in sorted(folder.glob("*")):
-            item, problem = read_json_file(kind, path)
+            item, problem = read_json_file(kind, path, within)
             if item is not None:
                 items.append(item)
             elif problem is not None:
@@ -120,12 +127,12 @@ def load_json_files(kind: type[_T], folder: Path) -> tuple[list[_T], list[str]]:
     return items, problems
 
 
-def read_json_file(kind: type[_T], path: Path) -> tuple[_T | None, str | None]:
+def read_json_file(kind: type[_T], path: Path, within: Path | None = None) -> tuple[_T | None, str | None]:
     """Read the file at `path` as a `kind`; return the item, or else why it is invalid, or neither for an unfinished write."""
     if is_temporary(path):
         return None, None
     try:
-        content = path.read_bytes()
+        content = read_plain(path, kind.largest_bytes, within)
     except OSError as error:
         return None, f"cannot be read ({error.strerror})"
     item, problem = parse_json(kind, content)

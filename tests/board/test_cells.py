@@ -1,6 +1,6 @@
 """Which timing of a cell a board shows."""
 
-from helpers.support import make_environment, make_timing
+from helpers.support import key_named, make_environment, make_timing
 
 from kdbench.board.cells import setting_of, shown_timings, timings_of_cells
 
@@ -8,7 +8,8 @@ OTHER = make_environment("EPYC 9654")
 
 
 def shown(timings, keys):
-    return {key: model.main.p50_ms for key, (_, model) in shown_timings(timings, keys).items()}
+    found = shown_timings(timings, map(key_named, keys))
+    return {key: found[key_named(key)][1].main.p50_ms for key in keys if key_named(key) in found}
 
 
 def test_within_a_setting_the_newest_counts():
@@ -38,10 +39,13 @@ def test_each_task_has_a_setting_of_its_own():
 
 def test_a_cell_keeps_its_timings_of_further_settings():
     timings = [make_timing({"a": 10.0, "b": 9.0}), make_timing({"a": 2.0}, environment=OTHER)]
-    found = timings_of_cells(timings, ["a", "b"])
-    assert [model.main.p50_ms for _, model in found["a"]] == [10.0, 2.0]
-    assert setting_of(found["a"][1][0]) == "batch 1, 1 thread, on cores 2, cpu EPYC 9654, torch 2.13.0"
-    assert len(found["b"]) == 1
+    found = timings_of_cells(timings, map(key_named, ["a", "b"]))
+    assert [model.main.p50_ms for _, model in found[key_named("a")]] == [10.0, 2.0]
+    assert (
+        setting_of(found[key_named("a")][1][0])
+        == "batch 1, 1 thread, on cores 2, cpu EPYC 9654, torch 2.13.0"
+    )
+    assert len(found[key_named("b")]) == 1
 
 
 def test_what_other_libraries_ran_is_another_setting():

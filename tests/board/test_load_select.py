@@ -18,12 +18,12 @@ def test_keys_keep_nothing_but_these_cells():
 
 
 def test_the_newer_of_two_records_of_a_cell_wins_and_the_older_is_named():
-    old = make_record("lora", score=0.9, key="old", minutes=0)
-    new = make_record("lora", score=0.5, key="new", minutes=1)
+    old = make_record("lora", score=0.9, key="0" * 20, minutes=0)
+    new = make_record("lora", score=0.5, key="1" * 20, minutes=1)
     kept, left_out = select([new, old], budget="quick")
     assert kept == [new]
     assert left_out == [
-        "left out record old (lora on rotten-tomatoes, seed 0): new is newer and of the same strategy, task and seed"
+        "left out record 00000000000000000000 (lora on rotten-tomatoes, seed 0): 11111111111111111111 is newer and of the same strategy, task and seed"
     ]
 
 

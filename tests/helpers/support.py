@@ -30,6 +30,11 @@ from kdbench.utils.files import content_hash
 NOON = datetime(2026, 11, 3, 12, tzinfo=timezone.utc)
 
 
+def key_named(name: str) -> str:
+    """Return the key that stands for `name` in a test: `name` itself where it is one."""
+    return name if re.fullmatch("[0-9a-f]{20}", name) else content_hash(name)
+
+
 def make_environment(cpu: str = "Xeon 8481C", *, dirty: bool = False) -> Environment:
     """Return an environment on a machine with this processor."""
     return Environment(
@@ -76,7 +81,7 @@ def make_record(
     score = score if ended_well else None
     low, high = interval or ((score or 0) - 0.025, (score or 0) + 0.024)
     return Record(
-        key=key or content_hash([strategy, task, seed, fingerprint, budget, weights]),
+        key=key_named(key) if key else content_hash([strategy, task, seed, fingerprint, budget, weights]),
         status=status,
         reason=reason,
         strategy=StrategyInfo(
@@ -164,7 +169,7 @@ def make_timing(
         warning=warning,
         models=tuple(
             ModelTiming(
-                key=key,
+                key=key_named(key),
                 back_ends=(
                     BackEndTiming(
                         back_end=BackEnd.TORCH, device="cpu", points=(_point(p50, teacher_ms / p50),)
@@ -201,7 +206,7 @@ def save_predictions(results: Path, key: str, right: list[bool], ids: list[int] 
         ids=np.array(ids if ids is not None else range(len(right)), dtype=np.int64),
         logits=np.eye(2, dtype=np.float32)[answers],
         references=references.astype(np.int64),
-    ).save(results / "predictions" / f"{key}.safetensors")
+    ).save(results / "predictions" / f"{key_named(key)}.safetensors")
 
 
 def markdown_table(page: str) -> list[list[str]]:

@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from helpers.support import key_named
 from helpers.training import no_report
 
 from kdbench.api.spec import parse_spec
@@ -23,11 +24,12 @@ from kdbench.run.cell import CellOrder, score_cell, train_cell
 
 pytestmark = pytest.mark.slow
 
+ONE, GRAPH, TWIN = map(key_named, ("one", "graph", "twin"))
 SPECS = {
-    "one": "finetune",
-    "two": "hard-labels[layers=4]",
-    "small": "hard-labels[layers=1]",
-    "graph": "finetune+int8",
+    ONE: "finetune",
+    key_named("two"): "hard-labels[layers=4]",
+    key_named("small"): "hard-labels[layers=1]",
+    GRAPH: "finetune+int8",
 }
 
 
@@ -47,7 +49,7 @@ def trained(tiny_model, toy_plugin, cache_dir, tmp_path_factory):
     for key, spec in SPECS.items():
         order = CellOrder(config=config, spec=parse_spec(spec), task="toy-sentiment", seed=0, key=key)
         train_cell(order.model_dump_json(), no_report)
-        if key == "one":
+        if key == ONE:
             score_cell(order.model_dump_json(), no_report)
     return config
 
@@ -60,7 +62,7 @@ def time_(config, keys, teacher, threads=1):
     return timing
 
 
-@pytest.mark.parametrize("teacher", ["one", None])
+@pytest.mark.parametrize("teacher", [ONE, None])
 def test_a_small_phase_measures_every_model_beside_the_teacher(trained, teacher):
     threads = torch.get_num_threads()
     timing = time_(trained, list(SPECS), teacher)
@@ -80,12 +82,16 @@ def test_a_small_phase_measures_every_model_beside_the_teacher(trained, teacher)
         assert model.main.speedup_low <= model.main.speedup <= model.main.speedup_high
         assert model.main.throughput_per_s == pytest.approx(1000 / np.mean(model.calls_ms), rel=1e-3)
         assert model.tokenization.p50_ms > 0
-    assert by_key["graph"].back_ends[0].back_end is BackEnd.ONNXRUNTIME_INT8
-    assert by_key["one"].back_ends[0].back_end is BackEnd.TORCH
-    assert teacher is None or by_key["one"].main.speedup == 1  # it is the reference
+    assert by_key[GRAPH].back_ends[0].back_end is BackEnd.ONNXRUNTIME_INT8
+    assert by_key[ONE].back_ends[0].back_end is BackEnd.TORCH
+    assert teacher is None or by_key[ONE].main.speedup == 1  # it is the reference
     # Calls of half a millisecond say little on a shared machine; their intervals say so, and contradict nothing.
-    assert by_key["two"].main.speedup_low / 1.5 <= 1 <= by_key["two"].main.speedup_high * 1.5
-    assert by_key["small"].main.speedup_high > by_key["two"].main.speedup_low
+    assert (
+        by_key[key_named("two")].main.speedup_low / 1.5
+        <= 1
+        <= by_key[key_named("two")].main.speedup_high * 1.5
+    )
+    assert by_key[key_named("small")].main.speedup_high > by_key[key_named("two")].main.speedup_low
     assert timing.repeatability.low <= timing.repeatability.ratio <= timing.repeatability.high
     assert timing.repeatability.low / 1.5 <= 1 <= timing.repeatability.high * 1.5
     assert timing.busy_share is None or 0 <= timing.busy_share <= 1
@@ -94,11 +100,11 @@ def test_a_small_phase_measures_every_model_beside_the_teacher(trained, teacher)
 def test_exports_are_the_same_whoever_makes_them(trained, monkeypatch):
     config = trained.model_copy(update={"results": trained.results.resolve()})
     back_ends = (BackEnd.ONNXRUNTIME, BackEnd.ONNXRUNTIME_INT8)
-    here = dict(export_cells(config, "toy-sentiment", ["one", "graph"], back_ends))
+    here = dict(export_cells(config, "toy-sentiment", [ONE, GRAPH], back_ends))
     monkeypatch.setattr("kdbench.measure.timed_models.MIN_PARALLEL", 1)
-    assert dict(export_cells(config, "toy-sentiment", ["one", "graph"], back_ends)) == here
-    assert here["one"].lost is not None
-    assert here["graph"].made[BackEnd.ONNXRUNTIME].startswith("the artifact is a graph")
+    assert dict(export_cells(config, "toy-sentiment", [ONE, GRAPH], back_ends)) == here
+    assert here[ONE].lost is not None
+    assert here[GRAPH].made[BackEnd.ONNXRUNTIME].startswith("the artifact is a graph")
 
 
 def test_a_full_phase_has_every_back_end_and_the_grid(trained, monkeypatch):
@@ -110,7 +116,7 @@ def test_a_full_phase_has_every_back_end_and_the_grid(trained, monkeypatch):
         }
     )
     monkeypatch.setitem(BUDGETS, "smoke", budget)
-    timing = time_(trained, ["one", "graph"], "one")
+    timing = time_(trained, [ONE, GRAPH], ONE)
     one, graph = timing.models
     assert [run.back_end for run in one.back_ends] == list(BackEnd)
     torch_run, float_run, int_run = one.back_ends
@@ -144,15 +150,15 @@ def test_a_full_phase_has_every_back_end_and_the_grid(trained, monkeypatch):
 
 def test_identical_weights_under_two_names_differ_in_nothing(trained, monkeypatch):
     results, store = trained.results, RecordStore(trained.results)
-    record = store.get("one")
-    one, twin = CellFiles(results, "one"), CellFiles(results, "twin")
+    record = store.get(ONE)
+    one, twin = CellFiles(results, ONE), CellFiles(results, TWIN)
     shutil.copytree(one.folder, twin.folder)
     shutil.copy(one.predictions, twin.predictions)
     named = {"strategy": record.strategy.model_copy(update={"label": "twin"}), "is_teacher": False}
-    store.put(record.model_copy(update={"key": "twin", **named}))
+    store.put(record.model_copy(update={"key": TWIN, **named}))
     monkeypatch.setitem(BUDGETS, "smoke", BUDGETS["smoke"].model_copy(update={"latency_rounds": 100}))
     for _ in range(3):  # of true intervals one in twenty misses, and three in a row once in 8,000
-        timing = time_(trained, ["one", "twin"], "one")
+        timing = time_(trained, [ONE, TWIN], ONE)
         again = timing.models[1].main
         if again.speedup_low <= 1 <= again.speedup_high:
             break

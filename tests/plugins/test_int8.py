@@ -2,6 +2,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from helpers.support import key_named
 from helpers.training import no_report
 from kdbench_plugins._bilstm_model import BiLSTMModel
 from kdbench_plugins.int8 import Int8
@@ -162,10 +163,10 @@ def test_a_stack_is_trained_quantized_and_scored(make_config):
     config = make_config(task=["toy-tags"])
 
     def finish(spec):
-        order = CellOrder(config=config, spec=parse_spec(spec), task="toy-tags", seed=0, key=spec)
+        order = CellOrder(config=config, spec=parse_spec(spec), task="toy-tags", seed=0, key=key_named(spec))
         train_cell(order.model_dump_json(), no_report)
         score_cell(order.model_dump_json(), no_report)
-        return RecordStore(config.results).get(spec), CellFiles(config.results, spec)
+        return RecordStore(config.results).get(order.key), CellFiles(config.results, order.key)
 
     (whole, files), (small, small_files) = (
         finish("hard-labels[layers=1]"),

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from helpers.support import key_named
 from helpers.training import no_report
 
 from kdbench.api.spec import parse_spec
@@ -21,6 +22,7 @@ def finish(make_config):
     config = make_config()
 
     def run(spec, key, task="toy-sentiment"):
+        key = key_named(key)
         order = CellOrder(config=config, spec=parse_spec(spec), task=task, seed=0, key=key).model_dump_json()
         train_cell(order, no_report)
         score_cell(order, no_report)

@@ -148,10 +148,10 @@ def test_a_text_without_a_label_has_no_part_in_the_hard_loss(make_bench):
 def test_the_record_tells_how_many_texts_without_a_label_were_used(make_config, texts, source, most):
     config = make_config(task=["toy-tags"])
     spec = parse_spec(f'vanilla-kd[transfer="{texts if source == "file" else source}"]')
-    order = CellOrder(config=config, spec=spec, task="toy-tags", seed=0, key="key").model_dump_json()
+    order = CellOrder(config=config, spec=spec, task="toy-tags", seed=0, key="0" * 20).model_dump_json()
     for stage in (train_cell, score_cell):
         stage(order, lambda *progress: None)
-    record = RecordStore(config.results).get("key")
+    record = RecordStore(config.results).get("0" * 20)
     assert 0 < record.cost.unlabelled_examples <= most
     assert (record.cost.steps, record.task.train_examples) == (6, 64)
 

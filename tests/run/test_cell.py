@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+from helpers.support import key_named
 from helpers.training import no_report
 from safetensors.torch import load_file, save_file
 from sklearn.metrics import accuracy_score
@@ -32,6 +33,7 @@ def finish(make_config):
     config = make_config()
 
     def run(spec, task="toy-sentiment", seed=0, key=KEY):
+        key = key_named(key)
         order = order_of(config, spec, task, seed, key)
         train_cell(order, no_report)
         score_cell(order, no_report)

@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
-from helpers.support import make_record, make_timing
+from helpers.support import key_named, make_record, make_timing
 
 from kdbench.measure.environment import describe_environment
 from kdbench.measure.latency import TimingOrder
@@ -25,6 +25,9 @@ class Executor:
 
     def poll(self, timeout_s):
         return [Ended(self.jobs[-1].id, Status.OK, None, 1.0)]
+
+
+TEACHER, STUDENT = key_named("teacher"), key_named("student")
 
 
 class Watcher:
@@ -49,7 +52,7 @@ def phase(make_config, make_experiment):
         model = made.model.model_copy(update={"weights_sha256": experiment.base.sha256})
         update = {"task": task, "model": model, "budget": experiment.budget, **changed}
         RecordStore(config.results).put(made.model_copy(update=update))
-        CellFiles(config.results, key).artifact.mkdir(parents=True)
+        CellFiles(config.results, made.key).artifact.mkdir(parents=True)
 
     def run():
         executor = Executor()
@@ -79,8 +82,8 @@ def test_the_cells_of_a_task_are_timed_in_one_process_with_one_thread_for_every_
     (job,) = phase()
     (stage,) = job.stages
     order = TimingOrder.model_validate_json(stage.argument)
-    assert set(order.keys) == {"teacher", "student"}
-    assert (order.teacher, order.threads, order.task) == ("teacher", 1, "toy-sentiment")
+    assert set(order.keys) == {TEACHER, STUDENT}
+    assert (order.teacher, order.threads, order.task) == (TEACHER, 1, "toy-sentiment")
     assert set(stage.environment) == {
         "OMP_NUM_THREADS",
         "MKL_NUM_THREADS",
@@ -107,7 +110,7 @@ def test_other_settings_of_the_phase_have_all_timed_anew_and_trained_nothing_aga
     other = phase.budget.model_copy(update={"latency_rounds": 999})
     phase.record("earlier", budget=other)
     ((job,),) = ([stage.argument for stage in job.stages] for job in phase())
-    assert set(TimingOrder.model_validate_json(job).keys) == {"teacher", "student", "earlier"}
+    assert set(TimingOrder.model_validate_json(job).keys) == {TEACHER, STUDENT, key_named("earlier")}
 
 
 def test_another_way_of_timing_has_all_timed_anew(phase):
@@ -131,4 +134,4 @@ def test_models_of_further_seeds_and_other_budgets_are_not_timed(phase):
     phase.record("second", seed=1)
     phase.record("longer", budget=phase.budget.model_copy(update={"max_length": 16}))
     (job,) = phase()
-    assert set(TimingOrder.model_validate_json(job.stages[0].argument).keys) == {"teacher", "student"}
+    assert set(TimingOrder.model_validate_json(job.stages[0].argument).keys) == {TEACHER, STUDENT}

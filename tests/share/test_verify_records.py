@@ -132,7 +132,10 @@ def test_a_sound_timing_is_sound_and_a_p95_below_the_median_is_not():
     timing = make_timing({"a": 5.0, "b": 6.0})
     assert list(impossible_in_timing(timing, LATER)) == []
     twice = timing.model_copy(update={"models": (*timing.models, timing.models[0]), "threads": 0})
-    assert list(impossible_in_timing(twice, LATER)) == ["threads is 0", "the model a was timed twice"]
+    assert list(impossible_in_timing(twice, LATER)) == [
+        "threads is 0",
+        f"the model {timing.models[0].key} was timed twice",
+    ]
     (line,) = impossible_in_timing(_with_point(timing, p95_ms=4.0), LATER)
     assert line == "p95_ms is 4, below p50_ms of 5 (a, torch, batch 1)"
     (line,) = impossible_in_timing(_with_point(timing, speedup=-1.0), LATER)

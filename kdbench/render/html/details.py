@@ -17,11 +17,12 @@ from kdbench.board.frames import Row
 from kdbench.board.load import Loaded
 from kdbench.board.predictions import made_from
 from kdbench.errors import KdbenchError
-from kdbench.results.paths import CellFiles
+from kdbench.results.paths import LOG_BYTES, CellFiles
 from kdbench.results.records import Record, Status
 from kdbench.results.timings import BackEndTiming, ModelTiming, Point
 from kdbench.utils import formatting
 from kdbench.utils.formatting import on_one_line
+from kdbench.utils.plain_files import read_end
 
 _TIMES = [FIGURES[name] for name in ("p50_ms", "p90_ms", "p95_ms")]
 _RATES = [FIGURES[name] for name in ("throughput_per_s", "speedup")]
@@ -93,10 +94,11 @@ class Sources:
     def log_end(self, key: str) -> list[str]:
         """Return the last lines of a cell's log; none if there is no log."""
         try:
-            log = CellFiles(self._results, key).log.read_text(encoding="utf-8", errors="replace")
+            log = read_end(CellFiles(self._results, key).log, LOG_BYTES, self._results)
         except OSError:
             return []
-        return [on_one_line(line, 300) for line in log.splitlines() if line.strip()][-LOG_LINES:]
+        lines = log.decode("utf-8", errors="replace").splitlines()
+        return [on_one_line(line, 300) for line in lines if line.strip()][-LOG_LINES:]
 
 
 def rounded(value: object, digits: int = 6) -> float | int | None:
