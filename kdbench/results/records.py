@@ -21,6 +21,9 @@ SCHEMA_VERSION = 1
 CellKey = Annotated[str, Field(pattern=r"^[0-9a-f]{20}$")]
 """The content key of a cell (see `key_of_cell`). It becomes the name of files, so nothing else may be read as one."""
 
+MetricName = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=100)]
+"""A name that a metric may be registered under."""
+
 
 class Status(str, Enum):
     """How a cell ended."""
@@ -84,7 +87,7 @@ class TaskInfo(JsonModel):
     title: str
     kind: str
     """The name of its `TaskKind`; a plugin's kind need not be registered to read the record."""
-    metric: str
+    metric: MetricName
     eval_split: str = Field(validation_alias=AliasChoices("eval_split", "scored_split"))
     """The split that was scored; records of version 0.1 call it ``scored_split``."""
     fingerprint: str
@@ -124,7 +127,7 @@ class Quality(JsonModel):
     low: float
     high: float
     """The 95% interval of `score`: a percentile bootstrap over the scored examples."""
-    metrics: dict[str, float]
+    metrics: dict[MetricName, float]
     """Every metric of the task, including the headline metric."""
     noisy_score: float | None = None
     """The headline metric with typing errors in the text, on the examples of `PreparedTask.noisy`."""

@@ -1,3 +1,5 @@
+import base64
+import hashlib
 import re
 from itertools import combinations
 from pathlib import Path
@@ -8,7 +10,8 @@ import pytest
 from helpers.drawn_board import COST, EVIL, drawn_content, make_results
 
 from kdbench.config import default_cache_dir
-from kdbench.render.html.page import html_page, laid_open
+from kdbench.render.html.content import no_content
+from kdbench.render.html.page import LivePart, html_page, laid_open
 from kdbench.share.privacy import Private
 
 
@@ -238,3 +241,38 @@ def test_the_page_tells_nothing_of_the_machine_that_a_check_before_publishing_wo
     page = laid_open(Path(url2pathname(urlsplit(address).path)).read_text(encoding="utf-8"))
     assert '"strategy":"lora"' in page
     assert Private(folders=("/srv/kdbench",), users=("somebody",)).leak(page) is None
+
+
+def test_markup_in_headings_is_text_and_a_script_put_into_the_page_does_not_run(browser, tmp_path):
+    make_results(tmp_path)
+    content = drawn_content(tmp_path)
+    markup = '<img src=x onerror="alert(1)">'
+    content["tasks"][0]["metric"] = content["columns"][0]["heading"] = markup
+    (tmp_path / "index.html").write_text(html_page(content, default_cache_dir()), encoding="utf-8")
+    page = browser.new_page()
+    dialogs, complaints = [], []
+    page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+    page.on("console", lambda message: complaints.append(message.text))
+    page.goto((tmp_path / "index.html").as_uri())
+    page.wait_for_selector("html[data-ready]")
+    assert f"reviews {markup}" in page.locator("#board thead th").all_inner_texts()
+    open_task(page)
+    assert markup in page.locator("#board thead th").all_inner_texts()
+    assert page.locator("img").count() == 0
+    assert complaints == []
+    page.evaluate(f"document.body.insertAdjacentHTML('beforeend', '{markup}')")
+    page.wait_for_function("document.querySelector('img').complete")
+    assert "Content Security Policy" in " ".join(complaints)
+    assert dialogs == []
+    page.close()
+
+
+@pytest.mark.parametrize("live", [None, LivePart("<p></p>", "p { color: red }", "let more = 1;")])
+def test_the_policy_lists_scripts_and_styles_by_their_hashes(live):
+    page = html_page(no_content("Leaderboard"), default_cache_dir(), live)
+    policy = re.search('Content-Security-Policy" content="([^"]*)"', page)[1]
+    assert "unsafe" not in policy
+    for tag, directive in (("style", "style-src"), ('script type="module"', "script-src")):
+        (inline,) = re.findall(f"<{tag}>(.*?)</", page, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(inline.encode()).digest()).decode()
+        assert f"{directive} 'sha256-{digest}'" in policy

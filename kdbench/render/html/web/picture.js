@@ -4,6 +4,8 @@ const costChoice = document.getElementById("cost");
 const NARROW = 600;
 const NAME = { letter: 6.5, height: 12, gap: 8, highest: 60 }; // pixels; `letter` is the mean width of a letter
 const AXIS = 60; // width of the vertical axis in pixels
+// Expressions are interpreted, and no style is inserted: the page runs and shows nothing but what its policy lists.
+const EMBEDDING = () => ({ actions: false, renderer: "svg", config: look(), ast: true, defaultStyle: false, tooltip: { disableDefaultStyle: true } });
 let view = null;
 let drawing = 0;
 
@@ -24,7 +26,7 @@ async function drawPicture(task, rows) {
   }
   const { vegaEmbed } = await vegaLoaded;
   if (turn !== drawing) return; // another plot was requested meanwhile
-  const embedded = await vegaEmbed(place, specified(task, cost[1], withNames(withFront(placed), place.clientWidth - AXIS)), { actions: false, renderer: "svg", config: look() });
+  const embedded = await vegaEmbed(place, specified(task, cost[1], withNames(withFront(placed), place.clientWidth - AXIS)), EMBEDDING());
   if (turn !== drawing) { embedded.finalize(); return; }
   view = embedded.view;
   view.addEventListener("click", (event, item) => { if (item?.datum?.id !== undefined) openDetails(content.rows[item.datum.id]); });

@@ -11,7 +11,7 @@ function prepareTables() {
 
 const columnIndex = (name) => content.columns.findIndex((column) => column.name === name);
 const sortText = (text) => (text === "-" ? null : fold(text));
-const FAMILY = { title: "family", data: null, className: "text", render: (row, type) => (type === "display" ? document.createTextNode(row.family) : fold(row.family)) };
+const FAMILY = { heading: "family", data: null, className: "text", render: (row, type) => (type === "display" ? document.createTextNode(row.family) : fold(row.family)) };
 const fold = (text) => String(text).toLowerCase();
 
 function button(text, action) {
@@ -23,9 +23,9 @@ function button(text, action) {
 function taskTable(rows) {
   const score = columnIndex("score");
   const columns = [
-    { title: "strategy", data: null, render: (row, type) => (type === "display" ? button(row.name, () => openDetails(row)) : fold(row.name)) },
+    { heading: "strategy", data: null, render: (row, type) => (type === "display" ? button(row.name, () => openDetails(row)) : fold(row.name)) },
     ...content.columns.map((column, i) => ({
-      title: column.heading, data: null, visible: isShown(column), searchable: false, type: "measured",
+      heading: column.heading, data: null, visible: isShown(column), searchable: false, type: "measured",
       render: (row, type) => (type === "display" ? document.createTextNode(row.texts[i]) : row.values[i] ?? (i === score ? null : sortText(row.texts[i]))),
       orderSequence: column.isLowerBetter ? ["asc", "desc"] : ["desc", "asc"],
     })),
@@ -38,13 +38,13 @@ function taskTable(rows) {
 function overviewTable(strategies, tasks) {
   const score = columnIndex("score");
   const columns = [
-    { title: "strategy", data: null, render: (strategy, type) => (type === "display" ? element("span", { title: strategy.strategy }, strategy.strategy) : fold(strategy.strategy)) },
-    { title: "average rank", data: null, searchable: false, type: "measured", render: (strategy, type) => (type === "display" ? document.createTextNode(strategy.average_rank_text) : strategy.average_rank) },
+    { heading: "strategy", data: null, render: (strategy, type) => (type === "display" ? element("span", { title: strategy.strategy }, strategy.strategy) : fold(strategy.strategy)) },
+    { heading: "average rank", data: null, searchable: false, type: "measured", render: (strategy, type) => (type === "display" ? document.createTextNode(strategy.average_rank_text) : strategy.average_rank) },
     ...(strategies.some((strategy) => strategy.normalized !== null)
-      ? [{ title: "normalized mean", data: null, searchable: false, type: "measured", orderSequence: ["desc", "asc"], render: (strategy, type) => (type === "display" ? document.createTextNode(strategy.normalized_text) : strategy.normalized) }]
+      ? [{ heading: "normalized mean", data: null, searchable: false, type: "measured", orderSequence: ["desc", "asc"], render: (strategy, type) => (type === "display" ? document.createTextNode(strategy.normalized_text) : strategy.normalized) }]
       : []),
     ...tasks.map((task) => ({
-      title: `${task.name} ${task.metric}`, data: null, searchable: false, type: "measured", orderSequence: ["desc", "asc"],
+      heading: `${task.name} ${task.metric}`, data: null, searchable: false, type: "measured", orderSequence: ["desc", "asc"],
       render: (strategy, type) => {
         const row = content.rows[strategy.rows[task.name]];
         if (type !== "display") return row?.values[score] ?? null;
@@ -59,7 +59,9 @@ function overviewTable(strategies, tasks) {
 function build(columns, rows, order) {
   table?.destroy();
   const place = document.getElementById("board");
-  const node = element("table");
+  // Headings are elements: DataTables reads a title in its options as markup.
+  const head = element("tr", {}, ...columns.map(({ heading }) => element("th", {}, heading)));
+  const node = element("table", {}, element("thead", {}, head));
   place.replaceChildren(node);
   table = new DataTable(node, {
     data: rows, columns, order, paging: false, info: false, autoWidth: false, layout: { topStart: null, topEnd: null, bottomStart: null, bottomEnd: null },
