@@ -49,7 +49,8 @@ if TYPE_CHECKING:
     from kdbench.api.models import FolderModel, architecture_of, build_architecture
     from kdbench.data import readers
     from kdbench.evaluation.metrics import METRICS
-    from kdbench.models.build import keep_layers, load_tokenizer
+    from kdbench.models.build import keep_layers
+    from kdbench.models.foreign import load_tokenizer
     from kdbench.models.new_layers import new_layers
     from kdbench.models.onnx import OnnxModel, example_inputs, quantize
     from kdbench.training.multi_task import train_jointly
@@ -112,7 +113,8 @@ _LAZY_IMPORTS = {
     "kdbench.api.models": ("FolderModel", "architecture_of", "build_architecture"),
     "kdbench.data": ("readers",),
     "kdbench.evaluation.metrics": ("METRICS",),
-    "kdbench.models.build": ("keep_layers", "load_tokenizer"),
+    "kdbench.models.build": ("keep_layers",),
+    "kdbench.models.foreign": ("load_tokenizer",),
     "kdbench.models.new_layers": ("new_layers",),
     "kdbench.models.onnx": ("OnnxModel", "example_inputs", "quantize"),
     "kdbench.training.multi_task": ("train_jointly",),

@@ -27,7 +27,7 @@ from kdbench.cli.main import main
 from kdbench.config import RunConfig
 from kdbench.data import DataSettings, PreparedTask, load_task, prepare
 from kdbench.models.base import resolve_base_model
-from kdbench.models.build import load_tokenizer
+from kdbench.models.foreign import load_tokenizer
 from kdbench.plugins import load_plugins
 from kdbench.registry import Registry
 from kdbench.training.bench import TrainingBench

@@ -72,6 +72,14 @@ def model_class_key(model_class: type) -> str:
     )
 
 
+def is_transformers_model(name: str) -> bool:
+    """Return whether `name` is that of a model class of transformers, which a file may name without running code."""
+    import transformers
+
+    found = getattr(transformers, name, None) if name.isidentifier() else None
+    return isinstance(found, type) and issubclass(found, transformers.PreTrainedModel)
+
+
 def find_model_class(key: str) -> Any:
     """Return the class that is registered under `key`.
 
@@ -83,7 +91,7 @@ def find_model_class(key: str) -> Any:
     name = key.removeprefix(_TRANSFORMERS)
     if key.startswith(_FORMER_TRANSFORMERS):
         name = key.partition(":")[2]
-    if name != key and isinstance(getattr(transformers, name, None), type):
+    if name != key and is_transformers_model(name):
         return getattr(transformers, name)
     if key not in _places:
         raise KdbenchError(

@@ -12,6 +12,9 @@ from safetensors.torch import load_file, load_model, save_model
 from torch import nn
 from transformers import PreTrainedModel
 
+from kdbench.api.model_classes import is_transformers_model
+from kdbench.errors import KdbenchError
+
 _SETTINGS = "settings.json"
 _WEIGHTS = "model.safetensors"
 _T = TypeVar("_T", bound="FolderModel")
@@ -54,8 +57,15 @@ def architecture_of(model: PreTrainedModel) -> dict[str, Any]:
 
 
 def build_architecture(architecture: dict[str, Any]) -> PreTrainedModel:
-    """Return a randomly initialized float32 model of the class and configuration in `architecture`."""
-    model_class: Any = getattr(transformers, architecture["class"])
+    """Return a randomly initialized float32 model of the class and configuration in `architecture`.
+
+    Raises:
+        KdbenchError: the class is no model of transformers.
+    """
+    name = architecture["class"]
+    if not is_transformers_model(name):
+        raise KdbenchError(f"transformers has no model class {name!r}")
+    model_class: Any = getattr(transformers, name)
     model: PreTrainedModel = model_class._from_config(
         model_class.config_class.from_dict(architecture["config"]), dtype=torch.float32
     )

@@ -26,8 +26,8 @@ from kdbench.export.formats import chosen_format, open_model, quantizes, write_m
 from kdbench.export.manifest import Format, Manifest, write_manifest
 from kdbench.models.artifacts import load_artifact, stored_parameters
 from kdbench.models.base import BaseModel, resolve_base_model
-from kdbench.models.build import load_tokenizer
 from kdbench.models.cost import count_parameters
+from kdbench.models.foreign import load_tokenizer
 from kdbench.models.onnx import OnnxModel, example_inputs
 from kdbench.registry import Registry
 from kdbench.training.experiment import quiet_libraries

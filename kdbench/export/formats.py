@@ -10,7 +10,6 @@ from typing import Any
 
 import onnx
 from onnx import TensorProto
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -20,7 +19,8 @@ from kdbench.errors import UsageError, one_line
 from kdbench.export.manifest import Format, Manifest
 from kdbench.models.artifacts import load_artifact
 from kdbench.models.base import resolve_base_model
-from kdbench.models.build import auto_class, load_base, load_tokenizer
+from kdbench.models.build import auto_class, load_base
+from kdbench.models.foreign import load_tokenizer, load_weights, refuse_code
 from kdbench.models.onnx import OnnxModel, quantize
 from kdbench.training.experiment import quiet_libraries
 
@@ -120,12 +120,12 @@ def open_model(folder: Path, manifest: Manifest, kind: TaskKind, base: str | Non
         UsageError: a file is missing or damaged, or `base` is not the adapter's base model.
     """
     quiet_libraries()
+    refuse_code(folder)
     try:
         return _open(folder, manifest, kind, base).eval()
     except UsageError:
         raise
-    # The error of a damaged file depends on its reader: torch, onnxruntime or json.
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, ImportError) as error:
+    except Exception as error:  # the reader of a damaged file may raise anything
         raise _damaged(folder, error) from error
 
 
@@ -146,7 +146,7 @@ def open_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 def _open(folder: Path, manifest: Manifest, kind: TaskKind, base: str | None) -> nn.Module:
     model: nn.Module
     if manifest.format is Format.HF:
-        model = auto_class(kind).from_pretrained(folder, local_files_only=True)
+        model = load_weights(auto_class(kind), folder)
         return model
     if manifest.format is Format.KDBENCH:
         return load_artifact(folder)
@@ -162,10 +162,7 @@ def _open(folder: Path, manifest: Manifest, kind: TaskKind, base: str | None) ->
         plain = load_base(resolved.path, kind, manifest.labels, seed=0)
         model = PeftModel.from_pretrained(plain, str(folder))  # not merged
         return model
-    try:
-        return OnnxModel.from_pretrained(folder)
-    except Exception as error:  # onnxruntime's errors have no common class
-        raise _damaged(folder, error) from error
+    return OnnxModel.from_pretrained(folder)
 
 
 def _damaged(folder: Path, error: BaseException) -> UsageError:

@@ -10,10 +10,11 @@ from typing import Any
 
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from kdbench.api.model_classes import find_model_class, model_class_key
 from kdbench.errors import KdbenchError
+from kdbench.models.foreign import load_weights
 
 _MANIFEST = "kdbench.json"
 
@@ -52,7 +53,9 @@ def load_artifact(folder: Path) -> nn.Module:
     """
     manifest = json.loads((folder / _MANIFEST).read_text())
     key = manifest.get("model") or manifest["class"]  # version 0.1 wrote module and class
-    model: nn.Module = find_model_class(key).from_pretrained(folder)
+    model_class = find_model_class(str(key))
+    is_plain = issubclass(model_class, PreTrainedModel)
+    model: nn.Module = load_weights(model_class, folder) if is_plain else model_class.from_pretrained(folder)
     return model.eval()
 
 

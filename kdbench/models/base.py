@@ -119,17 +119,19 @@ def _from_folder(name: str, folder: Path) -> BaseModel:
 def _check(name: str, folder: Path) -> None:
     """Raise a UsageError unless `folder` contains an encoder that transformers can load with a task head."""
     from safetensors import SafetensorError, safe_open
-    from transformers import AutoConfig, AutoTokenizer
     from transformers.models.auto.modeling_auto import (
         MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES as CLASSIFIERS,
     )
+
+    from kdbench.models.foreign import load_config, load_tokenizer, refuse_code
 
     if not (folder / "config.json").is_file():
         raise UsageError(
             f"model {name}: {folder} has no config.json; name a folder written by save_pretrained"
         )
+    refuse_code(folder)
     try:
-        config = AutoConfig.from_pretrained(folder)
+        config = load_config(folder)
     except (OSError, ValueError, KeyError) as error:
         raise UsageError(
             f"model {name}: {folder / 'config.json'} cannot be read: {_first_line(error)}"
@@ -158,7 +160,7 @@ def _check(name: str, folder: Path) -> None:
             f"model {name}: {folder} has no tokenizer ({' or '.join(_VOCABULARIES)}); save the tokenizer there, too"
         )
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer = load_tokenizer(folder)
     except Exception as error:  # a damaged file raises whatever its parser raises
         raise UsageError(f"model {name}: its tokenizer cannot be read: {_first_line(error)}") from None
     if not tokenizer.is_fast:

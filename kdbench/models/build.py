@@ -11,8 +11,6 @@ import torch
 import transformers
 from torch import Tensor, nn
 from transformers import (
-    AutoConfig,
-    AutoTokenizer,
     PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -21,6 +19,7 @@ from transformers import (
 from kdbench.api.params import StudentParams
 from kdbench.api.task import Task, TaskKind
 from kdbench.errors import UsageError
+from kdbench.models.foreign import load_config, load_tokenizer, load_weights
 
 
 def auto_class(kind: TaskKind) -> Any:
@@ -58,7 +57,8 @@ def load_base(
     """
     torch.manual_seed(seed)
     model: PreTrainedModel
-    model, loaded = auto_class(kind).from_pretrained(
+    model, loaded = load_weights(
+        auto_class(kind),
         folder,
         config=_task_config(folder, kind, labels, dropout),
         dtype=torch.float32,
@@ -183,7 +183,7 @@ def _init_xavier(weight: Tensor) -> None:
 def _task_config(
     folder: Path, kind: TaskKind, labels: Sequence[str], dropout: float | None
 ) -> PretrainedConfig:
-    config: PretrainedConfig = AutoConfig.from_pretrained(folder)
+    config = load_config(folder)
     if labels:
         config.id2label = dict(enumerate(labels))
         config.label2id = {label: i for i, label in enumerate(labels)}
@@ -196,12 +196,6 @@ def _task_config(
             if getattr(config, name, None) is not None:
                 setattr(config, name, dropout)
     return config
-
-
-def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """Return the fast tokenizer of the model in `folder`."""
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, use_fast=True)
-    return tokenizer
 
 
 def check_external_teacher(folder: Path, task: Task, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -221,7 +215,7 @@ def check_external_teacher(folder: Path, task: Task, tokenizer: PreTrainedTokeni
 def load_external_teacher(folder: Path, task: Task) -> PreTrainedModel:
     """Load the model in `folder`, with its outputs reordered to the task's labels."""
     order = _outputs_in_task_order(folder, task)
-    model: PreTrainedModel = auto_class(task.kind).from_pretrained(folder, dtype=torch.float32)
+    model: PreTrainedModel = load_weights(auto_class(task.kind), folder, dtype=torch.float32)
     if order is None:
         return model
     head = _head(model)
@@ -236,7 +230,7 @@ def load_external_teacher(folder: Path, task: Task) -> PreTrainedModel:
 
 def _outputs_in_task_order(folder: Path, task: Task) -> list[int] | None:
     """Return the index of the model's output for each label of `task`; None if the task has no labels."""
-    config = AutoConfig.from_pretrained(folder)
+    config: Any = load_config(folder)
     if not task.labels:
         expected = task.kind.outputs(task.labels)
         if config.num_labels != expected:

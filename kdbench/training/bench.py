@@ -11,7 +11,7 @@ import datasets
 import numpy as np
 import torch
 from torch import nn
-from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase, set_seed
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
 from kdbench.api.bench import Batch, Keep, Loss, TeacherOutput, TeacherOutputs
 from kdbench.api.params import FINE_TUNING_RATES, Params, StudentParams, default_rate, params_of
@@ -23,6 +23,7 @@ from kdbench.data.preparing import without_labels
 from kdbench.data.transfer import read_transfer_set, sample_examples
 from kdbench.errors import UsageError
 from kdbench.models.build import build_student, load_base, load_external_teacher, starts_fresh
+from kdbench.models.foreign import load_config
 from kdbench.training.cached_outputs import STATES_LIMIT_BYTES, CachedLogits, states_bytes
 from kdbench.training.callbacks import Trackers
 from kdbench.training.experiment import Experiment
@@ -120,7 +121,7 @@ class TrainingBench:
 
     def student(self, params: StudentParams) -> PreTrainedModel:
         folder = self.experiment.base.path
-        if params.init == "teacher" and not starts_fresh(params, AutoConfig.from_pretrained(folder)):
+        if params.init == "teacher" and not starts_fresh(params, load_config(folder)):
             self._ensure_teacher()
             self._charge_teacher()
             folder = self._teachers.folder

@@ -24,7 +24,8 @@ from kdbench.data.loading import TaskData
 from kdbench.data.splitting import Choice, choose
 from kdbench.evaluation.metrics import METRICS
 from kdbench.models.base import BaseModel, resolve_base_model
-from kdbench.models.build import check_external_teacher, load_tokenizer
+from kdbench.models.build import check_external_teacher
+from kdbench.models.foreign import load_tokenizer
 from kdbench.plugins import load_registry
 from kdbench.registry import Registry
 from kdbench.results.paths import CellFiles, read_fit

@@ -19,6 +19,7 @@ from transformers.utils.generic import ModelOutput
 from kdbench.api.bench import Batch, model_inputs
 from kdbench.api.params import FINE_TUNING_RATES, Params, default_rate
 from kdbench.models.build import auto_class
+from kdbench.models.foreign import load_weights
 from kdbench.training.cached_outputs import CachedLogits, CachedStates
 from kdbench.training.device import training_precision
 from kdbench.training.experiment import Experiment
@@ -56,7 +57,7 @@ class TeacherStore:
 
     def load(self) -> PreTrainedModel:
         """Load the stored teacher."""
-        model: PreTrainedModel = auto_class(self._experiment.kind).from_pretrained(self.folder)
+        model: PreTrainedModel = load_weights(auto_class(self._experiment.kind), self.folder)
         return model
 
     def run(self) -> TrainingRun | None:

@@ -166,7 +166,7 @@ def test_no_more_examples_than_the_bound_and_the_same_each_time(make_experiment,
 def test_both_texts_of_a_pair_may_have_errors(tmp_path, tiny_model, tiny_budget):
     from helpers.toytasks import ToyTask, settings_in
 
-    from kdbench.models.build import load_tokenizer
+    from kdbench.models.foreign import load_tokenizer
 
     rows = [
         {"text": f"great film {i}", "text_pair": f"awful story {i}", "label": ("no", "yes")[i % 2]}

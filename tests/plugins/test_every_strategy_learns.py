@@ -11,7 +11,7 @@ from kdbench.api.spec import parse_spec
 from kdbench.api.strategy import JointStrategy, Transform
 from kdbench.api.task import TaskKind
 from kdbench.budgets import BUDGETS
-from kdbench.models.build import load_tokenizer
+from kdbench.models.foreign import load_tokenizer
 from kdbench.training.bench import TrainingBench
 from kdbench.training.predict import predict
 

@@ -8,7 +8,7 @@ from helpers.training import no_report
 
 from kdbench.api.spec import parse_spec
 from kdbench.models.artifacts import load_artifact
-from kdbench.models.build import load_tokenizer
+from kdbench.models.foreign import load_tokenizer
 from kdbench.results.paths import CellFiles
 from kdbench.results.records import RecordStore
 from kdbench.run.cell import CellOrder, score_cell, train_cell

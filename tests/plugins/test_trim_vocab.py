@@ -13,8 +13,9 @@ from transformers import AutoModelForSequenceClassification, PreTrainedTokenizer
 from kdbench.api.bench import model_inputs
 from kdbench.errors import UsageError
 from kdbench.models.artifacts import save_artifact
-from kdbench.models.build import load_base, load_tokenizer
+from kdbench.models.build import load_base
 from kdbench.models.cost import count_non_embedding, count_parameters
+from kdbench.models.foreign import load_tokenizer
 from kdbench.training.predict import predict
 from kdbench.utils.files import folder_bytes
 
