@@ -18,6 +18,12 @@ LARGEST_PREDICTIONS_BYTES = 64 << 20
 """The largest file of predictions that is read from a folder of others."""
 LOG_BYTES = 64 << 10
 """The end of a log that is read."""
+PLACES_OF_FILES = (
+    "*",
+    *(f"{part}/*" for part in ("records", "timings", "predictions", "models", "teachers")),
+    "teachers/*/*",
+)
+"""Patterns of all that a run writes atomically into a results folder, where the user's own files may lie, too."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from kdbench.errors import KdbenchError, UsageError
 from kdbench.measure.environment import describe_environment
 from kdbench.registry import Registry
 from kdbench.render.write import BoardSummary, write_board
-from kdbench.results.paths import CellFiles
+from kdbench.results.paths import PLACES_OF_FILES, CellFiles
 from kdbench.results.records import Record, RecordStore, Status
 from kdbench.run.cell import CellOrder
 from kdbench.run.executor import Ended, Executor, InlineExecutor, Job, Progress, Stage, is_disk_full
@@ -124,9 +124,8 @@ class _Run:
 
     def _clear_overwritten(self) -> None:
         """Delete the results of cells to run again, and temporary files that a killed run left behind."""
-        remove_temporary(self._config.results)
-        # The board's folder may contain the user's files: delete only names that end in a process id, at the top level.
-        remove_temporary(self._config.board_folder, "*.[0-9]*")
+        remove_temporary(self._config.results, *PLACES_OF_FILES)
+        remove_temporary(self._config.board_folder, "*", "pictures/*")
         for cell in self._waiting:
             if self._store.path(_key(cell)).exists():
                 self._store.path(_key(cell)).unlink()

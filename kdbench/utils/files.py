@@ -19,7 +19,8 @@ from kdbench.errors import UsageError
 from kdbench.utils.plain_files import read_plain
 from kdbench.utils.system import gc_paused
 
-_TEMPORARY = ".partial"
+_TEMPORARY = ".kdbench-partial"
+"""The end of the names of unfinished writes; no file of a user ends so."""
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -66,10 +67,10 @@ def is_temporary(path: Path) -> bool:
     return path.name.endswith(_TEMPORARY)
 
 
-def remove_temporary(folder: Path, pattern: str = "**/*") -> None:
-    """Delete the remains of interrupted writes in `folder`, by default at any depth."""
-    for path in list(folder.glob(f"{pattern}{_TEMPORARY}")):
-        if path.is_dir():
+def remove_temporary(folder: Path, *patterns: str) -> None:
+    """Delete the remains of interrupted writes among the files and folders in `folder` that match one of `patterns`."""
+    for path in [path for pattern in patterns for path in folder.glob(f"{pattern}{_TEMPORARY}")]:
+        if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)

@@ -249,7 +249,7 @@ def test_only_the_task_s_teacher_is_called_so_and_lora_trains_a_part(finished):
 def test_no_scratch_file_is_left(finished):
     command, *_ = finished
     assert list(command.scratch.iterdir()) == []
-    assert list(command.folder.rglob("*.partial")) == []
+    assert list(command.folder.rglob("*.kdbench-partial")) == []
 
 
 @pytest.mark.slow

@@ -137,7 +137,7 @@ def test_a_record_under_another_s_name_is_named_and_skipped(store):
 
 def test_the_rest_of_a_write_that_was_cut_off_is_passed_over(store):
     store.put(make_record())
-    (store.folder / f"{KEY}.json.123.partial").write_text("{")
+    (store.folder / f"{KEY}.json.123.kdbench-partial").write_text("{")
     found, problems = store.load()
     assert (len(found), problems) == (1, [])
 

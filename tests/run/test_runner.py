@@ -249,18 +249,18 @@ def test_a_cell_that_was_trained_but_not_scored_is_only_scored(done, do, records
 
 
 def test_what_a_run_that_was_cut_off_left_is_removed(do, tmp_path):
-    for rest in ("records/a.json.1.partial", "predictions/b.safetensors.1.partial"):
+    for rest in ("records/a.json.1.kdbench-partial", "predictions/b.safetensors.1.kdbench-partial"):
         path = tmp_path / "results" / rest
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    (tmp_path / "results" / "models" / "c.1.partial" / "artifact").mkdir(parents=True)
+    (tmp_path / "results" / "models" / "c.1.kdbench-partial" / "artifact").mkdir(parents=True)
     board = tmp_path / "board"
     board.mkdir(exist_ok=True)
-    for name in ("README.md.11494.partial", "the user's own.partial"):
+    for name in ("README.md.11494.kdbench-partial", "the user's own.partial"):
         (board / name).touch()
     do()
-    assert list((tmp_path / "results").rglob("*.partial")) == []
-    assert [path.name for path in board.glob("*.partial")] == ["the user's own.partial"]
+    assert list((tmp_path / "results").rglob("*partial")) == []
+    assert [path.name for path in board.glob("*partial")] == ["the user's own.partial"]
 
 
 def test_a_foreign_file_among_the_records_is_named_and_left_alone(do, tmp_path):

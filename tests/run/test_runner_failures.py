@@ -116,7 +116,7 @@ def test_the_log_of_what_raised_holds_the_traceback(failed):
 def test_what_went_wrong_leaves_neither_processes_nor_models(failed):
     command, records, *_ = failed
     assert comes_true(lambda: not command.processes())
-    assert list(command.results.rglob("*.partial")) == []
+    assert list(command.results.rglob("*.kdbench-partial")) == []
     kept = {path.name for path in (command.results / "models").iterdir() if path.suffix != ".lock"}
     assert kept == {records["finetune"].key, records["does-nothing"].key}
 

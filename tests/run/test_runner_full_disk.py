@@ -60,7 +60,7 @@ def test_nothing_is_lost(command, run_here, small_disk):
     code, _, errors = run_here("hard-labels")
     check_told(code, errors)
     assert command.records() == before
-    assert list(command.results.rglob("*.partial")) == []
+    assert list(command.results.rglob("*.kdbench-partial")) == []
     (small_disk / "ballast").unlink()
     code, _, errors = run_here("hard-labels")
     assert (code, errors) == (0, "")

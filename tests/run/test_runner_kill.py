@@ -134,7 +134,7 @@ def test_no_cell_and_no_teacher_that_was_finished_was_made_again(disturbed):
 
 def test_nothing_half_written_and_no_process_is_left(disturbed):
     for series in disturbed:
-        assert list(series.command.folder.rglob("*.partial")) == []
+        assert list(series.command.folder.rglob("*.kdbench-partial")) == []
         # Beside what the runs printed there is only the socket folder of a killed server of processes: Python's own.
         scratch = {path.name.split("-")[0] for path in series.command.scratch.iterdir()}
         assert scratch <= {"output", "pymp"}

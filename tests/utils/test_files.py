@@ -9,6 +9,7 @@ from textwrap import dedent
 
 import pytest
 
+from kdbench.results.paths import PLACES_OF_FILES
 from kdbench.utils.files import (
     folder_atomically,
     folder_bytes,
@@ -82,7 +83,7 @@ def test_a_process_killed_while_writing_leaves_only_what_is_recognized_and_remov
     (rest,) = (tmp_path / "models").iterdir()
     assert is_temporary(rest)
     write_atomically(tmp_path / "models" / "other", "whole")
-    remove_temporary(tmp_path)
+    remove_temporary(tmp_path, *PLACES_OF_FILES)
     assert names_below(tmp_path) == ["models", "models/other"]
 
 
@@ -95,14 +96,25 @@ def test_a_scratch_folder_vanishes_and_counts_as_temporary_till_then(tmp_path):
 
 
 def test_the_rests_of_one_file_alone_can_be_removed(tmp_path):
-    for name in ("mine.1.partial", "mine.22.partial", "other.1.partial"):
+    for name in ("mine.1.kdbench-partial", "mine.22.kdbench-partial", "other.1.kdbench-partial"):
         (tmp_path / name).mkdir()
     remove_temporary(tmp_path, "mine*")
-    assert names_below(tmp_path) == ["other.1.partial"]
+    assert names_below(tmp_path) == ["other.1.kdbench-partial"]
+
+
+def test_files_of_the_user_stay(tmp_path):
+    mine = ("thesis.partial", "download.123.partial", "records/a.1.partial", "mine/a.json.1.kdbench-partial")
+    for name in mine:
+        write_atomically(tmp_path / name, "mine")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "records" / "a.json.7.kdbench-partial").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "teachers" / "a" / "logits.7.kdbench-partial").mkdir(parents=True)
+    remove_temporary(tmp_path, *PLACES_OF_FILES)
+    assert names_below(tmp_path) == sorted({*mine, "records", "mine", "elsewhere", "teachers", "teachers/a"})
 
 
 def test_only_what_writing_left_counts_as_temporary(tmp_path):
-    assert is_temporary(tmp_path / f"record.json.{os.getpid()}.partial")
+    assert is_temporary(tmp_path / f"record.json.{os.getpid()}.kdbench-partial")
     assert not is_temporary(tmp_path / "record.json")
     assert not is_temporary(tmp_path / "partial")
 
