@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from kdbench.errors import KdbenchError, UsageError
-from kdbench.share.privacy import redact
+from kdbench.share.secrets import redact
 
 _TIMEOUT_S = 600
 _AUTHOR = "kdbench"

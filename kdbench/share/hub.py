@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdbench.errors import KdbenchError, UsageError
-from kdbench.share.privacy import redact
+from kdbench.share.secrets import redact
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

@@ -15,30 +15,8 @@ from typing import Any, TypeVar
 
 from kdbench.results.records import Record, RecordStore
 from kdbench.results.timings import load_timings, put_timing
+from kdbench.share.secrets import redact, secrets_of_environment
 from kdbench.utils.files import JsonModel
-
-REDACTED = "<redacted>"
-
-# Up to the last @: a password may contain one.
-_IN_URL = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.-]*://)[^/\s\"'<>]*@", re.IGNORECASE)
-# A user name in an ssh URL is not a secret: ssh has no passwords in URLs.
-_SSH_USER = re.compile(r"(?:ssh|git\+ssh)://[^:/\s@]*@", re.IGNORECASE)
-_TOKEN = re.compile(r"\b(?:hf_|gh[opsur]_|github_pat_|glpat-)[A-Za-z0-9_-]{10,}")
-
-
-def redact(text: str, *secrets: str) -> str:
-    """Return `text` without the user and password of any URL, without known kinds of tokens and without `secrets`."""
-    for secret in secrets:
-        if secret:
-            text = text.replace(secret, REDACTED)
-    return _TOKEN.sub(REDACTED, _IN_URL.sub(_without_user, text))
-
-
-def _without_user(match: re.Match[str]) -> str:
-    if _SSH_USER.fullmatch(match[0]) or match[0].endswith(f"//{REDACTED}@"):
-        return match[0]
-    return f"{match['scheme']}{REDACTED}@"
-
 
 PATH = "<path>"
 USER = "<user>"
@@ -59,23 +37,27 @@ _TOP_FOLDERS = {
 }
 
 _SEGMENT = r"[^/\s\"'`<>|:;,()\[\]{}*?\\]+"
-_REST = rf"(?:/{_SEGMENT})*/?"
+# A name may contain blanks if a slash follows it, or if it ends the path with an extension.
+_WORDS = r"(?: \w[\w.()&+-]{0,50}){1,6}"
+_REST = rf"(?:{_WORDS}(?=/)|/{_SEGMENT})*(?:/|(?<!/){_WORDS}\.[A-Za-z]\w{{0,9}}(?!\w))?"
 # After a word, a dot or a slash it is part of a URL or of a relative path; after < it closes an HTML tag.
 _START = rf"(?<!{PATH})(?<![\w.~/\\<-])"
-_QUOTED = r"(?P<quote>[\"'`])(?P<inside>(?:file:/+|/(?=[^\s/\"'`])|~\w*/|[A-Za-z]:\\)[^\"'`\n]*)(?P=quote)"
-_POSIX = rf"{_START}(?:file:/+{_SEGMENT}|~(?:[A-Za-z_][\w-]*)?/{_SEGMENT}|/{_SEGMENT}){_REST}"
+_QUOTED = r"(?P<quote>[\"'`])(?P<inside>(?:(?:file|smb|cifs|nfs|afp|sftp):/+|/(?=[^\s/\"'`])|~\w*/|[A-Za-z]:\\)[^\"'`\n]*)(?P=quote)"
+_POSIX = rf"{_START}(?:(?:file:/+|(?:smb|cifs|nfs|afp|sftp)://){_SEGMENT}|~(?:[A-Za-z_][\w-]*)?/{_SEGMENT}|/{_SEGMENT}){_REST}"
 _WINDOWS = r"(?<!\w)(?:[A-Za-z]:|\\)\\[^\s\"'<>|*?:]+"
 _HOME_ON_WINDOWS = r"(?<!\w)[A-Za-z]:\\{1,2}(?:Users|Documents|Windows|Program|ProgramData|home|temp|tmp)\b"
 
 
 @dataclass(frozen=True)
 class Private:
-    """What must not be published: this machine's folders, user names and host names."""
+    """What must not be published: this machine's folders, user names, host names and secrets."""
 
     folders: tuple[str, ...] = ()
     """Absolute, without a trailing slash."""
     users: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+    """Passwords and tokens, whatever their format."""
 
     def scrub(self, text: str, *, keep_name: bool = False) -> str:
         """Return `text` with every absolute path, user name, host name and credential replaced.
@@ -83,7 +65,7 @@ class Private:
         Args:
             keep_name: whether the last part of a path is kept (``<path>/glove.txt``), where it distinguishes two rows.
         """
-        text = self._paths.sub(lambda match: _replacement(match, keep_name), redact(text))
+        text = self._paths.sub(lambda match: _replacement(match, keep_name), redact(text, *self.secrets))
         for pattern, placeholder in self._names:
             text = pattern.sub(placeholder, text)
         return text
@@ -98,14 +80,14 @@ class Private:
             for pattern in self._leaks:
                 if match := pattern.search(line):
                     return number, match[0]
-            if redact(line) != line:
-                return number, "a token or password"
+            if redact(line, *self.secrets) != line:
+                return number, "a token, password or address"
         return None
 
     def leak_in_bytes(self, content: bytes) -> str | None:
-        """Return a folder or name of this machine found in a binary file, or None; short names, found by chance, are ignored."""
+        """Return a folder, name or secret of this machine found in a binary file, or None; short names, found by chance, are ignored."""
         names = [name for name in (*self.users, *self.hosts) if len(name) >= _MIN_NAME_LENGTH_IN_BYTES]
-        leaks = (word for word in (*self.folders, *names) if word.encode() in content)
+        leaks = (word for word in (*self.folders, *names, *self.secrets) if word.encode() in content)
         return next(leaks, None)
 
     @cached_property
@@ -147,6 +129,7 @@ def of_this_machine(folders: Iterable[Path] = (), allow: Collection[str] = ()) -
         tuple(sorted(str(folder) for folder in absolute if len(folder.parts) > 1)),
         _identifying({_user(), home.name}, _COMMON_USERS | allowed),
         _identifying({host, host.partition(".")[0]}, _COMMON_HOSTS | allowed),
+        tuple(secret for secret in secrets_of_environment() if secret.lower() not in allowed),
     )
 
 
@@ -178,7 +161,9 @@ def _any_of(words: Collection[str]) -> str:
 @cache
 def _typical_paths() -> re.Pattern[str]:
     top = _any_of(_TOP_FOLDERS | {name for name in os.listdir("/") if len(name) > 1})
-    return re.compile(rf"{_START}(?:/(?:{top})/{_SEGMENT}|file://\S|~/{_SEGMENT}){_REST}|{_HOME_ON_WINDOWS}")
+    return re.compile(
+        rf"{_START}(?:/(?:{top})/{_SEGMENT}|(?:file|smb|cifs|nfs|afp|sftp)://\S|~/{_SEGMENT}){_REST}|{_HOME_ON_WINDOWS}"
+    )
 
 
 def _replacement(match: re.Match[str], keep_name: bool) -> str:
