@@ -11,12 +11,14 @@ import click
 
 from kdbench.cli import board, describe, models, run, share, tune
 from kdbench.cli.options import complain
+from kdbench.cli.streams import prepare_streams
 from kdbench.errors import KdbenchError, UsageError
 
 
 def main() -> None:
     """Run the command line; a user's mistake is reported in one line on standard error, without a traceback."""
     debug = "--debug" in sys.argv
+    prepare_streams()
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         status = cli.main(args=[word for word in sys.argv[1:] if word != "--debug"], standalone_mode=False)

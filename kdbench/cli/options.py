@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial, wraps
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
-from rich.console import Console
 
+from kdbench.cli.streams import PlainConsole, printable_json
 from kdbench.config import RunConfig, TaskTable, load_config, task_name
 from kdbench.errors import UsageError
+from kdbench.utils.formatting import on_one_line
 
 if TYPE_CHECKING:
     from kdbench.board.sources import Source
@@ -110,28 +110,26 @@ def settings(command: _Command) -> _Command:
 
 # Commands import what they need when they run, so that --help and a mistyped flag respond at once.
 
-_WIDTH_OF_FILES = 120  # width of tables if the output is not a terminal
-
-# Paths and names may contain brackets and colons, which must not be read as markup or emoji.
-_console = partial(Console, highlight=False, markup=False, emoji=False)
-out = _console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES)
-err = _console(stderr=True)
+out = PlainConsole()
+err = PlainConsole(stderr=True)
+_MAX_MESSAGE = 2000
+"""The length of a message: a name in it may be a whole file."""
 
 
 def complain(message: str) -> None:
     """Print in one line why a command failed."""
-    err.print(f"kdbench: {message}", soft_wrap=True, style="red")
+    err.print(f"kdbench: {on_one_line(message, _MAX_MESSAGE)}", soft_wrap=True, style="red")
 
 
 def warn(lines: Iterable[object]) -> None:
     """Print each of `lines` as a warning."""
     for line in lines:
-        err.print(f"  ! {line}", style="yellow", soft_wrap=True)
+        err.print(f"  ! {on_one_line(str(line), _MAX_MESSAGE)}", style="yellow", soft_wrap=True)
 
 
 def print_json(data: object) -> None:
     """Print `data` as JSON."""
-    click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+    click.echo(printable_json(json.dumps(data, indent=2, ensure_ascii=False)))
 
 
 def model_of(config: RunConfig) -> str | None:

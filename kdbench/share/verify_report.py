@@ -8,9 +8,11 @@ from typing import Any
 
 from rich.console import Console
 
-from kdbench.utils.formatting import plural
+from kdbench.utils.formatting import on_one_line, plural
 
 _MAX_PLACES_NAMED = 3
+_MAX_LINE = 2000
+"""The length of a printed line: a name in it may be a whole file."""
 
 
 @dataclass
@@ -64,9 +66,9 @@ def print_report(report: Report, out: Console) -> None:
     counts = ", ".join(f"{number} {kind}" for kind, number in sorted(report.checked.items()))
     out.print(f"Checked: {counts or 'nothing'}", soft_wrap=True)
     for line in report.problems:
-        out.print(f"  ! {line}", style="red", soft_wrap=True)
+        out.print(f"  ! {on_one_line(line, _MAX_LINE)}", style="red", soft_wrap=True)
     for line in report.notes:
-        out.print(f"  note: {line}", style="yellow", soft_wrap=True)
+        out.print(f"  note: {on_one_line(line, _MAX_LINE)}", style="yellow", soft_wrap=True)
     for line in report.unchecked_lines():
-        out.print(f"  not checked: {line}", soft_wrap=True)
+        out.print(f"  not checked: {on_one_line(line, _MAX_LINE)}", soft_wrap=True)
     out.print("No problem found." if report.is_clean else f"{plural(len(report.problems), 'problem')} found.")

@@ -175,7 +175,11 @@ def test_without_a_record_there_is_nothing_to_publish(tmp_path, results):
             f'<html>\n<script type="text/plain" id="content">{packed("/home/alice/x")}</script>'.encode(),
             r"index\.html, line 2 still contains '/home/alice/x'",
         ),
-        ("a.json", b'{"url": "https://a:b@host/x"}', r"a\.json, line 1 still contains 'a token, password or address'"),
+        (
+            "a.json",
+            b'{"url": "https://a:b@host/x"}',
+            r"a\.json, line 1 still contains 'a token, password or address'",
+        ),
     ],
 )
 def test_the_last_check_names_file_and_line(tmp_path, name, content, told):
