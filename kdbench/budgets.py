@@ -9,7 +9,15 @@ from difflib import get_close_matches
 from enum import Enum
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from kdbench.api.kinds import TaskKind
 from kdbench.errors import nearest
@@ -33,7 +41,7 @@ _TOKENS = TaskKind.TOKEN_CLASSIFICATION
 class Budget(BaseModel):
     """The training examples, steps, batch size and seeds that are the same for every strategy."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: str
     train_examples: int | None = Field(None, ge=8, description="labelled training examples; all if absent")
@@ -44,10 +52,10 @@ class Budget(BaseModel):
     noisy_examples: int = Field(
         1000, ge=1, description="scored examples that are predicted again with typing errors, at most"
     )
-    steps: dict[str, int] = Field(
+    steps: dict[str, PositiveInt] = Field(
         {}, description="optimizer steps per kind of task; if absent, max_epochs sets them"
     )
-    batch_size: dict[str, int] = Field(description="examples per step for each kind of task")
+    batch_size: dict[str, PositiveInt] = Field(description="examples per step for each kind of task")
     teacher_factor: float = Field(
         1, ge=1, description="training steps of the teacher as a multiple of every other row's"
     )

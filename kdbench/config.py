@@ -24,7 +24,7 @@ from pydantic import (
 )
 from tomlkit.exceptions import ParseError, TOMLKitError
 
-from kdbench.api.task import TaskKind
+from kdbench.api.task import RESERVED_TASK_NAMES, TaskKind
 from kdbench.budgets import BUDGETS, Budget, LabelCount, custom_budget, split_label_count, with_label_count
 from kdbench.errors import UsageError, nearest
 from kdbench.utils.system import default_workers
@@ -62,7 +62,8 @@ def _built_in_kind(name: object) -> TaskKind:
 
 def task_name(file: Path) -> str:
     """Return the task name for `file`: its stem in lower case, with dashes in place of characters names cannot have."""
-    return re.sub(r"[^a-z0-9]+", "-", file.name.split(".")[0].lower()).strip("-") or "task"
+    name = re.sub(r"[^a-z0-9]+", "-", file.name.split(".")[0].lower()).strip("-")
+    return f"{name}-task".lstrip("-") if not name or name in RESERVED_TASK_NAMES else name
 
 
 class TaskTable(BaseModel):

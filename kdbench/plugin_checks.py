@@ -11,7 +11,7 @@ from kdbench.api.metric import Metric
 from kdbench.api.params import Params
 from kdbench.api.search import Choice, Range
 from kdbench.api.strategy import Strategy
-from kdbench.api.task import HubSource, LocalSource, PackageSource, Task, TaskKind
+from kdbench.api.task import RESERVED_TASK_NAMES, HubSource, LocalSource, PackageSource, Task, TaskKind
 from kdbench.errors import UsageError, one_line, shown
 
 _T = TypeVar("_T")
@@ -118,6 +118,8 @@ def _search_problems(search: object, defaults: Params) -> Iterator[str]:
 
 def _task_problems(task: Task) -> Iterator[str]:
     yield from _name_problems(task)
+    if getattr(task, "name", None) in RESERVED_TASK_NAMES:
+        yield f"name must not be {task.name!r}, the name of a board's file"
     yield from _line_problems(task, "title", "metric", "eval_split")
     if getattr(task, "eval_split", None) == "train":
         yield "eval_split must not be 'train'"

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from kdbench.api.metric import Metric
+from kdbench.api.task import RESERVED_TASK_NAMES
 from kdbench.board.cells import tidy
 from kdbench.board.sources import Source, read_results
 from kdbench.errors import UsageError
@@ -20,7 +21,7 @@ from kdbench.results.timings import Timing
 from kdbench.utils.formatting import on_one_line, plural
 
 # A task's name becomes a file's name; one in a foreign record must not lead out of the board's folder.
-_FILE_NAME = re.compile(r"\w[\w.-]*")
+_FILE_NAME = re.compile(r"\w[\w.-]{0,99}")
 
 
 def select(
@@ -55,10 +56,13 @@ def _cell(record: Record) -> tuple[str, str, int]:
 def _nameable(records: list[Record], left_out: list[str]) -> list[Record]:
     kept = []
     for record in records:
-        if _FILE_NAME.fullmatch(record.task.name):
+        name = record.task.name
+        if _FILE_NAME.fullmatch(name) and name.lower() not in RESERVED_TASK_NAMES:
             kept.append(record)
         else:
-            left_out.append(f"left out {_describe(record)}: its task's name cannot be a file's name")
+            left_out.append(
+                f"left out {_describe(record)}: its task's name cannot be a file's name, or is that of a board's file"
+            )
     return kept
 
 

@@ -8,7 +8,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AliasChoices, Field
+from pydantic import AfterValidator, AliasChoices, AwareDatetime, Field, model_validator
 
 from kdbench.api.kinds import TaskKind
 from kdbench.api.params import default_rate
@@ -23,6 +23,16 @@ CellKey = Annotated[str, Field(pattern=r"^[0-9a-f]{20}$")]
 
 MetricName = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=100)]
 """A name that a metric may be registered under."""
+
+
+def _representable(moment: datetime) -> datetime:
+    if not 1970 < moment.year < 2200:
+        raise ValueError("is not a time of a run")
+    return moment
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_representable)]
+"""A time with its zone, within the range of all tables."""
 
 
 class Status(str, Enum):
@@ -188,7 +198,7 @@ class Cost(JsonModel):
 class LearningCurve(JsonModel):
     """The losses and validation scores of one training loop."""
 
-    steps: tuple[int, ...]
+    steps: tuple[int, ...] = Field(min_length=1)
     """The last step of each interval of steps."""
     losses: tuple[float, ...]
     """The mean training loss over each interval; it does not measure how good the model is."""
@@ -200,6 +210,12 @@ class LearningCurve(JsonModel):
     """Training examples seen in the loop, counting repeats."""
     train_flops: int | None = None
     """Operations of the loop's steps, as in `Cost`; None where they were not counted."""
+
+    @model_validator(mode="after")
+    def _is_aligned(self) -> LearningCurve:
+        if len(self.losses) != len(self.steps) or len(self.scores) != len(self.validated):
+            raise ValueError("losses and steps, or scores and validated steps, differ in number")
+        return self
 
 
 class Environment(JsonModel):
@@ -236,7 +252,7 @@ class Record(JsonModel):
     """How the parameters of each tuned stage were found; empty for rows that are not tuned."""
     warnings: tuple[str, ...] = ()
     environment: Environment
-    finished_at: datetime
+    finished_at: Moment
 
     def misplaced(self, path: Path) -> str | None:
         """Return the problem where the file at `path` is a copy, named after another key; else None."""

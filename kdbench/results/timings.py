@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import Field, model_validator
+
 from kdbench.budgets import BackEnd
-from kdbench.results.records import CellKey, Environment
+from kdbench.results.records import CellKey, Environment, Moment
 from kdbench.utils.files import JsonModel, load_json_files, write_atomically
 
 
 class Point(JsonModel):
     """Calls of one model with batches of one size; values that were not measured are absent, and `reason` says why."""
 
-    batch_size: int
+    batch_size: int = Field(ge=1)
     length: int | None
     """Word pieces of every sentence, without padding; None where the sentences are the task's own."""
     calls: int
@@ -68,11 +69,17 @@ class ModelTiming(JsonModel):
 
     key: CellKey
     """The key of the cell that produced the artifact."""
-    back_ends: tuple[BackEndTiming, ...]
+    back_ends: tuple[BackEndTiming, ...] = Field(min_length=1)
     """The first is the one that the artifact is made for."""
     tokenization: Tokenization | None = None
     calls_ms: tuple[float, ...]
     """The time of every call of the main point, in order, rounded to four digits."""
+
+    @model_validator(mode="after")
+    def _has_main_point(self) -> ModelTiming:
+        if not self.back_ends[0].points:
+            raise ValueError("its first back end has no points")
+        return self
 
     @property
     def main(self) -> Point:
@@ -111,7 +118,7 @@ class Timing(JsonModel):
     """``hot``: short calls directly follow one of the same model, with all weights in one shared memory;
     ``alternating``: calls follow another model's, with weights wherever they were loaded."""
     environment: Environment
-    finished_at: datetime
+    finished_at: Moment
     repeatability: Repeatability | None = None
     busy_share: float | None = None
     """The share of all cores' time that other processes used meanwhile; None where the system does not report it."""

@@ -7,14 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import ValidationError
-
 from kdbench.errors import UsageError
 from kdbench.results.paths import LARGEST_RECORDS_BYTES, RECORDS_FILE
 from kdbench.results.records import Record
 from kdbench.results.timings import Timing
 from kdbench.share.verify_report import Report
-from kdbench.utils.files import JsonModel, is_temporary
+from kdbench.utils.files import JsonModel, is_temporary, parse_json
 from kdbench.utils.plain_files import plain_file
 
 LARGEST_FOLDER_BYTES = 4 << 30
@@ -132,12 +130,9 @@ class SubmittedFolder:
         if content is None:
             return None
         self._report.checked[f"{kind.__name__.lower()}s"] += 1
-        try:
-            return kind.model_validate_json(content)
-        except ValidationError as error:
-            first = error.errors()[0]
-            at = ".".join(str(part) for part in first["loc"]) or "file"
-            version = kind.model_fields["schema_version"].default
-            line = f"is not a {kind.__name__.lower()} of schema {version} ({at}: {first['msg']})"
-            self._report.problem(place, line, "write it again with this version of kdbench, or leave it out")
-            return None
+        item, problem = parse_json(kind, content)
+        if problem is not None:
+            self._report.problem(
+                place, problem, "write it again with this version of kdbench, or leave it out"
+            )
+        return item

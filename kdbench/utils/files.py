@@ -143,13 +143,43 @@ def read_json_file(kind: type[_T], path: Path, within: Path | None = None) -> tu
 
 def parse_json(kind: type[_T], content: bytes) -> tuple[_T | None, str | None]:
     """Parse the JSON text `content` as a `kind`; return the item, or else why it is invalid."""
+    if len(content) > kind.largest_bytes:
+        return None, f"has {len(content):,} bytes, more than the limit of {kind.largest_bytes:,}"
     try:
-        return kind.model_validate_json(content), None
+        item = kind.model_validate_json(content)
+        json.loads(content, object_pairs_hook=_unique, parse_int=_moderate, parse_float=_moderate)
+        return item, None
+    except (_AmbiguousError, RecursionError) as error:
+        return None, str(error) or "its objects are nested too deeply"
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         version = kind.model_fields["schema_version"].default
         return None, f"no {kind.__name__.lower()} of schema {version} ({place or 'file'}: {first['msg']})"
+
+
+class _AmbiguousError(ValueError):
+    """JSON that readers understand differently."""
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise _AmbiguousError(f"an object has the key {repeated[:100]!r} twice")
+    return content
+
+
+_LARGEST_NUMBER = 1e18
+"""Tables hold integers below 2 ** 63; sums and squares of numbers below this one are finite."""
+
+
+def _moderate(number: str) -> float:
+    value = float(number)
+    if not abs(value) <= _LARGEST_NUMBER:
+        raise _AmbiguousError(f"the number {number[:40]} is larger than any that is measured")
+    return value
 
 
 def build_once(folder: Path, build: Callable[[Path], object]) -> Path:
