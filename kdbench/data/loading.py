@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 
 MAX_CHARACTERS = 131_072
-"""Maximum length of a text or word; models read only the first word pieces of a text."""
+"""Maximum length of a word, and what is kept of a text: models read only its first word pieces."""
+_TEXTS = ("text", "text_pair")
 
 
 class ExampleCheck:
@@ -45,7 +46,7 @@ class ExampleCheck:
         self._columns: frozenset[str] = frozenset()
 
     def check(self, rows: Iterable[Example]) -> Iterator[Example]:
-        """Yield `rows`, checking each.
+        """Yield `rows`, checking each; of a text that is too long the start.
 
         Raises:
             UsageError: a row is invalid; names its location (its ``where``, if it has one), the fault and the remedy.
@@ -56,7 +57,7 @@ class ExampleCheck:
             if problem:
                 location = row.get("where") or f"split {self._split!r}, example {self._count}"
                 raise UsageError(f"task {self._task.name!r}: {location}: {problem}")
-            yield row
+            yield {name: row[name][:MAX_CHARACTERS] if name in _TEXTS else row[name] for name in row}
 
     def _problem(self, row: Example) -> str | None:
         if self._count == 1:
@@ -89,13 +90,11 @@ class ExampleCheck:
             raise UsageError(f"{where} {problem}")
 
     def _text_problem(self, row: Example) -> str | None:
-        texts = [row.get("text"), *([row["text_pair"]] if "text_pair" in row else [])]
+        texts = [row.get(name) for name in _TEXTS if name == "text" or name in row]
         for text in texts:
             if not is_text(text):
                 return f"the text is {shown(text)}, not a valid Unicode string; correct or remove the row"
-            if len(text) > MAX_CHARACTERS:
-                return f"the text has {len(text):,} characters, more than {MAX_CHARACTERS:,}; shorten it"
-        if not any(text.strip() for text in texts):
+        if not any(str(text).strip() for text in texts):
             return "the text is empty; remove the row"
         return None
 

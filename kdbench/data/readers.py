@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -18,9 +19,14 @@ from kdbench.data.encoding import BATCH
 from kdbench.data.hub import read_hub
 from kdbench.data.tagging import Scheme, TagError, detect_scheme, iob2_labels, to_iob2
 from kdbench.errors import UsageError
+from kdbench.utils.plain_files import plain_file
 
 _BYTE_ORDER_MARK = "\ufeff"
 _MAGIC_BYTES = 4
+_MAX_LINE = 256 << 20
+"""Bytes: a packed file of a few kB may unpack to a line that fills the memory."""
+_MOST_ROWS = 50_000_000
+"""A Parquet file of a few MB may have more rows than can be read in a day."""
 
 
 @contextmanager
@@ -52,7 +58,11 @@ def read_lines(path: Path) -> Iterator[str]:
     """
     with readable(path), _open(path) as file:
         number = 0
-        for number, raw in enumerate(file, 1):
+        for number, raw in enumerate(iter(partial(file.readline, _MAX_LINE + 1), b""), 1):
+            if len(raw) > _MAX_LINE:
+                raise UsageError(
+                    f"{path}, line {number} has more than {_MAX_LINE:,} bytes; is each example on a line of its own?"
+                )
             line = _decode(path, number, raw)
             yield line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line
     if number == 0:
@@ -60,7 +70,7 @@ def read_lines(path: Path) -> Iterator[str]:
 
 
 def _open(path: Path) -> IO[bytes]:
-    with path.open("rb") as file:
+    with plain_file(path).open("rb") as file:
         start = file.read(_MAGIC_BYTES)
     if start.startswith(b"\x1f\x8b"):
         return cast("IO[bytes]", gzip.open(path))
@@ -128,6 +138,7 @@ def _plain_rows(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _quoted_rows(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    csv.field_size_limit(_MAX_LINE)
     rows = csv.reader(read_lines(path), delimiter=delimiter, strict=True)
     while True:
         start = rows.line_num + 1
@@ -200,9 +211,12 @@ def read_parquet(path: Path, columns: Collection[str]) -> Iterator[tuple[str, di
     import pyarrow.parquet as pq
 
     try:
-        with readable(path), path.open("rb") as file:
+        with readable(path), plain_file(path).open("rb") as file:
             table = pq.ParquetFile(file)
             existing = table.schema_arrow.names
+            if table.metadata.num_rows > _MOST_ROWS:
+                rows = table.metadata.num_rows
+                raise UsageError(f"{path} has {rows:,} rows, more than the limit of {_MOST_ROWS:,}; split it")
             for name in columns:
                 if name not in existing:
                     raise UsageError(f"{path} has no column {name!r}, only {', '.join(map(repr, existing))}")
@@ -211,8 +225,8 @@ def read_parquet(path: Path, columns: Collection[str]) -> Iterator[tuple[str, di
                 for row in batch.to_pylist():
                     number += 1
                     yield f"{path}, row {number}", row
-    except pa.ArrowException as error:
-        reason = str(error).splitlines()[0].rstrip(".")
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        reason = str(error).partition("\n")[0].rstrip(".")
         raise UsageError(f"{path} is not a Parquet file, or is damaged: {reason}; write it again") from error
     if number == 0:
         raise UsageError(f"{path} has no rows; add some")

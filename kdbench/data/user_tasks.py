@@ -18,7 +18,7 @@ from kdbench.data.loading import ExampleCheck
 from kdbench.data.readers import read_conll, read_delimited, read_jsonl, read_parquet, readable
 from kdbench.data.splitting import Mask, hold_out, stratified_order
 from kdbench.data.tagging import TagError, detect_scheme, iob2_labels, to_iob2
-from kdbench.errors import UsageError
+from kdbench.errors import UsageError, shown
 from kdbench.utils.files import build_once, content_hash, sha256
 
 Rows = Iterator[tuple[str, dict[str, Any]]]
@@ -111,9 +111,9 @@ def _location(where: str, row: dict[str, Any], table: TaskTable) -> Example:
 def _number(where: str, value: object, table: TaskTable) -> float:
     try:
         return float(value)  # type: ignore[arg-type]  # anything that is not a number raises
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise UsageError(
-            f"{where}: the label {value!r} in column {table.label_column!r} is not a number; correct or remove the row"
+            f"{where}: the label {shown(value)} in column {table.label_column!r} is not a number; correct or remove the row"
         ) from None
 
 
@@ -125,7 +125,9 @@ def _class_name(where: str, value: object, table: TaskTable) -> str:
             f"{where}: the label in column {table.label_column!r} is empty; fill it or remove the row"
         )
     if not isinstance(value, str | int | float):
-        raise UsageError(f"{where}: the label {value!r} is not a class; write a string or a whole number")
+        raise UsageError(
+            f"{where}: the label {shown(value)} is not a class; write a string or a whole number"
+        )
     if name not in table.labels and (isinstance(value, float) or _FRACTION.fullmatch(name)):
         raise UsageError(
             f"{where}: the label {name} is a decimal number where a class is expected; set kind = "

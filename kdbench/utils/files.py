@@ -16,7 +16,7 @@ from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from kdbench.errors import UsageError
-from kdbench.utils.plain_files import read_plain
+from kdbench.utils.plain_files import plain_file, read_plain
 from kdbench.utils.system import gc_paused
 
 _TEMPORARY = ".kdbench-partial"
@@ -77,9 +77,13 @@ def remove_temporary(folder: Path, *patterns: str) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Return the SHA-256 of the file at `path` in hexadecimal."""
+    """Return the SHA-256 of the file at `path` in hexadecimal.
+
+    Raises:
+        OSError: it cannot be read, or is a pipe or a device, which may have no end.
+    """
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with plain_file(path).open("rb") as file:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()

@@ -7,8 +7,10 @@ import os
 import stat
 from pathlib import Path
 
+_ANY_SIZE = 1 << 62
 
-def plain_file(path: Path, max_bytes: int, within: Path | None = None) -> Path:
+
+def plain_file(path: Path, max_bytes: int = _ANY_SIZE, within: Path | None = None) -> Path:
     """Return the real path of the file at `path`, which may be read.
 
     Args:
@@ -26,6 +28,8 @@ def plain_file(path: Path, max_bytes: int, within: Path | None = None) -> Path:
     if within is not None and within.resolve() not in real.parents:
         raise OSError(errno.EXDEV, "is a link out of the folder and was not followed", str(path))
     status = real.stat()
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(status.st_mode):  # to open a pipe would wait for its other end
         raise OSError(errno.EINVAL, "is not a regular file", str(path))
     if status.st_size > max_bytes:
@@ -50,6 +54,6 @@ def read_end(path: Path, max_bytes: int, within: Path | None = None) -> bytes:
     Raises:
         OSError: it may not or cannot be read.
     """
-    with plain_file(path, 1 << 62, within).open("rb") as file:
+    with plain_file(path, within=within).open("rb") as file:
         file.seek(max(0, os.fstat(file.fileno()).st_size - max_bytes))
         return file.read(max_bytes)

@@ -151,7 +151,6 @@ def test_columns_may_be_named_where_a_file_does_not(write):
         ('text,label\na,b\n"c" d,e\n', "line 3: .* check the quotes"),
         ('text,label\na,b\n"c,d\ne,f\n', "line 3: .* check the quotes"),
         ("text,label\ra,b\r", "line 1: new-line character"),
-        ("text,label\n" + "x" * 131_073 + ",a\n", "line 2: field larger than field limit"),
     ],
 )
 def test_what_is_wrong_in_a_table_is_told_with_line_and_remedy(write, text, message):

@@ -121,7 +121,7 @@ def test_a_folder_among_the_records_is_named_and_skipped(store):
     store.path(KEY).mkdir()
     found, problems = store.load()
     assert len(found) == 1
-    assert problems == [f"skipped {store.path(KEY)}: cannot be read (is not a regular file)"]
+    assert problems == [f"skipped {store.path(KEY)}: cannot be read (Is a directory)"]
     assert store.get(KEY) is None
 
 
