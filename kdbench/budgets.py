@@ -270,7 +270,7 @@ def custom_budget(name: str, table: Mapping[str, Any]) -> Budget:
         )
     overrides = {"base": "standard", **table}
     base = overrides.pop("base")
-    if base not in BUDGETS:
+    if not isinstance(base, str) or base not in BUDGETS:
         raise ValueError(f"budgets.{name}.base: unknown budget {base!r}{nearest(str(base), list(BUDGETS))}")
     fields = BUDGETS[base].model_dump()
     for key, value in overrides.items():

@@ -27,6 +27,7 @@ from tomlkit.exceptions import ParseError, TOMLKitError
 from kdbench.api.task import RESERVED_TASK_NAMES, TaskKind
 from kdbench.budgets import BUDGETS, Budget, LabelCount, custom_budget, split_label_count, with_label_count
 from kdbench.errors import UsageError, nearest
+from kdbench.utils.files import user_path
 from kdbench.utils.system import default_workers
 
 EMBEDDED_NAME = "all-MiniLM-L6-v2"
@@ -36,7 +37,10 @@ EMBEDDED_NAME = "all-MiniLM-L6-v2"
 def default_cache_dir() -> Path:
     """Return the folder named by ``KDBENCH_CACHE``, or else the platform's cache folder for kdbench."""
     named = os.environ.get("KDBENCH_CACHE")
-    return Path(named).expanduser() if named else platformdirs.user_cache_path("kdbench")
+    folder = user_path(named) if named else platformdirs.user_cache_path("kdbench")
+    if folder.parts[:1] == ("~",):  # this user has no home folder
+        raise UsageError("this user has no home folder; set KDBENCH_CACHE to a folder for models and data")
+    return folder
 
 
 @dataclass(frozen=True)
@@ -353,7 +357,7 @@ def _parse(file: Path, text: str) -> dict[str, Any]:
 
 
 def _relative_to(file: Path, path: str) -> Path:
-    return file.parent / Path(path).expanduser()
+    return file.parent / user_path(path)
 
 
 def _resolved_task(file: Path, table: object) -> object:

@@ -26,6 +26,7 @@ from kdbench.data.user_tasks import UserTask
 from kdbench.errors import UsageError, nearest, one_line, shown
 from kdbench.plugin_checks import checked_kind, checked_metric, checked_strategy, checked_task
 from kdbench.registry import PluginInfo, Registered, Registry
+from kdbench.utils.files import user_path
 
 _MODULE = "(module)"
 """The distribution shown for a plugin that was named and is not installed."""
@@ -64,7 +65,7 @@ def _order(entry: EntryPoint) -> tuple[bool, str, str]:
 
 def _import(module: str) -> object:
     if module.endswith(".py"):
-        return _import_file(Path(module).expanduser().resolve())
+        return _import_file(user_path(module).resolve())
     if not all(part.isidentifier() for part in module.split(".")):
         raise UsageError(f"{module!r} is neither a dotted module name nor the path of a .py file")
     try:

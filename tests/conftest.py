@@ -37,6 +37,9 @@ from kdbench.utils.system import Report
 # A machine that does something else at the same time is slow, not wrong.
 hypothesis_settings.register_profile("kdbench", deadline=None)
 hypothesis_settings.load_profile("kdbench")
+# A background shell has Ctrl-C ignored, and all that is started here would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
 gc.freeze()  # the Trainer collects garbage at every start: it need not look through all that was imported
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")

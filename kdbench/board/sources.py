@@ -21,7 +21,7 @@ from kdbench.results.paths import (
 )
 from kdbench.results.records import Record, RecordStore
 from kdbench.results.timings import Timing, load_timings
-from kdbench.utils.files import parse_json
+from kdbench.utils.files import parse_json, user_path
 from kdbench.utils.formatting import on_one_line
 from kdbench.utils.plain_files import plain_file, read_end, read_plain
 
@@ -245,7 +245,7 @@ def _expanded(patterns: Iterable[str], flag: str) -> dict[Path, bool]:
     """Return the places that names and globs match, in order, and whether each was named explicitly."""
     expanded: dict[Path, tuple[Path, bool]] = {}
     for pattern in patterns:
-        path = Path(pattern).expanduser()
+        path = user_path(pattern)
         is_named = path.exists() or not glob.has_magic(pattern)
         matched = [path] if is_named else [Path(name) for name in sorted(glob.glob(str(path)))]
         if not matched:

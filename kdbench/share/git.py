@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from kdbench.errors import KdbenchError, UsageError
 from kdbench.share.secrets import redact
+from kdbench.utils.files import user_path
 
 _TIMEOUT_S = 600
 _AUTHOR = "kdbench"
@@ -45,8 +46,8 @@ def parse_remote(text: str) -> Remote:
         raise UsageError(f"--git {text!r} is not a remote; name a URL, a path, or a remote such as origin")
     if "/" not in text and ":" not in text and not Path(text).exists():
         text = _url_of(text)
-    if Path(text).expanduser().exists():
-        return Remote(str(Path(text).expanduser().resolve()))
+    if user_path(text).exists():
+        return Remote(str(user_path(text).resolve()))
     parts = urlsplit(text)
     user, at, host = parts.netloc.rpartition("@")
     if parts.scheme not in ("http", "https") or not at:

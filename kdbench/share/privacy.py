@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from kdbench.results.records import Record, RecordStore
 from kdbench.results.timings import load_timings, put_timing
 from kdbench.share.secrets import redact, secrets_of_environment
-from kdbench.utils.files import JsonModel
+from kdbench.utils.files import JsonModel, user_path
 
 PATH = "<path>"
 USER = "<user>"
@@ -119,7 +119,7 @@ def of_this_machine(folders: Iterable[Path] = (), allow: Collection[str] = ()) -
         folders: the run's folders, in addition to the home, working and temporary folder.
         allow: words that the user declares not to be private.
     """
-    home = Path.home()
+    home = user_path("~")
     known = [home, Path.cwd(), Path(tempfile.gettempdir()), *folders]
     absolute = {form for folder in known for form in (folder.expanduser().absolute(), folder.resolve())}
     allowed = {word.lower() for word in allow}

@@ -76,6 +76,20 @@ def remove_temporary(folder: Path, *patterns: str) -> None:
             path.unlink(missing_ok=True)
 
 
+def user_path(text: str | Path) -> Path:
+    """Return the path that a user wrote, with ``~`` replaced by the home folder.
+
+    Raises:
+        UsageError: no file can have this path, or nothing is known of that home folder.
+    """
+    if "\0" in str(text):
+        raise UsageError(f"the path {str(text)!r} has a NUL character; correct it")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise UsageError(f"{text}: the home folder is unknown; write the full path") from None
+
+
 def sha256(path: Path) -> str:
     """Return the SHA-256 of the file at `path` in hexadecimal.
 
