@@ -40,6 +40,9 @@ def _run(words: list[str], *, debug: bool) -> int | None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the rest of the output, which Python writes at its end
         return 1  # the reader of our output has closed the pipe, as `| head` does
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return 2
     except click.ClickException as error:
         complain(error.format_message())
         return 2

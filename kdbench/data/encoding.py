@@ -112,7 +112,7 @@ class Encoder:
         # Calls change a tokenizer's truncation settings; the caller's tokenizer must not change.
         self._tokenizer = copy.deepcopy(tokenizer)
         if self._kind.per_word:
-            _add_prefix_space(self._tokenizer)
+            add_prefix_space(self._tokenizer)
         self._label_ids = {label: index for index, label in enumerate(task.labels)}
         self._with_types = "token_type_ids" in self._tokenizer("a")
 
@@ -232,9 +232,16 @@ class Encoder:
         ]
 
 
-def _add_prefix_space(tokenizer: PreTrainedTokenizerBase) -> None:
-    """Make a byte-level tokenizer (RoBERTa's) encode each word as it would after a space inside a text."""
+def add_prefix_space(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Make a byte-level tokenizer (RoBERTa's) encode each word as it would after a space inside a text.
+
+    Returns:
+        Whether it did not before.
+    """
+    changed = False
     root = tokenizer.backend_tokenizer.pre_tokenizer
     for step in cast("Iterable[object]", root) if isinstance(root, pre_tokenizers.Sequence) else [root]:
         if isinstance(step, pre_tokenizers.ByteLevel):
+            changed |= not step.add_prefix_space
             step.add_prefix_space = True
+    return changed

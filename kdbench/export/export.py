@@ -22,7 +22,13 @@ from kdbench.export.check import Checked, check_export
 from kdbench.export.choose import Choice, choose
 from kdbench.export.example import FILE as EXAMPLE
 from kdbench.export.example import run_example, write_example
-from kdbench.export.formats import chosen_format, open_model, quantizes, write_model
+from kdbench.export.formats import (
+    chosen_format,
+    open_model,
+    quantizes,
+    write_model,
+    write_tokenizer_as_scored,
+)
 from kdbench.export.manifest import Format, Manifest, write_manifest
 from kdbench.models.artifacts import load_artifact, stored_parameters
 from kdbench.models.base import BaseModel, resolve_base_model
@@ -85,6 +91,8 @@ def export_model(
         else:
             shutil.copytree(choice.files.adapter, partial, dirs_exist_ok=True)
             tokenizer.save_pretrained(partial)
+        if form is not Format.KDBENCH:  # the artifact unchanged
+            write_tokenizer_as_scored(partial, task.task.kind)
         facts = _finish(partial, form, source, base)
     return Exported(out, facts.manifest, facts.checked, facts.model_bytes)
 

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from kdbench.api.task import Task, TaskKind
 from kdbench.config import default_cache_dir
+from kdbench.data.encoding import add_prefix_space
 from kdbench.errors import UsageError, one_line
 from kdbench.export.manifest import Format, Manifest
 from kdbench.models.artifacts import load_artifact
@@ -88,6 +89,14 @@ def write_model(
         _name_labels(folder / "config.json", task.kind, task.labels)
 
 
+def write_tokenizer_as_scored(folder: Path, kind: TaskKind) -> None:
+    """Let the tokenizer in `folder` encode the first word of a text as in scoring, where words were encoded one by one."""
+    if kind.per_word:
+        tokenizer = load_tokenizer(folder)
+        if add_prefix_space(tokenizer):
+            tokenizer.save_pretrained(folder)
+
+
 def quantizes(model: nn.Module, form: Format) -> bool:
     """Return whether `write_model` quantizes weights that are not quantized in the artifact."""
     return form is Format.ONNX_INT8 and not (isinstance(model, OnnxModel) and is_quantized(model.graph))
@@ -105,8 +114,7 @@ def _name_labels(path: Path, kind: TaskKind, labels: tuple[str, ...]) -> None:
     # A modified transformers model has its original configuration inside, which is the most useful one.
     config = config.get("architecture", {}).get("config", config)
     config.pop("_name_or_path", None)
-    if kind.problem_type is not None:
-        config["problem_type"] = kind.problem_type
+    config["problem_type"] = kind.problem_type
     names = labels or tuple(f"LABEL_{i}" for i in range(kind.outputs(labels)))
     config.update(id2label={str(i): name for i, name in enumerate(names)})
     config.update(label2id={name: i for i, name in enumerate(names)})

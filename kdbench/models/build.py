@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,8 @@ _DROPOUTS = (
 )
 _WIDTHS = ("intermediate_size", "hidden_dim", "pooler_hidden_size")
 """Names, in various architectures, of the widths that scale with the hidden size."""
+_OF_ANOTHER_TASK = ("finetuning_task", "task_specific_params")
+"""What a base model's configuration may say of a task that it was fine-tuned on."""
 
 
 def load_base(
@@ -57,17 +59,38 @@ def load_base(
     """
     torch.manual_seed(seed)
     model: PreTrainedModel
+    config = _task_config(folder, kind, labels, dropout)
     model, loaded = load_weights(
         auto_class(kind),
         folder,
-        config=_task_config(folder, kind, labels, dropout),
+        config=config,
         dtype=torch.float32,
         output_loading_info=True,
+        ignore_mismatched_sizes=True,
     )
+    encoder = f"{model.base_model_prefix}."
+    _check_encoder(folder, encoder, loaded["mismatched_keys"])
+    head = {name for name, _ in model.named_parameters() if not name.startswith(encoder)}
+    old = head - set(loaded["missing_keys"])
+    if old:  # a head of another task
+        torch.manual_seed(seed)
+        fresh = auto_class(kind).from_config(config, dtype=torch.float32)
+        with torch.no_grad():
+            for name in sorted(old):
+                model.get_parameter(name).copy_(fresh.get_parameter(name))
     if new_layers == "xavier":
-        for name in sorted(loaded["missing_keys"]):
+        for name in sorted({*loaded["missing_keys"], *old}):
             _init_xavier(model.get_parameter(name))
     return model
+
+
+def _check_encoder(folder: Path, encoder: str, mismatched: Iterable[Sequence[Any]]) -> None:
+    """Raise a UsageError if a weight of the encoder has not the size that its configuration says."""
+    for name, found, expected in mismatched:
+        if name.startswith(encoder):
+            raise UsageError(
+                f"{folder}: {name} has the size {list(found)}, but by config.json {list(expected)}; fetch the model again"
+            )
 
 
 def build_student(
@@ -189,8 +212,10 @@ def _task_config(
         config.label2id = {label: i for i, label in enumerate(labels)}
     else:
         config.num_labels = kind.outputs(labels)
-    if kind.problem_type is not None:
-        config.problem_type = kind.problem_type  # type: ignore[assignment]  # one that transformers knows
+    config.problem_type = kind.problem_type  # type: ignore[assignment]  # one that transformers knows
+    for name in _OF_ANOTHER_TASK:
+        if getattr(config, name, None) is not None:
+            setattr(config, name, None)
     if dropout is not None:
         for name in _DROPOUTS:
             if getattr(config, name, None) is not None:

@@ -236,3 +236,39 @@ def test_the_embedded_model_has_its_published_number_of_parameters():
     model = AutoModel.from_pretrained(fetch_base_model(default_cache_dir()))
     assert count_parameters(model) == 22_713_216
     assert model.config.num_hidden_layers == 6
+
+
+@pytest.mark.parametrize("labels", [("no", "yes"), ("a", "b", "c")])
+@pytest.mark.parametrize("new_layers", ["normal", "xavier"])
+def test_the_head_of_another_task_is_not_kept(encoders, tmp_path, labels, new_layers):
+    folder = encoders / "roberta"
+    tuned = load_base(folder, SENTENCES, ("bad", "good"), seed=5)
+    tuned.config.problem_type = "multi_label_classification"
+    tuned.config.finetuning_task = "mrpc"
+    tuned.save_pretrained(tmp_path)
+    fresh = load_base(folder, SENTENCES, labels, seed=1, new_layers=new_layers)
+    found = load_base(tmp_path, SENTENCES, labels, seed=1, new_layers=new_layers)
+    heads = [
+        {
+            name: weight
+            for name, weight in model.named_parameters()
+            if not name.startswith(model.base_model_prefix)
+        }
+        for model in (tuned, fresh, found)
+    ]
+    for name, weight in heads[2].items():
+        assert weight.shape == heads[1][name].shape
+        if weight.dim() > 1:
+            assert weight.shape != heads[0][name].shape or not torch.equal(weight, heads[0][name])
+            assert 0.5 < weight.std() / heads[1][name].std() < 2
+    assert found.config.problem_type == SENTENCES.problem_type
+    assert getattr(found.config, "finetuning_task", None) is None
+
+
+def test_an_encoder_of_other_sizes_than_its_configuration_is_refused(encoders, tmp_path):
+    folder = encoders / "roberta"
+    model = load_base(folder, SENTENCES, ("no", "yes"), seed=1)
+    model.config.vocab_size += 1
+    model.save_pretrained(tmp_path)
+    with pytest.raises(UsageError, match=r"embeddings\.weight has the size .*; fetch the model again"):
+        load_base(tmp_path, SENTENCES, ("no", "yes"), seed=1)
