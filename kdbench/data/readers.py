@@ -64,6 +64,10 @@ def read_lines(path: Path) -> Iterator[str]:
                     f"{path}, line {number} has more than {_MAX_LINE:,} bytes; is each example on a line of its own?"
                 )
             line = _decode(path, number, raw)
+            if number == 1 and not line.endswith("\n") and "\r" in line.rstrip("\r"):
+                raise UsageError(
+                    f"{path} has the line ends of old Macs (CR); save it with those of Unix (LF)"
+                )
             yield line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line
     if number == 0:
         raise UsageError(f"{path} is empty; it needs rows")
@@ -248,7 +252,8 @@ class _Sentence:
 def read_conll(path: Path, *, word: int = 0, tag: int = -1) -> Iterator[tuple[str, list[str], list[str]]]:
     """Yield each sentence's location (``train.conll, line 7``), its words and its IOB2 tags.
 
-    Values are separated by tabs or, in a line without tabs, by spaces; ``-DOCSTART-`` lines are skipped. The file's
+    Values are separated by tabs or, in a line without tabs, by spaces; ``-DOCSTART-`` lines are skipped, and before
+    a sentence comments (``# text = …``). The file's
     tagging scheme is detected: IOB1, IOB2, BIOES or BILOU.
 
     Args:
@@ -272,17 +277,35 @@ def read_conll(path: Path, *, word: int = 0, tag: int = -1) -> Iterator[tuple[st
         raise UsageError(f"{path} has no sentences; write one word and its tag per line")
 
 
+def _values(line: str) -> list[str]:
+    return line.rstrip("\r\n").split("\t") if "\t" in line else _SPACES.split(line.strip(_BLANKS))
+
+
+def _shape(line: str) -> tuple[bool, int]:
+    """Return whether tabs separate the values of `line`, and their number."""
+    return "\t" in line, len(_values(line))
+
+
+def _shape_of_rows(path: Path) -> tuple[bool, int] | None:
+    rows = (
+        line for line in read_lines(path) if line.strip(_BLANKS) and not line.startswith(("#", _DOCUMENT))
+    )
+    return next(map(_shape, rows), None)
+
+
 def _sentences(path: Path, word: int, tag: int) -> Iterator[_Sentence]:
-    sentence = _Sentence()
+    sentence, shape = _Sentence(), _shape_of_rows(path)
     for number, line in enumerate(read_lines(path), 1):
         if not line.strip(_BLANKS):
             if sentence.words:
                 yield sentence
                 sentence = _Sentence()
             continue
-        values = line.rstrip("\r\n").split("\t") if "\t" in line else _SPACES.split(line.strip(_BLANKS))
+        values = _values(line)
         if values[0].startswith(_DOCUMENT):
             continue
+        if line.startswith("#") and not sentence.words and _shape(line) != shape:
+            continue  # a comment, as in CoNLL-U; a word # has its tag beside it like every other
         if len(values) <= max(word, tag, 1):
             raise UsageError(
                 f"{path}, line {number}: {len(values)} columns; write one word and its tag per line"

@@ -227,7 +227,8 @@ class UserTask(Task):
             if len(names) > _MAX_CLASSES:
                 raise UsageError(
                     f"task {self.name!r}: {example['where']}: column {self._table.label_column!r} has more than "
-                    f"{_MAX_CLASSES:,} different values up to here, so they are not classes; name another column as label"
+                    f"{_MAX_CLASSES:,} different values up to here, so they are hardly classes; name another column as label, "
+                    f"or list all classes as labels of [tasks.{self.name}] in a config file"
                 )
         if self.kind is TaskKind.SEQUENCE_CLASSIFICATION and len(names) == 1:
             raise UsageError(

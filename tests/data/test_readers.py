@@ -94,6 +94,19 @@ def test_a_file_without_permission_is_refused(tmp_path):
         lines_of(path)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# id 0a-0\tdomain=train\nAnn _ _ B-PER\nran _ _ O\n\n# id 1\n# _ _ O\n! _ _ O\n",
+        "# text = Ann ran\nAnn\tB-PER\nran\tO\n\n# newdoc\n#\tO\n!\tO\n",
+        "# sentence 0 O\nAnn B-PER\nran O\n\n# sentence 1 O\n# O\n! O\n",
+    ],
+)
+def test_comments_before_a_sentence_are_skipped_and_the_word_is_not(tmp_path, text):
+    (tmp_path / "a.conll").write_text(text)
+    assert [words for _, words, _ in read_conll(tmp_path / "a.conll")] == [["Ann", "ran"], ["#", "!"]]
+
+
 def test_a_line_of_50_megabytes_is_read(tmp_path):
     path = tmp_path / "a.txt"
     path.write_bytes(b"x" * 50_000_000 + b"\nshort\n")
@@ -150,7 +163,7 @@ def test_columns_may_be_named_where_a_file_does_not(write):
         ("text,label\na,b\nc,d,e\n", "line 3: 3 values for 2 columns"),
         ('text,label\na,b\n"c" d,e\n', "line 3: .* check the quotes"),
         ('text,label\na,b\n"c,d\ne,f\n', "line 3: .* check the quotes"),
-        ("text,label\ra,b\r", "line 1: new-line character"),
+        ("text,label\ra,b\r", r"has the line ends of old Macs \(CR\); save it"),
     ],
 )
 def test_what_is_wrong_in_a_table_is_told_with_line_and_remedy(write, text, message):
