@@ -50,12 +50,17 @@ def load_base(
     seed: int,
     dropout: float | None = None,
     new_layers: str = "normal",
+    fresh_head: bool = True,
 ) -> PreTrainedModel:
     """Return the encoder in `folder` with a newly initialized head for `labels`, seeded by `seed`.
 
     Args:
         new_layers: the initialization of weights that `folder` lacks: ``normal``, the model's own, or ``xavier``, the
             uniform distribution of Glorot and Bengio 2010, equation 16.
+        fresh_head: False if `folder` has a model of this very task, whose head is kept.
+
+    Raises:
+        UsageError: a weight of the encoder has another size than `folder`'s configuration says.
     """
     torch.manual_seed(seed)
     model: PreTrainedModel
@@ -71,7 +76,7 @@ def load_base(
     encoder = f"{model.base_model_prefix}."
     _check_encoder(folder, encoder, loaded["mismatched_keys"])
     head = {name for name, _ in model.named_parameters() if not name.startswith(encoder)}
-    old = head - set(loaded["missing_keys"])
+    old = head - set(loaded["missing_keys"]) if fresh_head else set()
     if old:  # a head of another task
         torch.manual_seed(seed)
         fresh = auto_class(kind).from_config(config, dtype=torch.float32)

@@ -22,6 +22,8 @@ PLACES_OF_FILES = (
     "*",
     *(f"{part}/*" for part in ("records", "timings", "predictions", "models", "teachers")),
     "teachers/*/*",
+    "tuning/studies/*/*",
+    "tuning/studies/*/trials/*",
 )
 """Patterns of all that a run writes atomically into a results folder, where the user's own files may lie, too."""
 

@@ -3,36 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import AfterValidator, AliasChoices, AwareDatetime, Field, model_validator
+from pydantic import AliasChoices, Field, model_validator
 
 from kdbench.api.kinds import TaskKind
 from kdbench.api.params import default_rate
 from kdbench.budgets import Budget
+from kdbench.results.fields import CellKey, MetricName, Moment
 from kdbench.results.tuning import Tuning
 from kdbench.utils.files import JsonModel, content_hash, load_json_files, read_json_file, write_atomically
 
 SCHEMA_VERSION = 1
-
-CellKey = Annotated[str, Field(pattern=r"^[0-9a-f]{20}$")]
-"""The content key of a cell (see `key_of_cell`). It becomes the name of files, so nothing else may be read as one."""
-
-MetricName = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=100)]
-"""A name that a metric may be registered under."""
-
-
-def _representable(moment: datetime) -> datetime:
-    if not 1970 < moment.year < 2200:
-        raise ValueError("is not a time of a run")
-    return moment
-
-
-Moment = Annotated[AwareDatetime, AfterValidator(_representable)]
-"""A time with its zone, within the range of all tables."""
 
 
 class Status(str, Enum):

@@ -8,7 +8,8 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from kdbench.budgets import BackEnd
-from kdbench.results.records import CellKey, Environment, Moment
+from kdbench.results.fields import CellKey, Moment
+from kdbench.results.records import Environment
 from kdbench.utils.files import JsonModel, load_json_files, write_atomically
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from kdbench.results.fields import CellKey, Moment
 from kdbench.utils.files import JsonModel, load_json_files, read_json_file, write_atomically
 
 FOLDER = "tuning"
@@ -40,7 +40,7 @@ class Study(JsonModel):
     """The search of one strategy's parameters on one task, or on several that it trains on jointly."""
 
     schema_version: Literal[1] = 1
-    key: str
+    key: CellKey
     """The key of a cell with the defaults and the first tuning seed."""
     strategy: str
     """The strategy's label, with the parameters that the user fixed."""
@@ -78,7 +78,7 @@ class Trial(JsonModel):
     reason: str | None = None
     """Why there is no score."""
     seconds: float
-    finished_at: datetime
+    finished_at: Moment
 
     def misplaced(self, path: Path) -> str | None:
         """Return the problem where the file at `path` is another trial's; else None."""

@@ -27,8 +27,9 @@ from kdbench.measure.environment import describe_environment, peak_memory_bytes
 from kdbench.measure.footprint import load_measured
 from kdbench.models.artifacts import Adapter, load_artifact, save_artifact
 from kdbench.models.cost import count_non_embedding, count_parameters, count_trainable, trainable_bytes
+from kdbench.results.fields import CellKey
 from kdbench.results.paths import CellFiles, Fit, read_fit
-from kdbench.results.records import CellKey, Cost, Quality, Record, RecordStore, Size, Status, TaskInfo
+from kdbench.results.records import Cost, Quality, Record, RecordStore, Size, Status, TaskInfo
 from kdbench.results.tuning import Tuning
 from kdbench.run.keys import cell_key
 from kdbench.run.provenance import model_info, strategy_info, task_info

@@ -346,6 +346,7 @@ class TrainingBench:
             seed=axis_seed(seed, "init"),
             dropout=params.dropout,
             new_layers=params.new_layers,
+            fresh_head=folder == self.experiment.base.path,  # a teacher's was trained on this task
         )
 
     def _train(self, model: nn.Module, schedule: Schedule, *, phase: str, **settings: Any) -> TrainingRun:

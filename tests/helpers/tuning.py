@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 
+from helpers.support import key_named
+
 from kdbench.results.tuning import SearchResult, Study, Trial
 
 ENDED = datetime(2026, 11, 3, tzinfo=timezone.utc)
@@ -12,7 +14,7 @@ ENDED = datetime(2026, 11, 3, tzinfo=timezone.utc)
 def make_study(strategy: str, *scores: float | None, repeats: int = 2) -> SearchResult:
     """Return a study of `strategy` with a trial of 30 seconds for each of `scores`; None is one that failed."""
     study = Study(
-        key=f"key-of-{strategy}",
+        key=key_named(strategy),
         strategy=strategy,
         tasks=("sst2",),
         metrics=("accuracy",),

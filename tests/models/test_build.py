@@ -248,6 +248,8 @@ def test_the_head_of_another_task_is_not_kept(encoders, tmp_path, labels, new_la
     tuned.save_pretrained(tmp_path)
     fresh = load_base(folder, SENTENCES, labels, seed=1, new_layers=new_layers)
     found = load_base(tmp_path, SENTENCES, labels, seed=1, new_layers=new_layers)
+    kept = load_base(tmp_path, SENTENCES, ("bad", "good"), seed=1, fresh_head=False)
+    assert all(map(torch.equal, kept.parameters(), tuned.parameters()))
     heads = [
         {
             name: weight

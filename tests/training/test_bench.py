@@ -145,6 +145,13 @@ def test_the_learning_rate_is_the_strategys_own_unless_the_user_sets_one(make_be
     assert moved("lora[warmup=0.1]") > 5 * moved("finetune")
 
 
+@pytest.mark.parametrize("init", ["teacher", "base"])
+def test_a_student_made_of_the_teacher_has_its_head_and_one_of_the_base_a_new_one(make_bench, init):
+    _, bench = make_bench("vanilla-kd")
+    student = bench.student(StudentParams(layers=2, init=init))
+    assert torch.equal(student.classifier.weight, bench.teacher.classifier.weight) == (init == "teacher")
+
+
 def test_dropout_is_the_students_and_not_the_teachers(make_bench):
     strategy, bench = make_bench("vanilla-kd[dropout=0.3]")
     for model in (bench.base(), bench.student(strategy.params)):
