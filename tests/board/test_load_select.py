@@ -118,7 +118,7 @@ def test_seeds_of_a_tuned_row_have_the_same_parameters_those_of_the_newest():
     kept, left_out = select([*old, new], budget="quick")
     assert kept == [new]
     assert left_out == [
-        f"left out record 0.1-{seed} (lora[tuned] on rotten-tomatoes, seed {seed}): 0.2-0 has parameters of a newer tuning"
+        f"left out record {old[seed].key} (lora[tuned] on rotten-tomatoes, seed {seed}): {new.key} has parameters of a newer tuning"
         for seed in (1, 0)
     ]
     assert select(old, budget="quick") == (old, [])

@@ -137,7 +137,7 @@ def test_a_sound_timing_is_sound_and_a_p95_below_the_median_is_not():
         f"the model {timing.models[0].key} was timed twice",
     ]
     (line,) = impossible_in_timing(_with_point(timing, p95_ms=4.0), LATER)
-    assert line == "p95_ms is 4, below p50_ms of 5 (a, torch, batch 1)"
+    assert line == f"p95_ms is 4, below p50_ms of 5 ({timing.models[0].key}, torch, batch 1)"
     (line,) = impossible_in_timing(_with_point(timing, speedup=-1.0), LATER)
     assert "speedup is -1.0" in line
 
