@@ -118,7 +118,6 @@ def test_of_more_texts_than_wanted_the_same_ones_are_drawn_each_time(read):
         (b"", r"texts.txt is empty"),
         (b" \n\n", r"texts.txt has only blank lines; write one text per line"),
         (b"good\n\xff\n", r"texts.txt, line 2: byte 1 \(0xff\) is not UTF-8"),
-        (b"good\n" + b"x" * 131_073, r"texts.txt, line 2: the text has 131,073 characters.*shorten it"),
     ],
 )
 def test_a_file_that_holds_no_texts_is_refused_with_the_place(read, content, problem):

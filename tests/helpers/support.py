@@ -199,14 +199,15 @@ def _point(p50_ms: float, speedup: float) -> Point:
 
 
 def save_predictions(results: Path, key: str, right: list[bool], ids: list[int] | None = None) -> None:
-    """Write two-class predictions for the cell `key` that are right where `right` says so."""
+    """Write two-class predictions for the cell `key` that are right where `right` says so; for typos ``<key>.noisy``."""
+    name, dot, kind = key.partition(".")
     references = np.arange(len(right)) % 2
     answers = np.where(right, references, 1 - references)
     Predictions(
         ids=np.array(ids if ids is not None else range(len(right)), dtype=np.int64),
         logits=np.eye(2, dtype=np.float32)[answers],
         references=references.astype(np.int64),
-    ).save(results / "predictions" / f"{key_named(key)}.safetensors")
+    ).save(results / "predictions" / f"{key_named(name)}{dot}{kind}.safetensors")
 
 
 def markdown_table(page: str) -> list[list[str]]:

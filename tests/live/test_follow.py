@@ -84,7 +84,7 @@ def test_statistics_are_read_and_never_computed(make_follow, results, board):
         path.unlink()
     rows = content_of(make_follow())["content"]["rows"]
     ranks = [row["texts"][0] for row in rows if row["strategy"] == "finetune"]
-    assert ranks == ["1=", "1="]
+    assert ranks == ["1-4", "1-4"]
 
 
 def test_the_board_is_that_of_the_run_unless_another_is_named(make_follow, results, board, tmp_path):

@@ -42,7 +42,7 @@ def answers(model, experiment):
 def test_a_model_with_the_tasks_labels_in_their_order_is_taken_as_it_is(make_experiment, fine_tuned, task):
     experiment = make_experiment(task)
     folder = fine_tuned(task, labels_of(experiment))
-    plain = load_base(folder, experiment.kind, labels_of(experiment), seed=0)
+    plain = load_base(folder, experiment.kind, labels_of(experiment), seed=0, fresh_head=False)
     given = load_external_teacher(folder, experiment.task.task)
     assert torch.equal(answers(given, experiment), answers(plain, experiment))
 
@@ -52,7 +52,7 @@ def test_outputs_in_another_order_are_put_into_the_tasks_by_name(make_experiment
     experiment = make_experiment(task)
     theirs = tuple(reversed(labels_of(experiment)))
     folder = fine_tuned(task, theirs)
-    plain = load_base(folder, experiment.kind, theirs, seed=0)
+    plain = load_base(folder, experiment.kind, theirs, seed=0, fresh_head=False)
     given = load_external_teacher(folder, experiment.task.task)
     assert given.config.id2label == dict(enumerate(labels_of(experiment)))
     torch.testing.assert_close(answers(given, experiment), answers(plain, experiment).flip(-1))

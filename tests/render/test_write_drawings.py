@@ -7,7 +7,9 @@ from kdbench.config import default_cache_dir
 from kdbench.render.html.page import PAGE
 from kdbench.render.write import write_board
 
-_OF_REVIEWS = ("scores-reviews", "pareto-reviews", "latency-reviews", "curves-reviews", "gap-reviews")
+_OF_REVIEWS = tuple(
+    f"{picture}-reviews" for picture in ("scores", "rank-intervals", "pareto", "latency", "curves", "gap")
+)
 
 
 @pytest.fixture

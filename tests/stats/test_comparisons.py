@@ -172,7 +172,8 @@ def test_models_of_equal_truth_are_told_apart_no_oftener_than_the_level(seeds, v
         found = all_differences(list(models), spreads, resamples=300, seed=draw)
         pairs_rejected.append(np.mean(found.p[above] < 0.05))
         families_rejected += bool(holm_pairs(found.p)[above].min() < 0.05)
-    assert 0.03 <= np.mean(pairs_rejected) <= 0.07
+    # Averaging over what a row's variance may be makes the tests of moderated rows conservative.
+    assert (0.015 if moderated else 0.03) <= np.mean(pairs_rejected) <= 0.07
     # Two standard errors of 400 trials above the level.
     assert families_rejected / trials <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / trials)
 
