@@ -3,7 +3,7 @@
 Of the rows within the limits, those that are shown to be less than a margin worse than the best of them count as good
 enough, and the cheapest of these is recommended: the one with the lowest p50; without a timing, or among equal ones, the
 one with fewer parameters, then with fewer bytes, then with the higher score. "Shown" is a one-sided test of
-non-inferiority at the 5% level (Wellek 2010, section 2.2), Holm-corrected over the rows, so that with at least 95% no row
+non-inferiority at the 5% level (Wellek 2010), Holm-corrected over the rows, so that with at least 95% no row
 is let through that is worse by the margin; a noisy row, of which little is known, is not. Limits are held against the
 unfavourable end of an interval where there is one.
 """

@@ -1,7 +1,7 @@
 """Test and bound a difference whose variance is known only as a distribution over possible variances.
 
 The difference is normal with one of these variances, so that its error is a mixture of normals; p-values are averaged
-over the variances given what the seeds show of them (Cox's partially Bayes inference; Ignatiadis & Sen 2025, section 2).
+over the variances given what the seeds show of them (Cox's partially Bayes inference; Ignatiadis & Sen 2025).
 """
 
 from __future__ import annotations

@@ -23,8 +23,8 @@ def rank_intervals(better: Flags) -> list[RankInterval]:
     """Return each model's interval of ranks, from tests of all pairs (Mogstad, Romano, Shaikh & Wilhelm 2024).
 
     A model's rank is 1 plus the number of models with a higher true score. Every model that is significantly better adds
-    one to the best rank that it may have, every one that is significantly worse takes one from the worst (section 3 of
-    the paper, doi:10.1093/restud/rdad006). If the tests keep the probability of any false claim among all pairs below
+    one to the best rank that it may have, every one that is significantly worse takes one from the worst
+    (doi:10.1093/restud/rdad006). If the tests keep the probability of any false claim among all pairs below
     5%, as Holm's correction does, then with at least 95% all intervals hold at once. Nothing else follows: two models
     whose intervals overlap may be in either order.
 

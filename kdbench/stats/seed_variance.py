@@ -52,10 +52,10 @@ def seed_spreads(
     """Return what is known of each row's variance over seeds, moderated by the rows of the same task.
 
     A row of three seeds estimates its variance with two degrees of freedom, too few for any significant result. The
-    rows' true variances are modelled as a sample of a log-normal distribution (Hwang, Qiu & Zhao 2009, section 3),
+    rows' true variances are modelled as a sample of a log-normal distribution (Hwang, Qiu & Zhao 2009),
     whose mean and variance are estimated from the log sample variances by Smyth's moments (2004, section 6.2). A row's
     own scores then make some of these variances more likely than others; tests average over them, which is Cox's
-    partially Bayes inference (Ignatiadis & Sen 2025, section 2). A single moderated variance with added degrees of
+    partially Bayes inference (Ignatiadis & Sen 2025). A single moderated variance with added degrees of
     freedom (Smyth 2004) is not enough: on spreads of 0.3 to 5 points, a row that is wide in truth and narrow on its
     three seeds makes p-values of 1e-4 far too small, and 28 equal rows then show a false difference on one board in
     seven.
