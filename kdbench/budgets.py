@@ -188,7 +188,7 @@ def _by_kind(numbers: Mapping[str, int], kind: str) -> int:
 
 _LATENCY = {name for name in Budget.model_fields if name.startswith("latency_")}
 
-_BATCH = {_CLASSIFICATION: 32, _REGRESSION: 32, _TOKENS: 32}
+_BATCH = dict.fromkeys((_CLASSIFICATION, _REGRESSION, _TOKENS), 32)
 
 BUDGETS: dict[str, Budget] = {
     budget.name: budget

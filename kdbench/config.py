@@ -265,6 +265,11 @@ class RunConfig(BaseModel):
         return self.seeds or self.resolved_budget.seeds
 
     @property
+    def margin_share(self) -> float:
+        """The margin as a fraction, as scores are."""
+        return self.margin / 100
+
+    @property
     def worker_count(self) -> int:
         """The number of cells run at once."""
         return self.workers or default_workers()

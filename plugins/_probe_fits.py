@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import nn
 
-from kdbench import Bench, UsageError, new_layers
+from kdbench import Bench, Task, UsageError, new_layers
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -45,6 +45,22 @@ def logistic_fits(
         yield _for_raw(*weights_of_all_classes(model, classes), mean, scale)
 
 
+def check_labels(strategy: str, task: Task, labels: np.ndarray) -> None:
+    """Check that there is something to tell apart.
+
+    Args:
+        labels: ``(examples,)`` class indices.
+
+    Raises:
+        UsageError: all training examples have the same label.
+    """
+    if len(np.unique(labels)) < 2:
+        raise UsageError(
+            f"strategy {strategy!r}: all training examples of task {task.name!r} have the label "
+            f"{task.labels[int(labels[0])]!r}; take a larger budget"
+        )
+
+
 def weights_of_all_classes(model: LogisticRegression, classes: int) -> Fit:
     """Return the weights and the bias of a fitted `model` for all `classes`, including those without examples."""
     coefficients, intercepts = model.coef_, model.intercept_
@@ -53,7 +69,7 @@ def weights_of_all_classes(model: LogisticRegression, classes: int) -> Fit:
         intercepts = np.concatenate([-intercepts, intercepts]) / 2
     weights, bias = np.zeros((classes, coefficients.shape[1])), np.full(classes, _NEVER)
     weights[model.classes_], bias[model.classes_] = coefficients, intercepts
-    return weights.astype(np.float32), bias.astype(np.float32)
+    return weights, bias
 
 
 def ridge_fits(features: np.ndarray, targets: np.ndarray, penalties: Sequence[float]) -> Iterator[Fit]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from kdbench import Bench, Strategy, TaskKind, UntrainedParams, UsageError
+from kdbench import Bench, Strategy, TaskKind, UntrainedParams
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,7 +50,13 @@ class LinearProbe(Strategy):
         """
         import numpy as np
         import torch
-        from kdbench_plugins._probe_fits import features_of, last_layer, logistic_fits, ridge_fits
+        from kdbench_plugins._probe_fits import (
+            check_labels,
+            features_of,
+            last_layer,
+            logistic_fits,
+            ridge_fits,
+        )
         from kdbench_plugins._probe_model import MeanProbe
 
         started = time.perf_counter()
@@ -70,13 +76,9 @@ class LinearProbe(Strategy):
 
         if task.kind is TaskKind.SEQUENCE_REGRESSION:
             fits = ridge_fits(features, labels, self.params.penalties)
-        elif len(np.unique(labels)) > 1:
-            fits = logistic_fits(features, labels, self.params.penalties, len(task.labels))
         else:
-            raise UsageError(
-                f"strategy 'linear-probe': all training examples of task {task.name!r} have the label "
-                f"{task.labels[int(labels[0])]!r}; take a larger budget"
-            )
+            check_labels(self.name, task, labels)
+            fits = logistic_fits(features, labels, self.params.penalties, len(task.labels))
         best_score, best = max(((score(*fit), fit) for fit in fits), key=lambda candidate: candidate[0])
 
         head: Any = model.get_submodule(layer)

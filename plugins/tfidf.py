@@ -48,7 +48,7 @@ class Tfidf(Strategy):
         """
         import numpy as np
         import torch
-        from kdbench_plugins._probe_fits import weights_of_all_classes
+        from kdbench_plugins._probe_fits import check_labels, weights_of_all_classes
         from kdbench_plugins._tfidf_model import TfidfModel, n_grams
         from sklearn.feature_extraction.text import TfidfVectorizer
         from sklearn.linear_model import LogisticRegression
@@ -63,11 +63,7 @@ class Tfidf(Strategy):
             dtype=np.float32,
         )
         targets = np.asarray(train["labels"][:])
-        if len(np.unique(targets)) < 2:
-            raise UsageError(
-                f"strategy 'tfidf': all training examples of task {bench.task.task.name!r} have the label "
-                f"{labels[int(targets[0])]!r}; take a larger budget"
-            )
+        check_labels(self.name, bench.task.task, targets)
         try:
             vectors = vectorizer.fit_transform(train["input_ids"][:])
         except ValueError:
@@ -79,7 +75,7 @@ class Tfidf(Strategy):
         fits = []
         for strength in self.params.strengths:
             fitted = LogisticRegression(C=strength, max_iter=1000).fit(vectors, targets)
-            weights, bias = weights_of_all_classes(fitted, len(labels))
+            weights, bias = (part.astype(np.float32) for part in weights_of_all_classes(fitted, len(labels)))
             logits = [row[None] for row in held_out @ weights.T + bias]
             fits.append((bench.score(validation, logits, references), weights, bias))
         score, weights, bias = max(fits, key=lambda fit: fit[0])

@@ -40,6 +40,11 @@ class StrategySpec(BaseModel):
         """The stages as separate specs, first to last."""
         return (StrategySpec(name=self.name, params=self.params, tuned=self.tuned), *self.then)
 
+    @property
+    def untuned(self) -> StrategySpec:
+        """The same without what was found: the spec that a search of its parameters starts from."""
+        return self.model_copy(update={"tuned": None})
+
     @classmethod
     def of_stages(cls, stages: Sequence[StrategySpec]) -> StrategySpec:
         """Return one spec for the stack of `stages`, first to last."""

@@ -16,7 +16,7 @@ from kdbench.board.figures import FIGURES
 from kdbench.budgets import BackEnd
 from kdbench.results.records import Environment, Record
 from kdbench.results.timings import ModelTiming, Timing, machine_of, runtimes_of
-from kdbench.results.tuning import Tuning
+from kdbench.results.tuning import Tuning, params_text
 from kdbench.utils.formatting import listing, percent, plural, ratio
 
 Timed = tuple[Timing, ModelTiming]
@@ -159,10 +159,9 @@ def _tuning(record: Record) -> dict[str, Any]:
 
 def _tuned(tuning: Tuning) -> str:
     """Return a sentence on how the parameters of a stage were found."""
-    found = ", ".join(f"{name}={value}" for name, value in tuning.params.items()) or "the defaults"
     repeats = f", mean of {plural(tuning.repeats, 'seed')}" if tuning.repeats > 1 else ""
     return (
-        f"Tuned: {found}, the best of {plural(tuning.trials, 'trial')} of {tuning.strategy} on"
+        f"Tuned: {params_text(tuning.params)}, the best of {plural(tuning.trials, 'trial')} of {tuning.strategy} on"
         f" {plural(tuning.validation_examples, 'validation example')}{repeats}: {percent(tuning.score)} there, which as"
         f" the best of several is optimistic; the defaults {percent(tuning.default_score)}."
     )

@@ -25,6 +25,7 @@ from kdbench.evaluation.diagnostics import (
     negative_log_likelihood,
     probability_loyalty,
 )
+from kdbench.results.paths import CellFiles
 from kdbench.results.records import Status
 
 
@@ -109,7 +110,7 @@ def _predictions(cell: Row, results: Path) -> Predictions | None:
 def noisy_predictions(cell: Row, results: Path) -> Predictions | None:
     """Return the predictions of one cell for texts with typing errors; None where there are none that can be read."""
     try:
-        return Predictions.load(results / "predictions" / f"{cell['key']}.noisy.safetensors")
+        return Predictions.load(CellFiles(results, cell["key"]).noisy_predictions)
     except KdbenchError:
         return None
 

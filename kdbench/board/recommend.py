@@ -139,25 +139,19 @@ def _candidates(within: list[Row], answers: TaskAnswers, margin: float) -> list[
     """Return each row within the limits, best first, compared with the best."""
     best, *others = within
     problems = {row["strategy"]: problem for row in others if (problem := _problem(row, best, answers))}
-    names = [row["strategy"] for row in within if row["strategy"] not in problems]
-    if len(names) == 1:
-        return [
-            Candidate(best, None),
-            *(Candidate(row, None, 1.0, problem=problems[row["strategy"]]) for row in others),
-        ]
-    pairs = answers.differences(names)
-    p = dict(zip(names[1:], holm(pairs.noninferiority_p(margin)[1:, 0]).tolist(), strict=True))
-    beaten = np.any((holm_pairs(pairs.p) < ALPHA) & (pairs.difference > 0), axis=0)
-    may_be_best = dict(zip(names, (~beaten).tolist(), strict=True))
-    return [
-        Candidate(best, None, may_be_best=may_be_best[best["strategy"]]),
-        *(
-            Candidate(row, None, 1.0, problem=problems[name])
-            if (name := row["strategy"]) in problems
-            else Candidate(row, pairs.of(0, names.index(name)), float(p[name]), may_be_best[name])
-            for row in others
-        ),
-    ]
+    candidates = {
+        row["strategy"]: Candidate(row, None, 1.0, problem=problems.get(row["strategy"])) for row in others
+    }
+    compared = [row for row in within if row["strategy"] not in problems]
+    if len(compared) == 1:
+        return [Candidate(best, None), *candidates.values()]
+    pairs = answers.differences([row["strategy"] for row in compared])
+    p = [0.0, *holm(pairs.noninferiority_p(margin)[1:, 0]).tolist()]
+    beaten = np.any((holm_pairs(pairs.p) < ALPHA) & (pairs.difference > 0), axis=0).tolist()
+    for place, row in enumerate(compared):
+        behind = pairs.of(0, place) if place else None
+        candidates[row["strategy"]] = Candidate(row, behind, p[place], not beaten[place])
+    return [candidates[row["strategy"]] for row in within]
 
 
 def _problem(row: Row, best: Row, answers: TaskAnswers) -> str | None:

@@ -103,7 +103,7 @@ def board(
             cache=config.drawings_cache,
             against=None if older is None else Against(older, config.task, rows),
             labels=config.labels,
-            margin=config.margin / 100,
+            margin=config.margin_share,
         )
     show_board(config, summary)
     if papers:
@@ -142,7 +142,7 @@ def compare_(config: RunConfig, a: str, b: str, examples: int, aso: bool, as_jso
 
     registry = registry_of(config)
     loaded = _loaded_cells(config, registry)
-    comparison = compare(loaded, config.results, a, b, config.task, aso=aso, margin=config.margin / 100)
+    comparison = compare(loaded, config.results, a, b, config.task, aso=aso, margin=config.margin_share)
     differing = differing_examples(comparison, loaded, config, registry, examples) if examples else {}
     if as_json:
         print_json(comparison_data(comparison, differing))
@@ -169,7 +169,7 @@ def recommend_(config: RunConfig, as_json: bool, **limits: str | None) -> int:
         raise UsageError("name the one task to recommend for with --task")
     bounds = limits_of(**limits)
     loaded = _loaded_cells(config, registry_of(config))
-    recommendation = recommend(loaded, config.results, config.task[0], bounds, config.margin / 100)
+    recommendation = recommend(loaded, config.results, config.task[0], bounds, config.margin_share)
     if as_json:
         print_json(recommendation_data(recommendation))
     else:

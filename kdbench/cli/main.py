@@ -11,7 +11,7 @@ from types import FrameType
 import click
 
 from kdbench.cli import board, describe, models, run, share, tune
-from kdbench.cli.options import complain
+from kdbench.cli.options import INTERRUPTED, complain
 from kdbench.cli.streams import prepare_streams
 from kdbench.errors import KdbenchError, UsageError, one_line
 
@@ -26,7 +26,7 @@ def main() -> None:
         for number in _ENDING:  # a second one must not disturb the end
             signal.signal(number, signal.SIG_IGN)
         complain("interrupted")
-        status = 130
+        status = INTERRUPTED
     sys.exit(status)
 
 

@@ -110,6 +110,8 @@ def settings(command: _Command) -> _Command:
 
 # Commands import what they need when they run, so that --help and a mistyped flag respond at once.
 
+INTERRUPTED = 130
+"""The exit code of a command that Ctrl-C has ended."""
 out = PlainConsole()
 err = PlainConsole(stderr=True)
 _MAX_MESSAGE = 2000

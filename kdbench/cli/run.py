@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 import click
 
 from kdbench.cli.options import (
+    INTERRUPTED,
     complain,
     err,
     json_flag,
@@ -26,8 +27,6 @@ from kdbench.cli.options import (
 from kdbench.config import RunConfig, to_toml
 from kdbench.errors import UsageError
 from kdbench.utils.formatting import plural
-
-_INTERRUPTED = 130
 
 port_flag = click.option(
     "--port",
@@ -113,7 +112,7 @@ def _run(config: RunConfig) -> int:
     for count, part in config.by_labels.items():
         out.print(f"\nLabel count {count}")
         worst = max(worst, _run_matrix(part))
-        if worst == _INTERRUPTED:
+        if worst == INTERRUPTED:
             return worst
     registry = registry_of(config)
     show_labels(config, registry, read_results(config.results), ())
@@ -136,7 +135,7 @@ def _run_matrix(config: RunConfig) -> int:
         complain(
             f"interrupted with {plural(outcome.unfinished, 'cell')} to go; run the same command again to resume"
         )
-        return _INTERRUPTED
+        return INTERRUPTED
     if outcome.failed:
         err.print(
             f"{outcome.failed} of {len(outcome.plan.cells)} cells have no result; the board gives the reasons, "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from kdbench.cli.options import complain, out, registry_of, settings, warn
+from kdbench.cli.options import INTERRUPTED, complain, out, registry_of, settings, warn
 from kdbench.config import RunConfig
 from kdbench.utils.formatting import plural
 
@@ -55,6 +55,6 @@ def tune(config: RunConfig, trials: int, repeats: int | None) -> int:
         complain(
             f"interrupted with {plural(outcome.unfinished, 'trial')} to go; run the same command again to resume"
         )
-        return 130
+        return INTERRUPTED
     warn([*outcome.failures, *outcome.unequal])
     return 1 if any(one.result.best is None for one in outcome.searches) else 0

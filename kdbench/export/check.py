@@ -10,15 +10,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from kdbench.api.metric import Metric, get_metric
+from kdbench.api.metric import Metric
 from kdbench.api.predictions import Predictions
-from kdbench.api.task import Task
 from kdbench.data import PreparedTask
 from kdbench.data.batches import Collator
 from kdbench.errors import KdbenchError
 from kdbench.evaluation.metrics import METRICS
+from kdbench.results.quality import quality_of
 from kdbench.results.records import Quality
-from kdbench.stats.intervals import bootstrap_interval
 from kdbench.training.predict import predict
 
 _LARGEST_DRIFT = 1e-4
@@ -83,13 +82,3 @@ def check_export(
                 "model or the data has changed since it was scored; nothing was written"
             )
     return Checked(drift, len(actual), quality, exact)
-
-
-def quality_of(predictions: Predictions, task: Task, metrics: Mapping[str, Metric] = METRICS) -> Quality:
-    """Return every metric of `task` on `predictions`, and the headline's 95% interval by bootstrap over examples."""
-    headline = get_metric(task.metric, metrics)
-    statistics = headline.statistics(predictions, task.labels)
-    low, high = bootstrap_interval(statistics[None], headline.score, rescore=headline.own_rescore)
-    names = (task.metric, *task.metrics)
-    scores = {name: get_metric(name, metrics).of(predictions, task.labels) for name in names}
-    return Quality(score=scores[task.metric], low=low, high=high, metrics=scores)

@@ -125,5 +125,5 @@ def _searched(strategies: Iterable[str]) -> list[str]:
         with suppress(UsageError):  # a foreign record may have any label
             for stage in parse_spec(label).stages:
                 if stage.tuned is not None:
-                    found[str(stage.model_copy(update={"tuned": None}))] = None
+                    found[str(stage.untuned)] = None
     return sorted(found)

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from kdbench.render.markdown import csv_text, table
 from kdbench.render.terminal import plain_table
-from kdbench.results.tuning import FOLDER, SearchResult
+from kdbench.results.tuning import FOLDER, SearchResult, params_text
 from kdbench.utils import formatting
 from kdbench.utils.files import write_atomically
 from kdbench.utils.formatting import MISSING, escape_markdown, plural
@@ -47,9 +47,7 @@ class TunedRow:
     def params(self) -> str:
         """The parameters of the best trial as text."""
         best = self.result.best
-        if best is None:
-            return MISSING
-        return ", ".join(f"{name}={value}" for name, value in best.params.items()) or "the defaults"
+        return MISSING if best is None else params_text(best.params)
 
     @property
     def remarks(self) -> list[str]:

@@ -85,6 +85,11 @@ class Trial(JsonModel):
         return None if path == trial_path(path.parents[1], self.number) else "a copy of another trial"
 
 
+def params_text(params: Mapping[str, Any]) -> str:
+    """Return the parameters that a trial tried, as text."""
+    return ", ".join(f"{name}={value}" for name, value in params.items()) or "the defaults"
+
+
 def trial_path(study: Path, number: int) -> Path:
     """Return the path of trial `number` in the folder of a study."""
     return study / "trials" / f"{number:04}.json"

@@ -14,7 +14,6 @@ from pydantic import BaseModel
 from torch import nn
 from transformers import set_seed
 
-from kdbench.api.metric import get_metric
 from kdbench.api.predictions import Predictions
 from kdbench.api.spec import StrategySpec
 from kdbench.api.strategy import JointStrategy, Strategy, spec_of
@@ -29,11 +28,11 @@ from kdbench.models.artifacts import Adapter, load_artifact, save_artifact
 from kdbench.models.cost import count_non_embedding, count_parameters, count_trainable, trainable_bytes
 from kdbench.results.fields import CellKey
 from kdbench.results.paths import CellFiles, Fit, read_fit
+from kdbench.results.quality import quality_of
 from kdbench.results.records import Cost, Quality, Record, RecordStore, Size, Status, TaskInfo
 from kdbench.results.tuning import Tuning
 from kdbench.run.keys import cell_key
 from kdbench.run.provenance import model_info, strategy_info, task_info
-from kdbench.stats.intervals import bootstrap_interval
 from kdbench.training.bench import TrainingBench
 from kdbench.training.experiment import (
     Experiment,
@@ -280,22 +279,11 @@ def _check_unchanged(saved: Predictions, reloaded: Predictions, experiment: Expe
 
 def _quality(predictions: Predictions, noisy: Predictions, experiment: Experiment) -> Quality:
     """Return the scores of `predictions` and of the `noisy` ones, which may cover fewer examples."""
-    task = experiment.task.task
-    headline = experiment.metric
-    statistics = headline.statistics(predictions, task.labels)
-    low, high = bootstrap_interval(statistics[None], headline.score, rescore=headline.own_rescore)
-    metrics = {
-        name: get_metric(name, experiment.metrics).of(predictions, task.labels)
-        for name in (task.metric, *task.metrics)
-    }
+    task, headline = experiment.task.task, experiment.metric
     noisy_score = headline.of(noisy, task.labels)
-    return Quality(
-        score=metrics[task.metric],
-        low=low,
-        high=high,
-        metrics=metrics,
-        noisy_score=noisy_score,
-        noisy_drop=headline.of(select_examples(predictions, noisy.ids), task.labels) - noisy_score,
+    drop = headline.of(select_examples(predictions, noisy.ids), task.labels) - noisy_score
+    return quality_of(predictions, task, experiment.metrics).model_copy(
+        update={"noisy_score": noisy_score, "noisy_drop": drop}
     )
 
 

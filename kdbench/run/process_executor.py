@@ -18,8 +18,19 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 
+from kdbench.config import RunConfig
 from kdbench.results.records import Status
-from kdbench.run.executor import Ended, Event, Job, Progress, Stage, exit_reason, failure_reason
+from kdbench.run.executor import (
+    Ended,
+    Event,
+    Executor,
+    InlineExecutor,
+    Job,
+    Progress,
+    Stage,
+    exit_reason,
+    failure_reason,
+)
 from kdbench.utils.system import default_threads
 
 _SECONDS_BETWEEN_REPORTS = 0.1
@@ -154,6 +165,13 @@ class ProcessExecutor:
             process.start()  # the first call waits until the server has imported its libraries
         child_end.close()  # the end of the pipe then means the end of the process
         return _Running(job, index, process, parent_end, started)
+
+
+def executor_of(config: RunConfig) -> Executor:
+    """Return the executor that the settings choose."""
+    if config.executor == "inline":
+        return InlineExecutor()
+    return ProcessExecutor(config.worker_count, config.threads)
 
 
 @dataclass

@@ -18,11 +18,11 @@ from kdbench.render.write import BoardSummary, write_board
 from kdbench.results.paths import PLACES_OF_FILES, CellFiles
 from kdbench.results.records import Record, RecordStore, Status
 from kdbench.run.cell import CellOrder
-from kdbench.run.executor import Ended, Executor, InlineExecutor, Job, Progress, Stage, is_disk_full
+from kdbench.run.executor import Ended, Job, Progress, Stage, is_disk_full
 from kdbench.run.latency_phase import run_latency_phase
 from kdbench.run.lock import lock_results
 from kdbench.run.plan import Cell, Plan, State, make_plan
-from kdbench.run.process_executor import ProcessExecutor
+from kdbench.run.process_executor import executor_of
 from kdbench.run.progress import Watcher
 from kdbench.run.provenance import model_info, strategy_info, task_info
 from kdbench.training.callbacks import check_trackers
@@ -91,11 +91,7 @@ class _Run:
         self._teacher_failures: dict[tuple[str, int], str] = {}
         """By task and seed, why training the teacher failed; no other cell tries again."""
         self._known = Known()
-        self._executor: Executor = (
-            InlineExecutor()
-            if config.executor == "inline"
-            else ProcessExecutor(config.worker_count, config.threads)
-        )
+        self._executor = executor_of(config)
 
     def go(self) -> Outcome:
         try:
@@ -261,7 +257,7 @@ class _Run:
                 pending=[(str(cell.row.spec), cell.task.name) for cell in pending],
                 known=self._known,
                 cache=self._config.drawings_cache if last else None,
-                margin=self._config.margin / 100,
+                margin=self._config.margin_share,
             )
         except UsageError:
             return  # no cell has ended yet

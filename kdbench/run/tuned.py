@@ -17,11 +17,6 @@ Tuned = tuple[Strategy, tuple[Tuning, ...]]
 """A strategy with the parameters that were found, and how those of each tuned stage were found."""
 
 
-def untuned(spec: StrategySpec) -> StrategySpec:
-    """Return `spec`, of a single stage, without what was found: its study starts from there."""
-    return spec.model_copy(update={"tuned": None})
-
-
 class TunedStrategies:
     """Looks tuned strategies up in the results folder, and collects those that are missing there."""
 
@@ -70,7 +65,7 @@ class TunedStrategies:
     def _tuning(
         self, stage: StrategySpec, tasks: Sequence[Task], study_key: Callable[[Strategy], str]
     ) -> Tuning | None:
-        start = untuned(stage)
+        start = stage.untuned
         strategy = self._registry.strategy(start)
         if not any(name not in start.params for task in tasks for name in strategy.search_space(task.kind)):
             raise UsageError(f"strategy '{stage}': there is nothing to tune; leave 'tuned' out")

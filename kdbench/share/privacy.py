@@ -42,8 +42,12 @@ _WORDS = r"(?: \w[\w.()&+-]{0,50}){1,6}"
 _REST = rf"(?:{_WORDS}(?=/)|/{_SEGMENT})*(?:/|(?<!/){_WORDS}\.[A-Za-z]\w{{0,9}}(?!\w))?"
 # After a word, a dot or a slash it is part of a URL or of a relative path; after < it closes an HTML tag.
 _START = rf"(?<!{PATH})(?<![\w.~/\\<-])"
-_QUOTED = r"(?P<quote>[\"'`])(?P<inside>(?:(?:file|smb|cifs|nfs|afp|sftp):/+|/(?=[^\s/\"'`])|~\w*/|[A-Za-z]:\\)[^\"'`\n]*)(?P=quote)"
-_POSIX = rf"{_START}(?:(?:file:/+|(?:smb|cifs|nfs|afp|sftp)://){_SEGMENT}|~(?:[A-Za-z_][\w-]*)?/{_SEGMENT}|/{_SEGMENT}){_REST}"
+_SHARES = "smb|cifs|nfs|afp|sftp"
+"""Schemes of addresses that name a place in a network."""
+_QUOTED = rf"(?P<quote>[\"'`])(?P<inside>(?:(?:file|{_SHARES}):/+|/(?=[^\s/\"'`])|~\w*/|[A-Za-z]:\\)[^\"'`\n]*)(?P=quote)"
+_POSIX = (
+    rf"{_START}(?:(?:file:/+|(?:{_SHARES})://){_SEGMENT}|~(?:[A-Za-z_][\w-]*)?/{_SEGMENT}|/{_SEGMENT}){_REST}"
+)
 _WINDOWS = r"(?<!\w)(?:[A-Za-z]:|\\)\\[^\s\"'<>|*?:]+"
 _HOME_ON_WINDOWS = r"(?<!\w)[A-Za-z]:\\{1,2}(?:Users|Documents|Windows|Program|ProgramData|home|temp|tmp)\b"
 
@@ -162,7 +166,7 @@ def _any_of(words: Collection[str]) -> str:
 def _typical_paths() -> re.Pattern[str]:
     top = _any_of(_TOP_FOLDERS | {name for name in os.listdir("/") if len(name) > 1})
     return re.compile(
-        rf"{_START}(?:/(?:{top})/{_SEGMENT}|(?:file|smb|cifs|nfs|afp|sftp)://\S|~/{_SEGMENT}){_REST}|{_HOME_ON_WINDOWS}"
+        rf"{_START}(?:/(?:{top})/{_SEGMENT}|(?:file|{_SHARES})://\S|~/{_SEGMENT}){_REST}|{_HOME_ON_WINDOWS}"
     )
 
 

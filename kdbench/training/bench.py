@@ -225,7 +225,8 @@ class TrainingBench:
         return RunningTeacher(self.teacher, attentions=requested == "attentions")
 
     def _states_fit(self, rows: datasets.Dataset) -> bool:
-        return states_bytes(rows, self.teacher.config) <= STATES_LIMIT_BYTES
+        self._ensure_teacher()
+        return states_bytes(rows, load_config(self._teachers.folder)) <= STATES_LIMIT_BYTES
 
     def _draw_batches(self, rows: datasets.Dataset, schedule: Schedule) -> list[list[int]]:
         """Return the batches of a training loop; a second stage on the same rows continues where the first ended."""

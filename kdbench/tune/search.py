@@ -11,9 +11,9 @@ from kdbench.errors import KdbenchError
 from kdbench.registry import Registry
 from kdbench.results.records import Status
 from kdbench.results.tuning import FOLDER, StudyStore, Trial
-from kdbench.run.executor import Ended, Executor, InlineExecutor, Job, Progress, Stage, is_disk_full
+from kdbench.run.executor import Ended, Job, Progress, Stage, is_disk_full
 from kdbench.run.lock import lock_results
-from kdbench.run.process_executor import ProcessExecutor
+from kdbench.run.process_executor import executor_of
 from kdbench.run.progress import Terminal
 from kdbench.training.teacher import TeacherStore
 from kdbench.tune.sampler import needed_trials, suggest
@@ -111,11 +111,7 @@ class _Running:
         self._teachers = self._missing_teachers(plan)
         """By task and seed, a search that needs this teacher, which is not trained yet."""
         self._running: dict[str, _Work] = {}
-        self._executor: Executor = (
-            InlineExecutor()
-            if config.executor == "inline"
-            else ProcessExecutor(config.worker_count, config.threads)
-        )
+        self._executor = executor_of(config)
 
     def go(self) -> Outcome:
         """Run everything that is missing."""

@@ -18,7 +18,6 @@ from kdbench.registry import Registry
 from kdbench.results.tuning import SearchResult, Study, StudyStore, Trial
 from kdbench.run.keys import TUNING_SEEDS, study_key
 from kdbench.run.plan import Row, State, cell_of, check_settings, requested_rows, select_tasks
-from kdbench.run.tuned import untuned
 from kdbench.training.experiment import Experiment, make_experiment
 from kdbench.tune.space import StudySpace
 from kdbench.tune.trial import tuning_experiment
@@ -75,11 +74,11 @@ def plan_searches(config: RunConfig, registry: Registry, repeats: int | None) ->
     setting_up = _SettingUp(config, registry, base, repeats)
     for row in requested_rows(config, registry):
         if row.added_for is not None:
-            setting_up.remarks.append(f"added {untuned(row.spec)}: {row.added_for}")
+            setting_up.remarks.append(f"added {row.spec.untuned}: {row.added_for}")
         stages = [stage for stage in row.spec.stages if not row.spec.then or stage.tuned is not None]
         if not stages:
             setting_up.remarks.append(f"{row.spec}: a stack is searched stage by stage; mark those to tune")
-        for spec in map(untuned, stages):
+        for spec in (stage.untuned for stage in stages):
             for task in tasks:
                 cell = cell_of(Row(registry.strategy(spec)), task, TUNING_SEEDS[0], tasks)
                 if cell.state is State.NOT_APPLICABLE:

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from kdbench.errors import KdbenchError
-from kdbench.export.check import check_export, quality_of
+from kdbench.export.check import check_export
 from kdbench.models.build import load_base
+from kdbench.results.quality import quality_of
 from kdbench.training.predict import predict
 
 
