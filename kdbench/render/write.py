@@ -169,12 +169,14 @@ def write_board(
         loaded = load_cells(source, budget=budget, model=model, keys=keys, metrics=metrics)
         many = len(source.records) >= _MANY_RECORDS
         tables = board_tables(loaded, source.root, known, jobs if many else 1, margin)
-        labelled = None
-        if not pending and keys is None:
-            weights = loaded.records[0].model.weights_sha256
-            labelled = label_tables(
+        weights = loaded.records[0].model.weights_sha256
+        labelled = (
+            label_tables(
                 source, budget=budget, model=weights, counts=labels, known=known.answers, metrics=metrics
             )
+            if not pending and keys is None
+            else None
+        )
     rows, cells = tables.rows, tables.cells
     rows, column_problems = _with_plugin_columns(rows, columns) if columns else (rows, [])
     if cache is None:
@@ -192,23 +194,12 @@ def write_board(
         files |= picture
     list(loading)
     changed = None if against is None else changes(against, loaded, source.root, known.answers, margin)
-    waiting = Counter(task for _, task in pending)
     # While cells are pending, pictures of an earlier run do not match the new tables.
     drawn = frozenset[str]() if pending else drawn_paths(board, files)
     if labelled is not None:
         files |= labels_files(labelled, budget, drawn)
         drawn |= {LABELS_PAGE}
-    for task, of_task in rows.groupby("task"):
-        own = cells[cells["task"] == task]
-        files[f"{task}.md"] = task_page(
-            of_task,
-            own,
-            tables.points[tables.points["task"] == task],
-            tables.statistics[str(task)],
-            waiting[str(task)],
-            published_section(of_task, own) if papers else "",
-            drawn,
-        )
+    files |= _task_pages(rows, tables, pending, drawn, papers=papers)
     files["README.md"] = overview_page(
         rows, cells, tables.across, len(pending), loaded.left_out, len(loaded.unreadable), changed, drawn
     )
@@ -222,6 +213,31 @@ def write_board(
         *column_problems,
     )
     return BoardSummary(written, rows, tuple(dict.fromkeys(problems)), cells, changed)
+
+
+def _task_pages(
+    rows: pd.DataFrame,
+    tables: Tables,
+    pending: Sequence[tuple[str, str]],
+    drawn: frozenset[str],
+    *,
+    papers: bool,
+) -> dict[str, str]:
+    """Return the page of each task by file name; `rows` are those of `tables` with the columns of plugins."""
+    waiting = Counter(task for _, task in pending)
+    pages = {}
+    for task, of_task in rows.groupby("task"):
+        own = tables.cells[tables.cells["task"] == task]
+        pages[f"{task}.md"] = task_page(
+            of_task,
+            own,
+            tables.points[tables.points["task"] == task],
+            tables.statistics[str(task)],
+            waiting[str(task)],
+            published_section(of_task, own) if papers else "",
+            drawn,
+        )
+    return pages
 
 
 def _jobs(source: Source, known: Known, *, with_pictures: bool) -> int:
