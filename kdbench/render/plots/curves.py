@@ -72,7 +72,7 @@ def curves_picture(
         task: the task's name.
         metric: of the validation scores.
         lines: those of `curve_lines`.
-        teacher_flops: the operations of the teacher's training, which the rows that use it do not count.
+        teacher_flops: the operations of the teacher's training, which the rows that learn from it do not count.
     """
     if not lines:
         return None
@@ -88,7 +88,7 @@ def curves_picture(
     title = [f"{task}: validation score during training", "mean over seeds; all other rows in grey"]
     if teacher_flops is not None and "train_flops" in lines:
         title.append(
-            f"The teacher's own training took {operations(teacher_flops)}, which no other row's FLOPs contain."
+            f"The teacher's own training took {operations(teacher_flops)}, which only rows made from its model contain."
         )
     return panels_of(title, panels, len(axes))
 

@@ -147,7 +147,7 @@ def test_the_picture_of_curves_has_a_pair_of_panels_for_each_family():
     assert specification["columns"] == 2
     assert len(specification["concat"]) == 4
     assert specification["title"]["text"][2] == (
-        "The teacher's own training took 2.0 MFLOPs, which no other row's FLOPs contain."
+        "The teacher's own training took 2.0 MFLOPs, which only rows made from its model contain."
     )
     named = [
         {
