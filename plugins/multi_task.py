@@ -47,6 +47,7 @@ class MultiTask(JointStrategy):
     title = "Multi-task training, one encoder"
     citation = "Liu et al. 2019, Multi-Task Deep Neural Networks for Natural Language Understanding, arXiv:1901.11504"
     family = "multi-task"
+    revision = 2  # 1 trained on texts that another task of the run scores
     note = (
         "One encoder for all tasks of the run: every task's row counts it in full, while each additional task adds only "
         "its head."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -161,7 +162,7 @@ def task_statistics(
         bounds.add(of_row, predictions, metrics.get(of_row[0]["metric"]))
 
     answers = TaskAnswers(cells, results, known.answers, watch, metrics)
-    problems = answers.read(answers.rows)
+    problems = answers.read(answers.rows) | {row: _LEAKED for row in answers.rows if _is_leaked(answers, row)}
     read = [row for row in answers.rows if row not in problems]
     rows = _on_same_examples(answers, read)
     problems |= {row: "scored on other examples than most rows" for row in read if row not in rows}
@@ -182,6 +183,17 @@ def task_statistics(
     if not problems:
         known.statistics[key] = statistics
     return statistics
+
+
+_LEAKED = "its training has seen scored answers"
+
+
+def _is_leaked(answers: TaskAnswers, row: str) -> bool:
+    """Return whether a joint strategy of an earlier version has trained `row` on examples that it is scored on."""
+    warnings = (warning for cell in answers.cells(row) for warning in cell["warnings"])
+    return any(
+        re.search(r"scored examples (are|stand) in the training data", warning) for warning in warnings
+    )
 
 
 def _on_same_examples(answers: TaskAnswers, rows: list[str]) -> list[str]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from kdbench.api.task import Task, TaskKind
 from kdbench.budgets import Budget
@@ -132,24 +134,31 @@ def label_counts(task: Task, labels: Iterable[Any]) -> Mapping[str, int]:
     return {label: counts[label] for label in task.labels}
 
 
-def overlaps(prepared: PreparedTask, partners: Iterable[PreparedTask]) -> Iterator[str]:
-    """Yield a message for each of `partners` whose training data contains scored texts of `prepared`.
+def without_scored(
+    prepared: PreparedTask, partners: Iterable[PreparedTask]
+) -> tuple[PreparedTask, list[str]]:
+    """Return `prepared` without the training examples that some of `partners` score, and a sentence for each of these.
 
-    `partners` are all tasks that a joint strategy trains on, encoded with the same tokenizer.
+    A joint strategy trains on all `partners` together: on another task's data it would otherwise learn answers that it is
+    scored by. All are encoded with the same tokenizer.
     """
+    train, messages = prepared.train, []
     for partner in partners:
         if partner.task.name == prepared.task.name:
             continue
-        repeated = texts_in_common(prepared.scored, partner.train)
+        repeated = examples_in_common(train, partner.scored)
         if repeated:
-            yield (
-                f"{repeated:,} of {prepared.scored_examples:,} scored examples are in the training data of "
-                f"{partner.task.name}"
+            examples = np.asarray(train["example"][:])
+            train = train.select(np.flatnonzero(~np.isin(examples, list(repeated))))
+            messages.append(
+                f"trained without {len(repeated):,} of the {prepared.train_examples:,} training examples of "
+                f"{prepared.task.name}, which {partner.task.name} scores"
             )
+    return replace(prepared, train=train, train_examples=len(set(train["example"][:]))), messages
 
 
-def texts_in_common(scored: Dataset, train: Dataset) -> int:
-    """Return how many examples of `scored` have a row with the same word pieces as some row of `train`."""
-    known = {tuple(pieces) for pieces in train["input_ids"][:]}
-    rows = zip(scored["example"][:], scored["input_ids"][:], strict=True)
-    return len({example for example, pieces in rows if tuple(pieces) in known})
+def examples_in_common(rows: Dataset, others: Dataset) -> set[int]:
+    """Return the examples of `rows` that have a row with the same word pieces as some row of `others`."""
+    known = {tuple(pieces) for pieces in others["input_ids"][:]}
+    pairs = zip(rows["example"][:], rows["input_ids"][:], strict=True)
+    return {example for example, pieces in pairs if tuple(pieces) in known}

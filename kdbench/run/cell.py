@@ -19,7 +19,6 @@ from kdbench.api.spec import StrategySpec
 from kdbench.api.strategy import JointStrategy, Strategy, spec_of
 from kdbench.config import RunConfig
 from kdbench.data.encoding import example_numbers, rows_of
-from kdbench.data.preparing import overlaps
 from kdbench.errors import KdbenchError, shown
 from kdbench.evaluation.diagnostics import select_examples
 from kdbench.measure.environment import describe_environment, peak_memory_bytes
@@ -41,6 +40,7 @@ from kdbench.training.experiment import (
     open_experiment,
     with_own_tokenizer,
 )
+from kdbench.training.multi_task import joint_benches
 from kdbench.training.predict import predict
 from kdbench.utils.files import folder_atomically, folder_bytes
 from kdbench.utils.system import Report, axis_seed
@@ -163,10 +163,7 @@ def _train_jointly(
         if not needed:
             return
         started = time.perf_counter()
-        benches = {
-            task: TrainingBench(experiment, strategy, order.seed, report)
-            for task, experiment in experiments.items()
-        }
+        benches, warnings = joint_benches(experiments, strategy, order.seed, report)
         for bench in benches.values():
             bench.row = str(spec_of(strategy))
         set_seed(axis_seed(order.seed, "strategy"))
@@ -176,8 +173,6 @@ def _train_jointly(
         for task, bench in benches.items():
             model = _checked(models.get(task), f"{strategy.name}'s model for {task}")
             share = steps[task] / max(1, sum(steps.values()))
-            partners = [experiment.task for experiment in experiments.values()]
-            warnings = tuple(overlaps(bench.task, partners))
             _save(model, bench, strategy, files[task], share * seconds, None, report, warnings)
 
 

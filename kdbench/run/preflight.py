@@ -20,7 +20,7 @@ from kdbench.api.strategy import Strategy, Transform
 from kdbench.budgets import LabelCount
 from kdbench.config import RunConfig
 from kdbench.data import PreparedTask
-from kdbench.data.preparing import overlaps
+from kdbench.data.preparing import without_scored
 from kdbench.measure.environment import describe_environment
 from kdbench.measure.latency import torch_threads
 from kdbench.models.build import load_base
@@ -92,15 +92,15 @@ def _warnings(prepared: PreparedTask) -> Iterator[str]:
 def _overlap_lines(
     prepared: PreparedTask, plan: Plan, all_prepared: Mapping[str, PreparedTask]
 ) -> Iterator[str]:
-    """Yield warnings of scored examples that a joint strategy would be trained on through its other tasks."""
+    """Yield what a joint strategy leaves out of the task's training examples, since its other tasks score them."""
     partners = {
         task.name
         for cell in plan.cells
         if cell.task.name == prepared.task.name and cell.state is not State.NOT_APPLICABLE
         for task in cell.partners
     }
-    for line in overlaps(prepared, [task for name, task in all_prepared.items() if name in partners]):
-        yield f"! {line}: a joint strategy is trained on them"
+    _, messages = without_scored(prepared, [task for name, task in all_prepared.items() if name in partners])
+    yield from (f"! a joint strategy is {message}" for message in messages)
 
 
 _STARTUP_SECONDS = 5.0

@@ -44,8 +44,11 @@ class TrainingBench:
         seed: int,
         report: Report,
         fitted: nn.Module | None = None,
+        data: PreparedTask | None = None,
     ) -> None:
         self.experiment = experiment
+        self._data = data
+        """What the strategy trains on, where that is not what the teacher was trained on."""
         self.seed = seed
         self.own_tokenizer = False
         """Whether the model is deployed with a tokenizer other than the base model's."""
@@ -75,7 +78,7 @@ class TrainingBench:
 
     @property
     def task(self) -> PreparedTask:
-        return self.experiment.task
+        return self._data or self.experiment.task
 
     @property
     def kind(self) -> TaskKind:
@@ -331,7 +334,7 @@ class TrainingBench:
                     model,
                     self.schedule(self.budget.teacher_factor, of_teacher=True),
                     params=TEACHER_PARAMS,
-                    rows=self.task.train,
+                    rows=self.experiment.task.train,
                     phase="training the teacher",
                     validate=self.validation_score,
                 )

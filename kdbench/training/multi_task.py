@@ -11,7 +11,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from kdbench.api.bench import Batch, Loss, TeacherOutputs
+from kdbench.api.strategy import JointStrategy
+from kdbench.data.preparing import without_scored
 from kdbench.training.bench import TrainingBench
+from kdbench.training.experiment import Experiment
 from kdbench.training.gradient_balance import GradientBalance
 from kdbench.training.multi_task_batches import JointCollator, JointRows, joint_batches, task_order
 from kdbench.training.multi_task_model import MultiTaskModel
@@ -24,6 +27,23 @@ from kdbench.training.trainer import (
     with_progress,
 )
 from kdbench.utils.files import scratch_folder
+from kdbench.utils.system import Report
+
+
+def joint_benches(
+    experiments: Mapping[str, Experiment], strategy: JointStrategy, seed: int, report: Report
+) -> tuple[dict[str, TrainingBench], tuple[str, ...]]:
+    """Return the benches of a joint strategy by task, and a sentence on each task's training examples that were left out.
+
+    Left out are the examples that another of the tasks scores.
+    """
+    tasks = [experiment.task for experiment in experiments.values()]
+    unseen = {name: without_scored(experiment.task, tasks) for name, experiment in experiments.items()}
+    benches = {
+        name: TrainingBench(experiment, strategy, seed, report, data=unseen[name][0])
+        for name, experiment in experiments.items()
+    }
+    return benches, tuple(message for _, messages in unseen.values() for message in messages)
 
 
 def train_jointly(

@@ -11,6 +11,7 @@ from statistics import fmean
 from typing import Any
 
 from pydantic import BaseModel
+from torch import nn
 from transformers import set_seed
 
 from kdbench.api.spec import StrategySpec
@@ -24,6 +25,7 @@ from kdbench.registry import Registry
 from kdbench.results.tuning import FOLDER, StudyStore, Trial
 from kdbench.training.bench import TrainingBench
 from kdbench.training.experiment import Experiment, make_experiment
+from kdbench.training.multi_task import joint_benches
 from kdbench.training.predict import predict
 from kdbench.utils.system import Report, axis_seed
 
@@ -100,20 +102,26 @@ def _scores(
     strategy: Strategy, experiments: Mapping[str, Experiment], seed: int, report: Report
 ) -> Mapping[str, float]:
     """Train `strategy`, and return the headline score of the deployed model on each task's tuning part."""
-    benches = {}
-    for task, experiment in experiments.items():
-        bench = TrainingBench(experiment, strategy, seed, report)
-        if isinstance(strategy, Transform):  # it changes the fine-tuned base model
-            bench = TrainingBench(
-                experiment, strategy, seed, report, fitted=bench.teacher.requires_grad_(True)
-            )
-        benches[task] = bench
-    set_seed(axis_seed(seed, "strategy"))
+    models: Mapping[str, nn.Module]
     if isinstance(strategy, JointStrategy):
+        benches, _ = joint_benches(experiments, strategy, seed, report)
+        set_seed(axis_seed(seed, "strategy"))
         models = strategy.fit_jointly(benches)
     else:
+        benches = {
+            task: _bench(strategy, experiment, seed, report) for task, experiment in experiments.items()
+        }
+        set_seed(axis_seed(seed, "strategy"))
         models = {task: strategy.fit(bench) for task, bench in benches.items()}
     return {task: _score(strategy, models[task], bench, report) for task, bench in benches.items()}
+
+
+def _bench(strategy: Strategy, experiment: Experiment, seed: int, report: Report) -> TrainingBench:
+    bench = TrainingBench(experiment, strategy, seed, report)
+    if not isinstance(strategy, Transform):
+        return bench
+    # It changes the fine-tuned base model.
+    return TrainingBench(experiment, strategy, seed, report, fitted=bench.teacher.requires_grad_(True))
 
 
 def _score(strategy: Strategy, model: Any, bench: TrainingBench, report: Report) -> float:

@@ -11,13 +11,14 @@ from transformers import AutoTokenizer
 from kdbench.api.task import IGNORED, UNLABELLED, TaskKind
 from kdbench.budgets import BUDGETS
 from kdbench.data import default_cache_dir, load_task, prepare
-from kdbench.data.preparing import texts_in_common, without_labels
+from kdbench.data.preparing import examples_in_common, without_labels
 from kdbench.models.base import fetch_base_model
 from kdbench.plugins import load_plugins
 from kdbench.results.records import RecordStore
 from kdbench.run.cell import CellOrder, score_cell, train_cell
 from kdbench.run.plan import make_plan
 from kdbench.run.preflight import preflight
+from kdbench.training.multi_task import joint_benches
 
 BUDGET = BUDGETS["smoke"].model_copy(
     update={"train_examples": 20, "validation_examples": 10, "scored_examples": 8, "max_length": 16}
@@ -135,18 +136,20 @@ def test_a_prepared_task_travels_to_another_process(prepared):
     assert pickle.loads(pickle.dumps(ready)).train[:] == ready.train[:]
 
 
-# What a joint strategy learns on one task of another's scored examples is counted and told.
+# A joint strategy does not learn on one task what another scores.
 
 
-def test_examples_are_counted_once_and_only_where_all_word_pieces_are_the_same():
-    scored = Dataset.from_dict(
+def test_an_example_is_left_out_where_one_of_its_rows_has_the_same_word_pieces_as_a_scored_row():
+    train = Dataset.from_dict(
         {"example": [0, 1, 1, 2, 3], "input_ids": [[1, 5, 2], [1, 6, 2], [1, 7, 2], [1, 8, 2], [1, 5]]}
     )
-    train = Dataset.from_dict({"input_ids": [[1, 7, 2], [1, 6, 2], [1, 5, 2], [1, 5, 2], [9]]})
-    assert texts_in_common(scored, train) == 2
+    scored = Dataset.from_dict({"input_ids": [[1, 7, 2], [1, 6, 2], [1, 5, 2], [1, 5, 2], [9]]})
+    assert examples_in_common(train, scored) == {0, 1}
 
 
-def test_a_joint_row_says_how_many_of_its_scored_texts_it_was_trained_on(make_config, toy_plugin):
+def test_a_joint_row_is_trained_without_what_its_other_tasks_score_and_its_teacher_with_it(
+    make_config, toy_plugin
+):
     config = make_config(
         task=["toy-sentiment", "toy-twin"],
         strategy=["multi-task"],
@@ -154,16 +157,21 @@ def test_a_joint_row_says_how_many_of_its_scored_texts_it_was_trained_on(make_co
     )
     registry = load_plugins(config.plugins.modules)
     plan = make_plan(config, registry, fetch=True)
-    prepared = {name: experiment.task for name, experiment in plan.experiments.items()}
-    trained_on = {tuple(pieces) for pieces in prepared["toy-twin"].train["input_ids"]}
-    repeated = sum(tuple(pieces) in trained_on for pieces in prepared["toy-sentiment"].scored["input_ids"])
-    assert repeated > 0
-    told = f"{repeated} of {prepared['toy-sentiment'].scored_examples} scored examples are in the training data of toy-twin"
+    scored, train = plan.experiments["toy-sentiment"].task.scored, plan.experiments["toy-twin"].task.train
+    texts = {tuple(pieces) for pieces in scored["input_ids"]}
+    repeated = sum(tuple(pieces) in texts for pieces in train["input_ids"])
+    assert 0 < repeated < len(train)
+    told = f"trained without {repeated} of the {len(train)} training examples of toy-twin, which toy-sentiment scores"
     lines = preflight(plan)
-    assert f"! {told}: a joint strategy is trained on them" in lines["toy-sentiment"]
-    assert not re.search("training data of", " ".join(lines["toy-twin"]))
+    assert f"! a joint strategy is {told}" in lines["toy-twin"]
+    assert "trained without" not in " ".join(lines["toy-sentiment"])
 
     cells = {cell.task.name: cell for cell in plan.cells if cell.row.strategy.name == "multi-task"}
+    strategy = cells["toy-twin"].row.strategy
+    benches, _ = joint_benches(plan.experiments, strategy, 0, lambda *told: None)
+    assert not texts & {tuple(pieces) for pieces in benches["toy-twin"].task.train["input_ids"]}
+    assert benches["toy-twin"].task.train_examples == len(train) - repeated
+    assert benches["toy-twin"].experiment.task.train is train  # which the teacher is trained on
     for task, cell in cells.items():  # the first trains for both
         order = CellOrder(
             config=config,
@@ -176,9 +184,7 @@ def test_a_joint_row_says_how_many_of_its_scored_texts_it_was_trained_on(make_co
         train_cell(order, lambda *told: None)
         score_cell(order, lambda *told: None)
     records, _ = RecordStore(config.results).load()
-    found = {record.task.name: record.warnings for record in records}
-    assert told in found["toy-sentiment"]
-    assert not any("training data of" in line for line in found["toy-twin"])
+    assert all(told in record.warnings for record in records)
 
 
 def test_without_a_joint_strategy_nothing_is_said(make_config, toy_plugin):
@@ -188,4 +194,4 @@ def test_without_a_joint_strategy_nothing_is_said(make_config, toy_plugin):
         plugins={"modules": [str(toy_plugin), helpers.twin_plugin.__file__]},
     )
     plan = make_plan(config, load_plugins(config.plugins.modules), fetch=True)
-    assert not re.search("training data of", str(preflight(plan)))
+    assert not re.search("trained without", str(preflight(plan)))
