@@ -20,6 +20,7 @@ _ARRAYS = {
     "references": (("int64", "float32"), 1),
     "offsets": (("int64",), 1),
     "decoded": (("int64", "float32"), None),
+    "groups": (("int64",), 1),
 }
 """The types and the number of dimensions of each array; None for as many as the references have."""
 
@@ -46,6 +47,9 @@ class Predictions:
     decoded: npt.NDArray[np.int64] | npt.NDArray[np.float32] | None = None
     """(units, ...): what a plugin's kind of task decodes from the logits, stored so that scores can be computed without
     the plugin; None where it is the class of the largest logit or, in regression, the value."""
+    groups: npt.NDArray[np.int64] | None = None
+    """(examples,): the number of each example's group, such as the film of a review, where a task has groups: the answers
+    within one are not independent. None where every example stands alone."""
 
     def __post_init__(self) -> None:
         problem = self._problem()
@@ -86,6 +90,14 @@ class Predictions:
         probabilities.flags.writeable = False
         return probabilities
 
+    @cached_property
+    def group_places(self) -> npt.NDArray[np.int64] | None:
+        """(examples,): each example's group, numbered from 0 without gaps; None where every example stands alone."""
+        if self.groups is None:
+            return None
+        names, places = np.unique(self.groups, return_inverse=True)
+        return None if len(names) == len(places) else places.reshape(-1).astype(np.int64)
+
     def save(self, path: Path) -> None:
         """Write a safetensors file atomically."""
         # safetensors writes an array's memory as it is, ignoring its strides.
@@ -106,7 +118,7 @@ class Predictions:
         except SafetensorError as error:
             reason = f"damaged: {error}"
         except (KeyError, TypeError):  # a type that numpy lacks, or a missing or extra array
-            reason = "its arrays must be ids, logits, references, for words offsets, and decoded for a plugin's kind"
+            reason = "its arrays must be ids, logits, references, for words offsets, for groups of examples groups, and decoded for a plugin's kind"
         except KdbenchError as error:
             reason = str(error)
         raise KdbenchError(f"cannot read {path} ({reason}); delete it with its record and run again")
@@ -127,6 +139,8 @@ class Predictions:
         units = len(self.ids) if self.offsets is None else len(self.references)
         if not len(self.logits) == len(self.references) == units:
             return f"{len(self.logits)} logits and {len(self.references)} references for {units} units"
+        if self.groups is not None and len(self.groups) != len(self.ids):
+            return f"{len(self.groups)} groups for {len(self.ids)} examples"
         if self.offsets is not None and not _delimits(self.offsets, len(self.ids), units):
             return f"the offsets do not delimit {len(self.ids)} examples of {units} words in all"
         if not (np.isfinite(self.logits).all() and np.isfinite(self.references).all()):

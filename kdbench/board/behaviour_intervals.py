@@ -12,7 +12,7 @@ from kdbench.api.metric import Metric, quotient
 from kdbench.api.predictions import Predictions
 from kdbench.board.diagnostics import TaskBehaviour, noisy_predictions
 from kdbench.board.frames import Row
-from kdbench.board.predictions import MadeFrom, made_from
+from kdbench.board.predictions import MadeFrom, groups_in_order, made_from
 from kdbench.errors import KdbenchError
 from kdbench.evaluation.diagnostics import (
     brier_scores,
@@ -21,7 +21,7 @@ from kdbench.evaluation.diagnostics import (
     probability_agreements,
     select_examples,
 )
-from kdbench.stats.bootstrap import Floats, Resampled, Score, resample
+from kdbench.stats.bootstrap import Floats, Groups, Resampled, Score, resample
 from kdbench.stats.intervals import resampled_interval
 from kdbench.stats.seed_variance import seed_spreads
 
@@ -72,9 +72,10 @@ class BehaviourIntervals:
         """Return the figures that are means over units: a unit is a text, or a word in token classification."""
         if not all(predictions.is_classification for predictions in stored):
             return {}
+        groups = groups_in_order(stored[0])
         by_unit = {"brier_score": brier_scores, "negative_log_likelihood": negative_log_likelihoods}
         figures = {
-            name: _resampled([_by_example(p, of_units(p)) for p in stored], _quotient, np.inf)
+            name: _resampled([_by_example(p, of_units(p)) for p in stored], groups, _quotient, np.inf)
             for name, of_units in by_unit.items()
         }
         pairs = [
@@ -90,7 +91,7 @@ class BehaviourIntervals:
             except KdbenchError:  # scored on other examples than the teacher: the row's warning says so
                 continue
             if of_seeds:
-                figures[name] = _resampled(of_seeds, _quotient, 1.0)
+                figures[name] = _resampled(of_seeds, groups, _quotient, 1.0)
         return figures
 
     def _typos(
@@ -100,12 +101,14 @@ class BehaviourIntervals:
         if metric is None or metric.own_rescore is not None or any(one is None for one in noisy):
             return {}
         ids = np.sort(noisy[0].ids) if noisy[0] is not None else np.zeros(0, dtype=np.int64)
-        pairs = []
+        pairs, groups = [], None
         for cell, clean, mistyped in zip(cells, stored, noisy, strict=True):
             assert mistyped is not None
             if not np.array_equal(np.sort(mistyped.ids), ids):
                 return {}
-            both = (select_examples(one, ids) for one in (clean, mistyped))
+            clean = select_examples(clean, ids)
+            groups = clean.group_places
+            both = (clean, select_examples(mistyped, ids))
             pairs.append(np.hstack([metric.statistics(one, cell["labels"]) for one in both]))
 
         def drop(totals: Floats) -> Floats:
@@ -116,8 +119,8 @@ class BehaviourIntervals:
             return metric.score(np.split(totals, 2, axis=-1)[1])
 
         return {
-            "noisy_drop": _resampled(pairs, drop, np.inf, -np.inf),
-            "noisy_score": _resampled(pairs, score, metric.score_range[1], metric.score_range[0]),
+            "noisy_drop": _resampled(pairs, groups, drop, np.inf, -np.inf),
+            "noisy_score": _resampled(pairs, groups, score, metric.score_range[1], metric.score_range[0]),
         }
 
 
@@ -134,6 +137,14 @@ def _by_example(predictions: Predictions, values: Floats) -> Floats:
     return sums[np.argsort(predictions.ids, kind="stable")]
 
 
-def _resampled(of_seeds: Sequence[Floats], score: Score, largest: float, smallest: float = 0.0) -> Resampled:
-    (model,) = resample([np.stack(of_seeds)], score, score_range=(smallest, largest), resamples=_RESAMPLES)
+def _resampled(
+    of_seeds: Sequence[Floats], groups: Groups | None, score: Score, largest: float, smallest: float = 0.0
+) -> Resampled:
+    (model,) = resample(
+        [np.stack(of_seeds)],
+        score,
+        score_range=(smallest, largest),
+        resamples=_RESAMPLES,
+        groups=groups,
+    )
     return replace(model, by_seed=np.zeros((0, 0), dtype=np.float32))

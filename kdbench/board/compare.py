@@ -237,7 +237,7 @@ def _randomization(a: Scored, b: Scored, seeds: list[int]) -> float:
 
 
 def _mcnemar(a: Scored, b: Scored, seeds: list[int]) -> dict[int, McNemar]:
-    if a.metric.name != "accuracy":
+    if a.metric.name != "accuracy" or a.groups is not None:  # it takes examples for independent
         return {}
     # The first column of accuracy's statistics is 1 for a right answer.
     return {seed: mcnemar(a.of_seeds([seed])[0, :, 0] > 0, b.of_seeds([seed])[0, :, 0] > 0) for seed in seeds}

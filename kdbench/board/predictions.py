@@ -25,7 +25,7 @@ from kdbench.board.pairing import Pairing
 from kdbench.errors import KdbenchError
 from kdbench.evaluation.metrics import METRICS
 from kdbench.results.records import Status
-from kdbench.stats.bootstrap import Floats, Resampled, resample
+from kdbench.stats.bootstrap import Floats, Groups, Resampled, resample, sum_by_group
 from kdbench.stats.comparisons import Difference, Pair, PairwiseDifferences, pairwise_differences
 from kdbench.stats.intervals import Gap, gap_recovered, resampled_interval, share_kept
 from kdbench.stats.seed_variance import SeedSpread, seed_spreads
@@ -44,10 +44,13 @@ class Scored:
     """(seeds, examples, k): what each example adds to the sums that the metric's `score` reads."""
     predictions: tuple[Predictions, ...]
     """One per seed, in the stored order of examples."""
+    groups: Groups | None = None
+    """(examples,): the group of each example, whose answers are not independent; None where every one stands alone."""
 
     def of_seeds(self, seeds: Sequence[int]) -> npt.NDArray[np.float64]:
-        """Return the statistics of these `seeds`, in their order."""
-        return self.statistics[[self.seeds.index(seed) for seed in seeds]]
+        """Return the statistics of these `seeds`, in their order, summed over each group where there are groups."""
+        statistics = self.statistics[[self.seeds.index(seed) for seed in seeds]]
+        return statistics if self.groups is None else sum_by_group(statistics, self.groups)
 
     def answers(self, seed: int) -> list[npt.NDArray[Any]]:
         """Return for each example the answers of the model of `seed`, unit by unit."""
@@ -77,6 +80,9 @@ def load_scored(cells: list[Row], results: Path, metrics: Mapping[str, Metric] =
     ids = [predictions.ids[order] for predictions, order in zip(loaded, orders, strict=True)]
     if any(not np.array_equal(ids[0], others) for others in ids[1:]):
         raise KdbenchError("the seeds were scored on different examples")
+    groups = groups_in_order(loaded[0])
+    if any(not _are_same(groups, groups_in_order(others)) for others in loaded[1:]):
+        raise KdbenchError("only some seeds have the groups of their examples; run the others again")
     statistics = [
         metric.statistics(predictions, cell["labels"])[order]
         for predictions, cell, order in zip(loaded, cells, orders, strict=True)
@@ -88,7 +94,18 @@ def load_scored(cells: list[Row], results: Path, metrics: Mapping[str, Metric] =
         ids=ids[0],
         statistics=np.stack(statistics),
         predictions=tuple(loaded),
+        groups=groups,
     )
+
+
+def groups_in_order(predictions: Predictions) -> Groups | None:
+    """Return (examples,), in the order of the ids, the group of each example; None where every one stands alone."""
+    places = predictions.group_places
+    return None if places is None else places[_order(predictions)]
+
+
+def _are_same(a: Groups | None, b: Groups | None) -> bool:
+    return a is b or (a is not None and b is not None and np.array_equal(a, b))
 
 
 def load_predictions(cell: Row, results: Path) -> Predictions:
@@ -222,7 +239,7 @@ class TaskAnswers:
             For each row whose answers cannot be read, the reason.
         """
         problems = {}
-        together: dict[str, list[tuple[str, Metric, Floats]]] = {}
+        together: dict[str, list[tuple[str, Metric, Floats, Groups | None]]] = {}
         for row in rows:
             if made_from(self._cells[row]) in self._known:
                 continue
@@ -232,17 +249,20 @@ class TaskAnswers:
                 problems[row] = str(error)
                 continue
             examples = f"{_digest(scored.ids)}/{scored.statistics.shape[2]}"
+            if scored.groups is not None:
+                examples += f"/{_digest(scored.groups)}"
             # The predictions themselves are dropped: those of all rows may exceed the memory.
-            together.setdefault(examples, []).append((row, scored.metric, scored.statistics))
+            together.setdefault(examples, []).append((row, scored.metric, scored.statistics, scored.groups))
         for examples, group in together.items():
-            metric = group[0][1]
+            _, metric, _, groups = group[0]
             resampled = resample(
-                [statistics for *_, statistics in group],
+                [statistics for _, _, statistics, _ in group],
                 metric.score,
                 score_range=metric.score_range,
                 rescore=metric.own_rescore,
+                groups=groups,
             )
-            for (row, _, statistics), drawn in zip(group, resampled, strict=True):
+            for (row, _, statistics, _), drawn in zip(group, resampled, strict=True):
                 self._known[made_from(self._cells[row])] = RowAnswers(examples, _digest(statistics), drawn)
         return problems
 

@@ -165,7 +165,11 @@ def task_statistics(
     problems = answers.read(answers.rows) | {row: _LEAKED for row in answers.rows if _is_leaked(answers, row)}
     read = [row for row in answers.rows if row not in problems]
     rows = _on_same_examples(answers, read)
-    problems |= {row: "scored on other examples than most rows" for row in read if row not in rows}
+    problems |= {
+        row: "scored on other examples, or by other groups of them, than most rows"
+        for row in read
+        if row not in rows
+    }
     pairs = answers.differences(rows) if rows else None
     statistics = TaskStatistics(
         rows=tuple(rows),

@@ -15,7 +15,7 @@ from kdbench.api.task import Task, TaskKind
 from kdbench.budgets import Budget
 from kdbench.data.encoding import Counts, Encoder, read_table, rows_of, with_column
 from kdbench.data.loading import TaskData
-from kdbench.data.splitting import Choice, choose
+from kdbench.data.splitting import Choice, Indices, choose, groups_of
 from kdbench.data.typos import encode_mistyped
 from kdbench.utils.files import build_once
 
@@ -52,6 +52,8 @@ class PreparedTask:
     train_examples: int
     validation_examples: int
     scored_examples: int
+    scored_groups: Indices | None
+    """(scored_examples,), in ascending order of the examples: the number of each one's group, where the data have groups."""
     scored_split: str
     """The split that ``scored`` is taken from: the task's own, except in a search of parameters."""
     validation_split: str
@@ -111,6 +113,7 @@ def prepare(
         train_examples=len(choice.train),
         validation_examples=len(choice.validation),
         scored_examples=len(choice.scored),
+        scored_groups=groups_of(data, choice.scored_split, choice.scored),
         scored_split=choice.scored_split,
         validation_split=choice.validation_split,
         duplicates=data.duplicates,

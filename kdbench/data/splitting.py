@@ -92,7 +92,7 @@ def choose_for_tuning(data: TaskData, budget: Budget) -> Choice:
     if wanted >= len(choice.validation):
         order = _order(data, "train")
         pool = order[np.isin(order, np.concatenate([choice.train, choice.unlabelled]))]
-        held = hold_out(np.arange(len(pool)), _groups(data, pool), wanted, len(choice.unlabelled))
+        held = hold_out(np.arange(len(pool)), groups_of(data, "train", pool), wanted, len(choice.unlabelled))
         if held.sum() >= wanted:
             rest = pool[~held]
             left_out = len(rest) - len(choice.train)
@@ -165,7 +165,7 @@ def _held_out_validation(data: TaskData, order: Indices, target: int) -> Mask:
     """Return a mask of the training examples to hold out for validation, about `target` of them."""
     rows = data.splits["train"]
     limit = len(rows) // _LARGEST_VALIDATION_SHARE
-    held = hold_out(order, _groups(data), min(target, limit), limit)
+    held = hold_out(order, groups_of(data), min(target, limit), limit)
     if not held.any():
         raise UsageError(
             f"task {data.task.name!r}: no validation split can be held out of its {len(rows)} training examples "
@@ -174,9 +174,9 @@ def _held_out_validation(data: TaskData, order: Indices, target: int) -> Mask:
     return held
 
 
-def _groups(data: TaskData, examples: Indices | None = None) -> Indices | None:
-    """Return the number of each training example's group, or of those of `examples`; None for data without groups."""
-    rows = data.splits["train"]
+def groups_of(data: TaskData, split: str = "train", examples: Indices | None = None) -> Indices | None:
+    """Return the number of the group of each example of a split, or of `examples`; None for data without groups."""
+    rows = data.splits[split]
     if "group" not in rows.column_names:
         return None
     groups = factorize(_column(rows, "group"))

@@ -180,6 +180,7 @@ def select_examples(predictions: Predictions, ids: npt.NDArray[np.int64]) -> Pre
         predictions.references[units],
         offsets,
         None if decoded is None else decoded[units],
+        None if predictions.groups is None else predictions.groups[positions],
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timezone
 
 import datasets
@@ -18,6 +19,7 @@ from kdbench.api.predictions import Predictions
 from kdbench.api.spec import StrategySpec
 from kdbench.api.strategy import JointStrategy, Strategy, spec_of
 from kdbench.config import RunConfig
+from kdbench.data import PreparedTask
 from kdbench.data.encoding import example_numbers, rows_of
 from kdbench.errors import KdbenchError, shown
 from kdbench.evaluation.diagnostics import select_examples
@@ -91,7 +93,7 @@ def score_cell(argument: str, report: Report) -> None:
     _check_unchanged(
         Predictions.load(files.probe), _predict(model, experiment, _probe(experiment), report), experiment
     )
-    predictions = _predict(model, experiment, experiment.task.scored, report)
+    predictions = with_groups(_predict(model, experiment, experiment.task.scored, report), experiment.task)
     predictions.save(files.predictions)
     noisy = _predict(model, experiment, experiment.task.noisy, report)
     noisy.save(files.noisy_predictions)
@@ -257,6 +259,14 @@ def _predict(model: nn.Module, experiment: Experiment, rows: datasets.Dataset, r
         device=experiment.device,
         report=lambda done, total: report("scoring", done, total, None),
     )
+
+
+def with_groups(predictions: Predictions, task: PreparedTask) -> Predictions:
+    """Return the predictions of the scored examples of `task` with the groups of these, if it has any."""
+    if task.scored_groups is None:
+        return predictions
+    places = np.searchsorted(np.sort(predictions.ids), predictions.ids)
+    return replace(predictions, groups=task.scored_groups[places])
 
 
 def _check_unchanged(saved: Predictions, reloaded: Predictions, experiment: Experiment) -> None:

@@ -138,7 +138,9 @@ def _check_interval(
         return
     report.checked["intervals"] += 1
     statistics = metric.statistics(predictions, labels)[None]
-    low, high = bootstrap_interval(statistics, metric.score, rescore=metric.own_rescore)
+    low, high = bootstrap_interval(
+        statistics, metric.score, rescore=metric.own_rescore, groups=predictions.group_places
+    )
     # Records of version 0.1 have the percentiles alone, of ranks in the whole sample.
     former = bootstrap_interval(statistics, metric.score, plain=True)
     if not any(_are_close(ends, (quality.low, quality.high)) for ends in ((low, high), former)):

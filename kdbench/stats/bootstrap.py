@@ -19,6 +19,9 @@ Rescore = Callable[[Floats, Floats], Floats]
 """Turns how often each example was drawn (resamples, examples) and one model's statistics (examples, k) into scores
 (resamples,), as `kdbench.evaluation.metrics.Metric.rescore` does."""
 
+Groups = npt.NDArray[np.int64]
+"""(examples,): the number of each example's group, from 0, without gaps."""
+
 ANY_SCORE = (-np.inf, np.inf)
 """The range of a score whose range is unknown."""
 
@@ -37,6 +40,7 @@ def resampled_scores(
     resamples: int,
     rng: np.random.Generator,
     rescore: Rescore | None = None,
+    groups: Groups | None = None,
 ) -> Floats:
     """Return (resamples, seeds): each seed's score on examples drawn with replacement, the same for all seeds.
 
@@ -46,21 +50,37 @@ def resampled_scores(
     Args:
         statistics: (seeds, examples, k), with the examples of all seeds in the same order.
         rescore: scores resamples where a score is not a formula of sums of `statistics`.
+        groups: draws whole groups of examples, since the answers within one are not independent.
     """
+    if groups is not None and rescore is None:
+        statistics, groups = sum_by_group(statistics, groups), None
     seeds, examples, k = statistics.shape
+    units = number_of_units(examples, groups)
     by_example = examples_first(statistics)
     scores = []
     for rows in chunks(resamples, max(examples, seeds * k)):
-        # Row r draws from r * examples upward, so that one bincount counts all rows.
-        drawn = rng.integers(examples, size=(rows, examples)) + examples * np.arange(rows)[:, None]
-        counts = (
-            np.bincount(drawn.ravel(), minlength=rows * examples).reshape(rows, examples).astype(np.float64)
-        )
+        # Row r draws from r * units upward, so that one bincount counts all rows.
+        drawn = rng.integers(units, size=(rows, units)) + units * np.arange(rows)[:, None]
+        counts = np.bincount(drawn.ravel(), minlength=rows * units).reshape(rows, units).astype(np.float64)
         if rescore is None:
             scores.append(score((counts @ by_example).reshape(rows, seeds, k)))
         else:
-            scores.append(np.stack([rescore(counts, own) for own in statistics], axis=1))
+            by_unit = counts if groups is None else counts[:, groups]
+            scores.append(np.stack([rescore(by_unit, own) for own in statistics], axis=1))
     return np.concatenate(scores)
+
+
+def sum_by_group(statistics: Floats, groups: Groups) -> Floats:
+    """Return (seeds, groups, k): the sums over each group of `statistics` (seeds, examples, k)."""
+    order = np.argsort(groups, kind="stable")
+    starts = np.flatnonzero(np.diff(groups[order], prepend=-1))
+    sums: Floats = np.add.reduceat(statistics[:, order], starts, axis=1)
+    return sums
+
+
+def number_of_units(examples: int, groups: Groups | None) -> int:
+    """Return how many units are drawn: the groups, or all examples where there are none."""
+    return examples if groups is None else int(groups.max()) + 1
 
 
 def examples_first(statistics: Floats) -> Floats:
@@ -89,7 +109,8 @@ class Estimate:
 class Resampled:
     """One model's scores on its test set and on resampled test sets."""
 
-    examples: int
+    units: int
+    """How many were drawn: groups of examples where a task has these (Miller 2024, arXiv:2411.00640), else examples."""
     scores: Floats
     """(seeds,)."""
     means: Floats
@@ -100,8 +121,8 @@ class Resampled:
     """Variance of one seed's score from examples that it alone finds hard; 0 with one seed."""
     score_range: tuple[float, float] = ANY_SCORE
     """The smallest and the largest value that a score can have."""
-    is_share: bool = False
-    """Whether a score is the share of the examples that are right."""
+    answers: int | None = None
+    """Where a score is the share of right answers, how many answers there are; else None."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +138,8 @@ class MeanScores:
     (two that collapsed, each onto its own label), the component of the examples would be negative, and counts as 0.
     """
 
-    examples: int
+    units: int
+    """How many groups of examples were drawn, or examples."""
     observed: Floats
     """(models,)."""
     resampled: Floats
@@ -138,7 +160,7 @@ class MeanScores:
         from_examples = np.asarray((self.resampled @ weights).var(ddof=1))
         variance = from_examples + weights**2 @ self.added_variance
         added_terms = np.asarray(weights**4 @ self.added_terms)
-        return float(variance), float(satterthwaite(variance, from_examples, self.examples, added_terms))
+        return float(variance), float(satterthwaite(variance, from_examples, self.units, added_terms))
 
 
 def resample(
@@ -149,33 +171,35 @@ def resample(
     resamples: int = RESAMPLES,
     seed: int = 0,
     rescore: Rescore | None = None,
+    groups: Groups | None = None,
 ) -> list[Resampled]:
     """Score `models` on the same resampled test sets.
 
-    The draws depend on `seed` and the number of examples alone: models that were resampled by different calls can
+    The draws depend on `seed` and the number of examples or groups alone: models that were resampled by different calls can
     still be compared in pairs.
 
     Args:
         models: each (its seeds, examples, k), with the same examples in the same order.
         score_range: the smallest and the largest value that `score` can return.
         rescore: scores resamples where a score is not a formula of sums.
+        groups: draws whole groups of examples.
 
     Raises:
         ValueError: the models were not scored on the same examples.
     """
     check_same_examples(models)
     (rng,) = np.random.default_rng(seed).spawn(1)
-    each = resampled_scores(np.concatenate(list(models)), score, resamples, rng, rescore)
+    each = resampled_scores(np.concatenate(list(models)), score, resamples, rng, rescore, groups)
     by_model = np.split(each, np.cumsum([len(model) for model in models])[:-1], axis=1)
     return [
         Resampled(
-            examples=model.shape[1],
+            units=number_of_units(model.shape[1], groups),
             scores=score(model.sum(axis=1)),
             means=drawn.mean(axis=1),
             by_seed=drawn.astype(np.float32),
             own_examples_variance=_own_examples_variance(drawn),
             score_range=score_range,
-            is_share=_is_share(model, score),
+            answers=model.shape[1] if _is_share(model, score) else None,
         )
         for model, drawn in zip(models, by_model, strict=True)
     ]
@@ -199,7 +223,7 @@ def difference_by_seed(a: Resampled, b: Resampled) -> Resampled:
     """
     drawn = a.by_seed.astype(np.float64) - b.by_seed
     return Resampled(
-        examples=a.examples,
+        units=a.units,
         scores=a.scores - b.scores,
         means=a.means - b.means,
         by_seed=drawn.astype(np.float32),
@@ -214,7 +238,7 @@ def mean_scores(models: Sequence[Resampled], spreads: Sequence[SeedSpread | None
     added = [_added(model, spread) for model, spread in zip(models, spreads, strict=True)]
     added_variance, added_df, added_terms = np.array(added).T
     return MeanScores(
-        examples=models[0].examples,
+        units=models[0].units,
         observed=np.array([model.scores.mean() for model in models]),
         resampled=np.stack([model.means for model in models], axis=1),
         added_variance=added_variance,
@@ -235,7 +259,7 @@ def _added(model: Resampled, given: SeedSpread | None) -> tuple[float, float, fl
     variance = of_seeds + missing
     if not missing:
         return variance, spread.df, (spread.variance / seeds) ** 2 / spread.df if variance else 0.0
-    of_missing = missing**2 / max(1, (model.examples - 1) * (seeds - 1))
+    of_missing = missing**2 / max(1, (model.units - 1) * (seeds - 1))
     term = of_missing + ((spread.variance / seeds) ** 2 / spread.df if of_seeds else 0.0)
     return variance, variance**2 / (of_missing + of_seeds**2 / spread.df), term
 
@@ -255,16 +279,16 @@ def _possible(
     return np.array(added), np.array([posterior.weights for posterior in posteriors])
 
 
-def satterthwaite(variance: Floats, from_examples: Floats, examples: int, added_terms: Floats) -> Floats:
+def satterthwaite(variance: Floats, from_examples: Floats, units: int, added_terms: Floats) -> Floats:
     """Return the degrees of freedom of a sum of variances (Satterthwaite 1946, eq. 17), of any shape, at least 1.
 
     Args:
         variance: the sum.
-        from_examples: the part of it from the bootstrap of `examples`, with examples - 1 degrees of freedom.
-        examples: the number of examples.
+        from_examples: the part of it from the bootstrap of `units`, with units - 1 degrees of freedom.
+        units: the number of examples, or of groups of them.
         added_terms: the sum over the other parts of variance**2 / degrees of freedom.
     """
-    alone = max(1, examples - 1)
+    alone = max(1, units - 1)
     squares = np.asarray(from_examples**2 / alone + added_terms)
     df: Floats = np.divide(variance**2, squares, out=np.full(squares.shape, float(alone)), where=squares > 0)
     return np.maximum(df, 1.0)

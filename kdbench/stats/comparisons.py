@@ -86,7 +86,8 @@ class PairwiseErrors:
 
     from_examples: Floats
     """(models, models): the variance of each difference over test sets."""
-    examples: int
+    units: int
+    """How many examples, or groups of them, were drawn."""
     possible: tuple[Floats, Floats] | None
     """Each (models, nodes): what the seeds of each model may add to that, and how likely (`MeanScores.possible`)."""
     standard_error: Floats
@@ -116,7 +117,7 @@ class PairwiseErrors:
             variances, weights = self.possible
             added, weights = sum_of((variances[a], weights[a]), (variances[others], weights[others]))
             from_examples = np.asarray(self.from_examples[a, others])[..., None]
-            mixture = ErrorMixture(from_examples + added, weights, max(1, self.examples - 1))
+            mixture = ErrorMixture(from_examples + added, weights, max(1, self.units - 1))
         return _Error(self.standard_error[a, others], self.df[a, others], mixture)
 
 
@@ -128,8 +129,8 @@ def _paired_error(difference: Resampled, spread: SeedSpread | None) -> _Error:
     mixture = None
     if means.possible is not None:
         variances, weights = (values[0] for values in means.possible)
-        mixture = ErrorMixture(from_examples + variances, weights, max(1, difference.examples - 1))
-    df = satterthwaite(variance, from_examples, difference.examples, means.added_terms[0])
+        mixture = ErrorMixture(from_examples + variances, weights, max(1, difference.units - 1))
+    df = satterthwaite(variance, from_examples, difference.units, means.added_terms[0])
     return _Error(np.sqrt(variance), df, mixture)
 
 
@@ -202,7 +203,7 @@ def pairwise_differences(
     )
     variance = from_examples + np.add.outer(means.added_variance, means.added_variance)
     added_terms = np.add.outer(means.added_terms, means.added_terms)
-    df = satterthwaite(variance, from_examples, means.examples, added_terms)
+    df = satterthwaite(variance, from_examples, means.units, added_terms)
     difference = np.subtract.outer(means.observed, means.observed)
     standard_error = np.where(same, 0.0, np.sqrt(variance))
     paired_errors = {
@@ -212,13 +213,13 @@ def pairwise_differences(
     for (a, b), error in paired_errors.items():
         standard_error[[a, b], [b, a]] = 0.0 if same[a, b] else error.standard_error
         df[[a, b], [b, a]] = error.df
-    errors = PairwiseErrors(from_examples, means.examples, means.possible, standard_error, df, paired_errors)
+    errors = PairwiseErrors(from_examples, means.units, means.possible, standard_error, df, paired_errors)
     p = np.where(same & (difference == 0), 1.0, 2 * errors.tail(np.abs(difference)))
     return PairwiseDifferences(
         difference=difference,
         standard_error=standard_error,
         df=df,
-        p=np.maximum(np.maximum(p, p.T), 2.0 ** (1 - means.examples)),  # equal but for rounding
+        p=np.maximum(np.maximum(p, p.T), 2.0 ** (1 - means.units)),  # equal but for rounding
         same=same,
         errors=errors,
     )

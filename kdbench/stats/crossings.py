@@ -60,7 +60,7 @@ def crossing(counts: Sequence[float], first: Curve, second: Curve, *, seed: int 
         raise ValueError(
             f"{len(counts)} counts need as many scores, but there are {len(first)} and {len(second)}"
         )
-    if len({model.examples for model, _ in (*first, *second)}) != 1:
+    if len({model.units for model, _ in (*first, *second)}) != 1:
         raise ValueError("the models were not scored on the same examples")
     positions = np.log2(np.asarray(counts, dtype=np.float64))
     streams = iter(np.random.default_rng(seed).spawn(2 * len(counts)))

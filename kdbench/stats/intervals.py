@@ -16,6 +16,7 @@ from kdbench.stats.bootstrap import (
     TAILS,
     Estimate,
     Floats,
+    Groups,
     MeanScores,
     Resampled,
     Rescore,
@@ -36,6 +37,7 @@ def bootstrap_interval(
     resamples: int = RESAMPLES,
     seed: int = 0,
     rescore: Rescore | None = None,
+    groups: Groups | None = None,
     plain: bool = False,
 ) -> tuple[float, float]:
     """Return the interval of the mean score over seeds, which covers the variation of test sets and of seeds.
@@ -58,10 +60,17 @@ def bootstrap_interval(
         statistics: (seeds, examples, k), with the examples of all seeds in the same order.
         spread: the estimated spread of the seeds, from `seed_spreads`; None uses their sample variance.
         rescore: scores resamples where a score is not a formula of sums.
+        groups: draws whole groups of examples.
         plain: whether to return the percentiles alone, without Wilson's interval near 0 and 1.
     """
     (model,) = resample(
-        [statistics], score, score_range=score_range, resamples=resamples, seed=seed, rescore=rescore
+        [statistics],
+        score,
+        score_range=score_range,
+        resamples=resamples,
+        seed=seed,
+        rescore=rescore,
+        groups=groups,
     )
     return resampled_interval(model, spread=spread, seed=seed, plain=plain)
 
@@ -75,9 +84,9 @@ def resampled_interval(
     smallest, largest = model.score_range
     low, high = max(float(ends[0]), smallest), min(float(ends[1]), largest)
     share = float(model.scores.mean())
-    if plain or not model.is_share or min(share, 1 - share) * model.examples >= _FEW:
+    if plain or model.answers is None or min(share, 1 - share) * model.answers >= _FEW:
         return low, high
-    wilson = wilson_interval(share, model.examples)
+    wilson = wilson_interval(share, model.units)
     return min(low, wilson[0]), max(high, wilson[1])
 
 

@@ -24,7 +24,8 @@ TAGGING = Predictions(
     references=np.array([0, 1, 1]),
     offsets=np.array([0, 2, 2, 3]),
 )
-KINDS = pytest.mark.parametrize("predictions", [SENTIMENT, SIMILARITY, TAGGING])
+GROUPED = replace(SENTIMENT, groups=np.array([4, 1, 4]))
+KINDS = pytest.mark.parametrize("predictions", [SENTIMENT, SIMILARITY, TAGGING, GROUPED])
 
 
 def test_the_largest_logit_is_the_class_and_the_first_of_equal_ones():
@@ -101,6 +102,7 @@ def test_a_file_whose_arrays_disagree_is_refused(tmp_path):
         (SENTIMENT, {"references": np.ones(3, dtype=np.float32)}, "regression needs one output, not 2"),
         (SENTIMENT, {"logits": SENTIMENT.logits * np.float32(np.nan)}, "lower the learning rate"),
         (SIMILARITY, {"logits": SIMILARITY.logits + np.float32(np.inf)}, "lower the learning rate"),
+        (SENTIMENT, {"groups": np.array([1, 1])}, "2 groups for 3 examples"),
         (TAGGING, {"offsets": np.array([0, 2, 3])}, "do not delimit 3 examples"),
         (TAGGING, {"offsets": np.array([0, 2, 1, 3])}, "do not delimit 3 examples"),
         (TAGGING, {"offsets": np.array([0, 2, 2, 2])}, "do not delimit 3 examples"),

@@ -3,11 +3,13 @@ import pickle
 import re
 
 import helpers.twin_plugin
+import numpy as np
 import pytest
 from datasets import Dataset
 from helpers.toytasks import ToyTask, labelled, settings_in
 from transformers import AutoTokenizer
 
+from kdbench.api.predictions import Predictions
 from kdbench.api.task import IGNORED, UNLABELLED, TaskKind
 from kdbench.budgets import BUDGETS
 from kdbench.data import default_cache_dir, load_task, prepare
@@ -15,7 +17,7 @@ from kdbench.data.preparing import examples_in_common, without_labels
 from kdbench.models.base import fetch_base_model
 from kdbench.plugins import load_plugins
 from kdbench.results.records import RecordStore
-from kdbench.run.cell import CellOrder, score_cell, train_cell
+from kdbench.run.cell import CellOrder, score_cell, train_cell, with_groups
 from kdbench.run.plan import make_plan
 from kdbench.run.preflight import preflight
 from kdbench.training.multi_task import joint_benches
@@ -134,6 +136,20 @@ def test_regression_has_no_label_counts(prepared):
 def test_a_prepared_task_travels_to_another_process(prepared):
     ready = prepared(ToyTask({"train": labelled(100), "test": labelled(30, 100)}))
     assert pickle.loads(pickle.dumps(ready)).train[:] == ready.train[:]
+
+
+def test_scored_examples_keep_their_groups_in_whatever_order_they_are_answered(prepared):
+    train, rows = (
+        [{**row, "group": f"film {i // 4}"} for i, row in enumerate(labelled(count, start))]
+        for count, start in ((100, 0), (30, 100))
+    )
+    ready = prepared(ToyTask({"train": train, "test": rows}))
+    ids = np.unique(ready.scored["example"][:])
+    assert (ready.scored_groups == ids // 4).all()
+    backwards = Predictions(ids[::-1].copy(), np.ones((8, 2), dtype=np.float32), np.ones(8, dtype=np.int64))
+    assert (with_groups(backwards, ready).groups == ids[::-1] // 4).all()
+    ungrouped = prepared(ToyTask({"train": labelled(100), "test": labelled(30, 100)}))
+    assert with_groups(backwards, ungrouped).groups is None
 
 
 # A joint strategy does not learn on one task what another scores.
