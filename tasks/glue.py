@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,6 +38,8 @@ class GlueTask(Task):
     """The task's name on the hub, if it differs."""
     hub_splits: tuple[str, str] = ("train", "validation")
     eval_split: str = "dev"
+    first_is_shared: bool = False
+    """Whether several examples have the same first text, such as a premise: they are one group."""
     broken_lines: bool = False
     """Whether the official files contain incomplete lines, which are skipped by convention."""
     licence: str = "as the corpus's own, see gluebenchmark.com"
@@ -83,7 +85,8 @@ class GlueTask(Task):
     def _example(self, where: str, texts: list[str | None], label: object) -> Example:
         # Copies of the corpora differ in leading and trailing blanks.
         example = dict(zip(("text", "text_pair"), ((text or "").strip() for text in texts), strict=False))
-        return {**example, "label": self._label(label), "where": where}
+        group = {"group": example["text"]} if self.first_is_shared else {}
+        return {**example, **group, "label": self._label(label), "where": where}
 
     def _label(self, value: object) -> object:
         """Return the label that a file's `value` encodes; other values are returned unchanged and rejected later."""
@@ -95,6 +98,36 @@ class GlueTask(Task):
             except ValueError:
                 return value
         return {str(number): label for number, label in enumerate(self.labels)}.get(value, value)
+
+
+class Sst2(GlueTask):
+    """SST-2, whose training examples are sentences and all their phrases: those of one sentence are a group."""
+
+    def load(self, opened: Opened) -> Splits:
+        """Return train, with the group of each phrase, and the evaluation split, which has whole sentences only."""
+        splits = dict(super().load(opened))
+        train = list(splits["train"])
+        sentence = sentences_of([example["text"] for example in train])
+        splits["train"] = ({**example, "group": sentence[example["text"]]} for example in train)
+        return splits
+
+
+def sentences_of(texts: Iterable[str]) -> dict[str, str]:
+    """Return for each of `texts` the longest one that contains it, word by word; a sentence is its own.
+
+    A short phrase of several sentences counts as the longest one's.
+    """
+    found: dict[str, str] = {}
+    known = set(texts)
+    for text in sorted(known, key=lambda text: (-len(text.split()), text)):
+        if text in found:
+            continue
+        words = text.split()
+        starts = range(len(words))
+        spans = (" ".join(words[start:end]) for start in starts for end in range(start + 1, len(words) + 1))
+        found |= {span: text for span in spans if span in known and span not in found}
+        found.setdefault(text, text)
+    return found
 
 
 _PAIR = ("sentence1", "sentence2")
@@ -113,7 +146,7 @@ GLUE = (
         metrics=("accuracy",),
         citation="Warstadt et al. 2019, 'Neural Network Acceptability Judgments' (Q19-1040)",
     ),
-    GlueTask(
+    Sst2(
         name="sst2",
         title="SST-2: is the phrase of a film review negative or positive?",
         folder="SST-2",
@@ -162,6 +195,7 @@ GLUE = (
     ),
     GlueTask(
         name="mnli",
+        first_is_shared=True,
         title="MNLI: does a premise entail a hypothesis? (dev: the genres of train)",
         folder="MNLI",
         texts=_PAIR,
@@ -175,6 +209,7 @@ GLUE = (
     ),
     GlueTask(
         name="mnli-mm",
+        first_is_shared=True,
         title="MNLI: does a premise entail a hypothesis? (dev: genres that train lacks)",
         folder="MNLI",
         texts=_PAIR,

@@ -54,7 +54,7 @@ def choose(data: TaskData, budget: Budget) -> Choice:
         split, pool = "validation", order
         validation = _order(data, "validation")[: budget.validation_examples]
     else:
-        split, held = "train", _held_out_validation(data, order, budget.validation_examples)
+        split, held = "train", _held_out_validation(data, order, budget)
         validation = order[held[order]][: budget.validation_examples]
         pool = order[~held[order]]
     if budget.labels is not None:
@@ -62,7 +62,7 @@ def choose(data: TaskData, budget: Budget) -> Choice:
         validation = validation[: budget.labels]
         pool = each_stratum_last(pool, _strata(data, "train"))
     # Validation is taken from the front of the order and training from the back, so that a smaller budget's
-    # examples are a subset of a larger one's in both.
+    # examples are a subset of a larger one's, in both unless groups are held out.
     left_out = 0 if budget.train_examples is None else max(0, len(pool) - budget.train_examples)
     return Choice(
         train=np.sort(pool[left_out:]),
@@ -161,11 +161,22 @@ def _strata(data: TaskData, split: str) -> Indices:
     return kind.strata(_column(data.splits[split], kind.label_column))
 
 
-def _held_out_validation(data: TaskData, order: Indices, target: int) -> Mask:
-    """Return a mask of the training examples to hold out for validation, about `target` of them."""
-    rows = data.splits["train"]
+_MORE_GROUPS = 4
+"""Groups are held out until they have up to this many times the examples to validate on, which are taken of all of them."""
+
+
+def _held_out_validation(data: TaskData, order: Indices, budget: Budget) -> Mask:
+    """Return a mask of the training examples to hold out for validation, or more where these are groups.
+
+    Answers within a group are alike: 500 phrases of 50 sentences say less than 500 of 200. Half of what the budget leaves
+    untouched may go into more groups.
+    """
+    rows, groups, target = data.splits["train"], groups_of(data), budget.validation_examples
     limit = len(rows) // _LARGEST_VALIDATION_SHARE
-    held = hold_out(order, groups_of(data), min(target, limit), limit)
+    if groups is not None and budget.train_examples is not None:
+        spare = (len(rows) - budget.train_examples) // 2
+        target = max(target, min(_MORE_GROUPS * target, spare))
+    held = hold_out(order, groups, min(target, limit), limit)
     if not held.any():
         raise UsageError(
             f"task {data.task.name!r}: no validation split can be held out of its {len(rows)} training examples "

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 from helpers.realdata import REAL_DATA, needs_real_data
-from kdbench_tasks.glue import GLUE
+from kdbench_tasks.glue import GLUE, sentences_of
 
 from kdbench.api.task import HubSource, Opened
+from kdbench.budgets import BUDGETS
 from kdbench.data import DataSettings, load_task
+from kdbench.data.splitting import choose
 from kdbench.errors import UsageError
 
 TASKS = {task.name: task for task in GLUE}
@@ -236,3 +238,43 @@ def test_the_real_corpora_come_whole(name, train, dev, tmp_path):
         else:
             names = {"0": task.labels[0], "1": task.labels[-1]}
             assert Counter(found["label"]) == {names.get(value, value): n for value, n in values.items()}
+
+
+# SST-2's training examples are sentences and their phrases.
+
+
+def test_a_phrase_belongs_to_the_longest_text_that_contains_it_word_by_word():
+    texts = [
+        "a fine film",
+        "fine",
+        "a fine film about art",
+        "art",
+        "about",
+        "refine",
+        "no art at all",
+        "at  all",
+    ]
+    assert sentences_of(texts) == {
+        "a fine film": "a fine film about art",
+        "fine": "a fine film about art",
+        "a fine film about art": "a fine film about art",
+        "art": "a fine film about art",
+        "about": "a fine film about art",
+        "refine": "refine",
+        "no art at all": "no art at all",
+        "at  all": "at  all",
+    }
+
+
+@needs_real_data
+def test_no_phrase_of_a_validated_sentence_is_trained_on():
+    data = load_task(TASKS["sst2"], DataSettings(data_dir=REAL_DATA))
+    texts, groups = data.splits["train"]["text"][:], data.splits["train"]["group"][:]
+    # The corpus has 6,920 training sentences (Socher et al. 2013); some are the same.
+    assert 6_800 < len(set(groups)) < 6_950
+    choice = choose(data, BUDGETS["quick"])
+    trained = [texts[i] for i in choice.train]
+    validated = {texts[i] for i in choice.validation if len(texts[i].split()) > 3}
+    assert not {groups[i] for i in choice.train} & {groups[i] for i in choice.validation}
+    assert len({groups[i] for i in choice.validation}) > 50
+    assert not any(f" {phrase} " in f" {text} " for phrase in validated for text in trained)
