@@ -94,7 +94,7 @@ def _cell(record: Record, timing: Timing | None, timed: ModelTiming | None) -> d
             task, "metric", "kind", "labels", "source", "fingerprint", "majority_score", "validation_split"
         ),
         **_fields(task, "train_examples", "validation_examples", "scored_examples"),
-        **_fields(task, "duplicates", "too_long_share", "licence", "citation"),
+        **_fields(task, "duplicates", "near_duplicates", "too_long_share", "licence", "citation"),
         **_fields(record.strategy, "control", "base_control", "uses_teacher"),
         **_fields(budget, "teacher_factor", "max_length"),
         **_fields(quality, *_columns_from("quality")),

@@ -224,6 +224,7 @@ def task_sizes(task: Task, config: RunConfig) -> dict[str, Any]:
         "fingerprint": data.fingerprint[:16],
         "examples": {name: len(rows) for name, rows in data.splits.items()},
         "scored_in_train_too": data.duplicates,
+        "scored_nearly_in_train": data.near_duplicates,
         "words": _lengths(train),
     }
     if task.labels:

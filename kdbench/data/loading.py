@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 from kdbench.api.kind import is_text, quote_names
 from kdbench.api.task import Example, Opened, Task, TaskKind
 from kdbench.config import DataSettings
+from kdbench.data.duplicates import Duplicates
 from kdbench.data.encoding import batched, read_table, source_hashes, write_table
 from kdbench.data.fetch import open_source
 from kdbench.data.readers import readable
@@ -144,7 +144,7 @@ class ContentHash:
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-_LAYOUT = 1
+_LAYOUT = 2
 """Incremented when the readers or the cached format change."""
 _META = "meta.json"
 _ADDRESS = re.compile(" at 0x[0-9a-f]+")
@@ -164,6 +164,8 @@ class TaskData:
     """SHA-256 over the contents of all columns, independent of the data's source and path."""
     duplicates: int
     """The number of examples of the evaluation split whose text also occurs in train."""
+    near_duplicates: int
+    """The number of further ones of which nearly the text occurs there (`kdbench.data.duplicates`)."""
 
 
 def load_task(task: Task, settings: DataSettings) -> TaskData:
@@ -179,7 +181,9 @@ def load_task(task: Task, settings: DataSettings) -> TaskData:
     build_once(folder, lambda partial: _read(task, opened, partial))
     meta = json.loads((folder / _META).read_text(encoding="utf-8"))
     splits = DatasetDict({name: read_table(folder / f"{name}.arrow") for name in meta["splits"]})
-    return TaskData(task, opened.name, splits, meta["fingerprint"], meta["duplicates"])
+    return TaskData(
+        task, opened.name, splits, meta["fingerprint"], meta["duplicates"], meta["near_duplicates"]
+    )
 
 
 def _stamp(task: Task, opened: Opened) -> str:
@@ -204,8 +208,8 @@ def _read(task: Task, opened: Opened, folder: Path) -> None:
             raise UsageError(
                 f"task {task.name!r} returns no split {name!r}, only {', '.join(splits)}; correct its load()"
             )
-    digest, duplicates = ContentHash(), _Duplicates()
-    # The evaluation split is read first, so that of train, which is larger, only shared texts are kept in memory.
+    digest, duplicates = ContentHash(), Duplicates()
+    # The evaluation split is read first, so that no text of train, which is larger, is kept in memory.
     roles = {task.eval_split: "scored", "train": "train"}
     if "validation" in splits:
         roles.setdefault("validation", "validation")
@@ -215,29 +219,13 @@ def _read(task: Task, opened: Opened, folder: Path) -> None:
         _write(task, rows, folder / f"{name}.arrow", role, digest)
     for name, check in checks.items():
         check.finish(None if name == "train" else checks["train"].seen)
-    meta = {"splits": list(roles), "fingerprint": digest.hexdigest(), "duplicates": duplicates.count()}
+    meta = {
+        "splits": list(roles),
+        "fingerprint": digest.hexdigest(),
+        "duplicates": duplicates.exact,
+        "near_duplicates": duplicates.near,
+    }
     (folder / _META).write_text(json.dumps(meta), encoding="utf-8")
-
-
-class _Duplicates:
-    """Counts the scored examples whose text occurs in train; stores one hash per distinct scored text."""
-
-    def __init__(self) -> None:
-        self._scored: Counter[int] = Counter()
-        self._repeated: set[int] = set()
-
-    def collect(self, role: str, rows: Iterable[Example]) -> Iterator[Example]:
-        """Yield `rows`, collecting their texts."""
-        for row in rows:
-            key = hash((row.get("text"), row.get("text_pair"), tuple(row.get("words", ()))))
-            if role == "scored":
-                self._scored[key] += 1
-            elif role == "train" and key in self._scored:
-                self._repeated.add(key)
-            yield row
-
-    def count(self) -> int:
-        return sum(self._scored[key] for key in self._repeated)
 
 
 def _write(task: Task, rows: Iterator[Example], path: Path, role: str, digest: ContentHash) -> None:

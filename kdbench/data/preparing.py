@@ -60,6 +60,8 @@ class PreparedTask:
     """The split that ``validation`` is taken from: ``train``, or ``validation`` if the data has one."""
     duplicates: int
     """The number of examples of the whole evaluation split whose text also occurs in the whole of train."""
+    near_duplicates: int
+    """The number of further ones of which nearly the text occurs there."""
     label_counts: Mapping[str, int]
     """How often each label (for tokens, each tag) occurs in ``train``; empty for regression."""
     too_long_share: float
@@ -117,6 +119,7 @@ def prepare(
         scored_split=choice.scored_split,
         validation_split=choice.validation_split,
         duplicates=data.duplicates,
+        near_duplicates=data.near_duplicates,
         label_counts=label_counts(
             task, data.splits["train"].data.column(task.kind.label_column).take(choice.train).to_pylist()
         ),

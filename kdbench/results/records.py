@@ -94,6 +94,8 @@ class TaskInfo(JsonModel):
     """The split that the validation examples come from."""
     duplicates: int = 0
     """Scored examples whose text is also in train, counted over the whole splits."""
+    near_duplicates: int | None = None
+    """Further ones of which nearly the text is there; None in records of version 0.1."""
     too_long_share: float = 0.0
     """Share of examples with more word pieces than the budget allows: truncated, or split in token classification."""
     unknown_share: float = 0.0

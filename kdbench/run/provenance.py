@@ -64,6 +64,7 @@ def task_info(prepared: PreparedTask, metrics: Mapping[str, Metric] = METRICS) -
         scored_examples=prepared.scored_examples,
         validation_split=prepared.validation_split,
         duplicates=prepared.duplicates,
+        near_duplicates=prepared.near_duplicates,
         too_long_share=prepared.too_long_share,
         unknown_share=prepared.unknown_share,
         licence=task.licence,

@@ -72,9 +72,10 @@ def test_data_that_may_surprise_is_warned_of(plan):
         (lines,) = preflight(replace(plan, experiments=changed)).values()
         return [line for line in lines if line.startswith("!")]
 
-    assert warnings(duplicates=0, unknown_share=0.0, too_long_share=0.0) == []
+    assert warnings(duplicates=0, near_duplicates=0, unknown_share=0.0, too_long_share=0.0) == []
     assert warnings(
         duplicates=1234,
+        near_duplicates=5,
         unknown_share=0.25,
         too_long_share=0.5,
         label_counts={"negative": 64, "positive": 0},
@@ -82,5 +83,6 @@ def test_data_that_may_surprise_is_warned_of(plan):
         "! 50% of the texts are truncated; a budget with a larger max_length avoids that",
         "! 25% of the tokens are unknown; does the model know the data's language?",
         "! 1,234 scored examples are also in train",
+        "! 5 scored examples are nearly in train: most runs of three words are the same",
         "! no training example has the label positive",
     ]
