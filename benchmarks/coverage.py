@@ -23,7 +23,8 @@ from kdbench.board.statistics import ALPHA, MARGIN
 from kdbench.evaluation.metrics import METRICS
 from kdbench.stats.bootstrap import Resampled, resample
 from kdbench.stats.comparisons import PairwiseDifferences, holm, holm_pairs, pairwise_differences
-from kdbench.stats.intervals import bootstrap_interval, resampled_interval
+from kdbench.stats.fronts import SURE, drawn_costs, front_probabilities
+from kdbench.stats.intervals import bootstrap_interval, drawn_means, resampled_interval
 from kdbench.stats.ranking import rank_intervals
 from kdbench.stats.seed_variance import SeedSpread, seed_spreads
 
@@ -172,6 +173,39 @@ def ranks(rng: np.random.Generator, draws: int) -> Iterator[Line]:
     yield Line("any rank claimed that is not true", float(np.mean(false)), "at most 6%", len(false))
 
 
+def fronts(rng: np.random.Generator, draws: int) -> Iterator[Line]:
+    """The fronts of quality and an independent cost on boards with the scores and spreads of the board's tasks."""
+    left_out, claimed, named, true = [], [], [], []
+    for _ in range(draws // 5):
+        task = rng.integers(3)
+        scores = np.array(board_scores(BOARD)[task])
+        rows = [TrueRow(score, sd) for score, sd in zip(scores, board_spreads(BOARD)[task], strict=True)]
+        board = judged(simulate(rng, rows, examples=EXAMPLES))
+        costs, error = np.exp(rng.normal(0, 0.7, len(rows))), np.full(len(rows), 0.03)
+        observed = costs * np.exp(error * rng.normal(size=len(rows)))
+        drawn = [drawn_means(*one, rng) for one in zip(board.models, board.spreads, strict=True)]
+        shares = front_probabilities(
+            np.stack(drawn, axis=1), drawn_costs(observed, error, RESAMPLES, int(rng.integers(2**32)))
+        )
+        is_on = front_probabilities(scores[None], costs[None]) == 1
+        left_out.append((is_on & (shares < 1 - SURE)).any())
+        claimed.append((~is_on & (shares >= SURE)).any())
+        named.append(float((shares >= 1 - SURE).mean()))
+        true.append(float(is_on.mean()))
+    name = "28 rows, their scores and costs uncertain"
+    yield Line(
+        f"a row on the front is left out, {name}", float(np.mean(left_out)), "at most 6%", len(left_out)
+    )
+    yield Line(
+        f"a row off the front is said to be on it, {name}",
+        float(np.mean(claimed)),
+        "at most 6%",
+        len(claimed),
+    )
+    wanted = f"not far above {np.mean(true):.0%}"
+    yield Line(f"rows that may be on the front, {name}", float(np.mean(named)), wanted, len(named))
+
+
 def recommendations(rng: np.random.Generator, draws: int) -> Iterator[Line]:
     """A noisy cheap row of 76 beside a best one of 84: how often it counts as good enough."""
     chosen = []
@@ -200,7 +234,7 @@ def one_seed(rng: np.random.Generator, draws: int) -> Iterator[Line]:
     )
 
 
-SIMULATIONS = (intervals, families, derived, ranks, recommendations, one_seed)
+SIMULATIONS = (intervals, families, derived, ranks, fronts, recommendations, one_seed)
 
 
 def table(lines: list[Line], before: Mapping[str, float]) -> str:

@@ -16,7 +16,7 @@ probability_loyalty calibration_error brier_score noisy_score noisy_drop non_emb
 flops_length inference_peak_bytes inference_peak_gpu_bytes train_flops throughput_per_s tokenization_p50_ms
 onnxruntime_p50_ms onnxruntime_int8_p50_ms onnxruntime_int8_lost base_control base_difference
 base_difference_low base_difference_high passes last_gain tuning_s tuning_trials
-derived_from no_loss rank_high
+derived_from no_loss rank_high front_latency front_parameters front_cost
 """
 _CELLS = """
 task strategy seed key status reason metric labels score score_low score_high is_teacher control uses_teacher warnings
@@ -59,6 +59,9 @@ _TYPES = {
     "tied": "boolean",
     "no_loss": "boolean",
     "rank_high": "Int64",
+    "front_latency": "float64",
+    "front_parameters": "float64",
+    "front_cost": "float64",
     "train_examples": "int64",
     "validation_examples": "int64",
     "scored_examples": "int64",

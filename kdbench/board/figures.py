@@ -187,7 +187,7 @@ _DECLARED = (
         "front",
         str,
         "no other row is better at no more cost, in p50 latency (L), in parameters (P), in training with the teacher's"
-        " part (C); differences within noise do not count.",
+        " part (C); a small letter: it may be, but noise leaves it open (0.5% to 99.5%).",
         dtype="object",
         terminal="LPC",
         tell=lambda row: row["front"] or "",

@@ -27,7 +27,7 @@ class Pairing:
     def are_paired(self, a: str, b: str) -> bool:
         """Return whether both rows were made from the same trained models, with the same seeds."""
         known = a in self._cells and b in self._cells
-        return known and self._root(a) == self._root(b) and self._seeds(a) == self._seeds(b)
+        return known and self.root(a) == self.root(b) and self._seeds(a) == self._seeds(b)
 
     def spreads(self, rows: Sequence[str]) -> dict[Pair, SeedSpread | None]:
         """Return the spread over seeds of the difference of each pair of `rows` that is paired, by their places.
@@ -57,14 +57,14 @@ class Pairing:
 
     @cached_property
     def _losses(self) -> list[list[float]]:
-        pairs = [(row, self._root(row)) for row in self._cells]
+        pairs = [(row, self.root(row)) for row in self._cells]
         return [
             self._differences(row, self, root)
             for row, root in pairs
             if row != root and self.are_paired(row, root)
         ]
 
-    def _root(self, row: str) -> str:
+    def root(self, row: str) -> str:
         """Return the row that `row` was made from, through all stages; itself where it was trained."""
         while row in self._cells and (source := self._cells[row][0]["derived_from"]) is not None:
             row = source

@@ -25,9 +25,9 @@ from kdbench.board.pairing import Pairing
 from kdbench.errors import KdbenchError
 from kdbench.evaluation.metrics import METRICS
 from kdbench.results.records import Status
-from kdbench.stats.bootstrap import Floats, Groups, Resampled, resample, sum_by_group
+from kdbench.stats.bootstrap import Floats, Groups, Resampled, difference_by_seed, resample, sum_by_group
 from kdbench.stats.comparisons import Difference, Pair, PairwiseDifferences, pairwise_differences
-from kdbench.stats.intervals import Gap, gap_recovered, resampled_interval, share_kept
+from kdbench.stats.intervals import Gap, drawn_means, gap_recovered, resampled_interval, share_kept
 from kdbench.stats.seed_variance import SeedSpread, seed_spreads
 
 
@@ -304,6 +304,21 @@ class TaskAnswers:
             raise KdbenchError("they were scored on different examples")
         rows = [(now, self.spreads[row]), (then, before.spreads[row])]
         return _differences(rows, self.pairing.change(row, before.pairing)).of(0, 1)
+
+    def drawn(self, rows: Sequence[str]) -> Floats:
+        """Return (resamples, rows): the scores of `rows` on drawn test sets, the same for all, and for drawn seeds.
+
+        A row made from a trained one shares its source's draws of seeds: only their differences are drawn anew.
+        """
+        found: dict[str, Floats] = {}
+        for row, rng in zip(rows, np.random.default_rng(0).spawn(len(rows)), strict=True):
+            found[row] = drawn_means(self._answers(row).resampled, self.spreads[row], rng)
+        for row, rng in zip(rows, np.random.default_rng(1).spawn(len(rows)), strict=True):
+            root = self.pairing.root(row)
+            if row != root and root in found and self.pairing.are_paired(row, root):
+                loss = difference_by_seed(self._answers(root).resampled, self._answers(row).resampled)
+                found[row] = found[root] - drawn_means(loss, self.pairing.spreads([root, row])[0, 1], rng)
+        return np.stack([found[row] for row in rows], axis=1) if rows else np.zeros((0, 0))
 
     def gap(self, student: str, control: str, teacher: str) -> Gap:
         """Return the share of the lead of `teacher` over `control` that `student` recovers."""

@@ -7,53 +7,15 @@ from itertools import groupby
 from statistics import fmean
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from kdbench.board.columns import ROW_COLUMNS
 from kdbench.board.figures import FIGURES, Figure, Group, Seeds, figures_of
 from kdbench.board.frames import Row, rows_of
+from kdbench.board.fronts import front_columns, letters
 from kdbench.board.statistics import MARGIN, TaskStatistics
 from kdbench.results.records import Status
-from kdbench.stats.bootstrap import Flags, Floats
-from kdbench.stats.ranking import pareto_front
 from kdbench.utils.formatting import milliseconds, ratio
-
-_TRAINING_NOISE = 0.1
-"""The same training takes up to this share longer on a machine that is busy otherwise."""
-
-
-def fronts(rows: pd.DataFrame, statistics: TaskStatistics) -> dict[str, str]:
-    """Return the Pareto fronts of each compared row as letters: L (latency), P (parameters), C (training cost).
-
-    Quality differs where a pair differs significantly, uncorrected. A row is faster where the intervals of both
-    speed-ups do not overlap, and cheaper to train where it takes a tenth less time; parameters are exact counts.
-    `rows` are those of one task.
-    """
-    compared = rows.set_index("strategy").loc[list(statistics.rows)]
-    quality = _numbers(compared["score"])
-    better = statistics.significantly_better()
-    latency, parameters = _numbers(compared["p50_ms"]), _numbers(compared["total_parameters"])
-    cost = _numbers(compared["train_s"]) + _numbers(compared["teacher_s"])
-    low, high = _numbers(compared["speedup_low"]), _numbers(compared["speedup_high"])
-    members = {
-        "L": pareto_front(quality, latency, better, low[:, None] > high),
-        "P": pareto_front(quality, parameters, better, _less(parameters)),
-        "C": pareto_front(quality, cost, better, _less(cost, _TRAINING_NOISE)),
-    }
-    return {
-        row: "".join(letter for letter, is_member in members.items() if is_member[place])
-        for place, row in enumerate(statistics.rows)
-    }
-
-
-def _numbers(column: pd.Series[float]) -> Floats:
-    return np.asarray(column.astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan), dtype=np.float64)
-
-
-def _less(cost: Floats, noise: float = 0.0) -> Flags:
-    less: Flags = (1 + noise) * cost[:, None] < cost
-    return less
 
 
 def with_statistics(
@@ -64,7 +26,7 @@ def with_statistics(
     for task, rows in table.groupby("task"):
         of_task = statistics.get(str(task), TaskStatistics())
         ranks = of_task.ranks()
-        letters = fronts(rows, of_task)
+        fronts = front_columns(rows, of_task)
         others = (rows[name] for name in ("strategy", "control", "base_control", "derived_from"))
         for place, row, control, base_control, source in zip(rows.index, *others, strict=True):
             values[place] = {
@@ -84,7 +46,8 @@ def with_statistics(
                     "rank": rank.best,
                     "rank_high": rank.worst,
                     "tied": rank.best < rank.worst,
-                    "front": letters[row] or None,
+                    "front": letters(fronts[row]),
+                    **fronts[row],
                 }
     return table.assign(**pd.DataFrame(values, index=table.index))
 

@@ -20,7 +20,7 @@ from kdbench.board.frames import Row, rows_of
 from kdbench.board.parallel import spread
 from kdbench.board.predictions import KnownAnswers, MadeFrom, TaskAnswers, made_from
 from kdbench.evaluation.metrics import METRICS
-from kdbench.stats.bootstrap import Flags, Floats
+from kdbench.stats.bootstrap import Floats
 from kdbench.stats.comparisons import Difference, PairwiseDifferences, holm_pairs, smallest_difference
 from kdbench.stats.intervals import Gap
 from kdbench.stats.ranking import RankInterval, rank_intervals
@@ -62,6 +62,8 @@ class TaskStatistics:
     behaviour_intervals: Intervals = field(default_factory=dict)
     problems: Mapping[str, str] = field(default_factory=dict)
     """Why a row is not among `rows` although it has a score."""
+    drawn: Floats = field(default_factory=lambda: np.zeros((0, 0)))
+    """(resamples, rows): the scores of `rows` for drawn test sets and drawn seeds."""
     power: Power | None = None
     seeds_are_known: bool = True
     """Whether differences between `rows` cover the variation over seeds; else they are about these weights alone."""
@@ -79,13 +81,6 @@ class TaskStatistics:
             return None
         i, j = self.rows.index(a), self.rows.index(b)
         return self.pairs.of(i, j), float(self.holm_p[i, j])
-
-    def significantly_better(self) -> Flags:
-        """Return (rows, rows): whether a row is significantly better than another at the level `ALPHA`, uncorrected."""
-        if self.pairs is None:
-            return np.zeros((0, 0), dtype=bool)
-        better: Flags = (self.pairs.p < ALPHA) & (self.pairs.difference > 0)
-        return better
 
 
 @dataclass
@@ -181,6 +176,7 @@ def task_statistics(
         behaviour=behaviour.all(),
         behaviour_intervals=bounds.all({row: answers.cells(row) for row in answers.rows}),
         problems=problems,
+        drawn=answers.drawn(rows),
         power=None if pairs is None else _power(pairs),
         seeds_are_known=all(answers.spreads[row] is not None for row in rows),
     )

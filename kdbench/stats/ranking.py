@@ -1,4 +1,4 @@
-"""Bound the ranks of models by which differences are significant, find Pareto fronts, and average over tasks."""
+"""Bound the ranks of models by which differences are significant, and average over tasks."""
 
 from __future__ import annotations
 
@@ -33,31 +33,6 @@ def rank_intervals(better: Flags) -> list[RankInterval]:
     """
     above, below = better.sum(axis=0), better.sum(axis=1)
     return [RankInterval(1 + int(a), len(better) - int(b)) for a, b in zip(above, below, strict=True)]
-
-
-def pareto_front(
-    quality: Sequence[float] | Floats, cost: Sequence[float] | Floats, better: Flags, cheaper: Flags
-) -> Flags:
-    """Return (models,): whether a model is on the Pareto front of high quality and low cost.
-
-    Model j is off the front if and only if some model i has at least its quality at no more than its cost, and is
-    significantly better or significantly cheaper: differences within sampling variation do not count.
-
-    Args:
-        quality: (models,), higher is better.
-        cost: (models,), lower is better.
-        better: (models, models): whether i is significantly better than j.
-        cheaper: (models, models): whether i is significantly cheaper than j; for an exact cost, cost i < cost j.
-
-    Returns:
-        False for a model whose quality or cost is NaN; it removes no other model from the front.
-    """
-    q, c = np.asarray(quality, dtype=np.float64), np.asarray(cost, dtype=np.float64)
-    known = ~(np.isnan(q) | np.isnan(c))
-    no_worse = (q[:, None] >= q) & (c[:, None] <= c) & known[:, None]
-    beaten = no_worse & (np.asarray(better) | np.asarray(cheaper))
-    front: Flags = known & ~beaten.any(axis=0)
-    return front
 
 
 def score_ranks(scores: Floats) -> Floats:
