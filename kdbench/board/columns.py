@@ -44,6 +44,7 @@ speedup_low speedup_high reason setting
 """
 _ACROSS = """
 strategy tasks average_rank interquartile_mean interquartile_mean_low interquartile_mean_high missing not_normalized
+worst_task worst_normalized copy_of
 """
 _LABELS = """
 task strategy labels validation_examples steps batch_size metric seeds status score score_low score_high is_teacher
@@ -81,6 +82,7 @@ _TYPES = {
     "p99_ms": "float64",
     "tasks": "int64",
     "average_rank": "float64",
+    "worst_normalized": "float64",
     "crossing": "float64",
     "crossing_low": "float64",
     "crossing_high": "float64",

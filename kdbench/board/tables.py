@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pandas as pd
@@ -18,21 +19,21 @@ from kdbench.board.load import Loaded
 from kdbench.board.rows import aggregate
 from kdbench.board.statistics import MARGIN, Known, TaskStatistics, all_statistics
 from kdbench.results.records import Status
-from kdbench.stats.ranking import average_ranks, interquartile_mean
+from kdbench.stats.ranking import interquartile_mean, score_ranks
 
 
 def across_tasks(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     """Return one row per strategy, best average rank first, those without one last.
 
-    Strategies are ranked only if each of their cells on every task succeeded, and among these alone. The interquartile
-    mean is over tasks and seeds of (score - majority) / (teacher - majority), where majority is the score of always
+    Strategies are ranked only if each of their cells on every task succeeded, and among these alone (`task_ranks`). The
+    interquartile mean is over tasks and seeds of (score - majority) / (teacher - majority), where majority is the score of always
     giving the most frequent answer; it is missing where some task cannot be normalized.
     """
     strategies = _by_strategy(cells)
     tasks = sorted(set(cells["task"]))
     missing = {name: _missing(own, tasks) for name, own in strategies.items()}
-    scores = complete_scores(rows, cells)
-    ranked = dict(zip(scores.index, average_ranks(scores.to_numpy()), strict=True))
+    ranked = task_ranks(rows, cells).mean(axis=1).to_dict()
+    copies = copies_of(rows)
     scales = {task: _scale(rows[rows["task"] == task], cells[cells["task"] == task]) for task in tasks}
     unscaled = [f"{task}: {scale}" for task, scale in scales.items() if isinstance(scale, str)]
     lines = [
@@ -40,6 +41,7 @@ def across_tasks(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
             "strategy": name,
             "tasks": len({cell["task"] for cell in own}),
             "average_rank": ranked.get(name),
+            "copy_of": copies.get(name),
             "missing": missing[name],
             "not_normalized": "; ".join(unscaled) or None,
             **(_normalized_mean(own, scales) if missing[name] is None and not unscaled else {}),
@@ -57,6 +59,32 @@ def complete_scores(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     complete = [name for name, own in strategies.items() if _missing(own, tasks) is None]
     scores = rows.pivot(index="strategy", columns="task", values="score").loc[complete, tasks]
     return scores.astype("float64").round(12)  # means of equal scores can differ in the last bit
+
+
+def task_ranks(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
+    """Return (strategies, tasks): the ranks by score of the strategies with `complete_scores`; copies count once."""
+    scores = complete_scores(rows, cells)
+    copies = copies_of(rows)
+    places = {name: place for place, name in enumerate(scores.index)}
+    # A copy whose source is not ranked is its own model.
+    models = [places.get(copies.get(name, name), places[name]) for name in scores.index]
+    return pd.DataFrame(score_ranks(scores.to_numpy(), models), index=scores.index, columns=scores.columns)
+
+
+def copies_of(rows: pd.DataFrame) -> dict[str, str]:
+    """Return the strategies that are made from another and shown to lose nothing on any task, and what they are made from."""
+    sources: dict[str, str] = {}
+    for strategy, own in rows.groupby("strategy"):
+        derived, is_copy = own["derived_from"].dropna().unique(), own["no_loss"].fillna(False).astype(bool)
+        if len(derived) == 1 and is_copy.all():
+            sources[str(strategy)] = str(derived[0])
+    return {name: _origin(name, sources) for name in sources}
+
+
+def _origin(name: str, sources: Mapping[str, str]) -> str:
+    while name in sources:
+        name = sources[name]
+    return name
 
 
 def _by_strategy(cells: pd.DataFrame) -> dict[str, list[Row]]:
@@ -98,14 +126,22 @@ def _scale(rows: pd.DataFrame, cells: pd.DataFrame) -> tuple[float, float] | str
 
 
 def _normalized_mean(cells: list[Row], scales: dict[str, tuple[float, float] | str]) -> dict[str, Any]:
-    by_task = []
+    by_task = {}
     for task, scale in scales.items():
         assert not isinstance(scale, str)
         zero, one = scale
-        by_task.append([(cell["score"] - zero) / (one - zero) for cell in cells if cell["task"] == task])
-    mean = interquartile_mean(by_task)
+        by_task[task] = [(cell["score"] - zero) / (one - zero) for cell in cells if cell["task"] == task]
+    mean = interquartile_mean(list(by_task.values()))
+    means = {task: fmean(scores) for task, scores in by_task.items()}
+    worst = min(means, key=lambda task: means[task])
     name = "interquartile_mean"
-    return {name: mean.value, f"{name}_low": mean.low, f"{name}_high": mean.high}
+    return {
+        name: mean.value,
+        f"{name}_low": mean.low,
+        f"{name}_high": mean.high,
+        "worst_task": worst,
+        "worst_normalized": means[worst],
+    }
 
 
 @dataclass(frozen=True, eq=False)

@@ -60,6 +60,8 @@ def overview_page(
         changed=None if changes is None else headline(changes),
         matrix=_matrix(rows, across),
         few=_FEW,
+        ranked=int(across["average_rank"].notna().sum()),
+        copies=[f"{row['strategy']} of {row['copy_of']}" for row in rows_of(across) if row["copy_of"]],
         not_normalized=list(across["not_normalized"].dropna().unique()),
         warning_sign=WARNING_SIGN,
         pictures=images(drawn, [("ranks", "ranks of the strategies on every task, and their means")]),
@@ -78,6 +80,7 @@ def _matrix(rows: pd.DataFrame, across: pd.DataFrame) -> Markup:
         ("strategy", True),
         ("average rank", False),
         ("normalized mean", False),
+        ("worst task", False),
         *(
             (Markup(f"[{escape_markdown(task)}]({task}.md) {escape_markdown(metric)}"), False)
             for task, metric in metrics.items()
@@ -90,7 +93,8 @@ def _matrix(rows: pd.DataFrame, across: pd.DataFrame) -> Markup:
     ]
     scores = rows.pivot(index="strategy", columns="task", values="score").loc[across["strategy"]]
     best = _best(across["average_rank"], 1, least=True) | _best(across["interquartile_mean"], 2)
-    best = best.union(*(_best(scores[task], column) for column, task in enumerate(metrics, start=3)))
+    best |= _best(across["worst_normalized"], 3)
+    best = best.union(*(_best(scores[task], column) for column, task in enumerate(metrics, start=4)))
     return table(headings, lines, best)
 
 
@@ -103,6 +107,7 @@ def _line(across: Row, rows: list[Row], tasks: list[str]) -> list[str]:
         formatting.with_interval(
             across["interquartile_mean"], across["interquartile_mean_low"], across["interquartile_mean_high"]
         ),
+        formatting.score_on(across["worst_normalized"], across["worst_task"]),
         *(scores.get(task, MISSING) for task in tasks),
         *(_range(figure, rows) for figure in _COSTS),
     ]

@@ -35,26 +35,28 @@ def rank_intervals(better: Flags) -> list[RankInterval]:
     return [RankInterval(1 + int(a), len(better) - int(b)) for a, b in zip(above, below, strict=True)]
 
 
-def score_ranks(scores: Floats) -> Floats:
+def score_ranks(scores: Floats, models: Sequence[int] | None = None) -> Floats:
     """Return (rows, tasks): each row's rank on each task; 1 is the best, and ties share their mean rank.
 
     Ranks are comparable only among the same rows: a row without a score (NaN) on some task is excluded from all, and
-    its ranks are NaN.
+    its ranks are NaN. Rows of one model, which are near copies of each other, count once: a row's rank is 1 plus the
+    number of other models whose best row scores more, and half the number of those whose best scores the same.
 
     Args:
         scores: (rows, tasks), higher is better.
+        models: (rows,): the number of the model that each row is a copy of; by default each row is its own.
     """
     complete = ~np.isnan(scores).any(axis=1)
     ranks = np.full(scores.shape, np.nan)
-    if complete.any():
-        ranks[complete] = scipy.stats.rankdata(-scores[complete], axis=0)
+    own_models = np.arange(len(scores)) if models is None else np.asarray(models)
+    numbers = np.unique(own_models[complete])
+    if not len(numbers):
+        return ranks
+    best = np.stack([scores[complete & (own_models == number)].max(axis=0) for number in numbers])
+    for row in np.flatnonzero(complete):
+        others = best[numbers != own_models[row]]
+        ranks[row] = 1 + (others > scores[row]).sum(axis=0) + (others == scores[row]).sum(axis=0) / 2
     return ranks
-
-
-def average_ranks(scores: Floats) -> Floats:
-    """Return (rows,): each row's `score_ranks`, averaged over tasks."""
-    averages: Floats = score_ranks(scores).mean(axis=1)
-    return averages
 
 
 def interquartile_mean(

@@ -80,6 +80,11 @@ def ratio(times: float) -> str:
     return f"{times:.2f}x"
 
 
+def score_on(score: float | None, task: str | None) -> str:
+    """Return a score in percent with the task that it is on in parentheses."""
+    return MISSING if score is None else f"{percent(score)} ({task})"
+
+
 def with_interval(
     value: float | None,
     low: float | None,

@@ -6,6 +6,7 @@ from helpers.boards import tables_without_predictions
 from helpers.support import make_record
 from scipy.stats import trim_mean
 
+from kdbench.board.tables import copies_of
 from kdbench.results.records import Status
 
 
@@ -47,6 +48,25 @@ def test_scores_are_normalized_by_majority_and_teacher_before_the_middle_half_is
     assert found.loc["a", "interquartile_mean_low"] < found.loc["a", "interquartile_mean"]
     assert found.loc["a", "interquartile_mean_high"] > found.loc["a", "interquartile_mean"]
     assert found.loc["teacher", "interquartile_mean"] == pytest.approx(1)
+
+
+def test_the_worst_task_stands_beside_the_mean():
+    scores = {"teacher": {"x": [0.9] * 3, "y": [0.8] * 3}, "a": {"x": [0.88] * 3, "y": [0.66, 0.64, 0.65]}}
+    found = across(records_of(scores))
+    assert found.loc["a", "worst_task"] == "y"
+    assert found.loc["a", "worst_normalized"] == pytest.approx((0.65 - 0.646) / (0.8 - 0.646))
+    assert found.loc["teacher", "worst_normalized"] == pytest.approx(1)
+
+
+def test_a_derived_row_that_loses_nothing_on_any_task_is_a_copy_and_counts_once():
+    def row(strategy, task, source=None, no_loss=None):
+        return {"strategy": strategy, "task": task, "derived_from": source, "no_loss": no_loss}
+
+    rows = [row("full", task) for task in "xy"]
+    rows += [row("int8", task, "full", no_loss=True) for task in "xy"]
+    rows += [row("int8+fp16", task, "int8", no_loss=True) for task in "xy"]
+    rows += [row("cut", "x", "full", no_loss=True), row("cut", "y", "full", no_loss=False)]
+    assert copies_of(pd.DataFrame(rows)) == {"int8": "full", "int8+fp16": "full"}
 
 
 def test_one_seed_has_no_interval():

@@ -31,15 +31,16 @@ def test_the_overview_has_strategies_against_tasks():
             "strategy",
             "average rank",
             "normalized mean",
+            "worst task",
             "[ner](ner.md) entity-f1",
             "[sst2](sst2.md) accuracy",
             "parameters",
             "speed-up",
         ],
-        ["finetune (teacher)", "1.5", "-", "50.0", "90.0", "22.7M to 22.8M", "1.00x to 1.25x"],
-        ["lora", "1.5", "-", "**60.0**", "80.0", "22.7M", "-"],
-        ["int8", "-", "-", "-", "not-applicable", "-", "-"],
-        ["kd", "-", "-", "failed", "**95.0**", "22.7M", "-"],
+        ["finetune (teacher)", "1.5", "-", "-", "50.0", "90.0", "22.7M to 22.8M", "1.00x to 1.25x"],
+        ["lora", "1.5", "-", "-", "**60.0**", "80.0", "22.7M", "-"],
+        ["int8", "-", "-", "-", "-", "not-applicable", "-", "-"],
+        ["kd", "-", "-", "-", "failed", "**95.0**", "22.7M", "-"],
     ]
     assert "ner: its teacher is no better than always giving the most frequent answer" in page
     assert "- **kd** has no score on ner (failed)" in page

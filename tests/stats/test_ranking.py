@@ -5,7 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdbench.stats.ranking import (
-    average_ranks,
     interquartile_mean,
     rank_intervals,
     score_ranks,
@@ -50,19 +49,25 @@ def test_true_claims_alone_never_exclude_the_true_rank(truth, random):
 def test_ranks_by_hand_with_a_tie():
     scores = np.array([[0.9, 0.5], [0.8, 0.5], [0.7, 0.6]])
     assert score_ranks(scores).tolist() == [[1, 2.5], [2, 2.5], [3, 1]]
-    assert average_ranks(scores).tolist() == [(1 + 2.5) / 2, (2 + 2.5) / 2, (3 + 1) / 2]
+
+
+def test_copies_of_one_model_count_once():
+    # The second and the fourth are copies: of 0.9 and 0.6 only 0.9 pushes others back, and neither the other.
+    scores = np.array([[0.8], [0.9], [0.7], [0.6]])
+    assert score_ranks(scores, [0, 1, 2, 1])[:, 0].tolist() == [2, 1, 3, 3]
+    assert score_ranks(scores)[:, 0].tolist() == [2, 1, 3, 4]
 
 
 def test_a_row_that_lacks_a_task_takes_part_on_none():
     scores = np.array([[0.9, 0.5], [0.95, np.nan], [0.7, 0.6]])
-    assert average_ranks(scores) == pytest.approx([1.5, np.nan, 1.5], nan_ok=True)
-    assert np.isnan(average_ranks(np.full((2, 2), np.nan))).all()
+    assert score_ranks(scores).mean(axis=1) == pytest.approx([1.5, np.nan, 1.5], nan_ok=True)
+    assert np.isnan(score_ranks(np.full((2, 2), np.nan))).all()
 
 
 @given(st.lists(st.lists(st.floats(0, 1), min_size=3, max_size=3), min_size=1, max_size=6))
-def test_ranks_share_out_the_same_sum(scores):
-    ranks = average_ranks(np.array(scores))
-    assert ranks.sum() == pytest.approx(len(scores) * (len(scores) + 1) / 2)
+def test_ranks_are_those_of_scipy(scores):
+    expected = scipy.stats.rankdata(-np.array(scores), axis=0)
+    assert (score_ranks(np.array(scores)) == expected).all()
 
 
 def test_interquartile_mean_by_hand():

@@ -155,6 +155,8 @@ def _overview(across: list[Row], shown: list[dict[str, Any]]) -> list[dict[str, 
                 averages["interquartile_mean_low"],
                 averages["interquartile_mean_high"],
             ),
+            "worst": averages["worst_normalized"],
+            "worst_text": formatting.score_on(averages["worst_normalized"], averages["worst_task"]),
             "rows": row_ids[averages["strategy"]],
         }
         for averages in across

@@ -14,7 +14,7 @@ from kdbench.board.curves import curve_points
 from kdbench.board.frames import rows_of
 from kdbench.board.labels import LabelTables
 from kdbench.board.load import Loaded
-from kdbench.board.tables import complete_scores
+from kdbench.board.tables import task_ranks
 from kdbench.render.plots.curves import curve_lines, curves_picture
 from kdbench.render.plots.files import Specification, as_files
 from kdbench.render.plots.labels import label_lines, labels_picture
@@ -59,7 +59,7 @@ def planned(rows: pd.DataFrame, loaded: Loaded) -> list[Picture]:
             Picture(f"gap-{task}", gap_picture, (task, own)),
             _curves(task, cell["metric"], loaded),
         ]
-    return [*pictures, Picture("ranks", ranks_picture, (drawn, complete_scores(rows, loaded.cells)))]
+    return [*pictures, Picture("ranks", ranks_picture, (drawn, task_ranks(rows, loaded.cells)))]
 
 
 def _curves(task: str, metric: str, loaded: Loaded) -> Picture:

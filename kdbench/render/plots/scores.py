@@ -23,7 +23,6 @@ from kdbench.render.plots.layers import (
     panel,
 )
 from kdbench.render.plots.rows import DrawnRow
-from kdbench.stats.ranking import average_ranks, score_ranks
 
 _WIDTH = 520
 _TICKS = 8
@@ -126,18 +125,17 @@ _LEAST_RANKS = 5
 """The least number of ranks on the axis, so that all ticks are whole numbers."""
 
 
-def ranks_picture(rows: list[DrawnRow], scores: pd.DataFrame) -> Specification | None:
+def ranks_picture(rows: list[DrawnRow], ranks_by_task: pd.DataFrame) -> Specification | None:
     """Return the plot of ranks by score, best mean first; None with fewer than two tasks.
 
-    `rows` are all that have a score, `scores` those of rows with one on every task, from `complete_scores`.
+    `rows` are all that have a score, `ranks_by_task` those of rows with one on every task, from `task_ranks`.
     """
-    tasks = list(scores.columns)
-    if len(tasks) < 2 or scores.empty:
+    tasks = list(ranks_by_task.columns)
+    if len(tasks) < 2 or ranks_by_task.empty:
         return None
     names = {row.row["strategy"]: row.name for row in rows}
-    table = scores.to_numpy()
-    means = dict(zip(scores.index, average_ranks(table).tolist(), strict=True))
-    whole = dict(zip(scores.index, score_ranks(table).tolist(), strict=True))
+    means = ranks_by_task.mean(axis=1).to_dict()
+    whole = dict(zip(ranks_by_task.index, ranks_by_task.to_numpy().tolist(), strict=True))
     order = sorted(whole, key=lambda name: (means[name], name))
     means_drawn = [
         {"place": place, "rank": means[name], "low": min(whole[name]), "high": max(whole[name])}

@@ -13,7 +13,7 @@ from helpers.support import make_record
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdbench.board.tables import across_tasks, complete_scores
+from kdbench.board.tables import across_tasks, task_ranks
 from kdbench.render.palette import family_looks
 from kdbench.render.plots.draw import draw, planned
 from kdbench.render.plots.names import square_around, text_widths
@@ -200,7 +200,7 @@ def test_no_gap_is_drawn_where_the_teacher_is_not_shown_to_lead(board):
 
 def test_equal_ranks_stand_on_an_axis_of_whole_numbers(board):
     rows, loaded = board
-    scores = complete_scores(rows.assign(score=0.5), loaded.cells)
+    scores = task_ranks(rows.assign(score=0.5), loaded.cells)
     ranks = axis(ranks_picture(drawn_rows(rows, loaded), scores), "x")
     assert ranks["scale"]["domain"] == [0.4, 5.6]
     assert ranks["axis"] == {"format": "d", "tickMinStep": 1}
@@ -261,9 +261,9 @@ def test_no_text_leaves_its_picture_or_covers_another(browser, files):
 
 def test_ranks_need_two_tasks_and_a_score_on_each(board):
     rows, loaded = board
-    reviews = complete_scores(rows[rows["task"] == "reviews"], loaded.cells)
+    reviews = task_ranks(rows[rows["task"] == "reviews"], loaded.cells)
     assert ranks_picture(of_task(board), reviews) is None
-    picture = ranks_picture(drawn_rows(rows, loaded), complete_scores(rows, loaded.cells))
+    picture = ranks_picture(drawn_rows(rows, loaded), task_ranks(rows, loaded.cells))
     over_all = across_tasks(rows, loaded.cells).dropna(subset="average_rank")
     (bars,) = of_mark(picture, "tick")
     assert [bar["rank"] for bar in bars] == over_all["average_rank"].tolist() == [1, 2, 3, 4]

@@ -41,7 +41,8 @@ function overviewTable(strategies, tasks) {
     { heading: "strategy", data: null, render: (strategy, type) => (type === "display" ? element("span", { title: strategy.strategy }, strategy.strategy) : fold(strategy.strategy)) },
     { heading: "average rank", data: null, searchable: false, type: "measured", render: (strategy, type) => (type === "display" ? document.createTextNode(strategy.average_rank_text) : strategy.average_rank) },
     ...(strategies.some((strategy) => strategy.normalized !== null)
-      ? [{ heading: "normalized mean", data: null, searchable: false, type: "measured", orderSequence: ["desc", "asc"], render: (strategy, type) => (type === "display" ? document.createTextNode(strategy.normalized_text) : strategy.normalized) }]
+      ? [{ heading: "normalized mean", data: null, searchable: false, type: "measured", orderSequence: ["desc", "asc"], render: (strategy, type) => (type === "display" ? document.createTextNode(strategy.normalized_text) : strategy.normalized) },
+        { heading: "worst task", data: null, searchable: false, type: "measured", orderSequence: ["desc", "asc"], render: (strategy, type) => (type === "display" ? document.createTextNode(strategy.worst_text) : strategy.worst) }]
       : []),
     ...tasks.map((task) => ({
       heading: `${task.name} ${task.metric}`, data: null, searchable: false, type: "measured", orderSequence: ["desc", "asc"],
