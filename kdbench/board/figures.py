@@ -217,7 +217,8 @@ _DECLARED = (
         "control_difference",
         "vs. control",
         formatting.difference,
-        "points above the same student trained without the idea under test, with the 95% interval.",
+        "points above the same student trained without the idea under test; with 95% the intervals of all these differences"
+        " hold at once.",
         interval=("control_difference_low", "control_difference_high"),
         is_text=True,
     ),
@@ -226,15 +227,15 @@ _DECLARED = (
         "vs. control from base",
         formatting.difference,
         "points above that control started from the base model instead of the teacher's layers: what one would have without"
-        " a teacher; with the 95% interval.",
+        " a teacher; with the interval of the same family.",
         interval=("base_difference_low", "base_difference_high"),
     ),
     _quality(
         "source_difference",
         "vs. source",
         formatting.difference,
-        "points above the row that it was made from, paired by seed, with the 95% interval; *no loss*: shown to differ by"
-        " less than the margin (two one-sided tests at 5%).",
+        "points above the row that it was made from, paired by seed, with the interval of the same family; *no loss*: shown"
+        " to differ by less than the margin (two one-sided tests at 5%, Holm-corrected over the derived rows).",
         interval=("source_difference_low", "source_difference_high"),
         is_text=True,
         tell=_source_difference,
@@ -250,7 +251,7 @@ _DECLARED = (
         "control_p_holm",
         "p vs. control (Holm)",
         formatting.plain,
-        "the same, Holm-corrected over all pairs of the task's rows.",
+        "the same, Holm-corrected over the differences from controls and sources on the page.",
         is_on_tasks_page=False,
     ),
     _quality(

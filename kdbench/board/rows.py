@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from kdbench.board.claims import RELATIONS, Claims, declared_claims
 from kdbench.board.columns import ROW_COLUMNS
 from kdbench.board.figures import FIGURES, Figure, Group, Seeds, figures_of
 from kdbench.board.frames import Row, rows_of
@@ -27,14 +28,9 @@ def with_statistics(
         of_task = statistics.get(str(task), TaskStatistics())
         ranks = of_task.ranks()
         fronts = front_columns(rows, of_task)
-        others = (rows[name] for name in ("strategy", "control", "base_control", "derived_from"))
-        for place, row, control, base_control, source in zip(rows.index, *others, strict=True):
-            values[place] = {
-                **_comparison("control", row, control, of_task),
-                **_comparison("base", row, base_control, of_task),
-                **_loss(row, source, of_task, margin),
-                **_gap_interval(row, of_task),
-            }
+        claims = declared_claims(rows, of_task, margin)
+        for place, row in zip(rows.index, rows["strategy"], strict=True):
+            values[place] = {**_claims(row, claims), **_gap_interval(row, of_task)}
             for figure, (low, high) in of_task.behaviour_intervals.get(row, {}).items():
                 values[place] |= {f"{figure}_low": low, f"{figure}_high": high}
             if row in of_task.kept:
@@ -52,31 +48,21 @@ def with_statistics(
     return table.assign(**pd.DataFrame(values, index=table.index))
 
 
-def _comparison(name: str, row: str, other: str | None, statistics: TaskStatistics) -> dict[str, Any]:
-    """Return how much better `row` scored than `other`, in columns that start with `name`."""
-    comparison = statistics.difference(row, other) if other else None
-    if comparison is None:
-        return {}
-    difference, holm_p = comparison
-    return {
-        f"{name}_difference_low": difference.low,
-        f"{name}_difference_high": difference.high,
-        f"{name}_p": difference.p,
-        f"{name}_p_holm": holm_p,
-    }
-
-
-def _loss(row: str, source: str | None, statistics: TaskStatistics, margin: float) -> dict[str, Any]:
-    """Return the interval of the difference of `row` from what it was made from, and whether that is no loss."""
-    comparison = statistics.difference(row, source) if source else None
-    if comparison is None:
-        return {}
-    difference, _ = comparison
-    return {
-        "source_difference_low": difference.low,
-        "source_difference_high": difference.high,
-        "no_loss": difference.is_equivalent(margin),
-    }
+def _claims(row: str, claims: Claims) -> dict[str, Any]:
+    """Return what the declared comparisons of `row` say, in columns that start with the name of each."""
+    columns: dict[str, Any] = {}
+    for name in RELATIONS:
+        claim = claims.get((row, name))
+        if claim is not None:
+            columns |= {
+                f"{name}_difference_low": claim.low,
+                f"{name}_difference_high": claim.high,
+                f"{name}_p": claim.p,
+                f"{name}_p_holm": claim.p_holm,
+            }
+            if name == "source":
+                columns["no_loss"] = claim.is_no_loss
+    return columns
 
 
 def _gap_interval(row: str, statistics: TaskStatistics) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from kdbench.board.parallel import spread
 from kdbench.board.predictions import KnownAnswers, MadeFrom, TaskAnswers, made_from
 from kdbench.evaluation.metrics import METRICS
 from kdbench.stats.bootstrap import Floats
-from kdbench.stats.comparisons import Difference, PairwiseDifferences, holm_pairs, smallest_difference
+from kdbench.stats.comparisons import PairwiseDifferences, holm_pairs, smallest_difference
 from kdbench.stats.intervals import Gap
 from kdbench.stats.ranking import RankInterval, rank_intervals
 
@@ -74,13 +74,6 @@ class TaskStatistics:
             return {}
         better = (self.holm_p < ALPHA) & (self.pairs.difference > 0)
         return dict(zip(self.rows, rank_intervals(better), strict=True))
-
-    def difference(self, a: str, b: str) -> tuple[Difference, float] | None:
-        """Return how much better row `a` scored than `b`, and the Holm-corrected p; None where they are not compared."""
-        if self.pairs is None or a not in self.rows or b not in self.rows:
-            return None
-        i, j = self.rows.index(a), self.rows.index(b)
-        return self.pairs.of(i, j), float(self.holm_p[i, j])
 
 
 @dataclass

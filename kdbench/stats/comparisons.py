@@ -11,7 +11,7 @@ import scipy.special
 import scipy.stats
 
 from kdbench.stats.bootstrap import (
-    TAILS,
+    CONFIDENCE,
     Flags,
     Floats,
     Resampled,
@@ -149,18 +149,29 @@ class PairwiseDifferences:
 
     def of(self, a: int, b: int) -> Difference:
         """Return how much better model `a` scored than model `b`, with its intervals, uncorrected."""
-        difference, is_same = float(self.difference[a, b]), self.same[a, b]
-        half, half_90 = (0.0 if is_same else self.errors.bound(a, b, tail) for tail in (TAILS[0], _ONE_SIDED))
+        low, high = self.interval(a, b, 1 - CONFIDENCE)
+        low_90, high_90 = self.interval(a, b, 2 * _ONE_SIDED)
         return Difference(
-            difference=difference,
-            low=difference - half,
-            high=difference + half,
-            low_90=difference - half_90,
-            high_90=difference + half_90,
+            difference=float(self.difference[a, b]),
+            low=low,
+            high=high,
+            low_90=low_90,
+            high_90=high_90,
             p=float(self.p[a, b]),
             standard_error=float(self.standard_error[a, b]),
             df=float(self.df[a, b]),
         )
+
+    def interval(self, a: int, b: int, alpha: float) -> tuple[float, float]:
+        """Return the interval of how much better model `a` scored than model `b`, of confidence 1 - `alpha`."""
+        half = 0.0 if self.same[a, b] else self.errors.bound(a, b, alpha / 2)
+        difference = float(self.difference[a, b])
+        return difference - half, difference + half
+
+    def equivalence_p(self, margin: float) -> Floats:
+        """Return (models, models): p of a true difference of `margin` or more, either way (TOST, Schuirmann 1987)."""
+        not_worse = self.noninferiority_p(margin)
+        return np.maximum(not_worse, not_worse.T)
 
     def noninferiority_p(self, margin: float) -> Floats:
         """Return (models, models): p, one-sided, of model i being worse than model j by `margin` or more."""

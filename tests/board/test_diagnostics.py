@@ -55,7 +55,7 @@ def test_a_row_scored_on_other_examples_has_no_loyalty_and_no_rank(tmp_path):
     assert pd.isna(rows.loc["pkd", "label_loyalty"])
     assert pd.isna(rows.loc["pkd", "rank"])
     assert rows.loc["pkd", "warnings"] == (
-        "not compared with other rows: scored on other examples than most rows"
+        "not compared with other rows: scored on other examples, or by other groups of them, than most rows"
     )
     assert rows.loc["pkd", "brier_score"] == pytest.approx(0.5)
 

@@ -13,7 +13,7 @@ from kdbench.board.frames import rows_of as rows_of_table
 from kdbench.board.load import load_cells
 from kdbench.board.predictions import TaskAnswers
 from kdbench.board.rows import aggregate
-from kdbench.board.statistics import Known, all_statistics
+from kdbench.board.statistics import Known
 from kdbench.board.tables import board_tables
 from kdbench.results.records import RecordStore, Status
 
@@ -101,9 +101,8 @@ def test_a_derived_row_is_paired_with_its_source_seed_by_seed(tmp_path):
     )
     assert lenient.loc["int8", "no_loss"]
     # Not made from the same models, fp16 is compared with the luck of its own seeds.
-    pairs = all_statistics(load_cells(tmp_path, budget="quick").cells, tmp_path, Known())["rotten-tomatoes"]
-    unpaired, _ = pairs.difference("fp16", "finetune")
-    paired, _ = pairs.difference("int8", "finetune")
+    answers = TaskAnswers(load_cells(tmp_path, budget="quick").cells, tmp_path)
+    unpaired, paired = (answers.difference(name, "finetune") for name in ("fp16", "int8"))
     assert unpaired.standard_error > 5 * paired.standard_error
 
 
