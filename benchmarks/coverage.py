@@ -18,10 +18,16 @@ from pathlib import Path
 import numpy as np
 from simulated_rows import Floats, TrueRow, board_scores, board_spreads, derive, simulate
 
+from kdbench.api.predictions import Predictions
 from kdbench.board.pairing import Pairing
 from kdbench.board.statistics import ALPHA, MARGIN
+from kdbench.evaluation.diagnostics import (
+    calibration_statistics,
+    expected_calibration_error,
+    squared_calibration_error,
+)
 from kdbench.evaluation.metrics import METRICS
-from kdbench.stats.bootstrap import Resampled, resample
+from kdbench.stats.bootstrap import Resampled, resample, root_of
 from kdbench.stats.comparisons import PairwiseDifferences, holm, holm_pairs, pairwise_differences
 from kdbench.stats.fronts import SURE, drawn_costs, front_probabilities
 from kdbench.stats.intervals import bootstrap_interval, drawn_means, resampled_interval
@@ -109,6 +115,27 @@ def intervals(rng: np.random.Generator, draws: int) -> Iterator[Line]:
         low, high = bootstrap_interval(answers, METRICS["accuracy"].score, resamples=RESAMPLES)
         covered.append(low <= 0.99 <= high)
     yield Line(name, float(np.mean(covered)), "at least 93%", len(covered))
+
+
+def calibration(rng: np.random.Generator, draws: int) -> Iterator[Line]:
+    """The interval of the calibration error of models whose logits are too large."""
+    for factor in (1.0, 1.4, 2.0):
+        true, covered = expected_calibration_error(_overconfident(rng, 200_000, factor)), []
+        for _ in range(draws // 4):
+            statistics = calibration_statistics(_overconfident(rng, EXAMPLES, factor))[None]
+            (squared,) = resample([statistics], squared_calibration_error, resamples=RESAMPLES)
+            low, high = resampled_interval(root_of(squared))
+            covered.append(true is not None and low <= true <= high)
+        name = f"interval of a calibration error of {100 * (true or 0):.0f}%"
+        yield Line(name, float(np.mean(covered)), "at least 93%", len(covered))
+
+
+def _overconfident(rng: np.random.Generator, examples: int, factor: float) -> Predictions:
+    """Return answers of two classes whose logits are the true ones times `factor`."""
+    logits = rng.normal(0, 2.5, examples)
+    labels = (rng.random(examples) < 1 / (1 + np.exp(-logits))).astype(np.int64)
+    both = factor * np.stack([np.zeros(examples), logits], axis=1)
+    return Predictions(np.arange(examples), both.astype(np.float32), labels)
 
 
 def _spreads() -> list[float]:
@@ -265,7 +292,7 @@ def one_seed(rng: np.random.Generator, draws: int) -> Iterator[Line]:
     )
 
 
-SIMULATIONS = (intervals, families, derived, declared, ranks, fronts, recommendations, one_seed)
+SIMULATIONS = (intervals, calibration, families, derived, declared, ranks, fronts, recommendations, one_seed)
 
 
 def table(lines: list[Line], before: Mapping[str, float]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,12 +16,14 @@ from kdbench.board.predictions import MadeFrom, groups_in_order, made_from
 from kdbench.errors import KdbenchError
 from kdbench.evaluation.diagnostics import (
     brier_scores,
+    calibration_statistics,
     label_agreements,
     negative_log_likelihoods,
     probability_agreements,
     select_examples,
+    squared_calibration_error,
 )
-from kdbench.stats.bootstrap import Floats, Groups, Resampled, Score, resample
+from kdbench.stats.bootstrap import Floats, Groups, Resampled, Score, resample, root_of
 from kdbench.stats.intervals import resampled_interval
 from kdbench.stats.seed_variance import seed_spreads
 
@@ -78,6 +80,11 @@ class BehaviourIntervals:
             name: _resampled([_by_example(p, of_units(p)) for p in stored], groups, _quotient, np.inf)
             for name, of_units in by_unit.items()
         }
+        if len(stored[0].references) > 1:
+            squares = [_sums_by_example(p, calibration_statistics(p)) for p in stored]
+            figures["calibration_error"] = _resampled(
+                squares, groups, squared_calibration_error, np.inf, -np.inf, change=root_of
+            )
         pairs = [
             (p, self._behaviour.teacher_predictions(cell)) for cell, p in zip(cells, stored, strict=True)
         ]
@@ -130,15 +137,24 @@ def _quotient(totals: Floats) -> Floats:
 
 def _by_example(predictions: Predictions, values: Floats) -> Floats:
     """Return (examples, 2), in the order of the ids: the sum of the units' `values`, and the number of units."""
-    sums = np.column_stack([values, np.ones(len(values))])
+    return _sums_by_example(predictions, np.column_stack([values, np.ones(len(values))]))
+
+
+def _sums_by_example(predictions: Predictions, statistics: Floats) -> Floats:
+    """Return (examples, k), in the order of the ids: the sums of the units' `statistics` (units, k)."""
     if predictions.offsets is not None:
-        running = np.vstack([np.zeros((1, 2)), sums.cumsum(axis=0)])
-        sums = np.diff(running[predictions.offsets], axis=0)
-    return sums[np.argsort(predictions.ids, kind="stable")]
+        running = np.vstack([np.zeros((1, statistics.shape[1])), statistics.cumsum(axis=0)])
+        statistics = np.diff(running[predictions.offsets], axis=0)
+    return statistics[np.argsort(predictions.ids, kind="stable")]
 
 
 def _resampled(
-    of_seeds: Sequence[Floats], groups: Groups | None, score: Score, largest: float, smallest: float = 0.0
+    of_seeds: Sequence[Floats],
+    groups: Groups | None,
+    score: Score,
+    largest: float,
+    smallest: float = 0.0,
+    change: Callable[[Resampled], Resampled] = lambda model: model,
 ) -> Resampled:
     (model,) = resample(
         [np.stack(of_seeds)],
@@ -147,4 +163,4 @@ def _resampled(
         resamples=_RESAMPLES,
         groups=groups,
     )
-    return replace(model, by_seed=np.zeros((0, 0), dtype=np.float32))
+    return replace(change(model), by_seed=np.zeros((0, 0), dtype=np.float32))

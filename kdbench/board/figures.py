@@ -290,6 +290,7 @@ _DECLARED = (
         formatting.share,
         "the root mean squared gap between confidence and accuracy, in 15 bins of equal size, debiased (Kumar et al. 2019); 0%"
         " is best.",
+        interval=("calibration_error_low", "calibration_error_high"),
         is_lower_better=True,
     ),
     _behaviour(

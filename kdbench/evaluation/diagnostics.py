@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import logsumexp, rel_entr
 
+from kdbench.api.metric import quotient
 from kdbench.api.predictions import Predictions
 from kdbench.errors import KdbenchError
 from kdbench.evaluation.metrics import check_iob2, entity_ends
@@ -111,17 +112,36 @@ def expected_calibration_error(predictions: Predictions, bins: int = 15) -> floa
     """
     if not predictions.is_classification or len(predictions.references) < 2:
         return None
+    squared = squared_calibration_error(calibration_statistics(predictions, bins).sum(axis=0))
+    return float(np.sqrt(max(0.0, squared)))
+
+
+def calibration_statistics(predictions: Predictions, bins: int = 15) -> Floats:
+    """Return (units, 3 * bins): what each unit adds to the sums that `squared_calibration_error` reads; answers are classes.
+
+    Of the unit's bin these are 1, whether it is right, and its confidence.
+    """
     confidence = predictions.probabilities.max(axis=1)
     right = predictions.predicted == predictions.references
-    by_confidence = np.argsort(confidence, kind="stable")
-    parts = np.array_split(by_confidence, max(1, min(bins, len(right) // LEAST_UNITS)))
-    squared = [_squared_gap(confidence[part], right[part]) * len(part) for part in parts]
-    return float(np.sqrt(max(0.0, sum(squared) / len(right))))
+    parts = np.array_split(
+        np.argsort(confidence, kind="stable"), max(1, min(bins, len(right) // LEAST_UNITS))
+    )
+    statistics = np.zeros((len(right), len(parts), 3))
+    for place, part in enumerate(parts):
+        statistics[part, place] = np.column_stack([np.ones(len(part)), right[part], confidence[part]])
+    return statistics.reshape(len(right), -1)
 
 
-def _squared_gap(confidence: npt.NDArray[np.float64], right: npt.NDArray[np.bool_]) -> float:
-    accuracy = float(right.mean())
-    return (accuracy - float(confidence.mean())) ** 2 - accuracy * (1 - accuracy) / (len(right) - 1)
+def squared_calibration_error(totals: Floats) -> Floats:
+    """Return (...): the debiased square of the calibration error, from sums of `calibration_statistics` (..., 3 * bins).
+
+    It may be negative where luck explains more than the gaps. A bin of fewer than two units does not count.
+    """
+    count, right, confidence = np.moveaxis(totals.reshape(*totals.shape[:-1], -1, 3), -1, 0)
+    accuracy, mean = quotient(right, count), quotient(confidence, count)
+    luck = accuracy * (1 - accuracy) / np.maximum(count - 1, 1)
+    squared = np.where(count > 1, (accuracy - mean) ** 2 - luck, 0.0) * count
+    return np.asarray(squared.sum(axis=-1) / count.sum(axis=-1))
 
 
 def negative_log_likelihood(predictions: Predictions) -> float | None:

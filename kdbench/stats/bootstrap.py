@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -228,6 +228,24 @@ def difference_by_seed(a: Resampled, b: Resampled) -> Resampled:
         means=a.means - b.means,
         by_seed=drawn.astype(np.float32),
         own_examples_variance=_own_examples_variance(drawn),
+    )
+
+
+def root_of(model: Resampled) -> Resampled:
+    """Return the model whose scores are the square roots of the scores of `model`, an unbiased square; 0 for negative ones.
+
+    Resampling adds the sampling variance to a square once more, so that the resampled squares are first centred on the
+    observed one.
+    """
+    drawn = model.by_seed.astype(np.float64)
+    roots = np.sqrt(np.maximum(0.0, drawn - drawn.mean(axis=0) + model.scores))
+    return replace(
+        model,
+        scores=np.sqrt(np.maximum(0.0, model.scores)),
+        means=roots.mean(axis=1),
+        by_seed=roots.astype(np.float32),
+        own_examples_variance=_own_examples_variance(roots),
+        score_range=(0.0, np.inf),
     )
 
 

@@ -90,6 +90,8 @@ COLUMNS = [
     "label_loyalty_high",
     "probability_loyalty_low",
     "probability_loyalty_high",
+    "calibration_error_low",
+    "calibration_error_high",
     "brier_score_low",
     "brier_score_high",
     "negative_log_likelihood",

@@ -1,11 +1,12 @@
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers.scored import ACCURACY, all_differences, paired_difference, recovered, right, simulated
+from helpers.scored import ACCURACY, all_differences, paired_difference, recovered, right, simulated, valued
 
 from kdbench.stats import bootstrap
-from kdbench.stats.bootstrap import chunks, resample, resampled_scores
+from kdbench.stats.bootstrap import chunks, resample, resampled_scores, root_of
 from kdbench.stats.comparisons import pairwise_differences
 from kdbench.stats.intervals import bootstrap_interval, gap_recovered, resampled_interval
 
@@ -83,3 +84,15 @@ def test_a_pair_of_many_is_the_pair_alone(models):
     many, pair = all_differences(models), all_differences(models[:2])
     assert many.of(0, 1).p == pytest.approx(pair.of(0, 1).p)
     assert many.of(0, 1).low == pytest.approx(pair.of(0, 1).low)
+
+
+def test_the_root_of_a_square_is_centred_on_what_was_observed():
+    rng = np.random.default_rng(0)
+    squares = valued(rng.normal(0.04, 0.3, (3, 400)))
+    (squared,) = resample([squares], ACCURACY, resamples=500)
+    inflated = replace(squared, by_seed=squared.by_seed + np.float32(0.01))
+    rooted = root_of(inflated)
+    assert rooted.scores == pytest.approx(np.sqrt(np.maximum(0, squared.scores)))
+    assert (rooted.by_seed**2).mean(axis=0) == pytest.approx(np.maximum(0, squared.scores), abs=2e-3)
+    assert rooted.by_seed.min() >= 0
+    assert (root_of(replace(squared, scores=-np.ones(3))).scores == 0).all()
