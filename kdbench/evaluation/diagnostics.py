@@ -112,7 +112,7 @@ def expected_calibration_error(predictions: Predictions, bins: int = 15) -> floa
     """
     if not predictions.is_classification or len(predictions.references) < 2:
         return None
-    squared = squared_calibration_error(calibration_statistics(predictions, bins).sum(axis=0))
+    squared = float(squared_calibration_error(calibration_statistics(predictions, bins).sum(axis=0)))
     return float(np.sqrt(max(0.0, squared)))
 
 
