@@ -74,7 +74,24 @@ class PeftStrategy(ParameterEfficient):
 
     def finalize(self, model: nn.Module, bench: Bench) -> nn.Module:
         """Return the plain base model with the peft adapter merged into its weights."""
+        _unwrap_saved_modules(model)
         return model.merge_and_unload()
+
+
+def _unwrap_saved_modules(model: PeftModel) -> None:
+    """Put the trained modules of ``modules_to_save`` in their places.
+
+    peft does so itself for all methods but (IA)³, which takes each for a single layer: RoBERTa's head has two.
+    """
+    from peft.utils import ModulesToSaveWrapper
+
+    plain = model.base_model.model
+    for name, module in list(plain.named_modules()):
+        if isinstance(module, ModulesToSaveWrapper):
+            trained = module.unload_and_optionally_merge_module(
+                merge=True, safe_merge=False, adapter_names=None
+            )
+            plain.set_submodule(name, trained)
 
 
 def _saved_whole(layers: list[str], encoder: str) -> list[str]:

@@ -81,8 +81,8 @@ class MiniLM(Strategy):
         from kdbench_plugins._layer_matching import TeacherAttention, read_attention, relation_loss
 
         student_layer, teacher_layer = student.config.num_hidden_layers, self._teacher_layer(bench.teacher)
-        heads = self._relation_heads(student, bench.teacher)
         teacher_attention = TeacherAttention(bench.teacher, [teacher_layer])
+        heads = self._relation_heads(student, bench.teacher)  # only a model with attention has heads
 
         def loss(student, batch, teacher):  # type: ignore[no-untyped-def]
             own = student_attention[student_layer]

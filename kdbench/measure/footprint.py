@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from kdbench.api.bench import Batch, model_inputs
+from kdbench.errors import described
 from kdbench.measure.environment import peak_memory_bytes
 from kdbench.models.artifacts import load_artifact
 from kdbench.models.cost import forward_flops
@@ -108,7 +109,17 @@ ANSWERED_EXAMPLES = 8
 """The number of scored examples, from the shortest to the longest, that are answered while memory is measured."""
 
 
-def load_measured(artifact: Path, experiment: Experiment) -> tuple[nn.Module, Compute]:
+@dataclass(frozen=True)
+class Measured:
+    """A loaded model and what it needs for inference."""
+
+    model: nn.Module
+    compute: Compute
+    remarks: tuple[str, ...]
+    """Why a figure of `compute` is missing, where measuring it raised an error: that costs the figure, not the score."""
+
+
+def load_measured(artifact: Path, experiment: Experiment) -> Measured:
     """Load the model in the folder `artifact` on the experiment's device, and measure its inference at batch 1.
 
     The experiment's scored rows are encoded by the artifact's tokenizer.
@@ -118,17 +129,27 @@ def load_measured(artifact: Path, experiment: Experiment) -> tuple[nn.Module, Co
     answered = by_length[np.linspace(0, len(lengths) - 1, ANSWERED_EXAMPLES).astype(int)]
     typical = int(np.abs(lengths - lengths.mean()).argmin())
     batches = [_single(experiment, int(row)) for row in answered]
-
-    model, memory = load_and_answer(
-        lambda: load_artifact(artifact), lambda model: _answer(model, batches), experiment.device
-    )
-    return model, Compute(
-        flops_per_example=forward_flops(model, _single(experiment, typical)),
+    remarks = []
+    memory, flops = InferenceMemory(None, None, None), None
+    try:
+        model, memory = load_and_answer(
+            lambda: load_artifact(artifact), lambda model: _answer(model, batches), experiment.device
+        )
+    except Exception as error:  # of the system, or the model's own: then scoring raises it again
+        model = load_artifact(artifact).to(experiment.device)
+        remarks.append(f"its memory could not be measured: {described(error)}")
+    try:
+        flops = forward_flops(model, _single(experiment, typical))
+    except Exception as error:  # the counter knows not every way of computing
+        remarks.append(f"its operations could not be counted: {described(error)}")
+    compute = Compute(
+        flops_per_example=flops,
         flops_length=int(lengths[typical]),
         inference_peak_bytes=memory.peak_bytes,
         inference_libraries_bytes=memory.libraries_bytes,
         inference_peak_gpu_bytes=memory.peak_gpu_bytes,
     )
+    return Measured(model, compute, tuple(remarks))
 
 
 @torch.inference_mode()

@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from kdbench.api.bench import Batch
 from kdbench.budgets import BackEnd, Budget
+from kdbench.errors import described
 from kdbench.measure.stopwatch import Stopwatch, Turn, WarmUp, time_rounds, warm_up
 from kdbench.measure.timing_summary import summarize
 from kdbench.results.timings import BackEndTiming, Point
@@ -127,10 +128,11 @@ class Candidate:
         return [self._timed(batch) for batch in batches]
 
     def warm_up(self) -> WarmUp:
-        """Warm up on the sentence of median length."""
+        """Answer the longest sentence, which may be too long, and warm up on the one of median length."""
         order = np.argsort([batch["input_ids"].shape[1] for batch in self.inputs], kind="stable")
         typical = self.inputs[int(order[len(order) // 2])]
         self.load_weights()
+        self.model(**self.inputs[int(order[-1])])
         return warm_up(lambda: self._timed(typical))
 
     def _timed(self, batch: Batch) -> float:
@@ -151,6 +153,15 @@ class Measured:
     timing: BackEndTiming
 
 
+def _untimed(candidate: Candidate, reason: str) -> Measured:
+    """Return that `candidate` has no times, for `reason`."""
+    point = Point(batch_size=1, length=None, calls=0, reason=reason)
+    timing = BackEndTiming(
+        back_end=candidate.back_end, device=candidate.device.type, points=(point,), reason=reason
+    )
+    return Measured(np.zeros(0), timing)
+
+
 @torch.inference_mode()
 def time_together(
     candidates: Mapping[str, Candidate],
@@ -165,10 +176,16 @@ def time_together(
     Those called `gridded` are timed on the grid as well, and the reference with them.
     """
     with _in_shared_memory(candidates) as candidates:
-        warm = {}
+        warm, failed = {}, {}
         for number, (name, candidate) in enumerate(candidates.items()):
-            warm[name] = candidate.warm_up()
+            try:
+                warm[name] = candidate.warm_up()
+            except Exception as error:  # costs the others nothing, unless they are compared with it
+                if name == reference:
+                    raise
+                failed[name] = _untimed(candidate, f"the model does not answer: {described(error)}")
             report("warming up", number + 1, len(candidates), None)
+        candidates = {name: candidate for name, candidate in candidates.items() if name in warm}
         calls = time_rounds(
             {name: candidate.own for name, candidate in candidates.items()},
             calls=budget.latency_rounds,
@@ -184,7 +201,7 @@ def time_together(
             report,
         )
         points = grid.measure() if gridded else {}
-        return {
+        return failed | {
             name: Measured(
                 calls[name],
                 BackEndTiming(
@@ -237,8 +254,7 @@ class _Grid:
             try:
                 first_ms += candidate.turn([batch])[0]
             except Exception as error:
-                message = " ".join(str(error).split())
-                reasons[name] = f"the model does not answer such a batch: {type(error).__name__}: {message}"
+                reasons[name] = f"the model does not answer such a batch: {described(error)}"
                 continue
             calls[name] = _repeated(candidate, batch)
         self.left_s -= first_ms / 1000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,7 +55,24 @@ POOLING = "1_Pooling/config.json"
 """The file by which sentence-transformers marks an encoder that it pools without the encoder's own pooler."""
 
 _VOCABULARIES = ("tokenizer.json", "vocab.txt")
+_OLDER_VOCABULARIES = (
+    ("vocab.json", "merges.txt"),
+    ("spm.model",),
+    ("sentencepiece.bpe.model",),
+    ("spiece.model",),
+    ("sentencepiece.model",),
+)
+"""Files that transformers makes a fast tokenizer of where there is none of the above."""
 _MODEL_FILES = ("config.json", "tokenizer_config.json", *_VOCABULARIES, "*.safetensors", POOLING)
+_OLDER_FILES = (
+    *(name for names in _OLDER_VOCABULARIES for name in names),
+    "added_tokens.json",
+    "special_tokens_map.json",
+)
+_INDEX = "*.safetensors.index.json"
+"""Which shard has which weights."""
+_FETCHED = (*_MODEL_FILES, *_OLDER_FILES, _INDEX)
+_SHARD = re.compile(r"-\d{5}-of-\d{5}\.safetensors$")
 
 
 @dataclass(frozen=True)
@@ -104,7 +122,7 @@ def missing_model_downloads(model: str | None, cache_dir: Path) -> list[Download
     from huggingface_hub import snapshot_download
 
     try:
-        snapshot_download(model, allow_patterns=list(_MODEL_FILES), local_files_only=True)
+        snapshot_download(model, allow_patterns=list(_FETCHED), local_files_only=True)
     except (OSError, ValueError):  # not in the cache, or not a valid name
         return [Download(f"hub {model}", None)]
     return []
@@ -112,8 +130,14 @@ def missing_model_downloads(model: str | None, cache_dir: Path) -> list[Download
 
 def _from_folder(name: str, folder: Path) -> BaseModel:
     _check(name, folder)
-    files = sorted(path for pattern in _MODEL_FILES for path in folder.glob(pattern))
+    # Files that are not read beside a newer one do not count: they may be fetched or not.
+    patterns = _MODEL_FILES if _has_vocabulary(folder) else (*_MODEL_FILES, *_OLDER_FILES)
+    files = sorted(path for pattern in patterns for path in folder.glob(pattern))
     return BaseModel(name, folder, content_hash([(path.name, sha256(path)) for path in files]))
+
+
+def _has_vocabulary(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in _VOCABULARIES)
 
 
 def _check(name: str, folder: Path) -> None:
@@ -124,6 +148,7 @@ def _check(name: str, folder: Path) -> None:
     )
 
     from kdbench.models.foreign import load_config, load_tokenizer, refuse_code
+    from kdbench.models.inputs import check_vocabulary
 
     if not (folder / "config.json").is_file():
         raise UsageError(
@@ -154,24 +179,52 @@ def _check(name: str, folder: Path) -> None:
             raise UsageError(
                 f"model {name}: {path} is damaged ({_first_line(error)}); fetch it again"
             ) from None
+    _check_shards(name, folder, [path.name for path in weights])
     # Without these files, transformers silently creates a tokenizer with an empty vocabulary.
-    if not any((folder / name).is_file() for name in _VOCABULARIES):
+    older = any(all((folder / file).is_file() for file in files) for files in _OLDER_VOCABULARIES)
+    if not _has_vocabulary(folder) and not older:
         raise UsageError(
-            f"model {name}: {folder} has no tokenizer ({' or '.join(_VOCABULARIES)}); save the tokenizer there, too"
+            f"model {name}: {folder} has no tokenizer ({' or '.join(_VOCABULARIES)}, or vocab.json with merges.txt, or a "
+            "SentencePiece model such as spm.model); save the tokenizer there, too"
         )
     try:
         tokenizer = load_tokenizer(folder)
     except Exception as error:  # a damaged file raises whatever its parser raises
-        raise UsageError(f"model {name}: its tokenizer cannot be read: {_first_line(error)}") from None
+        pieces = next(folder.glob("*.model"), None) if not _has_vocabulary(folder) else None
+        # transformers would ask for the library of another format.
+        reason = f"{pieces.name} is damaged, or no SentencePiece model" if pieces else _first_line(error)
+        raise UsageError(f"model {name}: its tokenizer cannot be read: {reason}") from None
     if not tokenizer.is_fast:
         raise UsageError(f"model {name} has no fast tokenizer (tokenizer.json), which kdbench needs")
+    check_vocabulary(name, tokenizer, config)
+
+
+def _check_shards(name: str, folder: Path, weights: list[str]) -> None:
+    """Raise a UsageError if `weights` are shards without their index, or without others that it lists."""
+    from kdbench.models.foreign import json_object
+
+    if "model.safetensors" in weights:
+        return
+    indices = sorted(folder.glob(_INDEX))
+    if not indices and any(map(_SHARD.search, weights)):
+        raise UsageError(
+            f"model {name}: {folder} has shards of weights without their index (model.safetensors.index.json); fetch it, "
+            "too, or save the model again with save_pretrained"
+        )
+    for index in indices:
+        listed = json_object(index).get("weight_map")
+        missing = sorted(set(map(str, listed.values() if isinstance(listed, dict) else ())) - set(weights))
+        if missing:
+            raise UsageError(
+                f"model {name}: {folder} lacks {missing[0]}, a shard of {index.name}; fetch it again"
+            )
 
 
 def _from_hub(model: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(model, allow_patterns=list(_MODEL_FILES)))
+        return Path(snapshot_download(model, allow_patterns=list(_FETCHED)))
     except Exception as error:  # the hub's client raises its own, its transport's and ValueError
         raise UsageError(
             f"model {model} is not a local folder and cannot be fetched from the hub: {_first_line(error)}; "

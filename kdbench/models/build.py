@@ -38,6 +38,8 @@ _DROPOUTS = (
 )
 _WIDTHS = ("intermediate_size", "hidden_dim", "pooler_hidden_size")
 """Names, in various architectures, of the widths that scale with the hidden size."""
+_PER_LAYER = ("layer_types", "mlp_layer_types", "attention_window", "attn_layers", "no_rope_layers")
+"""Names, in various architectures, of lists with an entry for each layer: local or global attention, a window's width."""
 _OF_ANOTHER_TASK = ("finetuning_task", "task_specific_params")
 """What a base model's configuration may say of a task that it was fine-tuned on."""
 
@@ -153,9 +155,12 @@ def keep_layers(model: PreTrainedModel, kept: Sequence[int]) -> PreTrainedModel:
 
 
 def _keep_in_config(config: PretrainedConfig, kept: Sequence[int]) -> None:
+    depth = config.num_hidden_layers
+    for name in _PER_LAYER:
+        entries = getattr(config, name, None)
+        if isinstance(entries, list | tuple) and len(entries) == depth:
+            setattr(config, name, [entries[i] for i in kept])
     config.num_hidden_layers = len(kept)
-    if getattr(config, "layer_types", None):  # local or global attention, per layer
-        config.layer_types = [config.layer_types[i] for i in kept]
 
 
 def _layer_stack(model: PreTrainedModel) -> nn.ModuleList:

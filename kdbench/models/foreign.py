@@ -9,6 +9,7 @@ from typing import Any
 from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase
 
 from kdbench.errors import UsageError
+from kdbench.models.inputs import missing_settings
 from kdbench.utils.plain_files import read_plain
 
 _NAMES_CODE = "auto_map"
@@ -26,7 +27,7 @@ def refuse_code(folder: Path) -> None:
         UsageError: it does; names the file.
     """
     for name in _FILES:
-        if _NAMES_CODE in _json_object(folder / name):
+        if _NAMES_CODE in json_object(folder / name):
             raise UsageError(
                 f"{folder / name} names Python code of the model's own ({_NAMES_CODE}), which kdbench does not run; "
                 "choose a model of an architecture that transformers has"
@@ -45,9 +46,19 @@ def load_config(folder: Path) -> PretrainedConfig:
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """Return the fast tokenizer of the model in `folder`."""
+    """Return the fast tokenizer of the model in `folder`, which makes only what a transformers model there can read."""
+    tokenizer = _tokenizer(folder)
+    try:
+        config = load_config(folder)
+    except (OSError, ValueError, KeyError):  # a model of another library, or only a tokenizer
+        return tokenizer
+    missing = missing_settings(tokenizer, config)
+    return _tokenizer(folder, **missing) if missing else tokenizer
+
+
+def _tokenizer(folder: Path, **settings: Any) -> PreTrainedTokenizerBase:
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-        folder, use_fast=True, trust_remote_code=False
+        folder, use_fast=True, trust_remote_code=False, **settings
     )
     return tokenizer
 
@@ -59,7 +70,7 @@ def load_weights(model_class: Any, folder: Path, **settings: Any) -> Any:
     )
 
 
-def _json_object(path: Path) -> dict[str, Any]:
+def json_object(path: Path) -> dict[str, Any]:
     """Return the JSON object in `path`; an empty one for any other file, which its reader reports."""
     try:
         content = json.loads(read_plain(path, _MAX_BYTES))

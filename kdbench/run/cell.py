@@ -89,7 +89,8 @@ def score_cell(argument: str, report: Report) -> None:
     opened = open_experiment(order.config, order.task)
     fit = read_fit(files)
     experiment = with_own_tokenizer(opened.experiment, files)
-    model, compute = load_measured(files.artifact, experiment)
+    measured = load_measured(files.artifact, experiment)
+    model = measured.model
     _check_unchanged(
         Predictions.load(files.probe), _predict(model, experiment, _probe(experiment), report), experiment
     )
@@ -110,11 +111,15 @@ def score_cell(argument: str, report: Report) -> None:
             seed=order.seed,
             quality=quality,
             size=fit.size,
-            compute=compute,
+            compute=measured.compute,
             cost=fit.cost,
             curves=fit.curves,
             tuning=order.tuning,
-            warnings=(*fit.warnings, *score_warnings(predictions, quality.score, info)),
+            warnings=(
+                *fit.warnings,
+                *score_warnings(predictions, quality.score, info),
+                *measured.remarks,
+            ),
             environment=describe_environment(),
             finished_at=datetime.now(timezone.utc),
         )

@@ -13,6 +13,7 @@ from statistics import fmean
 from typing import Any
 
 import datasets
+import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from torch.utils.data import DataLoader
@@ -288,9 +289,19 @@ class _StrategyTrainer(Trainer):
         # On several GPUs, threads share a batch; the counter does not see their operations.
         if self._positions or self.args.n_gpu > 1 or self.args.device.type not in COUNTED_DEVICES:
             return super().training_step(*args, **kwargs)
-        with flop_counter() as counter:
-            loss = super().training_step(*args, **kwargs)
-        flops = counter.get_total_flops()
+        random_state = torch.get_rng_state()
+        try:
+            with flop_counter() as counter:
+                loss = super().training_step(*args, **kwargs)
+            flops = counter.get_total_flops()
+        except (
+            Exception
+        ):  # the counter knows not every way of computing; an error of the step's own is raised again
+            self.examples, self.tokens, self._positions = 0, 0, 0
+            self.losses.clear()
+            torch.set_rng_state(random_state)
+            self.optimizer.zero_grad()  # type: ignore[union-attr]  # training has begun
+            return super().training_step(*args, **kwargs)
         self._first_step = (flops, self._positions) if flops else None
         return loss
 

@@ -105,7 +105,9 @@ def test_an_artifact_is_loaded_and_measured(make_bench, tmp_path):
     _, bench = make_bench("finetune")
     artifact = tmp_path / "artifact"
     save_artifact(bench.base(), bench.experiment.tokenizer, artifact)
-    model, compute = load_measured(artifact, bench.experiment)
+    measured = load_measured(artifact, bench.experiment)
+    model, compute = measured.model, measured.compute
+    assert measured.remarks == ()
     lengths = np.array(bench.task.scored["length"])
     assert abs(compute.flops_length - lengths.mean()) == np.abs(lengths - lengths.mean()).min()
     length = compute.flops_length
@@ -114,3 +116,26 @@ def test_an_artifact_is_loaded_and_measured(make_bench, tmp_path):
     assert compute.inference_peak_gpu_bytes is None
     assert {name for name, _ in model.named_parameters()} <= set(load_file(artifact / "model.safetensors"))
     assert not model.training
+
+
+@pytest.mark.parametrize(
+    ("measurement", "figure", "told"),
+    [
+        ("forward_flops", "flops_per_example", "its operations could not be counted: AssertionError: no"),
+        ("load_and_answer", "inference_peak_bytes", "its memory could not be measured: AssertionError: no"),
+    ],
+)
+def test_a_measurement_that_raises_costs_its_figure(
+    make_bench, tmp_path, monkeypatch, measurement, figure, told
+):
+    def raising(*given):
+        raise AssertionError("no")
+
+    _, bench = make_bench("finetune")
+    artifact = tmp_path / "artifact"
+    save_artifact(bench.base(), bench.experiment.tokenizer, artifact)
+    monkeypatch.setattr(footprint, measurement, raising)
+    measured = load_measured(artifact, bench.experiment)
+    assert measured.remarks == (told,)
+    assert getattr(measured.compute, figure) is None
+    assert not measured.model.training

@@ -78,11 +78,11 @@ def test_the_tasks_own_sentences_come_first_and_warming_up_is_not_among_the_call
     assert point.p50_ms == pytest.approx(3)
     assert point.speedup == pytest.approx(4)
     assert (found["a"].timing.warm_up_calls, found["a"].timing.warm) == (20, True)
-    # On the sentence of median length, again and again.
-    assert machine.calls[:20] == [("teacher", (1, 6))] * 20
-    assert machine.calls[20:40] == [("a", (1, 6))] * 20
+    # On the longest sentence, and on that of median length, again and again.
+    assert machine.calls[:21] == [("teacher", (1, 9)), *[("teacher", (1, 6))] * 20]
+    assert machine.calls[21:42] == [("a", (1, 9)), *[("a", (1, 6))] * 20]
     # Of a turn's calls one before the first does not count.
-    assert len(machine.calls) == 2 * (20 + 8 * (1 + 3))
+    assert len(machine.calls) == 2 * (21 + 8 * (1 + 3))
 
 
 class Caches(nn.Module):
@@ -306,3 +306,20 @@ def test_without_weights_there_is_nothing_to_bring():
         bring()
     with shared_memory([]) as brings:
         assert brings == []
+
+
+def test_a_model_that_does_not_answer_costs_the_others_nothing(measure):
+    machine = Machine()
+    candidates = {
+        "teacher": machine.candidate("teacher", 0.002),
+        "broken": machine.candidate("broken", 0.001, breaks_above=8),  # on its longest sentence
+        "student": machine.candidate("student", 0.001),
+    }
+    found = measure(candidates)
+    (point,) = found["broken"].timing.points
+    assert (point.p50_ms, point.calls, len(found["broken"].calls_ms)) == (None, 0, 0)
+    assert point.reason == "the model does not answer: IndexError: index out of range"
+    assert found["student"].timing.points[0].speedup == pytest.approx(2)
+    broken = {"teacher": machine.candidate("teacher", 0.002, breaks_above=8)}
+    with pytest.raises(IndexError):
+        measure(broken)

@@ -103,7 +103,7 @@ def _strip(folder, *names):
         (lambda folder: _cut(folder, "model.safetensors", 0), ["model.safetensors is damaged"]),
         (
             lambda folder: _strip(folder, "tokenizer.json", "tokenizer_config.json", "vocab.txt"),
-            ["has no tokenizer (tokenizer.json or vocab.txt)", "save the tokenizer"],
+            ["has no tokenizer (tokenizer.json or vocab.txt, or", "save the tokenizer"],
         ),
         (_spoil_tokenizer, ["its tokenizer cannot be read"]),
     ],

@@ -6,6 +6,8 @@ from transformers import (
     BertConfig,
     DistilBertConfig,
     ElectraConfig,
+    LongformerConfig,
+    LongformerForSequenceClassification,
     ModernBertConfig,
     RobertaConfig,
 )
@@ -274,3 +276,20 @@ def test_an_encoder_of_other_sizes_than_its_configuration_is_refused(encoders, t
     model.save_pretrained(tmp_path)
     with pytest.raises(UsageError, match=r"embeddings\.weight has the size .*; fetch the model again"):
         load_base(tmp_path, SENTENCES, ("no", "yes"), seed=1)
+
+
+@pytest.mark.parametrize("init", ["teacher", "random"])
+def test_what_a_configuration_says_of_each_layer_is_kept_with_the_layers(tmp_path, init):
+    """Longformer's windows, which its layers read as they are built."""
+    windows = [2, 4, 6, 8]
+    config = LongformerConfig(**{**SHAPE, "num_hidden_layers": 4}, attention_window=windows)
+    start = LongformerForSequenceClassification(config)
+    params = StudentParams(layers=(1, 3), init=init)
+    student = build_student(params, start=start, kind=SENTENCES, seed=0).eval()
+    assert student.config.attention_window == [4, 8]
+    student.save_pretrained(tmp_path)
+    again = LongformerForSequenceClassification.from_pretrained(tmp_path).eval()
+    pieces = torch.arange(4, 14)[None]
+    torch.testing.assert_close(
+        student(input_ids=pieces).logits, again(input_ids=pieces).logits, rtol=0, atol=1e-6
+    )

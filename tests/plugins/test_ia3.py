@@ -1,7 +1,12 @@
 import pytest
 import torch
 from kdbench_plugins.ia3 import IA3
-from transformers import DistilBertConfig, DistilBertForSequenceClassification
+from transformers import (
+    DistilBertConfig,
+    DistilBertForSequenceClassification,
+    RobertaConfig,
+    RobertaForSequenceClassification,
+)
 
 from kdbench.errors import UsageError
 from kdbench.models.cost import count_trainable
@@ -51,3 +56,20 @@ def test_other_architectures_call_their_layers_otherwise(make_experiment):
     strategy, bench = bench_of(make_experiment, target=("k_lin",))
     with pytest.raises(UsageError, match=r"no linear layer 'output.dense'; set feedforward to some of"):
         strategy.adapt(DistilBertForSequenceClassification(config), bench)
+
+
+def test_a_head_of_two_layers_is_put_back_whole(make_experiment):
+    """RoBERTa's, and that of its kind: peft trains a copy of the head as one module."""
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    strategy, bench = bench_of(make_experiment)
+    base = RobertaForSequenceClassification(RobertaConfig(vocab_size=20, **sizes)).eval()
+    adapted = strategy.adapt(base, bench).eval()
+    with torch.no_grad():
+        for weight in adapted.parameters():
+            if weight.requires_grad:
+                weight += 0.1
+    pieces = torch.arange(3, 12)[None]
+    before = adapted(input_ids=pieces).logits
+    merged = strategy.finalize(adapted, bench)
+    assert set(merged.state_dict()) == set(RobertaForSequenceClassification(base.config).state_dict())
+    torch.testing.assert_close(merged(input_ids=pieces).logits, before, rtol=0, atol=1e-5)

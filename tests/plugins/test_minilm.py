@@ -1,11 +1,24 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 from helpers.distilling import weights_by_stage
 from helpers.training import Reports, changed_budget, same
-from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
+from kdbench_plugins.minilm import MiniLM
+from transformers import (
+    AlbertConfig,
+    AlbertForSequenceClassification,
+    AutoTokenizer,
+    BertConfig,
+    BertForSequenceClassification,
+    FNetConfig,
+    FNetForSequenceClassification,
+)
 
 from kdbench.api.bench import model_inputs
 from kdbench.errors import UsageError
+
+SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "intermediate_size": 16}
 
 
 @pytest.fixture
@@ -94,3 +107,19 @@ def test_relation_heads_that_do_not_divide_a_width_are_refused(make_bench, width
     strategy, bench = make_bench(f"minilm[layers=2,hidden_size={width},relation_heads={heads}]")
     with pytest.raises(UsageError, match=f"{heads} relation heads do not divide both .* {width} and .* 32"):
         strategy.fit(bench)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        FNetForSequenceClassification(FNetConfig(vocab_size=60, **SIZES)),  # mixes words without attention
+        AlbertForSequenceClassification(
+            AlbertConfig(vocab_size=60, embedding_size=8, num_attention_heads=2, **SIZES)
+        ),
+    ],
+    ids=lambda made: type(made).__name__,
+)
+def test_a_model_without_ordinary_attention_is_refused(made):
+    strategy = MiniLM(MiniLM.Params())
+    with pytest.raises(UsageError, match=r"to match attention take a model built as BERT, RoBERTa"):
+        strategy._match_relations(made, SimpleNamespace(teacher=made), 0.5)

@@ -1,4 +1,5 @@
 import random
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -337,6 +338,21 @@ def test_operations_follow_the_steps_that_were_made(fit):
     _, six = fit()
     _, twelve = fit(schedule=with_steps(12))
     assert twelve.train_flops == pytest.approx(2 * six.train_flops, rel=0.1)
+
+
+def test_a_counter_that_raises_costs_its_figure_alone(fit, monkeypatch):
+    @contextmanager
+    def raising():
+        yield
+        raise AssertionError("Expected gradient function to be set")  # as on Perceiver's layers
+
+    model, counted = fit()
+    monkeypatch.setattr(trainer, "flop_counter", raising)
+    same, uncounted = fit()
+    assert equal(weights_of(model), weights_of(same))
+    assert uncounted.train_flops is None
+    assert (uncounted.examples, uncounted.tokens) == (counted.examples, counted.tokens)
+    assert uncounted.curve.losses == counted.curve.losses
 
 
 def test_what_is_frozen_is_not_counted_as_trained(fit, experiment):
