@@ -70,6 +70,18 @@ def task_name(file: Path) -> str:
     return f"{name}-task".lstrip("-") if not name or name in RESERVED_TASK_NAMES else name
 
 
+def named_delimiter(name: str | None) -> str:
+    """Return the delimiter called `name`: itself, or the tab, which is hard to type; empty if there is none.
+
+    Raises:
+        UsageError: it is not one character.
+    """
+    delimiter = "\t" if name in (r"\t", "tab") else name or ""
+    if len(delimiter) > 1:
+        raise UsageError(f"the delimiter {name!r} is not one character; name one such as ';', or tab")
+    return delimiter
+
+
 class TaskTable(BaseModel):
     """A user-defined task: files, or a data set on the hub."""
 
@@ -96,9 +108,15 @@ class TaskTable(BaseModel):
     metric: str = Field("", description="headline metric; by default accuracy, pearson or entity-f1")
     metrics: tuple[str, ...] = Field((), description="additional metrics")
     delimiter: str = Field(
-        "", max_length=1, description="delimiter of values; by default a comma in .csv and a tab in .tsv"
+        "",
+        description="delimiter of values, such as ';' or tab; by default a comma in .csv and a tab in .tsv",
     )
     quotes: bool = Field(True, description='whether values in .csv and .tsv may be quoted by "')
+
+    @field_validator("delimiter")
+    @classmethod
+    def _named(cls, delimiter: str) -> str:
+        return named_delimiter(delimiter)
 
     @model_validator(mode="after")
     def _has_one_source(self) -> TaskTable:

@@ -241,7 +241,8 @@ def load_registry(config: RunConfig) -> Registry:
     for name, table in config.tasks.items():
         if name in tasks:
             raise UsageError(
-                f"[tasks.{name}]: {tasks[name].distribution} has a task {name!r}; choose another name"
+                f"[tasks.{name}]: {tasks[name].distribution} has a task {name!r}; choose another name (--task-name beside "
+                "--task-file)"
             )
         task = UserTask(name, table, Path.cwd(), config.cache_dir)
         _check_supported(task, registry.kinds, registry.metrics)

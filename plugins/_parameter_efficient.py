@@ -105,8 +105,19 @@ def _saved_whole(layers: list[str], encoder: str) -> list[str]:
     )
 
 
+_ELSEWHERE = {
+    "query": ("q_lin", "query_proj", "q_proj"),
+    "key": ("k_lin", "key_proj", "k_proj"),
+    "value": ("v_lin", "value_proj", "v_proj"),
+    "output.dense": ("lin2", "ffn_output", "fc2"),
+}
+"""What DistilBERT, DeBERTa, ALBERT, BART and others call the layers of BERT."""
+
+
 def linear_layers(base: nn.Module, ends: tuple[str, ...], *, strategy: str, parameter: str) -> list[str]:
     """Return the full names of the linear layers of `base` that end with one of `ends` at a dot.
+
+    A name of BERT's stands for the one that the architecture of `base` has instead.
 
     Raises:
         UsageError: one of `ends` matches no layer: peft ignores it silently where another matches.
@@ -114,14 +125,18 @@ def linear_layers(base: nn.Module, ends: tuple[str, ...], *, strategy: str, para
     from torch import nn
 
     linear = [name for name, module in base.named_modules() if isinstance(module, nn.Linear)]
+    found = []
     for end in ends:
-        if not _with_suffix(linear, end):
+        names = (end, *_ELSEWHERE.get(end, ()))
+        existing = next((name for name in names if _with_suffix(linear, name)), None)
+        if existing is None:
             known = sorted({name.rpartition(".")[2] for name in linear})
             raise UsageError(
                 f"strategy {strategy!r}: {type(base).__name__} has no linear layer {end!r}; "
                 f"set {parameter} to some of {', '.join(known)}"
             )
-    return [name for name in linear if any(_with_suffix([name], end) for end in ends)]
+        found.append(existing)
+    return [name for name in linear if any(_with_suffix([name], end) for end in found)]
 
 
 def _with_suffix(names: list[str], end: str) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from kdbench.cli.options import PATH, json_flag, out, plugin_flag, print_json, registry_of, settings
-from kdbench.config import RunConfig
+from kdbench.config import RunConfig, named_delimiter
 from kdbench.errors import UsageError
 from kdbench.utils.formatting import plural
 
@@ -70,6 +70,12 @@ def export(
     metavar="NAME",
     help="column of the texts in --file, text by default; give it twice for pairs",
 )
+@click.option(
+    "--delimiter",
+    metavar="NAME",
+    help="delimiter of values in --file, such as ';' or tab; by its suffix otherwise",
+)
+@click.option("--quotes/--no-quotes", default=True, help='whether values in --file may be quoted by "')
 @plugin_flag("a plugin that is not installed and provides the kind of task of DIR's model")
 @json_flag
 def predict(
@@ -78,6 +84,8 @@ def predict(
     source: Path | None,
     target: Path | None,
     text_column: tuple[str, ...],
+    delimiter: str | None,
+    quotes: bool,
     plugin: tuple[str, ...],
     as_json: bool,
 ) -> int:
@@ -86,7 +94,8 @@ def predict(
 
     predict.check_arguments(texts, source, target)
     if source is not None and target is not None:
-        count = predict.predict_rows(folder, source, target, text_column, plugin)
+        dialect = predict.Dialect(named_delimiter(delimiter), quotes)
+        count = predict.predict_rows(folder, source, target, text_column, plugin, dialect)
         out.print(f"{plural(count, 'row')} with predictions: {target}", soft_wrap=True)
         return 0
     predictions = predict.predict_texts(folder, texts, plugin)

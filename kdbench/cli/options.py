@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from kdbench.cli.streams import PlainConsole, printable_json
-from kdbench.config import RunConfig, TaskTable, load_config, task_name
+from kdbench.config import RunConfig, TaskTable, load_config
+from kdbench.config import task_name as name_of
 from kdbench.errors import UsageError
 from kdbench.utils.formatting import on_one_line
 
@@ -27,8 +28,18 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)
 json_flag = click.option("--json", "as_json", is_flag=True, help="print JSON")
 
-_TASK_FLAGS = ("text", "label", "kind", "test", "group", "metric")
-"""The fields of a `TaskTable` that have flags; a config file can set all of them."""
+_TASK_FLAGS = {
+    "text": "--text",
+    "label": "--label",
+    "kind": "--kind",
+    "test": "--test-file",
+    "group": "--group",
+    "metric": "--metric",
+    "labels": "--class",
+    "delimiter": "--delimiter",
+    "quotes": "--quotes/--no-quotes",
+}
+"""The flags of those fields of a `TaskTable` that have one; a config file can set all of them."""
 
 
 def _setting(
@@ -46,11 +57,16 @@ def plugin_flag(description: str) -> Callable[[_Command], _Command]:
     return click.option("--plugin", multiple=True, metavar="MODULE", help=description)
 
 
-def _of_task_file(name: str, *, multiple: bool) -> Callable[[_Command], _Command]:
-    flag = "--test-file" if name == "test" else f"--{name}"
-    description = TaskTable.model_fields[name].description
+def _of_task_file(name: str) -> Callable[[_Command], _Command]:
+    description = f"for --task-file: {TaskTable.model_fields[name].description}"
+    if "/" in _TASK_FLAGS[name]:
+        return click.option(_TASK_FLAGS[name], f"file_{name}", default=None, help=description)
     return click.option(
-        flag, f"file_{name}", multiple=multiple, metavar="NAME", help=f"for --task-file: {description}"
+        _TASK_FLAGS[name],
+        f"file_{name}",
+        multiple=name in ("text", "labels"),
+        metavar="NAME",
+        help=description,
     )
 
 
@@ -85,21 +101,32 @@ def settings(command: _Command) -> _Command:
             metavar="FILE",
             help="training data of a user-defined task, as train in [tasks]",
         ),
-        *(_of_task_file(name, multiple=name == "text") for name in _TASK_FLAGS),
+        click.option(
+            "--task-name", metavar="NAME", help="for --task-file: the task's name; by default the file's"
+        ),
+        *map(_of_task_file, _TASK_FLAGS),
     ]
 
     @wraps(command)
-    def merged(file: Path | None, plugin: tuple[str, ...], task_file: Path | None, **given: Any) -> Any:
+    def merged(
+        file: Path | None,
+        plugin: tuple[str, ...],
+        task_file: Path | None,
+        task_name: str | None,
+        **given: Any,
+    ) -> Any:
         names = RunConfig.model_fields
         chosen = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
         flags = {name: value for name, value in chosen.items() if name in names}
         if plugin:
             flags["plugins"] = {"modules": list(plugin)}
-        table = {name: value for name in _TASK_FLAGS if (value := given.pop(f"file_{name}"))}
+        fields = {name: given.pop(f"file_{name}") for name in _TASK_FLAGS}
+        table = {name: value for name, value in fields.items() if value not in (None, "", ())}
         if task_file is not None:
-            flags["tasks"] = {task_name(task_file): {"train": str(task_file), **table}}
-        elif table:
-            raise UsageError(f"--{next(iter(table))} describes a task file; name the file with --task-file")
+            flags["tasks"] = {task_name or name_of(task_file): {"train": str(task_file), **table}}
+        elif table or task_name:
+            flag = _TASK_FLAGS[next(iter(table))] if table else "--task-name"
+            raise UsageError(f"{flag} describes a task file; name the file with --task-file")
         others = {name: value for name, value in given.items() if name not in names}
         return command(load_config(file, flags), **others)
 

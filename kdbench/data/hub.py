@@ -31,16 +31,19 @@ def read_hub(opened: Opened, split: str, columns: Collection[str]) -> Iterator[t
             raise UsageError(
                 f"hub {source} has no column {name!r}, only {', '.join(map(repr, rows.column_names))}"
             )
-    names = {name: _class_names(rows, name) for name in columns}
+    names = {name: class_names(rows.features[name]) for name in columns}
     number = 0
     for batch in rows.select_columns(list(columns)).iter(batch_size=_BATCH):
         for values in zip(*(batch[name] for name in columns), strict=True):
             number += 1
-            row = {
-                name: _with_class_names(value, names[name])
-                for name, value in zip(columns, values, strict=True)
-            }
-            yield f"hub {source}, {split} row {number}", row
+            where = f"hub {source}, {split} row {number}"
+            yield (
+                where,
+                {
+                    name: with_class_names(where, value, names[name])
+                    for name, value in zip(columns, values, strict=True)
+                },
+            )
 
 
 def _load_split(source: HubSource, split: str) -> Dataset:
@@ -60,18 +63,23 @@ def _load_split(source: HubSource, split: str) -> Dataset:
         ) from error
 
 
-def _class_names(rows: Dataset, column: str) -> list[str] | None:
-    """Return the class names of `column`, or None if it does not contain classes."""
-    feature = rows.features[column]
+def class_names(feature: Any) -> list[str] | None:
+    """Return the class names of a column's `feature`, or None if it does not contain classes."""
     # The feature of a column of lists contains the feature of the items.
     names = getattr(getattr(feature, "feature", feature), "names", None)
     return list(names) if names is not None else None
 
 
-def _with_class_names(value: Any, names: list[str] | None) -> Any:
-    if names is None or value is None:
+def with_class_names(where: str, value: Any, names: list[str] | None) -> Any:
+    """Return `value` with the class's name for its number, if the column has `names`; -1 marks a hidden label.
+
+    Raises:
+        UsageError: there is no such class; names the row as `where`.
+    """
+    if names is None or not isinstance(value, int | list):
         return value
     if isinstance(value, list):
-        return [_with_class_names(item, names) for item in value]
-    # -1 marks a hidden label.
+        return [with_class_names(where, item, names) for item in value]
+    if value >= len(names):
+        raise UsageError(f"{where}: class {value} of {len(names)}, counted from 0; write the file again")
     return names[value] if value >= 0 else None

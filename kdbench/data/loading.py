@@ -19,6 +19,7 @@ from kdbench.data.duplicates import Duplicates
 from kdbench.data.encoding import batched, read_table, source_hashes, write_table
 from kdbench.data.fetch import open_source
 from kdbench.data.readers import readable
+from kdbench.data.remarks import collect_remarks
 from kdbench.errors import UsageError, shown
 from kdbench.utils.files import build_once, sha256
 
@@ -144,7 +145,7 @@ class ContentHash:
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-_LAYOUT = 2
+_LAYOUT = 3
 """Incremented when the readers or the cached format change."""
 _META = "meta.json"
 _ADDRESS = re.compile(" at 0x[0-9a-f]+")
@@ -166,6 +167,8 @@ class TaskData:
     """The number of examples of the evaluation split whose text also occurs in train."""
     near_duplicates: int
     """The number of further ones of which nearly the text occurs there (`kdbench.data.duplicates`)."""
+    remarks: tuple[str, ...] = ()
+    """What readers noticed about the files, see `kdbench.data.remarks`."""
 
 
 def load_task(task: Task, settings: DataSettings) -> TaskData:
@@ -182,7 +185,13 @@ def load_task(task: Task, settings: DataSettings) -> TaskData:
     meta = json.loads((folder / _META).read_text(encoding="utf-8"))
     splits = DatasetDict({name: read_table(folder / f"{name}.arrow") for name in meta["splits"]})
     return TaskData(
-        task, opened.name, splits, meta["fingerprint"], meta["duplicates"], meta["near_duplicates"]
+        task,
+        opened.name,
+        splits,
+        meta["fingerprint"],
+        meta["duplicates"],
+        meta["near_duplicates"],
+        tuple(meta["remarks"]),
     )
 
 
@@ -214,9 +223,10 @@ def _read(task: Task, opened: Opened, folder: Path) -> None:
     if "validation" in splits:
         roles.setdefault("validation", "validation")
     checks = {name: ExampleCheck(task, name) for name in roles}
-    for name, role in roles.items():
-        rows = duplicates.collect(role, checks[name].check(splits[name]))
-        _write(task, rows, folder / f"{name}.arrow", role, digest)
+    with collect_remarks() as remarks:
+        for name, role in roles.items():
+            rows = duplicates.collect(role, checks[name].check(splits[name]))
+            _write(task, rows, folder / f"{name}.arrow", role, digest)
     for name, check in checks.items():
         check.finish(None if name == "train" else checks["train"].seen)
     meta = {
@@ -224,6 +234,7 @@ def _read(task: Task, opened: Opened, folder: Path) -> None:
         "fingerprint": digest.hexdigest(),
         "duplicates": duplicates.exact,
         "near_duplicates": duplicates.near,
+        "remarks": list(remarks),
     }
     (folder / _META).write_text(json.dumps(meta), encoding="utf-8")
 

@@ -70,6 +70,8 @@ class PreparedTask:
     """Fraction of all word pieces that are the tokenizer's unknown token."""
     paired: bool
     """Whether each example is a pair of texts."""
+    remarks: tuple[str, ...] = ()
+    """What readers noticed about the files."""
 
 
 def prepare(
@@ -126,6 +128,7 @@ def prepare(
         too_long_share=sum(count.too_long for count in counts) / sum(count.examples for count in counts),
         unknown_share=sum(count.unknown for count in counts) / sum(count.pieces for count in counts),
         paired="text_pair" in data.splits["train"].column_names,
+        remarks=data.remarks,
     )
 
 

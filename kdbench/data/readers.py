@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from kdbench.data.encoding import BATCH
-from kdbench.data.hub import read_hub
+from kdbench.data.hub import class_names, read_hub, with_class_names
+from kdbench.data.remarks import remark
 from kdbench.data.tagging import Scheme, TagError, detect_scheme, iob2_labels, to_iob2
 from kdbench.errors import UsageError
 from kdbench.utils.plain_files import plain_file
@@ -144,28 +145,68 @@ def _plain_rows(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
 def _quoted_rows(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     csv.field_size_limit(_MAX_LINE)
     rows = csv.reader(read_lines(path), delimiter=delimiter, strict=True)
+    width = first = swallowed = 0
     while True:
         start = rows.line_num + 1
         try:
             values = next(rows)
         except StopIteration:
-            return
+            break
         except csv.Error as error:
             raise UsageError(
-                f"{path}, line {start}: {error}; check the quotes of the row that begins here "
-                "(a quote inside a quoted value is written twice)"
+                f"{path}, line {start}: {error}; check the quotes of the row that begins here (a quote inside a quoted "
+                f"value is written twice), or {_PLAIN_QUOTES}"
             ) from error
+        width = width or len(values)
+        if rows.line_num > start and any(_swallows_rows(value, delimiter, width) for value in values):
+            first = first or start
+            swallowed += rows.line_num - start
         if values:
             yield start, values
+    if swallowed:
+        remark(
+            f"{path}, line {first}: a quote opens here and closes lines later, so that {swallowed} lines of the file that look "
+            f"like rows are part of a value; check the quotes, or {_PLAIN_QUOTES}"
+        )
+
+
+def _swallows_rows(value: str, delimiter: str, width: int) -> bool:
+    """Return whether a quoted value has a line that looks like a row of `width` values.
+
+    In prose of several lines, a comma is followed by a blank or by nothing.
+    """
+    rows = (line.split(delimiter) for line in value.split("\n"))
+    return width > 1 and any(
+        len(cells) == width and all(cell and not cell[0].isspace() for cell in cells) for cells in rows
+    )
+
+
+_PLAIN_QUOTES = "set --no-quotes (quotes = false in a config file) if they are ordinary characters"
 
 
 def _check_header(path: Path, header: list[str], columns: Collection[str], delimiter: str) -> None:
     for name in columns:
         if name not in header:
-            hint = "" if len(header) > 1 else f" (is {delimiter!r} the right delimiter?)"
-            raise UsageError(f"{path} has no column {name!r}, only {', '.join(map(repr, header))}{hint}")
+            known = ", ".join(map(repr, header))
+            hint = _delimiter_hint(header, columns, delimiter)
+            raise UsageError(f"{path} has no column {name!r}, only {known}{hint}")
         if header.count(name) > 1:
             raise UsageError(f"{path} has more than one column {name!r}; rename all but one")
+
+
+_DELIMITERS = (";", ",", "\t", "|")
+
+
+def _delimiter_hint(header: list[str], columns: Collection[str], delimiter: str) -> str:
+    """Return which delimiter the header seems to have; empty if it has the right one."""
+    line = delimiter.join(header)
+    for other in _DELIMITERS:
+        if other != delimiter and set(columns) <= {name.strip('"') for name in line.split(other)}:
+            shown = r"\t" if other == "\t" else other
+            return f"; its delimiter seems to be {other!r}: set --delimiter '{shown}' (delimiter in a config file)"
+    if len(header) > 1:
+        return ""
+    return f" (is {delimiter!r} the right delimiter? Another one is set by --delimiter, or delimiter in a config file)"
 
 
 def _wrong_width(path: Path, line: int, values: int, columns: int, delimiter: str, quoted: bool) -> str:
@@ -224,16 +265,34 @@ def read_parquet(path: Path, columns: Collection[str]) -> Iterator[tuple[str, di
             for name in columns:
                 if name not in existing:
                     raise UsageError(f"{path} has no column {name!r}, only {', '.join(map(repr, existing))}")
+            names = _parquet_class_names(table.schema_arrow, columns)
             number = 0
             for batch in table.iter_batches(BATCH, columns=list(columns)):
                 for row in batch.to_pylist():
                     number += 1
-                    yield f"{path}, row {number}", row
+                    where = f"{path}, row {number}"
+                    for name, classes in names.items():
+                        row[name] = with_class_names(where, row[name], classes)
+                    yield where, row
     except (pa.ArrowException, UnicodeDecodeError) as error:
         reason = str(error).partition("\n")[0].rstrip(".")
         raise UsageError(f"{path} is not a Parquet file, or is damaged: {reason}; write it again") from error
     if number == 0:
         raise UsageError(f"{path} has no rows; add some")
+
+
+def _parquet_class_names(schema: Any, columns: Collection[str]) -> dict[str, list[str]]:
+    """Return the class names that the library datasets has written into a file's metadata, by column."""
+    if b"huggingface" not in (schema.metadata or {}):
+        return {}
+    import datasets
+
+    try:
+        features = datasets.Features.from_arrow_schema(schema)
+    except Exception:  # metadata of another version, or damaged, which the library reads in many ways
+        return {}
+    names = {name: class_names(features[name]) for name in columns if name in features}
+    return {name: classes for name, classes in names.items() if classes is not None}
 
 
 _DOCUMENT = "-DOCSTART-"

@@ -180,7 +180,7 @@ def _held_out_validation(data: TaskData, order: Indices, budget: Budget) -> Mask
     if not held.any():
         raise UsageError(
             f"task {data.task.name!r}: no validation split can be held out of its {len(rows)} training examples "
-            "(at most a fifth, in whole groups); add examples or a validation file"
+            "(at most a fifth, in whole groups); add examples, or a file of them (validation in a config file)"
         )
     return held
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from enum import Enum
 
 _TAG = re.compile(r"O|[BIESLU]-.+")
+_TYPE = re.compile(r"[A-Za-z]{2,}")
+"""A type without a prefix."""
 
 
 class Scheme(str, Enum):
@@ -45,7 +47,8 @@ def detect_scheme(sentences: Iterable[Sequence[str]]) -> Scheme:
     for tags in sentences:
         previous = "O"
         for tag in tags:
-            prefixes.add(tag[:1])
+            if _TAG.fullmatch(tag):  # else it may be a type without a prefix, such as LOC
+                prefixes.add(tag[:1])
             continues = previous[2:] == tag[2:]
             starts_with_inside |= tag[:1] == "I" and not continues
             begins_after_other |= tag[:1] == "B" and not continues
@@ -68,9 +71,8 @@ def to_iob2(tags: Sequence[str], scheme: Scheme) -> list[str]:
     previous = "O"
     for index, tag in enumerate(tags):
         if not _TAG.fullmatch(tag) or tag[0] not in {"O", "B", "I", last, single}:
-            raise TagError(
-                index, f"{tag!r} is not a tag of the scheme {scheme.value}; write 'O', 'B-TYPE' or 'I-TYPE'"
-            )
+            bare = f"'B-{tag}' or 'I-{tag}'" if _TYPE.fullmatch(tag) else "'B-TYPE' or 'I-TYPE'"
+            raise TagError(index, f"{tag!r} is not a tag of the scheme {scheme.value}; write 'O', {bare}")
         inside = tag[0] in {"I", last}
         is_open = previous != "O" and (last == " " or previous[0] in "BI")
         continues = is_open and previous[2:] == tag[2:]

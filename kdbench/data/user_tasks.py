@@ -51,8 +51,9 @@ def file_rows(path: Path, table: TaskTable) -> Rows:
             path, columns, delimiter=table.delimiter or _DELIMITERS[suffix], quoted=table.quotes
         )
     known = [".jsonl", ".parquet", *([".conll"] if tokens else [".csv", ".tsv"])]
+    other = ", or set --kind token-classification for words and tags" if suffix in _COLUMN_FILES else ""
     raise UsageError(
-        f"{path}: a {table.kind} task is read from {', '.join(known)} files; convert it, or rename it"
+        f"{path}: a {table.kind} task is read from {', '.join(known)} files; convert it, or rename it{other}"
     )
 
 
@@ -63,13 +64,23 @@ def columns_of(table: TaskTable) -> tuple[str, ...]:
 
 
 def _column_rows(path: Path, table: TaskTable) -> Rows:
-    word, tag = table.text or 0, table.label if table.label != "" else -1
-    if not isinstance(word, int) or not isinstance(tag, int):
-        raise UsageError(f"{path} has no column names; give text and label as numbers, counted from 0")
+    word, tag = (
+        _column_number(path, column, default) for column, default in ((table.text, 0), (table.label, -1))
+    )
     if table.group:
         raise UsageError(f"{path} has no column for a group; use JSON Lines, or leave group out")
     for where, words, tags in read_conll(path, word=word, tag=tag):
         yield where, {table.text_columns[0]: words, table.label_column: tags}
+
+
+def _column_number(path: Path, column: int | str | tuple[str, ...], default: int) -> int:
+    (name,) = column if isinstance(column, tuple) else (column,)
+    try:
+        return default if name == "" else int(name)
+    except ValueError:
+        raise UsageError(
+            f"{path} has no column names, such as {name!r}; give text and label as numbers, counted from 0"
+        ) from None
 
 
 _FRACTION = re.compile(r"[+-]?(\d+\.\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
@@ -120,7 +131,7 @@ def _number(where: str, value: object, table: TaskTable) -> float:
 def _class_name(where: str, value: object, table: TaskTable) -> str:
     """Return the class name of `value`, which the file may give as a string, a whole number or a truth value."""
     name = str(value).lower() if isinstance(value, bool) else str(value).strip()
-    if value is None or not name:
+    if value is None or not name or value != value:  # NaN, as pandas writes what is missing
         raise UsageError(
             f"{where}: the label in column {table.label_column!r} is empty; fill it or remove the row"
         )
@@ -130,8 +141,8 @@ def _class_name(where: str, value: object, table: TaskTable) -> str:
         )
     if name not in table.labels and (isinstance(value, float) or _FRACTION.fullmatch(name)):
         raise UsageError(
-            f"{where}: the label {name} is a decimal number where a class is expected; set kind = "
-            '"sequence-regression", or list the classes as labels'
+            f"{where}: the label {name} is a decimal number where a class is expected; set --kind sequence-regression, or "
+            "name each class by --class (kind and labels in a config file)"
         )
     return name
 
@@ -140,7 +151,11 @@ HELD_OUT = "held-out"
 """The name of the evaluation split if the user gives none."""
 _HELD_OUT_SHARE = 5
 _MAX_CLASSES = 1_000
+"""More than these have to occur twice on average, or they may be anything: texts, numbers of rows."""
+_MAX_LISTED = 50_000
 _NAMES = "names.json"
+_NAMES_LAYOUT = 2
+"""Incremented when names are found in another way."""
 
 
 class UserTask(Task):
@@ -199,13 +214,13 @@ class UserTask(Task):
         if not held.any():
             raise UsageError(
                 f"task {self.name!r}: a fifth of its {len(order)} examples (in whole groups) cannot be held out for "
-                "scoring; add examples, or name a file as test"
+                "scoring; add examples, or name a file by --test-file (test in a config file)"
             )
         return held
 
     def _names_in_train(self) -> tuple[str, ...]:
         """Return the classes or entity types of train; found once, then cached."""
-        parts = [self._table.model_dump_json()]
+        parts = [_NAMES_LAYOUT, self._table.model_dump_json()]
         local = self.sources.get("local")
         if isinstance(local, LocalSource):
             path = _only_file(local, "train")
@@ -219,17 +234,21 @@ class UserTask(Task):
 
     def _find_names(self) -> list[str]:
         names: set[str] = set()
+        count = 0
         for example in self._examples("train"):
+            count += 1
             if self.kind.per_word:
                 names.update(tag[2:] for tag in example["tags"] if tag != "O")
             else:
                 names.add(example["label"])
-            if len(names) > _MAX_CLASSES:
-                raise UsageError(
-                    f"task {self.name!r}: {example['where']}: column {self._table.label_column!r} has more than "
-                    f"{_MAX_CLASSES:,} different values up to here, so they are hardly classes; name another column as label, "
-                    f"or list all classes as labels of [tasks.{self.name}] in a config file"
-                )
+            if len(names) > _MAX_LISTED:
+                break
+        if len(names) > _MAX_LISTED or (len(names) > _MAX_CLASSES and 2 * len(names) > count):
+            raise UsageError(
+                f"task {self.name!r}: column {self._table.label_column!r} of train has {len(names):,} different values in "
+                f"{count:,} rows, so they are hardly classes; name another column by --label, or each class by --class "
+                "(label and labels in a config file)"
+            )
         if self.kind is TaskKind.SEQUENCE_CLASSIFICATION and len(names) == 1:
             raise UsageError(
                 f"task {self.name!r}: column {self._table.label_column!r} of train has one class only, "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,23 @@ if TYPE_CHECKING:
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
 
-def predict_file(model: ExportedModel, source: Path, target: Path, text_columns: tuple[str, ...] = ()) -> int:
+@dataclass(frozen=True)
+class Dialect:
+    """How the values of a delimited file are told apart."""
+
+    delimiter: str | None = None
+    """By default a comma in CSV and a tab in TSV."""
+    quoted: bool = True
+    """Whether ``"`` quotes values."""
+
+
+def predict_file(
+    model: ExportedModel,
+    source: Path,
+    target: Path,
+    text_columns: tuple[str, ...] = (),
+    dialect: Dialect = Dialect(),  # frozen
+) -> int:
     """Write the rows of `source` with predictions to `target`, and return the number of rows.
 
     Files are CSV, TSV or JSON Lines by their extensions. In CSV and TSV a value that a spreadsheet would run as a
@@ -34,6 +50,7 @@ def predict_file(model: ExportedModel, source: Path, target: Path, text_columns:
 
     Args:
         text_columns: by default ``text``, and ``text_pair`` if the task has pairs.
+        dialect: of `source`, if it is CSV or TSV.
 
     Raises:
         UsageError: a file cannot be read or has another format, a column is missing or would be replaced, or `target`
@@ -46,7 +63,7 @@ def predict_file(model: ExportedModel, source: Path, target: Path, text_columns:
             f"--text-column names {len(columns)} columns; the task {model.manifest.task} has "
             f"{'pairs: name two' if model.manifest.paired else 'one text: name one'}"
         )
-    rows = _read(source, columns)
+    rows = _read(source, columns, dialect)
     predictions = model.predict([_input(place, row, columns) for place, row in rows])
     results = [
         _with_prediction(place, row, prediction_columns(prediction))
@@ -84,11 +101,12 @@ def _check_files(source: Path, target: Path) -> None:
         raise UsageError(f"--out {target}: there is no folder {target.parent}; create it first")
 
 
-def _read(source: Path, columns: tuple[str, ...]) -> list[tuple[str, dict[str, Any]]]:
+def _read(source: Path, columns: tuple[str, ...], dialect: Dialect) -> list[tuple[str, dict[str, Any]]]:
     delimiter = _DELIMITERS.get(source.suffix.lower())
     if delimiter is None:
         return list(read_jsonl(source, columns))
-    return list(read_delimited(source, columns, delimiter=delimiter))
+    delimiter = dialect.delimiter or delimiter
+    return list(read_delimited(source, columns, delimiter=delimiter, quoted=dialect.quoted))
 
 
 def _input(place: str, row: dict[str, Any], columns: tuple[str, ...]) -> Any:
@@ -154,14 +172,19 @@ def predict_texts(folder: Path, texts: tuple[str, ...], plugins: Sequence[str] =
 
 
 def predict_rows(
-    folder: Path, source: Path, target: Path, text_columns: tuple[str, ...], plugins: Sequence[str] = ()
+    folder: Path,
+    source: Path,
+    target: Path,
+    text_columns: tuple[str, ...],
+    plugins: Sequence[str] = (),
+    dialect: Dialect = Dialect(),  # frozen
 ) -> int:
     """Predict the rows of the file `source` with the model in `folder`, write them to `target` and return their number.
 
     Raises:
         UsageError: `folder` holds no exported model, or see `predict_file`.
     """
-    return predict_file(load(folder, plugins=plugins), source, target, text_columns)
+    return predict_file(load(folder, plugins=plugins), source, target, text_columns, dialect)
 
 
 def predictions_data(predictions: Iterable[Prediction]) -> list[dict[str, Any]]:

@@ -114,7 +114,10 @@ def build_student(
     kept = layers_to_keep(params.layers, start.config.num_hidden_layers)
     if starts_fresh(params, start.config):
         return _random_student(start.config, kept, params, kind, seed)
-    return keep_layers(start, kept)
+    try:
+        return keep_layers(start, kept)
+    except UsageError as error:
+        raise UsageError(f"{error}, or set init=random") from None
 
 
 def starts_fresh(params: StudentParams, base: PretrainedConfig) -> bool:
@@ -170,8 +173,8 @@ def _layer_stack(model: PreTrainedModel) -> nn.ModuleList:
         if isinstance(module, nn.ModuleList) and len(module) == depth:
             return module
     raise UsageError(
-        f"{type(model).__name__} has no list of {depth} layers to choose from (layers shared by all, perhaps); "
-        "set init=random"
+        f"{type(model).__name__} has no list of {depth} layers to choose from (layers shared by all, perhaps); choose a base "
+        "model with layers of its own"
     )
 
 

@@ -78,6 +78,7 @@ def _labels(prepared: PreparedTask, metrics: Mapping[str, Metric]) -> Iterator[s
 
 
 def _warnings(prepared: PreparedTask) -> Iterator[str]:
+    yield from (f"! {remark}" for remark in prepared.remarks)
     if prepared.too_long_share > _LARGE_SHARE and not prepared.task.kind.per_word:
         yield f"! {prepared.too_long_share:.0%} of the texts are truncated; a budget with a larger max_length avoids that"
     if prepared.unknown_share > _LARGE_SHARE:

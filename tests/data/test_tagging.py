@@ -49,6 +49,16 @@ def test_an_inside_tag_without_a_beginning_makes_a_faulty_iob2_where_other_entit
         to_iob2(sentences[1], Scheme.IOB2)
 
 
+def test_a_type_without_a_prefix_is_no_sign_of_a_scheme():
+    """LOC begins like BILOU's last word."""
+    tags = ["O", "PER", "LOC"]
+    assert detect_scheme([tags]) is Scheme.IOB2
+    with pytest.raises(
+        TagError, match="'PER' is not a tag of the scheme IOB2; write 'O', 'B-PER' or 'I-PER'"
+    ):
+        to_iob2(tags, Scheme.IOB2)
+
+
 def test_labels_put_o_first():
     assert iob2_labels("PER", "geo-loc") == ("O", "B-PER", "I-PER", "B-geo-loc", "I-geo-loc")
 

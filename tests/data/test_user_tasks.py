@@ -5,7 +5,7 @@ from collections import Counter
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from datasets import ClassLabel, Dataset, Features, Value
+from datasets import ClassLabel, Dataset, Features, List, Value
 
 from kdbench.config import TaskTable
 from kdbench.data import DataSettings, load_task
@@ -55,6 +55,82 @@ def test_one_csv_gives_classes_and_a_held_out_fifth(load, tmp_path):
     assert Counter(data.splits[HELD_OUT]["label"]) == {"sales": 4, "support": 4, "spam": 4}
     texts = [*data.splits["train"]["text"], *data.splits[HELD_OUT]["text"]]
     assert sorted(texts) == sorted(row["body"] for row in TICKETS)
+
+
+def test_thousands_of_classes_are_classes_if_they_occur_again(load, tmp_path):
+    write_csv(tmp_path / "a.csv", [{"text": f"text {i}", "label": f"c{i // 4}"} for i in range(4_800)])
+    assert len(load(train="a.csv").task.labels) == 1_200
+
+
+def test_class_names_in_the_metadata_of_parquet_are_used(load, tmp_path):
+    """As `datasets` writes them; the numbers alone would be classes called 0 and 1."""
+    classes = ClassLabel(names=["bad", "good"])
+    rows = Dataset.from_list(
+        [{"text": f"text {i}", "label": i % 2} for i in range(20)],
+        features=Features({"text": Value("string"), "label": classes}),
+    )
+    rows.to_parquet(str(tmp_path / "a.parquet"))
+    data = load(train="a.parquet")
+    assert data.task.labels == ("bad", "good")
+    assert {row["text"]: row["label"] for row in data.splits[HELD_OUT]}.items() <= {
+        f"text {i}": ("bad", "good")[i % 2] for i in range(20)
+    }.items()
+    table = pq.read_table(tmp_path / "a.parquet")
+    beyond = table.set_column(1, "label", pa.array([*[0, 1] * 9, 0, 2]))
+    pq.write_table(beyond.replace_schema_metadata(table.schema.metadata), tmp_path / "b.parquet")
+    with pytest.raises(UsageError, match=r"b\.parquet, row 20: class 2 of 2, counted from 0"):
+        load(train="b.parquet")
+    damaged = table.replace_schema_metadata({b"huggingface": b"no JSON"})
+    pq.write_table(damaged, tmp_path / "c.parquet")
+    assert load(train="c.parquet").task.labels == ("0", "1")
+
+
+def test_tag_names_in_the_metadata_of_parquet_are_used(load, tmp_path):
+    tags = Features({"tokens": List(Value("string")), "ner_tags": List(ClassLabel(names=["O", "B-PER"]))})
+    rows = Dataset.from_list([{"tokens": ["Anna", "left"], "ner_tags": [1, 0]}] * 10, features=tags)
+    rows.to_parquet(str(tmp_path / "a.parquet"))
+    data = load(kind="token-classification", train="a.parquet", text="tokens", label="ner_tags")
+    assert data.splits["train"][0]["tags"] == ["B-PER", "O"]
+
+
+def test_rows_that_a_stray_quote_merges_are_remarked_on(load, tmp_path):
+    lines = [f"text {i}\t{'no' if i % 2 else 'yes'}" for i in range(40)]
+    lines[5], lines[8] = '"' + lines[5], 'text 8"\tyes'
+    (tmp_path / "a.tsv").write_text("text\tlabel\n" + "\n".join(lines) + "\n")
+    data = load(train="a.tsv")
+    (remark,) = data.remarks
+    assert "a.tsv, line 7: a quote opens here and closes lines later, so that 3 lines" in remark
+    assert "set --no-quotes (quotes = false in a config file)" in remark
+    plain = load(train="a.tsv", quotes=False)
+    assert (plain.remarks, sum(map(len, plain.splits.values()))) == ((), 40)
+
+
+def test_quoted_prose_of_several_lines_is_not_remarked_on(load, tmp_path):
+    write_csv(
+        tmp_path / "a.csv",
+        [
+            {"text": f"Dear sir,\nI want, please,\nmy money {i}", "label": ["no", "yes"][i % 2]}
+            for i in range(20)
+        ],
+    )
+    assert load(train="a.csv").remarks == ()
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "tab", r"\t"])
+def test_another_delimiter_is_named_and_read(load, tmp_path, delimiter):
+    write_csv(tmp_path / "a.csv", TICKETS, "\t" if len(delimiter) > 1 else delimiter)
+    with pytest.raises(UsageError, match=r"its delimiter seems to be .*: set --delimiter '(;|\\t)'"):
+        load(train="a.csv", text="body", label="queue")
+    data = load(train="a.csv", text="body", label="queue", delimiter=delimiter)
+    assert data.task.labels == ("sales", "spam", "support")
+
+
+def test_columns_of_conll_files_are_numbers_as_flags_give_them_too(load, tmp_path):
+    (tmp_path / "a.conll").write_text("1 Anna B-PER x\n2 left O x\n\n" * 10)
+    data = load(kind="token-classification", train="a.conll", text=("1",), label="2")
+    assert data.splits["train"][0]["words"] == ["Anna", "left"]
+    with pytest.raises(UsageError, match=r"no column names, such as 'word'; give text and label as numbers"):
+        load(kind="token-classification", train="a.conll", text=("word",), label="2")
 
 
 def test_the_same_rows_in_another_format_are_the_same_data(load, tmp_path):
@@ -146,7 +222,7 @@ def test_a_hub_data_set_by_the_same_table(load, tmp_path, monkeypatch):
         ("body,queue\na,x\n  ,y\n", r"a\.csv, line 3: the text is empty"),
         (
             "body,queue\na,0.5\nb,1.5\n",
-            r"a\.csv, line 2: the label 0\.5 is a decimal number where a class is expected",
+            r"a\.csv, line 2: the label 0\.5 is a decimal .* set --kind sequence-regression, or .* by --class",
         ),
         (
             "body,queue\n" + "a,x\n" * 20,
@@ -156,7 +232,7 @@ def test_a_hub_data_set_by_the_same_table(load, tmp_path, monkeypatch):
         ("text,queue\na,x\n", "has no column 'body', only 'text', 'queue'"),
         (
             "body,queue\n" + "".join(f"a,{i}\n" for i in range(2000)),
-            "line 1002: .* more than 1,000 different values",
+            "has 2,000 different values in 2,000 rows, .* hardly classes; name another column by --label",
         ),
     ],
 )

@@ -45,16 +45,17 @@ def test_the_feed_forward_part_may_be_left_out(make_experiment):
     assert count_trainable(strategy.adapt(bench.base(), bench)) == 4 * (32 + 32) + head
 
 
-def test_other_architectures_call_their_layers_otherwise(make_experiment):
+@pytest.mark.parametrize("named", [{}, {"target": ("k_lin", "v_lin"), "feedforward": ("lin2",)}])
+def test_other_architectures_call_their_layers_otherwise(make_experiment, named):
     config = DistilBertConfig(vocab_size=20, dim=16, n_layers=2, n_heads=2, hidden_dim=32)
-    strategy, bench = bench_of(make_experiment, target=("k_lin", "v_lin"), feedforward=("lin2",))
+    strategy, bench = bench_of(make_experiment, **named)
     head = (16 * 16 + 16) + (16 * 2 + 2)  # DistilBERT's has two layers
     assert (
         count_trainable(strategy.adapt(DistilBertForSequenceClassification(config), bench))
         == 2 * (16 + 16 + 32) + head
     )
-    strategy, bench = bench_of(make_experiment, target=("k_lin",))
-    with pytest.raises(UsageError, match=r"no linear layer 'output.dense'; set feedforward to some of"):
+    strategy, bench = bench_of(make_experiment, target=("k_lin",), feedforward=("inner",))
+    with pytest.raises(UsageError, match=r"no linear layer 'inner'; set feedforward to some of"):
         strategy.adapt(DistilBertForSequenceClassification(config), bench)
 
 
