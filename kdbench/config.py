@@ -204,8 +204,9 @@ class RunConfig(BaseModel):
     margin: float = Field(
         0.5, gt=0, le=100, description="points by which scores may differ and still count as no loss"
     )
-    overwrite: Literal["never", "failed", "all"] = Field(
-        "never", description="which finished cells are run again"
+    overwrite: Literal["never", "failed", "outdated", "all"] = Field(
+        "never",
+        description="which finished cells are run again; outdated are those that another version of their plugin made",
     )
     drawings: bool = Field(
         True, description="whether to write the page index.html and the plots beside the board's tables"

@@ -26,10 +26,12 @@ from kdbench.data.user_tasks import UserTask
 from kdbench.errors import UsageError, nearest, one_line, shown
 from kdbench.plugin_checks import checked_kind, checked_metric, checked_strategy, checked_task
 from kdbench.registry import PluginInfo, Registered, Registry
-from kdbench.utils.files import user_path
+from kdbench.utils.files import content_hash, sha256, user_path
 
 _MODULE = "(module)"
 """The distribution shown for a plugin that was named and is not installed."""
+_VERSION_LENGTH = 12
+"""Of the hash that stands for the version of such a plugin."""
 _SETTINGS = "(settings)"
 """The distribution shown for a task that the settings define."""
 
@@ -96,6 +98,16 @@ def _import_file(path: Path) -> object:
     return sys.modules[name]
 
 
+def _source_hash(plugin: object) -> str:
+    """Return a hash of the source files of a module or package, which has no version; empty for other objects."""
+    file = getattr(plugin, "__file__", None)
+    if file is None:
+        return ""
+    path = Path(file)
+    files = sorted(path.parent.rglob("*.py")) if path.name == "__init__.py" else [path]
+    return content_hash([sha256(source) for source in files])[:_VERSION_LENGTH]
+
+
 class _OneHook:
     """A pluggy plugin with one hook, so that a hook that does not match its spec does not affect the others."""
 
@@ -115,6 +127,8 @@ class _Loading:
         self.metrics: dict[str, Registered[Metric]] = {}
         self.plugins: list[PluginInfo] = []
         self._seen: list[object] = []
+        self._version = ""
+        """That of the plugin being loaded: its distribution's, or a hash of its source."""
 
     def add(self, info: PluginInfo, load: Callable[[], object]) -> None:
         """Load a plugin and register its valid parts; skip a plugin that was loaded before."""
@@ -123,6 +137,7 @@ class _Loading:
             if any(plugin is seen for seen in self._seen):
                 return
             self._seen.append(plugin)
+            self._version = info.version or _source_hash(plugin)
             self._register(plugin, info)
         except (Exception, SystemExit) as error:
             info.errors.append(one_line(error))
@@ -213,7 +228,7 @@ class _Loading:
             except (Exception, SystemExit) as error:
                 info.errors.append(one_line(error))
             else:
-                into[item.name] = Registered(item, info.distribution, info.version)
+                into[item.name] = Registered(item, info.distribution, self._version)
                 names.append(item.name)
 
 

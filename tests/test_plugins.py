@@ -236,3 +236,17 @@ def test_a_class_from_a_file_is_found_again_in_a_process_that_loads_the_same_mod
 def test_discovery_itself_loads_no_torch(tmp_path):
     code = "import sys, kdbench.plugins, kdbench.cli.description; print(*({'torch', 'pandas', 'datasets'} & set(sys.modules)))"
     assert run_python(code, tmp_path).strip() == ""
+
+
+def test_a_file_has_a_hash_of_its_source_for_a_version(tmp_path):
+    """It has no version, but what it does may change."""
+    path = tmp_path / "plugin.py"
+    source = f"{SOUND}\n@hookimpl\ndef kdbench_strategies(): return [Sound]\n"
+
+    def version_of(source):
+        path.write_text(source)
+        for name in [name for name in sys.modules if name.startswith("kdbench_file_plugin_")]:
+            del sys.modules[name]
+        return load_plugins([str(path)]).strategies["sound"].version
+
+    assert version_of(source) == version_of(source) != version_of(f"{source}\n# changed")

@@ -89,7 +89,7 @@ def settings(command: _Command) -> _Command:
         _setting("threads", metavar="N", kind=int),
         _setting("timeout", metavar="SECONDS", kind=float),
         _setting("margin", metavar="POINTS", kind=float),
-        _setting("overwrite", metavar="never|failed|all"),
+        _setting("overwrite", metavar="never|failed|outdated|all"),
         click.option(
             "--drawings/--no-drawings", default=None, help=RunConfig.model_fields["drawings"].description
         ),

@@ -122,6 +122,7 @@ MAX_LOSSES = 80
 _STATES = {
     State.PENDING: CellState.QUEUED,
     State.DONE: CellState.DONE,
+    State.OUTDATED: CellState.DONE,
     State.FAILED: CellState.FAILED,
     State.NOT_APPLICABLE: CellState.NOT_APPLICABLE,
 }

@@ -15,13 +15,15 @@ from kdbench.config import RunConfig
 from kdbench.data import Download, missing_downloads
 from kdbench.data.fetch import local_files
 from kdbench.errors import UsageError, nearest
+from kdbench.hookspecs import PROJECT
 from kdbench.models.base import BaseModel, missing_model_downloads, resolve_base_model
-from kdbench.registry import Registry
-from kdbench.results.records import Record, RecordStore, Status
+from kdbench.registry import Registered, Registry
+from kdbench.results.records import Record, RecordStore, Status, StrategyInfo
 from kdbench.results.tuning import Tuning
 from kdbench.run.keys import cell_key, study_key
 from kdbench.run.tuned import TunedStrategies
 from kdbench.training.experiment import Experiment, make_experiment
+from kdbench.utils.formatting import plural
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class State(str, Enum):
     """The state of a cell before a run."""
 
     DONE = "done"
+    OUTDATED = "done by another version"
+    """Of the strategy's plugin."""
     FAILED = "failed before"
     NOT_APPLICABLE = "not applicable"
     PENDING = "pending"
@@ -60,7 +64,7 @@ class Cell:
     """For a joint strategy, the tasks that it trains on together."""
     state: State = State.PENDING
     reason: str | None = None
-    """Why it is not applicable, or failed before."""
+    """Why it is not applicable, failed before, or is outdated."""
     key: str | None = None
     """None if data or base model are not on this machine yet."""
     keys_before: tuple[str, ...] = ()
@@ -218,7 +222,7 @@ def make_plan(config: RunConfig, registry: Registry, *, fetch: bool) -> Plan:
         keys_before = tuple(cell_key(stage, experiments[cell.task.name], cell.seed) for stage in earlier)
         cell = replace(cell, key=key, keys_before=keys_before)
         cell = _without_enough_labels(cell, experiments[cell.task.name])
-        planned.setdefault(key, _with_result(cell, store.get(key), config.overwrite))
+        planned.setdefault(key, _with_result(cell, store.get(key), config.overwrite, registry))
     return Plan(list(planned.values()), downloads, base, experiments)
 
 
@@ -268,10 +272,45 @@ def check_settings(config: RunConfig, registry: Registry, tasks: Sequence[Task])
                 )
 
 
-def _with_result(cell: Cell, record: Record | None, overwrite: str) -> Cell:
+def _with_result(cell: Cell, record: Record | None, overwrite: str, registry: Registry) -> Cell:
     """Return `cell` in the state that follows from the `record` of an earlier run."""
     if cell.state is State.NOT_APPLICABLE or record is None or overwrite == "all":
         return cell
-    if record.status is Status.OK:
-        return replace(cell, state=State.DONE)
-    return cell if overwrite == "failed" else replace(cell, state=State.FAILED, reason=record.reason)
+    outdated = _other_version(record.strategy, registry.strategies[cell.row.strategy.name])
+    if outdated is not None and overwrite == "outdated":
+        return cell
+    if record.status is not Status.OK:
+        return cell if overwrite == "failed" else replace(cell, state=State.FAILED, reason=record.reason)
+    if outdated is not None:
+        return replace(cell, state=State.OUTDATED, reason=outdated)
+    return replace(cell, state=State.DONE)
+
+
+def _other_version(recorded: StrategyInfo, installed: Registered[type[Strategy]]) -> str | None:
+    """Return which version of a strategy's plugin made a record, if that is not the `installed` one.
+
+    The record still counts: an author raises `Strategy.revision`, and so changes the key, where results change. The
+    built-in strategies keep to that, so that their patch releases count as one version.
+    """
+    made, present = (
+        (part.distribution, _release(part.distribution, part.version)) for part in (recorded, installed)
+    )
+    if made == present or not (recorded.version and installed.version):
+        return None
+    return (
+        f"made by {recorded.distribution} {recorded.version}, "
+        f"{installed.distribution} {installed.version} is installed"
+    )
+
+
+def _release(distribution: str, version: str) -> str:
+    return ".".join(version.split(".")[:2]) if distribution == PROJECT else version
+
+
+def outdated_remark(plan: Plan) -> str | None:
+    """Return one line about the cells that another version made, and how to run them again; None without any."""
+    outdated = [cell for cell in plan.cells if cell.state is State.OUTDATED]
+    if not outdated:
+        return None
+    versions = "; ".join(dict.fromkeys(str(cell.reason) for cell in outdated))
+    return f"{plural(len(outdated), 'finished cell')} of another version ({versions}); --overwrite outdated runs them again"

@@ -25,7 +25,7 @@ from kdbench.measure.environment import describe_environment
 from kdbench.measure.latency import torch_threads
 from kdbench.models.build import load_base
 from kdbench.results.records import RecordStore
-from kdbench.run.plan import Plan, State
+from kdbench.run.plan import Plan, State, outdated_remark
 from kdbench.run.provenance import majority_score
 from kdbench.training.experiment import Experiment
 from kdbench.utils.formatting import plural
@@ -239,6 +239,8 @@ def print_plan(plan: Plan, config: RunConfig, console: Console) -> None:
         )
     console.print(table)
     console.print(f"\n{_states(plan)}", soft_wrap=True)
+    if remark := outdated_remark(plan):
+        console.print(f"! {remark}", soft_wrap=True)
     for name, lines in preflight(plan).items():
         console.print(f"\n{name}", soft_wrap=True)
         for line in lines:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from kdbench.results.records import Status
 from kdbench.run.executor import Progress
-from kdbench.run.plan import Plan, State
+from kdbench.run.plan import Plan, State, outdated_remark
 from kdbench.run.preflight import preflight
 from kdbench.utils.formatting import plural, seconds_left
 
@@ -89,6 +89,8 @@ class Terminal(Watcher):
         states = [f"{plan.count(state)} {state}" for state in State if plan.count(state)]
         self._print(f"{plural(len(plan.cells), 'cell')} ({', '.join(states)})")
         self._print(f"  strategies: {', '.join(strategies)}")
+        if remark := outdated_remark(plan):
+            self.remark(remark)
         for name, lines in preflight(plan).items():
             self._print(f"  {name}:")
             for line in lines:

@@ -126,8 +126,9 @@ class _Run:
             if self._store.path(_key(cell)).exists():
                 self._store.path(_key(cell)).unlink()
                 CellFiles(self._config.results, _key(cell)).remove_model()
-        if self._config.overwrite == "all":
-            for cell in self._waiting:
+        overwrite = self._config.overwrite
+        for cell in self._waiting:
+            if overwrite == "all" or (overwrite == "outdated" and _is_teachers_row(cell)):
                 shutil.rmtree(self._teacher(cell).folder, ignore_errors=True)
 
     def _start_ready_cells(self) -> None:

@@ -2,6 +2,7 @@
 
 import io
 from datetime import datetime, timezone
+from importlib.metadata import version
 
 import pytest
 from helpers.support import make_record
@@ -24,12 +25,18 @@ def plan(make_config, registry):
     return make
 
 
+def of_version(number, distribution="kdbench"):
+    found = {"version": number, "distribution": distribution}
+    return make_record().strategy.model_copy(update=found)
+
+
 @pytest.fixture
 def keep(tmp_path):
     """Put a record in the results folder, as a run that had done the cell would have."""
 
     def put(key, status=Status.OK, reason=None, **fields):
         record = make_record(key=key, status=status, reason=reason)
+        record = record.model_copy(update={"strategy": of_version(version("kdbench"))})
         RecordStore(tmp_path / "results").put(record.model_copy(update=fields))
 
     return put
@@ -74,6 +81,32 @@ def test_a_cell_that_failed_is_run_again_only_when_that_is_asked_for(plan, keep,
     assert plan()[0].cells[1].reason == "it broke"
     assert states(plan(overwrite="failed")[0]) == {"finetune": State.DONE, "hard-labels": State.PENDING}
     assert states(plan(overwrite="all")[0]) == {"finetune": State.PENDING, "hard-labels": State.PENDING}
+
+
+def test_cells_of_another_version_are_told_and_run_again_only_when_that_is_asked_for(plan, keep):
+    teacher, student = plan()[0].cells
+    keep(teacher.key)
+    keep(student.key, strategy=of_version("0.1.9"))
+    found, config = plan()
+    assert states(found) == {"finetune": State.DONE, "hard-labels": State.OUTDATED}
+    told = f"made by kdbench 0.1.9, kdbench {version('kdbench')} is installed"
+    assert f"! 1 finished cell of another version ({told}); --overwrite outdated" in printed(found, config)
+    assert states(plan(overwrite="failed")[0]) == states(found)
+    assert states(plan(overwrite="outdated")[0]) == {"finetune": State.DONE, "hard-labels": State.PENDING}
+
+
+@pytest.mark.parametrize(
+    ("made", "state"),
+    [
+        (("0.2.99", "kdbench"), State.DONE),  # built-in strategies have revisions: patches are one version
+        (("0.2.0", "other"), State.OUTDATED),
+        (("", "(module)"), State.DONE),  # of a file, before its source was hashed
+    ],
+)
+def test_which_versions_count_as_one(plan, keep, made, state):
+    teacher = plan()[0].cells[0]
+    keep(teacher.key, strategy=of_version(*made))
+    assert plan()[0].cells[0].state is state
 
 
 def test_a_record_that_cannot_be_read_counts_as_none(plan, keep, tmp_path):
