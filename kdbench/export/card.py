@@ -10,6 +10,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from kdbench.api.kinds import TaskKind
+from kdbench.export.answers import Answered
 from kdbench.export.check import Checked
 from kdbench.export.choose import Choice
 from kdbench.export.manifest import Format, Manifest
@@ -71,6 +72,8 @@ class Facts:
     """The example's code."""
     printed: str
     """The output of the example at export."""
+    answered: Answered | None = None
+    """How the example answers scored texts; None for a plugin's kind of task."""
 
 
 def model_card(facts: Facts) -> str:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 from kdbench.api.kinds import TaskKind
 from kdbench.errors import KdbenchError
@@ -13,20 +17,33 @@ from kdbench.export.manifest import Format, Manifest
 
 FILE = "example.py"
 _TIMEOUT_S = 600
-_WITHOUT_KDBENCH = (
-    "import runpy, sys; sys.modules['kdbench'] = None; sys.argv = sys.argv[1:]; "
-    "runpy.run_path(sys.argv[0], run_name='__main__')"
-)
-"""Runs a script with kdbench made impossible to import."""
+_LAUNCHER = """
+import json, runpy, sys
+needs_kdbench, given, *sys.argv = sys.argv[1:]
+if needs_kdbench == "False":
+    sys.modules["kdbench"] = None
+predict = runpy.run_path(sys.argv[0], run_name="__main__")["predict"]
+with open(given, encoding="utf-8") as file:
+    answers = [predict(text) for text in json.load(file)]
+with open(given, "w", encoding="utf-8") as file:
+    json.dump(answers, file, default=lambda value: value.item() if hasattr(value, "item") else vars(value))
+"""
+"""Runs a script, with kdbench made impossible to import, and lets its function ``predict`` answer further texts."""
 
 _TEXTS = ["It was a good film.", "The music was awful and the story boring."]
 _SENTENCES = ["Anna Schmidt moved from Oslo to Paris in May ."]
 _PAIRS = [("A man plays a guitar.", "Someone makes music."), ("A man plays a guitar.", "Nobody is there.")]
 
-_LOOP = """for text in {texts!r}:
+_PREDICT = """
+
+def predict(text):
     encoding = tokenizer({given}, truncation=True, max_length={length}, return_tensors="pt")
     logits = model(**encoding).logits[0].detach().numpy()
-    print(text, "->", {prediction})
+    return {prediction}
+
+
+for text in {texts!r}:
+    print(text, "->", predict(text))
 """
 _PIPELINE = '''"""Predict texts; needs transformers and torch."""
 from pathlib import Path
@@ -58,19 +75,31 @@ folder = Path(__file__).parent
 labels = json.loads((folder / "config.json").read_text(encoding="utf-8"))["id2label"]
 tokenizer = AutoTokenizer.from_pretrained(folder)
 session = onnxruntime.InferenceSession(folder / "model.onnx")
-for text in {texts!r}:
+
+
+def predict(text):
     encoding = tokenizer({given}, truncation=True, max_length={length}, return_tensors="np")
     logits = session.run(["logits"], {{item.name: encoding[item.name] for item in session.get_inputs()}})[0][0]
-    print(text, "->", {prediction})
+    return {prediction}
+
+
+for text in {texts!r}:
+    print(text, "->", predict(text))
 '''
 _KDBENCH = '''"""Predict texts; needs kdbench and the plugin that made the model."""
 from pathlib import Path
 
 import kdbench
 
-texts = {texts!r}
-for text, prediction in zip(texts, kdbench.load(Path(__file__).parent).predict(texts)):
-    print(text, "->", prediction)
+model = kdbench.load(Path(__file__).parent)
+
+
+def predict(text):
+    return model.predict([text])[0]
+
+
+for text in {texts!r}:
+    print(text, "->", predict(text))
 '''
 _ADAPTER = '''"""Predict texts: python example.py BASE, the base model's folder or hub id; needs peft."""
 import json
@@ -92,28 +121,43 @@ def write_example(manifest: Manifest, kind: TaskKind, folder: Path) -> None:
     (folder / FILE).write_text(_script(manifest, kind), encoding="utf-8")
 
 
-def run_example(manifest: Manifest, folder: Path, *arguments: str) -> str:
-    """Run the example in a process of its own, without kdbench unless it needs that; return its output.
+def run_example(
+    manifest: Manifest, folder: Path, *arguments: str, texts: Sequence[Any] = ()
+) -> tuple[str, list[Any]]:
+    """Run the example in a process of its own, without kdbench unless it needs that.
+
+    Returns:
+        Its output, and what its function ``predict`` answers to each of `texts`, as plain JSON.
 
     Raises:
         KdbenchError: it failed.
     """
-    needs_kdbench = manifest.format is Format.KDBENCH
-    launcher = [] if needs_kdbench else ["-c", _WITHOUT_KDBENCH]
-    done = subprocess.run(
-        [sys.executable, *launcher, str((folder / FILE).resolve()), *arguments],
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=_TIMEOUT_S,
-        check=False,
-    )
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["no reason was printed"])[-1]
-        raise KdbenchError(f"the exported folder's example fails: {reason}; nothing was written")
-    return done.stdout
+    with TemporaryDirectory() as temporary:
+        given = Path(temporary, "texts.json")
+        given.write_text(json.dumps([_as_taken(text, manifest) for text in texts]), encoding="utf-8")
+        needs_kdbench = manifest.format is Format.KDBENCH
+        script = str((folder / FILE).resolve())
+        done = subprocess.run(
+            [sys.executable, "-c", _LAUNCHER, str(needs_kdbench), str(given), script, *arguments],
+            env={**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=_TIMEOUT_S,
+            check=False,
+        )
+        if done.returncode:
+            reason = (done.stderr.strip().splitlines() or ["no reason was printed"])[-1]
+            raise KdbenchError(f"the exported folder's example fails: {reason}; nothing was written")
+        return done.stdout, json.loads(given.read_text(encoding="utf-8"))
+
+
+def _as_taken(text: Any, manifest: Manifest) -> Any:
+    """Return a scored text, or two, as the example takes it."""
+    if not manifest.paired or manifest.format is not Format.HF:
+        return text
+    return {"text": text[0], "text_pair": text[1]}
 
 
 def _script(manifest: Manifest, kind: TaskKind) -> str:
@@ -124,7 +168,9 @@ def _script(manifest: Manifest, kind: TaskKind) -> str:
     texts: list[str] | list[tuple[str, str]] = _PAIRS if manifest.paired else sentences
     if manifest.format is Format.KDBENCH:
         return _KDBENCH.format(texts=texts)
-    template = {Format.ADAPTER: _ADAPTER + _LOOP, Format.HF: _LOGITS + _LOOP}.get(manifest.format, _ONNX)
+    template = {Format.ADAPTER: _ADAPTER + _PREDICT, Format.HF: _LOGITS + _PREDICT}.get(
+        manifest.format, _ONNX
+    )
     return template.format(
         texts=texts,
         given="*text" if manifest.paired else "text",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,13 +11,16 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from kdbench.api.kinds import TaskKind
+from kdbench.api.metric import get_metric
 from kdbench.api.params import default_rate
 from kdbench.api.predictions import Predictions
 from kdbench.board.limits import Limit
 from kdbench.config import RunConfig
 from kdbench.data import PreparedTask, load_task, prepare
 from kdbench.data.batches import Collator
+from kdbench.data.loading import TaskData
 from kdbench.errors import UsageError
+from kdbench.export.answers import Answered, ask, compare
 from kdbench.export.card import Facts, model_card
 from kdbench.export.check import Checked, check_export
 from kdbench.export.choose import Choice, choose
@@ -38,7 +42,7 @@ from kdbench.models.onnx import OnnxModel, example_inputs
 from kdbench.registry import Registry
 from kdbench.training.experiment import quiet_libraries
 from kdbench.utils.files import folder_atomically, folder_bytes
-from kdbench.utils.formatting import size, with_interval
+from kdbench.utils.formatting import percent, plural, size, with_interval
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,8 @@ class Exported:
     manifest: Manifest
     checked: Checked
     model_bytes: int
+    answered: Answered | None
+    """How the example answers scored texts; None for a plugin's kind of task."""
 
 
 def export_model(
@@ -78,8 +84,11 @@ def export_model(
     choice = choose(config, registry, seed, limits)
     artifact = choice.files.artifact
     tokenizer = load_tokenizer(artifact)
-    task = _task(config, registry, choice, tokenizer)
-    source = _Source(choice, load_artifact(artifact), task, Collator(tokenizer, task.task.kind), registry)
+    data, task = _task(config, registry, choice, tokenizer)
+    collate = Collator(tokenizer, task.task.kind)
+    source = _Source(
+        choice, load_artifact(artifact), task, data, collate, registry, int(tokenizer.model_max_length)
+    )
     if form is Format.ADAPTER:
         base = _base_of(config, choice)
     else:
@@ -94,7 +103,7 @@ def export_model(
         if form is not Format.KDBENCH:  # the artifact unchanged
             write_tokenizer_as_scored(partial, task.task.kind)
         facts = _finish(partial, form, source, base)
-    return Exported(out, facts.manifest, facts.checked, facts.model_bytes)
+    return Exported(out, facts.manifest, facts.checked, facts.model_bytes, facts.answered)
 
 
 @dataclass(frozen=True)
@@ -105,8 +114,11 @@ class _Source:
     model: nn.Module
     """The artifact."""
     task: PreparedTask
+    data: TaskData
     collate: Collator
     registry: Registry
+    model_max_length: int
+    """The number of tokens that its tokenizer allows."""
 
 
 def _finish(folder: Path, form: Format, source: _Source, base: BaseModel | None) -> Facts:
@@ -120,7 +132,7 @@ def _finish(folder: Path, form: Format, source: _Source, base: BaseModel | None)
         kind=kind,
         labels=task.task.labels,
         paired=task.paired,
-        max_length=record.budget.max_length,
+        max_length=min(record.budget.max_length, source.model_max_length),
         strategy=record.strategy.label,
         key=record.key,
         base_model=record.model.name,
@@ -128,7 +140,8 @@ def _finish(folder: Path, form: Format, source: _Source, base: BaseModel | None)
         metric=record.task.metric,
         score=record.quality.score,
     )
-    if form is Format.KDBENCH and kind not in list(TaskKind):
+    is_built_in = kind in list(TaskKind)
+    if form is Format.KDBENCH and not is_built_in:
         raise UsageError(
             f"--format kdbench: the example of an exported folder cannot load the plugin of the kind {str(kind)!r}; "
             "choose a strategy whose model transformers or ONNX Runtime can load"
@@ -147,6 +160,11 @@ def _finish(folder: Path, form: Format, source: _Source, base: BaseModel | None)
     manifest = manifest.model_copy(update={"score": checked.quality.score})
     write_manifest(manifest, folder)
     write_example(manifest, kind, folder)
+    examples = source.data.splits[task.task.eval_split]
+    asked = ask(exported, task, examples, source.collate, manifest.max_length)
+    printed, answers = run_example(
+        manifest, folder, *([str(base.path)] if base else []), texts=asked.texts if is_built_in else ()
+    )
     facts = Facts(
         choice=source.choice,
         manifest=manifest,
@@ -158,7 +176,15 @@ def _finish(folder: Path, form: Format, source: _Source, base: BaseModel | None)
         learning_rate=_learning_rate(source.registry, source.choice),
         kind=kind,
         example=(folder / EXAMPLE).read_text(encoding="utf-8"),
-        printed=run_example(manifest, folder, *([str(base.path)] if base else [])),
+        printed=printed,
+        answered=compare(
+            asked,
+            answers,
+            task,
+            get_metric(task.task.metric, source.registry.metrics),
+            exported,
+            exact=checked.exact,
+        ),
     )
     (folder / "README.md").write_text(model_card(facts), encoding="utf-8")
     return facts
@@ -166,8 +192,8 @@ def _finish(folder: Path, form: Format, source: _Source, base: BaseModel | None)
 
 def _task(
     config: RunConfig, registry: Registry, choice: Choice, tokenizer: PreTrainedTokenizerBase
-) -> PreparedTask:
-    """Return the data that the model was scored on, encoded by the model's own tokenizer."""
+) -> tuple[TaskData, PreparedTask]:
+    """Return the data that the model was scored on, as text and encoded by the model's own tokenizer."""
     name = choice.record.task.name
     data = load_task(registry.task(name), config.data)
     if data.fingerprint != choice.record.task.fingerprint:
@@ -175,7 +201,7 @@ def _task(
             f"the data of {name} is not the data that {choice.record.strategy.label} was scored on; use the --data-dir "
             "or --task-file of the run"
         )
-    return prepare(data, choice.record.budget, tokenizer, config.cache_dir)
+    return data, prepare(data, choice.record.budget, tokenizer, config.cache_dir)
 
 
 def _learning_rate(registry: Registry, choice: Choice) -> float | None:
@@ -222,5 +248,16 @@ def export_and_report(
         f"{manifest.strategy} on {manifest.task} as {manifest.format}, {size(exported.model_bytes)}: {manifest.metric} "
         f"{with_interval(quality.score, quality.low, quality.high)}, scored with the exported files",
         f"logits differ from the benchmarked model's by up to {exported.checked.drift:.1e}",
+        *_answered(exported.answered),
         f"Folder: {folder} (README.md is its card, example.py was run)",
     ]
+
+
+def _answered(answered: Answered | None) -> Iterator[str]:
+    if answered is None:
+        return
+    line = f"example.py gives the scored answer to {answered.same} of {plural(answered.texts, 'scored text')}"
+    if answered.score is None or answered.scored is None:
+        yield line
+    else:
+        yield f"{line}: its answers score {percent(answered.score)}, the scored ones {percent(answered.scored)}"

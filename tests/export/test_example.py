@@ -33,13 +33,14 @@ def test_an_example_for_others_cannot_reach_kdbench(broken):
 
 
 def test_an_example_gets_its_arguments(broken):
-    assert run_example(*broken("import sys; print(sys.argv[1:])"), "one two") == "['one two']\n"
+    script = "import sys; print(sys.argv[1:]); predict = len"
+    assert run_example(*broken(script), "one two", texts=["abc", "a"]) == ("['one two']\n", [3, 1])
 
 
 def test_an_example_works_wherever_its_folder_is_carried_to(exported, tmp_path):
     done = exported(*LORA, "onnx-int8")
     script = (done.folder / FILE).read_text()
-    assert len(script.splitlines()) <= 16
+    assert len(script.splitlines()) <= 22
     assert str(done.folder) not in script
     moved = shutil.copytree(done.folder, tmp_path / "moved here")
-    assert run_example(done.manifest, moved) in (done.folder / "README.md").read_text()
+    assert run_example(done.manifest, moved)[0] in (done.folder / "README.md").read_text()
