@@ -109,6 +109,7 @@ _ELSEWHERE = {
     "query": ("q_lin", "query_proj", "q_proj"),
     "key": ("k_lin", "key_proj", "k_proj"),
     "value": ("v_lin", "value_proj", "v_proj"),
+    "intermediate.dense": ("lin1", "ffn", "fc1"),
     "output.dense": ("lin2", "ffn_output", "fc2"),
 }
 """What DistilBERT, DeBERTa, ALBERT, BART and others call the layers of BERT."""

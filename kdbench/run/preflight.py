@@ -239,8 +239,8 @@ def print_plan(plan: Plan, config: RunConfig, console: Console) -> None:
         )
     console.print(table)
     console.print(f"\n{_states(plan)}", soft_wrap=True)
-    if remark := outdated_remark(plan):
-        console.print(f"! {remark}", soft_wrap=True)
+    if outdated := outdated_remark(plan):
+        console.print(f"! {outdated}", soft_wrap=True)
     for name, lines in preflight(plan).items():
         console.print(f"\n{name}", soft_wrap=True)
         for line in lines:
