@@ -47,7 +47,10 @@ BAD_INPUT = {
     "no workers": (["--workers", "0"], ["--workers", "1", "0"]),
     "no threads": (["--threads", "0"], ["--threads", "1", "0"]),
     "executor unknown": (["--executor", "cloud"], ["--executor", "'process' or 'inline'", "'cloud'"]),
-    "overwrite unknown": (["--overwrite", "maybe"], ["--overwrite", "'never', 'failed' or 'all'", "'maybe'"]),
+    "overwrite unknown": (
+        ["--overwrite", "maybe"],
+        ["--overwrite", "'never', 'failed', 'outdated' or 'all'", "'maybe'"],
+    ),
     "model missing": (["--model", "./gone"], ["--model ./gone", "no such folder"]),
     "model without config": (["--model", "bare"], ["bare", "no config.json", "save_pretrained"]),
     "model cut short": (["--model", "cut"], ["model.safetensors is damaged"]),

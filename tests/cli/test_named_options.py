@@ -6,9 +6,11 @@ from pathlib import Path
 
 import click
 import pytest
+import tomlkit
 
 import kdbench
 from kdbench.cli.main import cli
+from kdbench.export.predict import Dialect, _read
 
 ROOT = Path(kdbench.__file__).parents[1]
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
@@ -83,3 +85,35 @@ def test_it_is_an_option_of_the_command_that_prints_the_message(folder, commands
         command = cli.commands[name]
         assert isinstance(command, click.Command)
         assert found - {"--debug"} <= options_of(command), name
+
+
+def test_a_file_without_a_config_has_flags_for_what_messages_ask_for(call, tmp_path):
+    source = tmp_path / "sst2.csv"
+    source.write_text("text;label\ngood;1.0\n")
+    task = ["--task-file", source, "--task-name", "mine", "--class", "0.0", "--class", "1.0"]
+    code, out, _ = call("config", *task, "--delimiter", "tab", "--no-quotes")
+    assert code == 0
+    table = tomlkit.parse(out)["tasks"]["mine"]
+    assert (table["labels"], table["delimiter"], table["quotes"]) == (["0.0", "1.0"], "\t", False)
+    for flags in (["--no-quotes"], ["--task-name", "mine"], ["--class", "x"]):
+        code, _, told = call("config", *flags)
+        assert (code, told.count("\n")) == (2, 1)
+        assert "describes a task file; name the file with --task-file" in told
+    code, _, told = call("config", *task, "--delimiter", "::")
+    assert (code, told.count("\n")) == (2, 1)
+    assert "the delimiter '::' is not one character" in told
+
+
+def test_a_name_that_a_built_in_task_has_is_refused_with_the_flag_for_another(call, tmp_path):
+    source = tmp_path / "sst2.csv"
+    source.write_text("text,label\ngood,1\n")
+    code, _, told = call("plan", "--task-file", source)
+    assert code == 2
+    assert "kdbench has a task 'sst2'; choose another name (--task-name beside --task-file)" in told
+
+
+def test_predict_reads_another_delimiter(tmp_path):
+    source = tmp_path / "a.csv"
+    source.write_text('id;text\n1;"a\n')
+    rows = _read(source, ("text",), Dialect(";", quoted=False))
+    assert rows == [(f"{source}, line 2", {"id": "1", "text": '"a'})]

@@ -9,6 +9,7 @@ from helpers.support import make_record, make_timing
 from huggingface_hub import ModelCard
 
 from kdbench.api.task import TaskKind
+from kdbench.export.answers import Answered
 from kdbench.export.card import Facts, model_card
 from kdbench.export.check import Checked
 from kdbench.export.choose import Choice
@@ -32,7 +33,7 @@ def facts(tmp_path, *, timed=True, exact=True, converted=False, score=0.75, form
             key=made.key,
             base_model=made.model.name,
             base_sha256=made.model.weights_sha256,
-            max_length=128,
+            max_length=made.budget.max_length,
             score=score,
         ),
         kind=TaskKind.SEQUENCE_CLASSIFICATION,
@@ -121,3 +122,26 @@ def test_a_card_tells_what_was_trained_how_and_of_how_many_seeds(tmp_path):
     assert "\n|  | accuracy |\n| --- | --- |\n| this folder's files, at export | 75.0 " in text
     assert "## Limits\n\n- Texts are truncated at 48 tokens" in text
     assert "\n\n\n" not in text
+
+
+def test_a_card_states_what_its_example_answered(tmp_path):
+    made = facts(tmp_path)
+    assert "scored text" not in model_card(made)
+    text = model_card(replace(made, answered=Answered(200, 199)))
+    assert (
+        "\n```\n\nAsked for 200 scored texts, it gave the answer that was scored for 199.\n\n## Scores"
+        in text
+    )
+    tags = replace(
+        made, kind=TaskKind.TOKEN_CLASSIFICATION, answered=Answered(50, 40, score=0.702, scored=0.7849)
+    )
+    text = model_card(tags)
+    assert "it gave the entities that were scored for 40. Its answers have accuracy 70.2 where those" in text
+    assert (
+        "have 78.5: an example takes a text, in which words are told apart otherwise than in the data."
+        in text
+    )
+    same = replace(tags, answered=Answered(50, 50, score=0.785, scored=0.785))
+    assert "scored for all. Its answers have accuracy 78.5 where those scored have 78.5.\n\n##" in model_card(
+        same
+    )
