@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from textwrap import dedent
 
 import pytest
+from helpers.model_folders import sharded
 
 from kdbench.data import default_cache_dir
 from kdbench.data.fetch import package_files
@@ -210,8 +211,9 @@ def resolve_elsewhere(tmp_path, endpoint, *models):
 
 
 @pytest.mark.slow
-def test_a_hub_id_is_fetched_once_and_without_pickles(tiny_model, cache_dir, tmp_path):
-    with _Hub(tiny_model) as hub:
+def test_a_hub_id_is_fetched_once_with_its_shards_and_without_pickles(model, cache_dir, tmp_path):
+    shards = sharded(model)
+    with _Hub(model) as hub:
         first, again, gone = resolve_elsewhere(
             tmp_path,
             f"http://127.0.0.1:{hub.server_port}",
@@ -219,10 +221,10 @@ def test_a_hub_id_is_fetched_once_and_without_pickles(tiny_model, cache_dir, tmp
             "toys/tiny-bert",
             "toys/gone",
         )
-    sha256 = resolve_base_model(str(tiny_model), cache_dir).sha256
+    sha256 = resolve_base_model(str(model), cache_dir).sha256
     assert first == [["hub toys/tiny-bert"], sha256]
     assert again == [[], sha256]
-    assert "model.safetensors" in hub.fetched
+    assert {*shards, "model.safetensors.index.json"} <= set(hub.fetched)
     assert len(hub.fetched) == len(set(hub.fetched))
     assert "pytorch_model.bin" not in hub.fetched
     assert gone[0] == ["hub toys/gone"]

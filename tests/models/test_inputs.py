@@ -4,7 +4,8 @@ import json
 import shutil
 
 import pytest
-from safetensors.torch import load_file, save_file
+from helpers.model_folders import sharded
+from safetensors.torch import save_file
 from sentencepiece import sentencepiece_model_pb2
 from transformers import AutoConfig, BertModel, BertTokenizerFast, RobertaConfig, RobertaModel
 
@@ -75,18 +76,6 @@ def test_ids_beyond_the_embedding_table_are_refused_before_the_run(model, cache_
         resolve_base_model(str(model), cache_dir)
     changed(model, "config.json", vocab_size=size)
     resolve_base_model(str(model), cache_dir)
-
-
-def sharded(folder):
-    weights = load_file(folder / "model.safetensors")
-    names = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
-    places = {weight: names[i % 2] for i, weight in enumerate(sorted(weights))}
-    for name in names:
-        part = {weight: weights[weight].clone() for weight in weights if places[weight] == name}
-        save_file(part, folder / name, metadata={"format": "pt"})
-    (folder / "model.safetensors").unlink()
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": places}))
-    return names
 
 
 def test_shards_need_their_index_and_each_other(model, cache_dir):
