@@ -83,6 +83,7 @@ def _column_number(path: Path, column: int | str | tuple[str, ...], default: int
         ) from None
 
 
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 _FRACTION = re.compile(r"[+-]?(\d+\.\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 
 
@@ -123,8 +124,10 @@ def _number(where: str, value: object, table: TaskTable) -> float:
     try:
         return float(value)  # type: ignore[arg-type]  # anything that is not a number raises
     except (TypeError, ValueError, OverflowError):
+        comma = _DECIMAL_COMMA.fullmatch(value.strip()) if isinstance(value, str) else None
+        remedy = "write the decimal comma as a point" if comma else "correct or remove the row"
         raise UsageError(
-            f"{where}: the label {shown(value)} in column {table.label_column!r} is not a number; correct or remove the row"
+            f"{where}: the label {shown(value)} in column {table.label_column!r} is not a number; {remedy}"
         ) from None
 
 

@@ -277,11 +277,14 @@ def test_a_label_of_the_test_file_that_train_never_has_is_told_with_its_line(loa
         load(train="a.csv", test="b.csv", text="body", label="queue")
 
 
-def test_a_regression_label_that_is_no_number_is_told_with_its_line(load, tmp_path):
-    write_csv(tmp_path / "a.csv", TICKETS)
-    with pytest.raises(
-        UsageError, match=r"a\.csv, line 2: the label 'sales' in column 'queue' is not a number"
-    ):
+@pytest.mark.parametrize(
+    ("label", "remedy"),
+    [("sales", "correct or remove the row"), ("3,5", "write the decimal comma as a point")],
+)
+def test_a_regression_label_that_is_no_number_is_told_with_its_line(load, tmp_path, label, remedy):
+    write_csv(tmp_path / "a.csv", [{"body": "text", "queue": label}, *TICKETS])
+    problem = rf"a\.csv, line 2: the label '{label}' in column 'queue' is not a number; {remedy}"
+    with pytest.raises(UsageError, match=problem):
         load(kind="sequence-regression", train="a.csv", text="body", label="queue")
 
 
