@@ -186,9 +186,13 @@ def _entities(answer: Any, words: list[str], row: dict[str, Any], labels: tuple[
         return _entities_of_pieces(answer, row, labels)
     spans = answer["entities"] if isinstance(answer, dict) else answer
     starts = [0, *accumulate(len(word) + 1 for word in words)]
+    sentence = " ".join(words)
     found = set()
     for span in spans:
-        first = int(np.searchsorted(starts, span["start"], side="right")) - 1
+        text = sentence[span["start"] : span["end"]]
+        # A byte-level tokenizer's pieces begin with the blank before their word.
+        start = span["start"] + len(text) - len(text.lstrip(" "))
+        first = int(np.searchsorted(starts, start, side="right")) - 1
         last = int(np.searchsorted(starts, span["end"] - 1, side="right")) - 1
         found.add((first, last + 1, str(span.get("entity_group", span.get("label")))))
     return found

@@ -260,4 +260,6 @@ def _answered(answered: Answered | None) -> Iterator[str]:
     if answered.score is None or answered.scored is None:
         yield line
     else:
-        yield f"{line}: its answers score {percent(answered.score)}, the scored ones {percent(answered.scored)}"
+        scores = f"its answers score {percent(answered.score)}, the scored ones {percent(answered.scored)}"
+        hint = "" if answered.same == answered.texts else "; kdbench.load predicts words as scored"
+        yield f"{line}: {scores}{hint}"

@@ -138,7 +138,7 @@ def test_a_card_states_what_its_example_answered(tmp_path):
     text = model_card(tags)
     assert "it gave the entities that were scored for 40. Its answers have accuracy 70.2 where those" in text
     assert (
-        "have 78.5: an example takes a text, in which words are told apart otherwise than in the data."
+        "have 78.5: it takes a text, in which words are told apart otherwise than in the data; `kdbench.load`"
         in text
     )
     same = replace(tags, answered=Answered(50, 50, score=0.785, scored=0.785))
