@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from kdbench.api.kinds import TaskKind
-from kdbench.errors import nearest
+from kdbench.errors import nearest, shown
 
 
 class BackEnd(str, Enum):
@@ -163,7 +163,7 @@ def with_label_count(name: str, budgets: Mapping[str, Budget]) -> Budget:
     """
     whole, count = split_label_count(name)
     if whole not in budgets:
-        raise ValueError(f"unknown budget {name!r}{nearest(whole, list(budgets))}")
+        raise ValueError(f"unknown budget {shown(name)}{nearest(whole, list(budgets))}")
     budget = budgets[whole]
     if count is None:
         return budget
@@ -271,7 +271,9 @@ def custom_budget(name: str, table: Mapping[str, Any]) -> Budget:
     overrides = {"base": "standard", **table}
     base = overrides.pop("base")
     if not isinstance(base, str) or base not in BUDGETS:
-        raise ValueError(f"budgets.{name}.base: unknown budget {base!r}{nearest(str(base), list(BUDGETS))}")
+        raise ValueError(
+            f"budgets.{name}.base: unknown budget {shown(base)}{nearest(str(base), list(BUDGETS))}"
+        )
     fields = BUDGETS[base].model_dump()
     for key, value in overrides.items():
         by_kind = isinstance(value, Mapping) and isinstance(fields.get(key), Mapping)
@@ -285,4 +287,4 @@ def custom_budget(name: str, table: Mapping[str, Any]) -> Budget:
             known = list(Budget.model_fields)
             raise ValueError(f"unknown setting {place!r}{nearest(str(first['loc'][0]), known)}") from None
         message = first["msg"][0].lower() + first["msg"][1:]
-        raise ValueError(f"{place}: {message}, got {first['input']!r}") from None
+        raise ValueError(f"{place}: {message}, got {shown(first['input'])}") from None

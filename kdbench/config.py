@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -26,7 +27,7 @@ from tomlkit.exceptions import ParseError, TOMLKitError
 
 from kdbench.api.task import RESERVED_TASK_NAMES, TaskKind
 from kdbench.budgets import BUDGETS, Budget, LabelCount, custom_budget, split_label_count, with_label_count
-from kdbench.errors import UsageError, nearest
+from kdbench.errors import UsageError, nearest, shown
 from kdbench.utils.files import user_path
 from kdbench.utils.system import default_workers
 
@@ -335,9 +336,16 @@ def to_toml(config: RunConfig) -> str:
     return tomlkit.dumps(config.model_dump(mode="json", exclude_none=True))
 
 
+_LARGEST_BYTES = 4 << 20
+
+
 def _read(file: Path) -> str:
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        with file.open("rb") as opened:  # it may be a pipe, and a device has no end
+            content = opened.read(_LARGEST_BYTES + 1)
+        if len(content) > _LARGEST_BYTES:
+            raise UsageError(f"config {file} has more than {_LARGEST_BYTES:,} bytes; correct --config")
+        text = content.decode("utf-8-sig")
     except OSError as error:
         raise UsageError(f"config {file} cannot be read: {error.strerror}; correct --config") from None
     except UnicodeDecodeError as error:
@@ -352,9 +360,10 @@ def _read(file: Path) -> str:
 def _parse(file: Path, text: str) -> dict[str, Any]:
     try:
         settings = dict(tomlkit.parse(text).unwrap())
+        json.dumps(settings, default=str)  # an integer in hexadecimal may have more digits than Python prints
     except ParseError as error:
         raise UsageError(f"config {file}, line {error.line}: {' '.join(str(error).split())}") from None
-    except TOMLKitError as error:
+    except (TOMLKitError, ValueError) as error:
         raise UsageError(f"config {file}: {error}") from None
     for name in _PATHS:
         if isinstance(settings.get(name), str):
@@ -381,7 +390,10 @@ def _parse(file: Path, text: str) -> dict[str, Any]:
 
 
 def _relative_to(file: Path, path: str) -> Path:
-    return file.parent / user_path(path)
+    try:
+        return file.parent / user_path(path)
+    except UsageError as error:
+        raise UsageError(f"config {file}: {error}") from None
 
 
 def _resolved_task(file: Path, table: object) -> object:
@@ -399,10 +411,10 @@ def _explain(error: ValidationError, flags: Mapping[str, Any], file: Path | None
     keys = [str(part) for part in first["loc"]]
     if first["type"] == "extra_forbidden":
         known = list(RunConfig.model_fields if len(keys) == 1 else PluginTable.model_fields)
-        what = f"unknown setting {'.'.join(keys)!r}{nearest(keys[-1], known)}"
+        what = f"unknown setting {shown('.'.join(keys))}{nearest(keys[-1], known)}"
     else:
         message = first["msg"].removeprefix("Value error, ")
-        what = f"{'.'.join(keys)}: {message[0].lower()}{message[1:]}, got {first['input']!r}"
+        what = f"{'.'.join(keys)}: {message[0].lower()}{message[1:]}, got {shown(first['input'])}"
         if first["type"] == "value_error":
             what = message
     if keys[0] in flags:

@@ -7,13 +7,21 @@ from pathlib import Path
 from reprlib import Repr
 from traceback import walk_tb
 
+from kdbench.utils.formatting import on_one_line
+
 _IMPORT_SYSTEM = ("<frozen", str(Path(importlib.__file__).parent))
-_REPR = Repr()
-_REPR.maxstring = _REPR.maxother = 100
+_LONGEST = 2000
+"""Characters of a message: a name in it may be a whole file."""
 
 
 class KdbenchError(Exception):
-    """A user's mistake or an environment problem, reported in one line with its remedy; no traceback is shown."""
+    """A user's mistake or an environment problem, reported in one line with its remedy; no traceback is shown.
+
+    The line is what a terminal shows, whatever names and values of others are in it.
+    """
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(on_one_line(str(message), _LONGEST))
 
 
 class UsageError(KdbenchError):
@@ -51,6 +59,18 @@ def one_line(error: BaseException) -> str:
     return f"{described(error)} ({places[-1]})" if places else described(error)
 
 
+class _Abbreviated(Repr):
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = 100
+
+    def repr_int(self, x: int, level: int) -> str:
+        try:
+            return super().repr_int(x, level)
+        except ValueError:  # it has more digits than Python prints
+            return f"an integer of {x.bit_length():,} bits"
+
+
 def shown(value: object) -> str:
     """Return the ``repr`` of `value`, with long parts abbreviated."""
-    return _REPR.repr(value)
+    return _Abbreviated().repr(value)

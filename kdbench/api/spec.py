@@ -11,12 +11,13 @@ import tomlkit
 from pydantic import BaseModel, ConfigDict
 from tomlkit.exceptions import TOMLKitError
 
-from kdbench.errors import UsageError
+from kdbench.errors import UsageError, shown
 
-_SHAPE = re.compile(r"(?P<name>[^\[\]\s]+)\s*(?:\[(?P<params>.*)\])?", re.DOTALL)
+_SHAPE = re.compile(r"(?P<name>[^\[\]\s\"]+)\s*(?:\[(?P<params>.*)\])?", re.DOTALL)
 _QUOTED = r"\"(?:[^\"\\\n]|\\.)*\""
 _LIST = rf"\[(?:[^\[\]\"\n]|{_QUOTED})*\]"
-_BARE = r"[^,\[\]\"#\n]+?"
+# It neither begins nor ends with a blank, so that only one way of matching remains, however many blanks there are.
+_BARE = r"[^\s,\[\]\"#](?:[^,\[\]\"#\n]*[^\s,\[\]\"#])?"
 _PAIR = re.compile(rf"\s*(?P<key>[A-Za-z_]\w*)\s*=\s*(?P<value>{_LIST}|{_QUOTED}|{_BARE})\s*(?:,|$)")
 _TUNED = re.compile(r"\s*tuned\s*(?:,|$)")
 _WORD = re.compile(r"[A-Za-z_][\w.-]*")
@@ -71,12 +72,13 @@ def parse_spec(text: str) -> StrategySpec:
 
 def _split_stages(text: str) -> list[str]:
     """Split `text` at each ``+`` outside brackets and quotes."""
-    stages, depth, quoted = [""], 0, False
-    for previous, character in zip(f" {text}", text, strict=False):
-        if character == '"' and previous != "\\":
+    stages, depth, quoted, escaped = [""], 0, False, False
+    for character in text:
+        if character == '"' and not escaped:
             quoted = not quoted
         elif not quoted:
             depth += (character == "[") - (character == "]")
+        escaped = quoted and character == "\\" and not escaped
         if character == "+" and depth == 0 and not quoted:
             stages.append("")
         else:
@@ -101,7 +103,7 @@ def _parse_stage(text: str) -> StrategySpec:
         if pair is None:
             raise _malformed(text)
         if pair["key"] in params:
-            raise UsageError(f"strategy {text!r} sets {pair['key']!r} twice; keep one of them")
+            raise UsageError(f"strategy {shown(text)} sets {shown(pair['key'])} twice; keep one of them")
         params[pair["key"]] = _parse_value(pair["value"])
         rest = rest[pair.end() :]
     return StrategySpec(name=shape["name"], params=params, tuned=tuned)
@@ -109,7 +111,7 @@ def _parse_stage(text: str) -> StrategySpec:
 
 def _malformed(text: str) -> UsageError:
     return UsageError(
-        f"cannot read strategy {text!r}; write it as 'name' or 'name[parameter=value,other=value]'"
+        f"cannot read strategy {shown(text)}; write it as 'name' or 'name[parameter=value,other=value]'"
     )
 
 
@@ -119,7 +121,8 @@ def _parse_value(text: str) -> Any:
         return None
     try:
         value = tomlkit.parse(f"value = {text}").unwrap()["value"]
-    except TOMLKitError:
+        json.dumps(value, default=str, allow_nan=False)  # an integer may have more digits than Python prints
+    except (TOMLKitError, ValueError):
         return text
     return value if isinstance(value, (bool, int, float, str, list)) else text
 
@@ -128,4 +131,4 @@ def _format_value(value: object) -> str:
     """Format a value so that `_parse_value` restores it; a string stays without quotes where possible."""
     if isinstance(value, str) and _WORD.fullmatch(value) and _parse_value(value) == value:
         return value
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).replace("\x7f", "\\u007f")

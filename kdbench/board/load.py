@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from unicodedata import normalize
 
 import pandas as pd
 
@@ -55,14 +56,18 @@ def _cell(record: Record) -> tuple[str, str, int]:
 
 def _nameable(records: list[Record], left_out: list[str]) -> list[Record]:
     kept = []
+    spellings: dict[str, str] = {}
+    """The newest name of those that would be one file where letters of either case name the same."""
     for record in records:
         name = record.task.name
-        if _FILE_NAME.fullmatch(name) and name.lower() not in RESERVED_TASK_NAMES:
-            kept.append(record)
-        else:
+        if not _FILE_NAME.fullmatch(name) or name.lower() in RESERVED_TASK_NAMES:
             left_out.append(
                 f"left out {_describe(record)}: its task's name cannot be a file's name, or is that of a board's file"
             )
+        elif (newest := spellings.setdefault(normalize("NFKC", name).casefold(), name)) != name:
+            left_out.append(f"left out {_describe(record)}: its task's name is another spelling of {newest}")
+        else:
+            kept.append(record)
     return kept
 
 

@@ -13,7 +13,7 @@ import click
 from kdbench.cli import board, describe, models, run, share, tune
 from kdbench.cli.options import INTERRUPTED, complain
 from kdbench.cli.streams import prepare_streams
-from kdbench.errors import KdbenchError, UsageError, one_line
+from kdbench.errors import KdbenchError, UsageError, one_line, shown
 
 
 def main() -> None:
@@ -55,11 +55,15 @@ def _run(words: list[str], *, debug: bool) -> int | None:
         return 2 if isinstance(error, UsageError) else 1
 
 
+_NO_MEMORY = ("failed to map segment", "annot allocate memory", "can't allocate memory", "bad_alloc")
+"""What libraries say where they do not raise a MemoryError: the loader, the system, torch and C++."""
+
+
 def _described(error: Exception) -> str:
+    if isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY):
+        return "too little memory; free some, or choose fewer --workers or a smaller --model"
     if isinstance(error, KdbenchError | OSError):
         return str(error)
-    if isinstance(error, MemoryError):
-        return "too little memory; free some, or choose fewer --workers or a smaller --model"
     return f"{one_line(error)}; --debug prints where this comes from"
 
 
@@ -68,7 +72,15 @@ def _check_encoding(words: list[str]) -> None:
         try:
             word.encode()
         except UnicodeEncodeError:
-            raise UsageError(f"the argument {word!r} is not text in UTF-8; correct or rename it") from None
+            raise UsageError(f"the argument {shown(word)} {_why_no_text(word)}") from None
+
+
+def _why_no_text(word: str) -> str:
+    try:
+        os.fsencode(word).decode("utf-8")
+    except UnicodeError:
+        return "is not text in UTF-8; correct or rename it"
+    return f"cannot be read in this locale ({sys.getfilesystemencoding()}); set PYTHONUTF8=1"
 
 
 _ENDING = (signal.SIGINT, signal.SIGTERM)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from pathlib import Path
@@ -14,6 +15,7 @@ from kdbench.cli.streams import PlainConsole, printable_json
 from kdbench.config import RunConfig, TaskTable, load_config
 from kdbench.config import task_name as name_of
 from kdbench.errors import UsageError
+from kdbench.utils.files import user_path
 from kdbench.utils.formatting import on_one_line
 
 if TYPE_CHECKING:
@@ -25,7 +27,15 @@ if TYPE_CHECKING:
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
-PATH = click.Path(path_type=Path)
+
+class _UserPath(click.Path):
+    """A path with ``~`` for the home folder, which a shell leaves alone in ``--results=~/x``."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return user_path(Path(os.fsdecode(super().convert(value, param, ctx))))
+
+
+PATH = _UserPath(path_type=Path)
 json_flag = click.option("--json", "as_json", is_flag=True, help="print JSON")
 
 _TASK_FLAGS = {

@@ -265,10 +265,12 @@ def read_parquet(path: Path, columns: Collection[str]) -> Iterator[tuple[str, di
             for name in columns:
                 if name not in existing:
                     raise UsageError(f"{path} has no column {name!r}, only {', '.join(map(repr, existing))}")
+                if existing.count(name) > 1:
+                    raise UsageError(f"{path} has more than one column {name!r}; rename all but one")
             names = _parquet_class_names(table.schema_arrow, columns)
             number = 0
             for batch in table.iter_batches(BATCH, columns=list(columns)):
-                for row in batch.to_pylist():
+                for row in _python_rows(path, batch, number):
                     number += 1
                     where = f"{path}, row {number}"
                     for name, classes in names.items():
@@ -293,6 +295,17 @@ def _parquet_class_names(schema: Any, columns: Collection[str]) -> dict[str, lis
         return {}
     names = {name: class_names(features[name]) for name in columns if name in features}
     return {name: classes for name, classes in names.items() if classes is not None}
+
+
+def _python_rows(path: Path, batch: Any, rows_before: int) -> list[dict[str, Any]]:
+    try:
+        rows: list[dict[str, Any]] = batch.to_pylist()
+    except (ArithmeticError, LookupError, ValueError) as error:  # a time, above all
+        raise UsageError(
+            f"{path}, one of {len(batch):,} rows after row {rows_before}: a value cannot be read ({error}); store texts, "
+            "numbers and lists of texts"
+        ) from error
+    return rows
 
 
 _DOCUMENT = "-DOCSTART-"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from enum import Enum
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ConfigDict, Field
 
 from kdbench.errors import UsageError
+from kdbench.utils.files import JsonModel, read_json_file
 
 _FILE = "kdbench_export.json"
 
@@ -30,10 +31,10 @@ class Format(str, Enum):
         return self.value
 
 
-class Manifest(BaseModel):
+class Manifest(JsonModel):
     """How an exported model is loaded and called, and how it scored at export."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(extra="ignore")  # a newer version's may say more
 
     format: Format
     task: str
@@ -43,7 +44,7 @@ class Manifest(BaseModel):
     """Class names in the order of the logits; empty for regression."""
     paired: bool
     """Whether an example is a pair of texts."""
-    max_length: int
+    max_length: int = Field(ge=1)
     """The number of tokens that texts were truncated to in training and scoring."""
     strategy: str
     key: str
@@ -68,11 +69,9 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / _FILE
     if not path.is_file():
-        problem = "has no" if folder.is_dir() else "is not a folder with"
-        raise UsageError(f"{folder} {problem} {_FILE}; name a folder that 'kdbench export' wrote")
-    try:
-        return Manifest.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "file"
-        raise UsageError(f"{path} is damaged ({place}: {first['msg']}); export the model again") from None
+        lacks = "has no" if folder.is_dir() else "is not a folder with"
+        raise UsageError(f"{folder} {lacks} {_FILE}; name a folder that 'kdbench export' wrote")
+    manifest, problem = read_json_file(Manifest, path)
+    if manifest is None:
+        raise UsageError(f"{path} is damaged: {problem}; export the model again")
+    return manifest

@@ -17,13 +17,15 @@ from kdbench.board.columns import ROW_COLUMNS
 from kdbench.board.diagnostics import KnownByClass
 from kdbench.board.load import load_cells
 from kdbench.board.tables import across_tasks
-from kdbench.errors import KdbenchError
+from kdbench.errors import one_line
 from kdbench.live.recorder import LiveState, read_state
 from kdbench.render.html.content import page_content
 from kdbench.render.html.page import picture_specification
+from kdbench.utils.plain_files import plain_file
 
 ROWS = "rows.parquet"
 """The table of rows, which a run writes into the board's folder after each cell."""
+_LARGEST_BYTES = 256 << 20
 MAX_TIME_SHARE = 0.1
 """The largest share of the time spent on preparing boards, so that viewers do not slow down the run."""
 READER_TIMEOUT_S = 6.0
@@ -121,7 +123,7 @@ class Follow:
             return self._version
         try:
             status = self._rows_file(run).stat()
-        except OSError:
+        except (OSError, ValueError):  # the state may be a stranger's, and name what no file is called
             return self._version
         return f"{status.st_mtime_ns}-{status.st_size}"
 
@@ -139,14 +141,14 @@ class Follow:
             rows = rows[recorded].reset_index(drop=True)
             across = across_tasks(rows, loaded.cells)
             content = page_content(rows, across, loaded, place.results, self._known)
-        except (KdbenchError, OSError, ValueError) as error:
-            return {"content": None, "problem": str(error)}
+        except Exception as error:  # the table may be a stranger's, and hold anything
+            return {"content": None, "problem": one_line(error)}
         return {"content": content, "specification": picture_specification(content["families"])}
 
 
 def _read_rows(path: Path) -> pd.DataFrame:
     """Return the table of rows at `path`; a ValueError if another version of kdbench wrote it."""
-    rows = pd.read_parquet(path)
+    rows = pd.read_parquet(plain_file(path, _LARGEST_BYTES))
     missing = sorted(set(ROW_COLUMNS) - set(rows.columns))
     if missing:
         raise ValueError(

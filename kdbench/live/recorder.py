@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Literal
 
 from kdbench.config import RunConfig
+from kdbench.results.fields import Moment
 from kdbench.results.records import Status
 from kdbench.run.executor import Progress
 from kdbench.run.plan import Plan, State
@@ -84,8 +85,8 @@ class LiveState(JsonModel):
     weights_sha256: str
     board: str
     """The folder that its boards are written to."""
-    started_at: datetime
-    told_at: datetime
+    started_at: Moment
+    told_at: Moment
     """When this was written: at least every `HEARTBEAT_S` while the run is alive."""
     ending: Ending | None = None
     """None while the run goes on."""

@@ -6,14 +6,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import Annotated
 
 import pandas as pd
 import tomlkit
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rich.table import Table
 from rich.text import Text
+from tomlkit.exceptions import TOMLKitError
 
 from kdbench.board.frames import Row, first_row, rows_of
+from kdbench.errors import UsageError, shown
 from kdbench.render.markdown import markdown, table
 from kdbench.render.terminal import plain_table
 from kdbench.utils import formatting
@@ -21,7 +24,7 @@ from kdbench.utils.formatting import MISSING, plural
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class _SystemFacts(_Part):
@@ -40,7 +43,7 @@ class _SystemFacts(_Part):
 
 class _System(_SystemFacts):
     name: str
-    scores: Mapping[str, Mapping[str, float]]
+    scores: Mapping[str, Mapping[str, Annotated[float, Field(ge=-100, le=100)]]]
 
 
 class Source(_Part):
@@ -80,11 +83,29 @@ class PublishedResult(_SystemFacts):
     source: Source
 
 
+_FILE = "published_results.toml"
+
+
 @cache
 def all_published_results() -> tuple[PublishedResult, ...]:
     """Return all published results of the package."""
-    text = files("kdbench.render").joinpath("published_results.toml").read_text(encoding="utf-8")
-    table = _Table.model_validate(tomlkit.parse(text).unwrap())
+    return parse_published(files("kdbench.render").joinpath(_FILE).read_text(encoding="utf-8"))
+
+
+def parse_published(text: str) -> tuple[PublishedResult, ...]:
+    """Return the published results in `text`, the content of a ``published_results.toml``.
+
+    Raises:
+        UsageError: it is not TOML, or has an invalid value; names the place.
+    """
+    try:
+        table = _Table.model_validate(tomlkit.parse(text).unwrap())
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise UsageError(f"{_FILE}: {place}: {first['msg']}, got {shown(first['input'])}") from None
+    except (TOMLKitError, ValueError) as error:
+        raise UsageError(f"{_FILE}: {error}") from None
     return tuple(
         PublishedResult(
             **system.model_dump(exclude={"name", "notes", "scores"}),

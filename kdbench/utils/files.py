@@ -15,7 +15,8 @@ from typing import ClassVar, TypeVar
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from kdbench.errors import UsageError
+from kdbench.errors import UsageError, shown
+from kdbench.utils.formatting import on_one_line
 from kdbench.utils.plain_files import plain_file, read_plain
 from kdbench.utils.system import gc_paused
 
@@ -76,6 +77,10 @@ def remove_temporary(folder: Path, *patterns: str) -> None:
             path.unlink(missing_ok=True)
 
 
+_LONGEST_NAME = 255
+"""Bytes of the name of a file or folder."""
+
+
 def user_path(text: str | Path) -> Path:
     """Return the path that a user wrote, with ``~`` replaced by the home folder.
 
@@ -83,7 +88,11 @@ def user_path(text: str | Path) -> Path:
         UsageError: no file can have this path, or nothing is known of that home folder.
     """
     if "\0" in str(text):
-        raise UsageError(f"the path {str(text)!r} has a NUL character; correct it")
+        raise UsageError(f"the path {shown(str(text))} has a NUL character; correct it")
+    if any(len(part.encode("utf-8", "surrogatepass")) > _LONGEST_NAME for part in Path(text).parts):
+        raise UsageError(
+            f"the path {shown(str(text))} has a name of more than {_LONGEST_NAME} bytes; correct it"
+        )
     try:
         return Path(text).expanduser()
     except RuntimeError:
@@ -164,16 +173,28 @@ def parse_json(kind: type[_T], content: bytes) -> tuple[_T | None, str | None]:
     if len(content) > kind.largest_bytes:
         return None, f"has {len(content):,} bytes, more than the limit of {kind.largest_bytes:,}"
     try:
-        item = kind.model_validate_json(content)
-        json.loads(content, object_pairs_hook=_unique, parse_int=_moderate, parse_float=_moderate)
+        item = kind.model_validate_json(content, strict=True)  # a number as text would evade `_moderate`
+        json.loads(
+            content,
+            object_pairs_hook=_unique,
+            parse_int=_moderate,
+            parse_float=_moderate,
+            parse_constant=_moderate,
+        )
         return item, None
     except (_AmbiguousError, RecursionError) as error:
         return None, str(error) or "its objects are nested too deeply"
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        version = kind.model_fields["schema_version"].default
-        return None, f"no {kind.__name__.lower()} of schema {version} ({place or 'file'}: {first['msg']})"
+        version = kind.model_fields.get("schema_version")
+        schema = f" of schema {version.default}" if version else ""
+        problem = f"no {kind.__name__.lower()}{schema} ({place or 'file'}: {first['msg']})"
+        return None, on_one_line(problem, _LONGEST_PROBLEM)  # a key may be a whole file
+
+
+_LONGEST_PROBLEM = 250
+"""Characters."""
 
 
 class _AmbiguousError(ValueError):
@@ -195,7 +216,9 @@ _LARGEST_NUMBER = 1e18
 
 def _moderate(number: str) -> float:
     value = float(number)
-    if not abs(value) <= _LARGEST_NUMBER:
+    if value != value:
+        raise _AmbiguousError("a number is NaN, which nobody measures")
+    if abs(value) > _LARGEST_NUMBER:
         raise _AmbiguousError(f"the number {number[:40]} is larger than any that is measured")
     return value
 

@@ -1,5 +1,6 @@
 """Whatever goes wrong is told in one line of bounded length."""
 
+import errno
 import os
 import re
 import signal
@@ -14,6 +15,8 @@ import pytest
     ("words", "told"),
     [
         (("board", "--from", "~nosuch/x"), "~nosuch/x: the home folder is unknown; write the full path"),
+        (("verify", "~nosuch/x"), "~nosuch/x: the home folder is unknown; write the full path"),
+        (("config", "--results", "~nosuch/x"), "~nosuch/x: the home folder is unknown; write the full path"),
         (("plan", "--model", "~nosuch/x"), "~nosuch/x: the home folder is unknown; write the full path"),
         (("plan", "--strategy", "lora\udcff"), r"the argument 'lora\\udcff' is not text in UTF-8"),
         (("plan", "--strategy", "x" * 100_000), "x…"),
@@ -25,6 +28,13 @@ def test_a_word_that_names_nothing(call, words, told):
     (line,) = errors.splitlines()
     assert told.replace("\\\\", "\\") in line
     assert len(line) < 2100
+
+
+def test_a_flag_knows_the_home_folder(call, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    _, output, _ = call("config", "--results=~/x", "--board=~/y")
+    assert f'results = "{tmp_path}/x"' in output
+    assert f'board = "{tmp_path}/y"' in output
 
 
 @pytest.mark.parametrize(
@@ -55,6 +65,41 @@ def test_what_nobody_expects_is_told_without_a_traceback(call, monkeypatch, erro
     assert code == 1
     (line,) = errors.splitlines()
     assert told in line
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ImportError("libtorch_cpu.so: failed to map segment from shared object"), "too little memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "too little memory"),
+        (OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)), "too little memory"),
+    ],
+)
+def test_a_library_without_room(call, monkeypatch, error, told):
+    def fail(*arguments):
+        raise error
+
+    monkeypatch.setattr("kdbench.cli.run.registry_of", fail)
+    code, _, errors = call("plan")
+    assert code == 1
+    (line,) = errors.splitlines()
+    assert told in line
+
+
+def test_with_hardly_any_memory_nothing_is_loaded():
+    line = f"ulimit -v 500000; exec {sys.executable} -m kdbench list"
+    ended = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False, timeout=60)
+    assert ended.returncode == 1
+    (told,) = ended.stderr.splitlines()
+    assert "this process may use 488 MB, as 'ulimit -v' says" in told
+
+
+def test_a_locale_without_the_letters_of_a_path_is_named(tmp_path):
+    variables = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    line = [sys.executable, "-m", "kdbench", "config", "--results", "é"]
+    ended = subprocess.run(line, capture_output=True, env=variables, cwd=tmp_path, check=False, timeout=120)
+    assert ended.returncode == 2
+    assert b"cannot be read in this locale (ascii); set PYTHONUTF8=1" in ended.stderr
 
 
 @pytest.mark.slow

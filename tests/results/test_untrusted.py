@@ -44,6 +44,11 @@ def _changed(made, path, value):
         (record("quality", "score", value="BIG"), "quality.score: "),
         (record("size", "total_parameters", value=2**63), "the number 9223372036854775808 is larger"),
         (record("strategy", "params", value={"a": 10**4000}), "the number 1000000000"),
+        (record("strategy", "params", value={"a": float("nan")}), "a number is NaN"),
+        (record("strategy", "params", value={"a": float("-inf")}), "the number -Infinity is larger"),
+        (record("size", "total_parameters", value=str(2**63)), "size.total_parameters: "),  # a number as text
+        (record("\ufeff\x1b[31m", value=1), "(\ufffd\ufffd[31m: Extra inputs"),
+        (record("x" * 5000, value=1), "x\N{HORIZONTAL ELLIPSIS}"),
         (
             record("quality", "metrics", value={"accuracy<img src=x onerror=alert(1)>": 0.5}),
             "quality.metrics",
@@ -87,6 +92,14 @@ def test_one_hostile_record_costs_no_other(tmp_path):
     with opened([str(tmp_path)], "--from") as source:
         assert [one.strategy.name for one in source.records] == ["a", "b"]
     assert [line.split(": ")[0].split(", ")[1] for line in source.unreadable] == ["line 1", "line 3"]
+
+
+def test_of_two_spellings_of_a_task_s_name_the_newest_is_shown(tmp_path):
+    RecordStore(tmp_path).put(make_record("a", task="reviews", minutes=1))
+    RecordStore(tmp_path).put(make_record("b", task="Reviews"))
+    loaded = load_cells(tmp_path, budget="quick")
+    assert list(loaded.cells["strategy"]) == ["a"]
+    assert "its task's name is another spelling of reviews" in loaded.left_out[0]
 
 
 @pytest.mark.parametrize("name", ["README", "cells", "Overview", "x" * 300])
