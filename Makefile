@@ -1,10 +1,10 @@
-# Two commands for a fresh machine: `make run` and `make test`; `make test-fast` for developers. Each creates the virtual
-# environment first, once.
+# Two commands for a fresh machine: `make run` and `make test`; `make test-fast` for developers, `make fuzz` for the
+# night. Each creates the virtual environment first, once.
 PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/.installed
 
-.PHONY: run test test-fast coverage check lint install clean
+.PHONY: run test test-fast fuzz coverage check lint install clean
 
 run: install
 	$(VENV)/bin/kdbench run
@@ -20,6 +20,12 @@ test: lint
 # For developers: the quick tests and one real run.
 test-fast: install
 	$(PYTEST) -m 'not slow' --durations=10
+
+# For a nightly job: new inputs for every parser, as many as FUZZ_INPUTS says; `make test` gets the same few each time.
+# The batches of one parser are spread over all cores.
+fuzz: FUZZ_INPUTS ?= 100000
+fuzz: install
+	KDBENCH_FUZZ_INPUTS=$(FUZZ_INPUTS) OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest tests/fuzz --numprocesses auto
 
 # Which lines no test runs, in whatever process; `make coverage TESTS="-m 'not slow'"` asks the quick tests alone.
 coverage: install
