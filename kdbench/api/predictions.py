@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -102,7 +105,7 @@ class Predictions:
         """Write a safetensors file atomically."""
         # safetensors writes an array's memory as it is, ignoring its strides.
         arrays = {name: np.ascontiguousarray(array) for name, array in self._arrays().items()}
-        write_atomically(path, safetensors.numpy.save(arrays))
+        write_atomically(path, safetensors.numpy.save(arrays, {_CHECKSUM: _checksum(arrays)}))
 
     @classmethod
     def load(cls, path: Path) -> Predictions:
@@ -112,7 +115,12 @@ class Predictions:
             KdbenchError: the file is missing, damaged, or not a file of predictions.
         """
         try:
-            return cls(**safetensors.numpy.load(path.read_bytes()))
+            content = path.read_bytes()
+            arrays = safetensors.numpy.load(content)
+            expected = _metadata(content).get(_CHECKSUM)  # version 0.1 wrote none
+            if expected is None or expected == _checksum(arrays):
+                return cls(**arrays)
+            reason = "damaged: its checksum is that of other arrays"
         except OSError as error:
             reason = error.strerror or str(error)
         except SafetensorError as error:
@@ -155,6 +163,24 @@ class Predictions:
         if ((self.references < 0) | (self.references >= classes)).any():
             return f"a reference is not one of the {classes} classes"
         return None
+
+
+_CHECKSUM = "sha256"
+
+
+def _checksum(arrays: Mapping[str, npt.NDArray[np.generic]]) -> str:
+    """Return the SHA-256 of all arrays, in the order of their names."""
+    digest = hashlib.sha256()
+    for _, array in sorted(arrays.items()):
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def _metadata(content: bytes) -> dict[str, str]:
+    """Return the metadata of a valid safetensors file, which only its reader of files returns."""
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    metadata: dict[str, str] = header.get("__metadata__", {})
+    return metadata
 
 
 def _delimits(offsets: npt.NDArray[np.int64], examples: int, units: int) -> bool:

@@ -11,9 +11,10 @@ from types import FrameType
 import click
 
 from kdbench.cli import board, describe, models, run, share, tune
-from kdbench.cli.options import INTERRUPTED, complain
+from kdbench.cli.options import INTERRUPTED, complain, warn
 from kdbench.cli.streams import prepare_streams
 from kdbench.errors import KdbenchError, UsageError, one_line, shown
+from kdbench.utils.remarks import remarks_to
 
 
 def main() -> None:
@@ -34,7 +35,8 @@ def _run(words: list[str], *, debug: bool) -> int | None:
     """Run the command in `words` and return its exit code."""
     try:
         _check_encoding(words)
-        status: int | None = cli.main(args=words, standalone_mode=False)
+        with remarks_to(lambda line: warn([line])):
+            status: int | None = cli.main(args=words, standalone_mode=False)
         sys.stdout.flush()
         return status
     except BrokenPipeError:

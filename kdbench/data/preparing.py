@@ -17,7 +17,7 @@ from kdbench.data.encoding import Counts, Encoder, read_table, rows_of, with_col
 from kdbench.data.loading import TaskData
 from kdbench.data.splitting import Choice, Indices, choose, groups_of
 from kdbench.data.typos import encode_mistyped
-from kdbench.utils.files import build_once
+from kdbench.utils.sealed import build_once
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -113,7 +113,7 @@ def prepare(
         )
         if choice.scored_split == task.eval_split
         else scored.select([]),
-        unlabelled=without_labels(rows_of(rows["train"], choice.unlabelled), task.kind),
+        unlabelled=rows_of(without_labels(rows["train"], task.kind), choice.unlabelled),
         train_examples=len(choice.train),
         validation_examples=len(choice.validation),
         scored_examples=len(choice.scored),

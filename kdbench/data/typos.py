@@ -13,7 +13,8 @@ import numpy as np
 
 from kdbench.data.encoding import Encoder, example_numbers, read_table, with_column
 from kdbench.data.splitting import Indices
-from kdbench.utils.files import build_once, content_hash
+from kdbench.utils.files import content_hash
+from kdbench.utils.sealed import build_once
 
 if TYPE_CHECKING:
     from datasets import Dataset

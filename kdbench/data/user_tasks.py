@@ -19,7 +19,8 @@ from kdbench.data.readers import read_conll, read_delimited, read_jsonl, read_pa
 from kdbench.data.splitting import Mask, hold_out, stratified_order
 from kdbench.data.tagging import TagError, detect_scheme, iob2_labels, to_iob2
 from kdbench.errors import UsageError, shown
-from kdbench.utils.files import build_once, content_hash, sha256
+from kdbench.utils.files import content_hash, sha256
+from kdbench.utils.sealed import build_once
 
 Rows = Iterator[tuple[str, dict[str, Any]]]
 """Each row's location, as named in error messages, and its values by column."""

@@ -76,12 +76,13 @@ def export_model(
 
     Raises:
         UsageError: there is no such model, it does not support the format, or `out` exists already.
-        KdbenchError: the exported model differs from the artifact, or its example fails.
+        KdbenchError: the artifact is damaged, the exported model differs from it, or its example fails.
     """
     quiet_libraries()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"--out {out} exists already; name a new folder, or remove it first")
     choice = choose(config, registry, seed, limits)
+    choice.files.check_model()
     artifact = choice.files.artifact
     tokenizer = load_tokenizer(artifact)
     data, task = _task(config, registry, choice, tokenizer)

@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 import torch
 from pydantic import BaseModel
 
+from kdbench.api.spec import StrategySpec
 from kdbench.budgets import BackEnd, Budget
 from kdbench.config import RunConfig
 from kdbench.data import load_task
@@ -19,7 +20,10 @@ from kdbench.measure.timing import Candidate, Measured, time_together
 from kdbench.measure.timing_summary import MIN_PAIRS, repeatability, repeatability_warning
 from kdbench.models.onnx import OnnxModel
 from kdbench.results.timings import BackEndTiming, ModelTiming, Timing, Tokenization, put_timing
-from kdbench.training.experiment import Experiment, open_experiment
+from kdbench.training.bench import TrainingBench
+from kdbench.training.experiment import Experiment, OpenedExperiment, open_experiment
+from kdbench.training.teacher import TeacherStore
+from kdbench.utils.sealed import damage
 from kdbench.utils.system import Report
 
 _TEACHER = "teacher"
@@ -42,10 +46,22 @@ class TimingOrder(BaseModel):
 def time_task(argument: str, report: Report) -> None:
     """Time the artifacts of one task together with its teacher, and store the result."""
     order = TimingOrder.model_validate_json(argument)
-    experiment = open_experiment(order.config, order.task).experiment
+    opened = open_experiment(order.config, order.task)
+    experiment = opened.experiment
+    if order.teacher is None:
+        mend_teacher(opened, report)
     with torch_threads(order.threads):
         timing = _Phase(order, experiment, report).run()
     put_timing(order.config.results, timing)
+
+
+def mend_teacher(opened: OpenedExperiment, report: Report) -> None:
+    """Train the teacher again if it is damaged: no cell may be left that would."""
+    store = TeacherStore(opened.experiment, seed=0)
+    if store.folder.is_dir() and damage(store.folder):
+        name = next(name for name, known in opened.registry.strategies.items() if known.item.is_teacher_row)
+        strategy = opened.registry.strategy(StrategySpec(name=name))
+        TrainingBench(opened.experiment, strategy, 0, report).finetuned()
 
 
 class _Phase:

@@ -42,8 +42,13 @@ class TimedRow:
 
     @classmethod
     def of_cell(cls, experiment: Experiment, key: str) -> TimedRow:
-        """Return the row of the cell `key`."""
+        """Return the row of the cell `key`.
+
+        Raises:
+            KdbenchError: its model is damaged.
+        """
         files = CellFiles(experiment.results, key)
+        files.check_model()
         return cls(lambda: load_artifact(files.artifact), with_own_tokenizer(experiment, files))
 
     @classmethod

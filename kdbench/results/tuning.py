@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from kdbench.results.fields import CellKey, Moment
 from kdbench.utils.files import JsonModel, load_json_files, read_json_file, write_atomically
+from kdbench.utils.remarks import remark
 
 FOLDER = "tuning"
 """The folder of all tuning in a results folder."""
@@ -150,14 +151,22 @@ class StudyStore:
     def study(self, key: str) -> Study | None:
         """Return the description of the study `key`, or None where none can be read."""
         path = self.folder(key) / "study.json"
-        return read_json_file(Study, path)[0] if path.exists() else None
+        study, problem = read_json_file(Study, path) if path.exists() else (None, None)
+        if problem is not None:
+            remark(f"skipped {path}: {problem}")
+        return study
 
     def get(self, key: str) -> SearchResult | None:
         """Return the study `key` with its readable trials, or None where it does not exist."""
         study = self.study(key)
-        if study is None:
-            return None
-        return SearchResult(study, load_json_files(Trial, self.folder(key) / "trials")[0])
+        return None if study is None else SearchResult(study, self.trials(key))
+
+    def trials(self, key: str) -> list[Trial]:
+        """Return the readable trials of the study `key`; the user is told of others, which run again."""
+        trials, problems = load_json_files(Trial, self.folder(key) / "trials")
+        for problem in problems:
+            remark(problem)
+        return trials
 
     def trial(self, key: str, number: int) -> Trial | None:
         """Return a trial of the study `key`, or None where none can be read."""

@@ -10,7 +10,6 @@ from datetime import datetime, timezone
 
 import datasets
 import numpy as np
-from filelock import FileLock
 from pydantic import BaseModel
 from torch import nn
 from transformers import set_seed
@@ -44,7 +43,9 @@ from kdbench.training.experiment import (
 )
 from kdbench.training.multi_task import joint_benches
 from kdbench.training.predict import predict
-from kdbench.utils.files import folder_atomically, folder_bytes
+from kdbench.utils.files import folder_bytes
+from kdbench.utils.locks import locked
+from kdbench.utils.sealed import discard_damaged, sealed_folder
 from kdbench.utils.system import Report, axis_seed
 
 PROBE_EXAMPLES = 64
@@ -71,7 +72,7 @@ def train_cell(argument: str, report: Report) -> None:
     """Fit, finalize and save one cell's model, unless an earlier run did."""
     order = CellOrder.model_validate_json(argument)
     files = CellFiles(order.config.results, order.key)
-    if files.is_trained():
+    if files.is_trained() and not files.damage():
         return
     report("loading", 0, 1, None)
     opened = open_experiment(order.config, order.task)
@@ -136,7 +137,7 @@ def _train_alone(
         _train_alone(strategy.after, order, experiment, previous_files, report)
         previous = read_fit(previous_files)
         experiment = with_own_tokenizer(experiment, previous_files)
-    with _locked_for_training(files) as needed:
+    with _locked_for_training(files, order) as needed:
         if not needed:
             return
         started = time.perf_counter()
@@ -166,7 +167,10 @@ def _train_jointly(
         for task, experiment in experiments.items()
     }
     first = CellFiles(order.config.results, min(cell_files.key for cell_files in files.values()))
-    with FileLock(f"{first.folder}.joint.lock"), _locked_for_training(files[order.task]) as needed:
+    with (
+        locked(first.folder.with_name(f"{first.key}.joint.lock")),
+        _locked_for_training(files[order.task], order) as needed,
+    ):
         if not needed:
             return
         started = time.perf_counter()
@@ -184,10 +188,11 @@ def _train_jointly(
 
 
 @contextmanager
-def _locked_for_training(files: CellFiles) -> Iterator[bool]:
-    """Lock the cell against other processes; yield whether it still has to be trained."""
-    files.folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{files.folder}.lock"):
+def _locked_for_training(files: CellFiles, order: CellOrder) -> Iterator[bool]:
+    """Lock the cell against other processes; yield whether it still has to be trained, as a damaged model has to be."""
+    with locked(files.folder.with_name(f"{files.key}.lock")):
+        # What is lost of the ordered cell itself was told when the run was planned.
+        discard_damaged(files.folder, None if files.key == order.key else "the model of an earlier stage")
         yield not files.is_trained()
 
 
@@ -213,7 +218,7 @@ def _save(
     adapter = Adapter.of(fitted)  # before finalize merges it
     model = _checked(strategy.finalize(fitted, bench), f"{strategy.name}'s finalize")
     experiment = bench.experiment
-    with folder_atomically(files.folder) as partial:
+    with sealed_folder(files.folder) as partial:
         artifact = partial / files.artifact.name
         save_artifact(model, experiment.tokenizer, artifact)
         if adapter is not None:

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from kdbench.errors import described
 from kdbench.results.records import Status
+from kdbench.utils.remarks import remarks_to
 from kdbench.utils.system import Report
 
 
@@ -58,6 +59,14 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Remark:
+    """What a job tells the user."""
+
+    job_id: str
+    line: str
+
+
+@dataclass(frozen=True)
 class Ended:
     """The end of a job."""
 
@@ -69,7 +78,7 @@ class Ended:
     seconds: float
 
 
-Event = Progress | Ended
+Event = Progress | Remark | Ended
 
 
 class Executor(Protocol):
@@ -130,8 +139,9 @@ class InlineExecutor:
         job.log.parent.mkdir(parents=True, exist_ok=True)
         job.log.write_bytes(b"")
         try:
-            for stage in job.stages:
-                stage.run(report)
+            with remarks_to(lambda line: self._events.append(Remark(job.id, line))):
+                for stage in job.stages:
+                    stage.run(report)
         except (Exception, SystemExit) as error:
             job.log.write_text(traceback.format_exc())
             status, reason = Status.FAILED, failure_reason(error)

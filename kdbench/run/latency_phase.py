@@ -8,7 +8,7 @@ from kdbench.measure.latency import TimingOrder
 from kdbench.results.paths import CellFiles
 from kdbench.results.records import Record, RecordStore, Status
 from kdbench.results.timings import load_timings, machine_of
-from kdbench.run.executor import Ended, Executor, Job, Progress, Stage
+from kdbench.run.executor import Ended, Executor, Job, Progress, Remark, Stage
 from kdbench.run.plan import Plan
 from kdbench.run.progress import LATENCY, Watcher
 from kdbench.training.experiment import Experiment
@@ -21,6 +21,8 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS
 def run_latency_phase(config: RunConfig, plan: Plan, executor: Executor, watcher: Watcher) -> list[str]:
     """Time the models of each task of `plan` unless they were timed together before; return one line per failure."""
     failures = []
+    for problem in load_timings(config.results)[1]:
+        watcher.remark(problem)
     for task, experiment in (plan.experiments or {}).items():
         records = _timed_cells(config, experiment)
         keys = [record.key for record in records]
@@ -48,6 +50,8 @@ def _wait(executor: Executor, watcher: Watcher, name: str) -> Ended:
         for event in executor.poll(1.0):
             if isinstance(event, Progress):
                 watcher.progressed(name, event)
+            elif isinstance(event, Remark):
+                watcher.remark(f"{name}: {event.line}")
             else:
                 return event
 
@@ -64,8 +68,13 @@ def _timed_cells(config: RunConfig, experiment: Experiment) -> list[Record]:
         and record.task.fingerprint == experiment.task.fingerprint
         and record.budget.identity() == experiment.budget.identity()
         and record.model.weights_sha256 == experiment.base.sha256
-        and CellFiles(config.results, record.key).artifact.is_dir()
+        and _has_model(CellFiles(config.results, record.key))
     ]
+
+
+def _has_model(files: CellFiles) -> bool:
+    # One that is damaged is that of a row outside of this plan, which would have made it again.
+    return files.artifact.is_dir() and files.damage(sizes_only=True) is None
 
 
 def _is_timed(config: RunConfig, experiment: Experiment, keys: list[str]) -> bool:

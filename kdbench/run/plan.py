@@ -8,22 +8,25 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
 
+from kdbench.api.predictions import Predictions
 from kdbench.api.spec import StrategySpec
 from kdbench.api.strategy import JointStrategy, Strategy, spec_of
 from kdbench.api.task import LocalSource, Task
 from kdbench.config import RunConfig
 from kdbench.data import Download, missing_downloads
 from kdbench.data.fetch import local_files
-from kdbench.errors import UsageError, nearest
+from kdbench.errors import KdbenchError, UsageError, nearest
 from kdbench.hookspecs import PROJECT
 from kdbench.models.base import BaseModel, missing_model_downloads, resolve_base_model
 from kdbench.registry import Registered, Registry
+from kdbench.results.paths import CellFiles
 from kdbench.results.records import Record, RecordStore, Status, StrategyInfo
 from kdbench.results.tuning import Tuning
 from kdbench.run.keys import cell_key, study_key
 from kdbench.run.tuned import TunedStrategies
 from kdbench.training.experiment import Experiment, make_experiment
 from kdbench.utils.formatting import plural
+from kdbench.utils.remarks import remark
 
 
 @dataclass(frozen=True)
@@ -222,7 +225,8 @@ def make_plan(config: RunConfig, registry: Registry, *, fetch: bool) -> Plan:
         keys_before = tuple(cell_key(stage, experiments[cell.task.name], cell.seed) for stage in earlier)
         cell = replace(cell, key=key, keys_before=keys_before)
         cell = _without_enough_labels(cell, experiments[cell.task.name])
-        planned.setdefault(key, _with_result(cell, store.get(key), config.overwrite, registry))
+        if key not in planned:
+            planned[key] = _with_result(cell, config, store, registry)
     return Plan(list(planned.values()), downloads, base, experiments)
 
 
@@ -272,18 +276,48 @@ def check_settings(config: RunConfig, registry: Registry, tasks: Sequence[Task])
                 )
 
 
-def _with_result(cell: Cell, record: Record | None, overwrite: str, registry: Registry) -> Cell:
-    """Return `cell` in the state that follows from the `record` of an earlier run."""
-    if cell.state is State.NOT_APPLICABLE or record is None or overwrite == "all":
+def _lost(files: CellFiles, record: Record) -> str | None:
+    """Return what a finished cell lacks: predictions, or a part of its model; a model that was deleted is not missed.
+
+    Of the model only the sizes of files are compared: reading all models of a large board would take minutes.
+    """
+    has_noisy = record.quality is not None and record.quality.noisy_score is not None
+    for path in (files.predictions, *((files.noisy_predictions,) if has_noisy else ())):
+        try:
+            Predictions.load(path)
+        except KdbenchError:
+            return f"{path} is missing or damaged"
+    return files.damage(sizes_only=True)
+
+
+def _with_result(cell: Cell, config: RunConfig, store: RecordStore, registry: Registry) -> Cell:
+    """Return `cell` in the state that follows from what an earlier run has left in the results folder.
+
+    A finished cell of which a file is damaged or missing is pending, and the user is told; what is whole is used again.
+    """
+    assert cell.key is not None
+    record, problem = store.read(cell.key)
+    files = CellFiles(config.results, cell.key)
+    if cell.state is State.NOT_APPLICABLE or config.overwrite == "all":
         return cell
-    outdated = _other_version(record.strategy, registry.strategies[cell.row.strategy.name])
-    if outdated is not None and overwrite == "outdated":
-        return cell
-    if record.status is not Status.OK:
-        return cell if overwrite == "failed" else replace(cell, state=State.FAILED, reason=record.reason)
-    if outdated is not None:
-        return replace(cell, state=State.OUTDATED, reason=outdated)
-    return replace(cell, state=State.DONE)
+    if record is not None:
+        outdated = _other_version(record.strategy, registry.strategies[cell.row.strategy.name])
+        if outdated is not None and config.overwrite == "outdated":
+            return cell
+        if record.status is not Status.OK:
+            is_due = config.overwrite == "failed"
+            return cell if is_due else replace(cell, state=State.FAILED, reason=record.reason)
+        problem = _lost(files, record)
+        if problem is None:
+            state = State.DONE if outdated is None else State.OUTDATED
+            return replace(cell, state=state, reason=outdated)
+    elif problem is not None:
+        problem = f"{store.path(cell.key)} is damaged: {problem}"
+    else:
+        problem = files.damage(sizes_only=True)
+    if problem is not None:
+        remark(f"{cell.label} runs again, since {problem}")
+    return cell
 
 
 def _other_version(recorded: StrategyInfo, installed: Registered[type[Strategy]]) -> str | None:

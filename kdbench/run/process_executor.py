@@ -27,10 +27,12 @@ from kdbench.run.executor import (
     InlineExecutor,
     Job,
     Progress,
+    Remark,
     Stage,
     exit_reason,
     failure_reason,
 )
+from kdbench.utils.remarks import remarks_to
 from kdbench.utils.system import default_threads
 
 _SECONDS_BETWEEN_REPORTS = 0.1
@@ -59,7 +61,8 @@ def child_main(connection: Connection, function: str, argument: str, log: str, t
             connection.send(("progress", phase, done, total, loss))
 
     try:
-        Stage(function, argument).run(report)
+        with remarks_to(lambda line: connection.send(("remark", line))):
+            Stage(function, argument).run(report)
     except BaseException as error:
         connection.send(("failure", failure_reason(error)))
         traceback.print_exc()  # last, since it fails if the disk is full
@@ -204,6 +207,8 @@ class _Running:
                 message = self.connection.recv()
                 if message[0] == "progress":
                     events.append(Progress(self.job.id, *message[1:]))
+                elif message[0] == "remark":
+                    events.append(Remark(self.job.id, message[1]))
                 else:
                     self.failure = message[1]
         except (EOFError, ConnectionResetError):

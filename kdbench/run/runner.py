@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import partial
@@ -18,7 +17,7 @@ from kdbench.render.write import BoardSummary, write_board
 from kdbench.results.paths import PLACES_OF_FILES, CellFiles
 from kdbench.results.records import Record, RecordStore, Status
 from kdbench.run.cell import CellOrder
-from kdbench.run.executor import Ended, Job, Progress, Stage, is_disk_full
+from kdbench.run.executor import Ended, Job, Progress, Remark, Stage, is_disk_full
 from kdbench.run.latency_phase import run_latency_phase
 from kdbench.run.lock import lock_results
 from kdbench.run.plan import Cell, Plan, State, make_plan
@@ -28,7 +27,7 @@ from kdbench.run.provenance import model_info, strategy_info, task_info
 from kdbench.training.callbacks import check_trackers
 from kdbench.training.experiment import Experiment
 from kdbench.training.teacher import TeacherStore
-from kdbench.utils.files import remove_temporary
+from kdbench.utils.files import remove_folder, remove_temporary
 
 _POLL_S = 0.5
 
@@ -105,6 +104,8 @@ class _Run:
                     cell = self._running[event.job_id]
                     if isinstance(event, Progress):
                         self._watcher.progressed(cell.label, event)
+                    elif isinstance(event, Remark):
+                        self._watcher.remark(f"{cell.label}: {event.line}")
                     else:
                         self._end(cell, event)
             if self._config.resolved_budget.labels is None:
@@ -119,17 +120,23 @@ class _Run:
         return self._outcome
 
     def _clear_overwritten(self) -> None:
-        """Delete the results of cells to run again, and temporary files that a killed run left behind."""
+        """Delete the results of cells to run again, and temporary files that a killed run left behind.
+
+        Of a finished cell of which something is lost, what is whole is kept, and its record until another replaces it.
+        """
         remove_temporary(self._config.results, *PLACES_OF_FILES)
         remove_temporary(self._config.board_folder, "*", "pictures/*")
-        for cell in self._waiting:
-            if self._store.path(_key(cell)).exists():
-                self._store.path(_key(cell)).unlink()
-                CellFiles(self._config.results, _key(cell)).remove_model()
         overwrite = self._config.overwrite
         for cell in self._waiting:
+            record = self._store.get(_key(cell))
+            has_failed = record is not None and record.status is not Status.OK
+            is_outdated = record is not None and overwrite == "outdated"
+            if has_failed or is_outdated or overwrite == "all":
+                self._store.path(_key(cell)).unlink(missing_ok=True)
+                CellFiles(self._config.results, _key(cell)).remove_model()
+        for cell in self._waiting:
             if overwrite == "all" or (overwrite == "outdated" and _is_teachers_row(cell)):
-                shutil.rmtree(self._teacher(cell).folder, ignore_errors=True)
+                remove_folder(self._teacher(cell).folder)
 
     def _start_ready_cells(self) -> None:
         for cell in list(self._waiting):

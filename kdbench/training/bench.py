@@ -325,6 +325,7 @@ class TrainingBench:
                 "stages before it; put it before them"
             )
         with self._teachers.lock(), torch.enable_grad():  # a strategy's first use may be inside no_grad
+            self._teachers.discard_damaged()
             external = self.experiment.external_teacher
             if external is not None and not self._teachers.exists():
                 self._teachers.save(load_external_teacher(external.path, self.task.task), None)

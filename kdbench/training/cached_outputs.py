@@ -18,7 +18,6 @@ from kdbench.api.bench import Batch, TeacherOutputs, model_inputs
 from kdbench.api.kinds import IGNORED
 from kdbench.data.batches import Collator
 from kdbench.training.predict import BATCH_SIZE
-from kdbench.utils.files import folder_atomically
 
 STATES_LIMIT_BYTES = 2 * 10**9
 """The largest size of one set of hidden states on disk; a teacher with more to say runs in every step."""
@@ -58,10 +57,10 @@ class CachedLogits:
         """Write the logits ``(units, classes)`` of each row, with the rows' ids, to `folder`."""
         order = np.argsort(ids)
         rows = [logits[i] for i in order]
-        with folder_atomically(folder) as partial:
-            np.save(partial / "ids.npy", np.asarray(ids)[order])
-            np.save(partial / "offsets.npy", np.cumsum([0, *(len(row) for row in rows)]))
-            np.save(partial / "logits.npy", np.concatenate(rows).astype(np.float32))
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(folder / "ids.npy", np.asarray(ids)[order])
+        np.save(folder / "offsets.npy", np.cumsum([0, *(len(row) for row in rows)]))
+        np.save(folder / "logits.npy", np.concatenate(rows).astype(np.float32))
 
     def __call__(self, batch: Batch) -> SimpleNamespace:
         """Return ``.logits`` for `batch`: ``(batch, classes)``, or ``(batch, sequence, classes)`` for tokens.
@@ -131,11 +130,12 @@ class CachedStates:
         starts = np.empty_like(lengths)
         starts[order] = np.cumsum(lengths[order]) - lengths[order]
         by_id = np.argsort(ids)
-        with folder_atomically(folder) as partial, ExitStack() as files:
+        folder.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as files:
             for name, values in (("ids", ids), ("starts", starts), ("lengths", lengths)):
-                np.save(partial / f"{name}.npy", values[by_id])
+                np.save(folder / f"{name}.npy", values[by_id])
             layers = [
-                files.enter_context(_layer_file(partial, layer).open("wb"))
+                files.enter_context(_layer_file(folder, layer).open("wb"))
                 for layer in range(model.config.num_hidden_layers + 1)
             ]
             for start in range(0, len(order), BATCH_SIZE):

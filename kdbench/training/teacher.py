@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import datasets
 import torch
-from filelock import FileLock
 from pydantic import TypeAdapter
 from torch import nn
 from transformers import PreTrainedModel
@@ -25,7 +24,9 @@ from kdbench.training.device import training_precision
 from kdbench.training.experiment import Experiment
 from kdbench.training.predict import row_logits
 from kdbench.training.trainer import TrainingRun
-from kdbench.utils.files import content_hash, folder_atomically, write_atomically
+from kdbench.utils.files import content_hash, remove_folder
+from kdbench.utils.locks import locked
+from kdbench.utils.sealed import damage, discard_damaged, sealed_folder
 
 _RUN: TypeAdapter[TrainingRun | None] = TypeAdapter(TrainingRun | None)
 
@@ -38,20 +39,27 @@ class TeacherStore:
 
     def __init__(self, experiment: Experiment, seed: int) -> None:
         self._experiment = experiment
+        self._seed = seed
         self.folder = experiment.results / "teachers" / teacher_key(experiment, seed)
 
-    def lock(self) -> FileLock:
+    def lock(self) -> AbstractContextManager[bool]:
         """Return the lock to train the teacher under, so that two processes never train the same one."""
-        self.folder.parent.mkdir(parents=True, exist_ok=True)
-        return FileLock(f"{self.folder}.lock")
+        return locked(self.folder.with_name(f"{self.folder.name}.lock"))
 
     def exists(self) -> bool:
-        """Return whether the teacher is stored."""
-        return (self.folder / "training.json").exists()
+        """Return whether the teacher is stored; one of which a file is missing or has another size is not."""
+        has_weights = any(self.folder.glob("*.safetensors"))
+        is_written = has_weights and (self.folder / "training.json").exists()
+        return is_written and not damage(self.folder, sizes_only=True)
+
+    def discard_damaged(self) -> None:
+        """Delete a damaged teacher, with its outputs; for holders of the lock."""
+        task = self._experiment.task.task.name
+        discard_damaged(self.folder, f"the teacher of {task}, seed {self._seed},")
 
     def save(self, model: PreTrainedModel, run: TrainingRun | None) -> None:
         """Store the teacher; `run` is None for a teacher provided by the user."""
-        with folder_atomically(self.folder) as partial:
+        with sealed_folder(self.folder) as partial:
             model.save_pretrained(partial)
             (partial / "training.json").write_bytes(_RUN.dump_json(run) + b"\n")
 
@@ -100,7 +108,7 @@ class TeacherStore:
     def remove_states(self) -> None:
         """Delete the stored hidden states, which may be as large as a gigabyte; they are computed again if needed."""
         for path in self.folder.glob("states-*"):
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            remove_folder(path) if path.is_dir() else path.unlink(missing_ok=True)
 
     def _computed_once(
         self, name: str, rows: datasets.Dataset, compute: Callable[[Path], None]
@@ -108,14 +116,16 @@ class TeacherStore:
         """Return the folder of the outputs `name` on `rows`, by `compute` at the first call, and the seconds that took."""
         pieces = content_hash([rows["id"][:], rows["input_ids"][:]])
         folder = self.folder / f"{name}-{pieces}"
-        timing = self.folder / f"{name}-{pieces}.json"
+        timing = folder / "seconds.json"
         with self.lock():
-            if not folder.exists():
-                started = time.perf_counter()
-                compute(folder)
-                seconds = time.perf_counter() - started
-                write_atomically(timing, json.dumps({"seconds": seconds}) + "\n")
-        return folder, float(json.loads(timing.read_text())["seconds"])
+            discard_damaged(folder, f"a file of the teacher's {name}")
+            if not timing.exists():
+                with sealed_folder(folder) as partial:
+                    started = time.perf_counter()
+                    compute(partial)
+                    seconds = time.perf_counter() - started
+                    (partial / timing.name).write_text(json.dumps(seconds) + "\n")
+        return folder, float(json.loads(timing.read_text()))
 
 
 class RunningTeacher:

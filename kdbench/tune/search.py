@@ -9,9 +9,10 @@ from typing import Any
 from kdbench.config import RunConfig
 from kdbench.errors import KdbenchError
 from kdbench.registry import Registry
+from kdbench.results.paths import PLACES_OF_FILES
 from kdbench.results.records import Status
-from kdbench.results.tuning import FOLDER, StudyStore, Trial
-from kdbench.run.executor import Ended, Job, Progress, Stage, is_disk_full
+from kdbench.results.tuning import StudyStore, Trial
+from kdbench.run.executor import Ended, Job, Progress, Remark, Stage, is_disk_full
 from kdbench.run.lock import lock_results
 from kdbench.run.process_executor import executor_of
 from kdbench.run.progress import Terminal
@@ -66,7 +67,7 @@ def search(
     """
     try:
         with lock_results(config.results):
-            remove_temporary(config.results / FOLDER)
+            remove_temporary(config.results, *PLACES_OF_FILES)
             plan = plan_searches(config, registry, repeats)
             return _Running(config, plan, terminal, trials).go()
     except OSError as error:
@@ -123,6 +124,8 @@ class _Running:
                     work = self._running[event.job_id]
                     if isinstance(event, Progress):
                         self._terminal.progressed(work.name, event)
+                    elif isinstance(event, Remark):
+                        self._terminal.remark(f"{work.name}: {event.line}")
                     else:
                         self._end(work, event)
         except KeyboardInterrupt:

@@ -114,23 +114,28 @@ class _SettingUp:
         key = study_key(strategy, [self._of(self._boards, task) for task in tasks])
         if key in self.searches:
             return
+        study = self._study(key, spec, tasks, self._repeats)
         known = self._store.get(key)
-        study = self._study(key, spec, tasks)
-        if known is None or (not known.trials and self._repeats is not None):
+        if known is None:  # it is new, or its description was lost
+            trials = self._store.trials(key)
+            repeats = (len(scores) for trial in trials for scores in trial.scores.values())
+            known = SearchResult(self._study(key, spec, tasks, next(repeats, self._repeats)), trials)
+            self._store.put_study(known.study)
+        if not known.trials and self._repeats is not None:
             self._store.put_study(study)
-            known = None
+            known = SearchResult(study, ())
         elif known.study.seeds != study.seeds and self._repeats is not None:
             raise UsageError(
                 f"{study.label}: the trials so far have {len(known.study.seeds)} repeats; leave --repeats out, or delete "
                 f"{self._store.folder(key)} to begin anew"
             )
-        trials = {trial.number: trial for trial in known.trials} if known else {}
-        self.searches[key] = Search(known.study if known else study, spec, strategy, space, trials)
+        by_number = {trial.number: trial for trial in known.trials}
+        self.searches[key] = Search(known.study, spec, strategy, space, by_number)
 
-    def _study(self, key: str, spec: StrategySpec, tasks: Sequence[Task]) -> Study:
+    def _study(self, key: str, spec: StrategySpec, tasks: Sequence[Task], repeats: int | None) -> Study:
         experiments = [self._of(self.tuning, task) for task in tasks]
         examples = min(experiment.task.scored_examples for experiment in experiments)
-        repeats = self._repeats or min(len(TUNING_SEEDS), math.ceil(TUNING_EXAMPLES / examples))
+        repeats = repeats or min(len(TUNING_SEEDS), math.ceil(TUNING_EXAMPLES / examples))
         return Study(
             key=key,
             strategy=str(spec),

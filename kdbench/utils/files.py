@@ -1,18 +1,21 @@
-"""Write files and folders atomically, hash them, and read JSON files into pydantic models."""
+"""Write files and folders so that they survive a power cut, hash them, and read JSON files into pydantic models."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
-from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from kdbench.errors import UsageError, shown
@@ -25,15 +28,12 @@ _TEMPORARY = ".kdbench-partial"
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write `content` (text as UTF-8) to `path` by temporary file, fsync and rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}{_TEMPORARY}")
+    """Write `content` (text as UTF-8) to `path`, which is the old or the new file at any moment, even of a power cut."""
+    make_folder(path.parent)
+    partial = _temporary(path)
     try:
-        with partial.open("wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        partial.write_bytes(content.encode() if isinstance(content, str) else content)
+        put_in_place(partial, path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
@@ -42,23 +42,67 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 @contextmanager
 def folder_atomically(path: Path) -> Iterator[Path]:
     """Yield an empty folder that replaces `path` if the block succeeds, and is deleted otherwise."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}{_TEMPORARY}")
-    shutil.rmtree(partial, ignore_errors=True)
+    make_folder(path.parent)
+    partial = _temporary(path)
     partial.mkdir()
     try:
         yield partial
-        shutil.rmtree(path, ignore_errors=True)
-        partial.replace(path)
+        remove_folder(path)
+        put_in_place(partial, path)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
 
 
+def put_in_place(partial: Path, path: Path) -> None:
+    """Rename `partial`, a file or a folder with all that is in it, to `path`, and force both to the disk.
+
+    What a system has written may be only in its memory for half a minute, and a new name may reach the disk before what
+    it names. Here everything is forced in the order in which it must survive a power cut.
+    """
+    for inside in (*partial.rglob("*"), partial):
+        force(inside)
+    partial.replace(path)
+    force(path.parent)
+
+
+def make_folder(path: Path) -> None:
+    """Make the folder `path` and its parents unless they exist, and force their names to the disk."""
+    if not path.is_dir():
+        make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        force(path.parent)
+
+
+def remove_folder(path: Path) -> None:
+    """Delete the folder `path`, if it exists; whoever is killed meanwhile leaves it whole or under a temporary name."""
+    aside = _temporary(path)
+    with suppress(FileNotFoundError):
+        path.replace(aside)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def force(path: Path) -> None:
+    """Force the content of a file, or the names in a folder, to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # file systems that cannot do this with folders
+            raise
+    finally:
+        os.close(handle)
+
+
+def _temporary(path: Path) -> Path:
+    """Return an unused path beside `path`; random, as processes on several machines may have the same number."""
+    return path.with_name(f"{path.name}.{secrets.token_hex(4)}{_TEMPORARY}")
+
+
 @contextmanager
 def scratch_folder(parent: Path) -> Iterator[Path]:
     """Yield an empty folder below `parent`, deleted after the block; if the process is killed, `remove_temporary` deletes it."""
-    parent.mkdir(parents=True, exist_ok=True)
+    make_folder(parent)
     with tempfile.TemporaryDirectory(dir=parent, suffix=_TEMPORARY) as folder:
         yield Path(folder)
 
@@ -100,13 +144,31 @@ def user_path(text: str | Path) -> Path:
 
 
 def sha256(path: Path) -> str:
-    """Return the SHA-256 of the file at `path` in hexadecimal.
+    """Return the SHA-256 of the file at `path` in hexadecimal; a process reads an unchanged file once.
 
     Raises:
         OSError: it cannot be read, or is a pipe or a device, which may have no end.
     """
+    real = plain_file(path)
+    status = real.stat()
+    if abs(time.time() - status.st_mtime) < _RECENT_S:
+        return _digest(real)
+    return _known_digest(real, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+_RECENT_S = 2.0
+"""A file that was written so recently may change again without another time of change."""
+
+
+@lru_cache(maxsize=4096)
+def _known_digest(path: Path, *status: int) -> str:
+    """Return the SHA-256 of the file at `path`, which has this `status`."""
+    return _digest(path)
+
+
+def _digest(path: Path) -> str:
     digest = hashlib.sha256()
-    with plain_file(path).open("rb") as file:
+    with path.open("rb") as file:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
@@ -221,25 +283,3 @@ def _moderate(number: str) -> float:
     if abs(value) > _LARGEST_NUMBER:
         raise _AmbiguousError(f"the number {number[:40]} is larger than any that is measured")
     return value
-
-
-def build_once(folder: Path, build: Callable[[Path], object]) -> Path:
-    """Return `folder`; unless it exists, create it by `build`, which is called with an empty folder to write to.
-
-    Raises:
-        UsageError: the disk is full or the folder is not writable; no incomplete folder is left behind.
-    """
-    if folder.is_dir():
-        return folder
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{folder}.lock"):
-            if not folder.is_dir():
-                remove_temporary(folder.parent, f"{folder.name}*")  # safe under the lock
-                with folder_atomically(folder) as partial:
-                    build(partial)
-    except OSError as error:
-        raise UsageError(
-            f"cannot write {folder}: {error.strerror or error}; make room there or set KDBENCH_CACHE to another folder"
-        ) from error
-    return folder

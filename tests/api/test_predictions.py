@@ -54,6 +54,24 @@ def test_what_is_saved_is_what_is_loaded(tmp_path, predictions):
     assert list(path.parent.iterdir()) == [path]
 
 
+@KINDS
+def test_a_change_of_any_array_is_noticed(tmp_path, predictions):
+    path = tmp_path / "cell.safetensors"
+    predictions.save(path)
+    whole = path.read_bytes()
+    start = 8 + int.from_bytes(whole[:8], "little")
+    for place in range(start, len(whole), 8):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(KdbenchError, match=r"cannot read .* delete it with its record and run again"):
+            Predictions.load(path)
+
+
+def test_predictions_without_a_checksum_are_read(tmp_path):
+    arrays = {"ids": SENTIMENT.ids, "logits": SENTIMENT.logits, "references": SENTIMENT.references}
+    (tmp_path / "old.safetensors").write_bytes(safetensors.numpy.save(arrays))
+    assert Predictions.load(tmp_path / "old.safetensors").logits.tolist() == SENTIMENT.logits.tolist()
+
+
 def test_logits_that_do_not_lie_in_row_order_survive_saving(tmp_path):
     transposed = np.array([[0.1, 2.0, 0.5], [0.9, -1.0, 0.5]], dtype=np.float32).T
     replace(SENTIMENT, logits=transposed).save(tmp_path / "cell.safetensors")

@@ -62,12 +62,33 @@ def test_members_are_fetched_once_and_nothing_else_is_kept(source, index, tmp_pa
     assert files["a"].read_text() == "outer text"
     assert files["b"].read_text() == "inner text"
     assert files_in(cache) == [
+        "packages/corpus-demo-1.0/checksums.json",
         "packages/corpus-demo-1.0/corpus_demo/a.txt",
         "packages/corpus-demo-1.0/corpus_demo/b.zip/inner.tsv",
         "packages/corpus-demo==1.0.lock",
     ]
     (index / WHEEL).unlink()
     assert fetch_package(source, cache) == files == package_files(source, cache)
+
+
+@pytest.mark.parametrize(
+    ("lost", "told"),
+    [("corpus_demo/b.zip/inner.tsv", "has 0 bytes instead of 10"), ("checksums.json", "is damaged")],
+)
+def test_what_is_damaged_is_fetched_again(source, index, tmp_path, lost, told, caplog):
+    files = fetch_package(source, tmp_path)
+    wheel = (index / WHEEL).rename(tmp_path / WHEEL)
+    damaged = tmp_path / "packages" / "corpus-demo-1.0" / lost
+    damaged.write_bytes(b"")
+    with pytest.raises(UsageError, match="offers no corpus-demo"):  # never used as it is
+        fetch_package(source, tmp_path)
+    damaged.parent.mkdir(exist_ok=True)
+    damaged.write_bytes(b"")
+    wheel.rename(index / WHEEL)
+    assert fetch_package(source, tmp_path) == files
+    assert (files["a"].read_text(), files["b"].read_text()) == ("outer text", "inner text")
+    line = f"corpus-demo==1.0 is fetched again into the cache, since {damaged} {told}"
+    assert caplog.messages == [line, line]
 
 
 def test_many_at_once_get_the_same_files(source, tmp_path):
@@ -159,7 +180,7 @@ def settings(tmp_path):
 def cached_member(settings):
     path = settings.cache_dir / "packages" / "corpus-demo-1.0" / "corpus_demo" / "a.txt"
     path.parent.mkdir(parents=True)
-    path.touch()
+    path.write_text("text")
     return path
 
 

@@ -11,6 +11,7 @@ from kdbench.config import TaskTable
 from kdbench.data import DataSettings, load_task
 from kdbench.data.user_tasks import HELD_OUT, UserTask
 from kdbench.errors import UsageError
+from kdbench.utils.sealed import seal
 
 TICKETS = [
     {"body": f"ticket {i} says hello", "queue": ("sales", "support", "spam")[i % 3]} for i in range(60)
@@ -317,6 +318,7 @@ def test_classes_are_looked_for_once(task, tmp_path):
     assert task(**table).labels == ("sales", "spam", "support")
     [kept] = [path for path in (tmp_path / "cache" / "labels").iterdir() if path.is_dir()]
     (kept / "names.json").write_text('["kept"]')
+    seal(kept, ["names.json"])
     assert task(**table).labels == ("kept",)
     write_csv(tmp_path / "a.csv", TICKETS[1:])
     assert task(**table).labels == ("sales", "spam", "support")

@@ -14,13 +14,15 @@ from kdbench.board.predictions import TaskAnswers
 from kdbench.board.tables import board_tables
 from kdbench.budgets import BUDGETS, BackEnd
 from kdbench.config import RunConfig
-from kdbench.measure.latency import TimingOrder, time_task
+from kdbench.measure.latency import TimingOrder, mend_teacher, time_task
 from kdbench.measure.timed_models import export_cells
 from kdbench.measure.timing import GRID
 from kdbench.results.paths import CellFiles
 from kdbench.results.records import RecordStore
 from kdbench.results.timings import load_timings
 from kdbench.run.cell import CellOrder, score_cell, train_cell
+from kdbench.training.experiment import open_experiment
+from kdbench.training.teacher import TeacherStore
 
 pytestmark = pytest.mark.slow
 
@@ -52,6 +54,18 @@ def trained(tiny_model, toy_plugin, cache_dir, tmp_path_factory):
         if key == ONE:
             score_cell(order.model_dump_json(), no_report)
     return config
+
+
+def test_a_damaged_teacher_that_no_cell_needs_any_more_is_trained_again(trained, caplog):
+    opened = open_experiment(trained, "toy-sentiment")
+    store = TeacherStore(opened.experiment, 0)
+    before = store.load().state_dict()
+    (store.folder / "model.safetensors").unlink()
+    mend_teacher(opened, no_report)
+    assert all(torch.equal(weights, before[name]) for name, weights in store.load().state_dict().items())
+    assert len(caplog.messages) == 1
+    mend_teacher(opened, no_report)
+    assert len(caplog.messages) == 1
 
 
 def time_(config, keys, teacher, threads=1):

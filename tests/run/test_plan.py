@@ -5,13 +5,15 @@ from datetime import datetime, timezone
 from importlib.metadata import version
 
 import pytest
-from helpers.support import make_record
+from helpers.support import make_record, save_predictions
 from rich.console import Console
 
 from kdbench.measure.environment import describe_environment
+from kdbench.results.paths import CellFiles
 from kdbench.results.records import RecordStore, Status
 from kdbench.run.plan import State, make_plan
 from kdbench.run.preflight import estimate, plan_data, print_plan
+from kdbench.utils.sealed import sealed_folder
 
 
 @pytest.fixture
@@ -32,12 +34,13 @@ def of_version(number, distribution="kdbench"):
 
 @pytest.fixture
 def keep(tmp_path):
-    """Put a record in the results folder, as a run that had done the cell would have."""
+    """Put a record and its predictions in the results folder, as a run that had done the cell would have."""
 
     def put(key, status=Status.OK, reason=None, **fields):
         record = make_record(key=key, status=status, reason=reason)
         record = record.model_copy(update={"strategy": of_version(version("kdbench"))})
         RecordStore(tmp_path / "results").put(record.model_copy(update=fields))
+        save_predictions(tmp_path / "results", key, [True, False])
 
     return put
 
@@ -70,6 +73,42 @@ def test_what_was_done_is_done_and_the_rest_is_pending(plan, keep):
     assert set(states(before).values()) == {State.PENDING}
     keep(before.cells[0].key)
     assert states(plan()[0]) == {"finetune": State.DONE, "hard-labels": State.PENDING}
+
+
+def model_of(results, key):
+    with sealed_folder(CellFiles(results, key).folder) as partial:
+        (partial / "artifact").mkdir()
+        (partial / "artifact" / "weights").write_text("content")
+    return CellFiles(results, key).folder
+
+
+@pytest.mark.parametrize(
+    "lost",
+    ["record", "predictions", "a file of the model", "the model's checksums", "the whole model", "nothing"],
+)
+def test_a_cell_of_which_something_is_lost_is_pending_and_its_user_told(plan, keep, tmp_path, lost, caplog):
+    key, results = plan()[0].cells[0].key, tmp_path / "results"
+    keep(key)
+    files = CellFiles(results, key)
+    model = model_of(results, key)
+    path = {
+        "record": RecordStore(results).path(key),
+        "predictions": files.predictions,
+        "a file of the model": model / "artifact" / "weights",
+        "the model's checksums": model / "checksums.json",
+    }.get(lost)
+    if path is not None:
+        path.write_bytes(path.read_bytes()[:10] + b"}")
+    elif lost == "the whole model":
+        files.remove_model()
+    caplog.clear()
+    state = states(plan()[0])["finetune"]
+    if path is None:
+        assert (state, caplog.messages) == (State.DONE, [])
+    else:
+        assert state is State.PENDING
+        (line,) = caplog.messages
+        assert line.startswith(f"finetune on toy-sentiment, seed 0 runs again, since {path} ")
 
 
 @pytest.mark.parametrize("status", [Status.FAILED, Status.TIMEOUT])

@@ -3,7 +3,7 @@ import torch
 from helpers.training import changed_budget
 
 from kdbench.training import bench as bench_module
-from kdbench.training.cached_outputs import CachedStates, states_bytes
+from kdbench.training.cached_outputs import states_bytes
 from kdbench.training.teacher import RunningTeacher, TeacherStore
 
 
@@ -94,18 +94,38 @@ def test_rows_that_are_read_once_are_not_stored(make_bench):
     assert not list(TeacherStore(bench.experiment, bench.seed).folder.glob("states-*"))
 
 
-def test_nothing_is_kept_of_states_that_were_cut_off(make_bench, tmp_path):
-    _, bench = make_bench("vanilla-kd")
+def test_nothing_is_kept_of_states_that_were_cut_off(make_bench, tmp_path, monkeypatch):
+    _, bench = make_bench("vanilla-kd", results=tmp_path)
     teacher, calls = bench.teacher, []
+    store, rows = TeacherStore(bench.experiment, bench.seed), bench.task.train
+    logits, _ = store.logits(rows)
 
     def fail(module, inputs):
         calls.append(1)
         raise KeyboardInterrupt
 
     teacher.register_forward_pre_hook(fail)
+    monkeypatch.setattr(store, "load", lambda: teacher)
     with pytest.raises(KeyboardInterrupt):
-        CachedStates.write(
-            tmp_path / "states", teacher, bench.task.train, bench.collate, lambda: bench.experiment.precision
-        )
+        store.states(rows, logits)
     assert calls
-    assert list(tmp_path.glob("states*")) == []
+    assert list(store.folder.glob("states*")) == []
+
+
+@pytest.mark.parametrize("output", ["logits", "states"])
+def test_outputs_that_are_damaged_are_computed_again(make_bench, tmp_path, output, caplog):
+    _, bench = make_bench("vanilla-kd", results=tmp_path)
+    batch = bench.collate([bench.task.train[i] for i in (5, 0)])
+    outputs = stored(bench)(batch)
+    logits, states = outputs.logits, outputs.hidden_states[2]  # read before the file changes under them
+    folder = next(TeacherStore(bench.experiment, bench.seed).folder.glob(f"{output}-*"))
+    (file,) = folder.glob("l*s.npy") if output == "logits" else folder.glob("layer-2.bin")
+    file.write_bytes(bytes(file.stat().st_size))
+    again = stored(bench)(batch)
+    assert torch.equal(again.logits, logits)
+    assert torch.equal(again.hidden_states[2], states)
+    (line,) = caplog.messages
+    assert (
+        line
+        == f"a file of the teacher's {output} is made again, since {file} has another content than was written"
+    )

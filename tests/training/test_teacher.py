@@ -21,6 +21,7 @@ from kdbench.training.cached_outputs import CachedLogits
 from kdbench.training.experiment import open_experiment
 from kdbench.training.teacher import TEACHER_PARAMS, RunningTeacher, TeacherStore, teacher_key
 from kdbench.training.trainer import TrainingRun
+from kdbench.utils.sealed import sealed_folder
 
 
 def digest(model):
@@ -40,8 +41,13 @@ def take_teacher(config: str, barrier, answers) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_at_once_train_it_once(make_config):
+def test_two_processes_at_once_train_it_once_even_if_it_was_damaged(make_config):
     config = make_config().model_dump_json()
+    experiment = open_experiment(RunConfig.model_validate_json(config), "toy-sentiment").experiment
+    with sealed_folder(TeacherStore(experiment, 0).folder) as partial:
+        for name in ("training.json", "model.safetensors"):
+            (partial / name).write_text("content")
+    (TeacherStore(experiment, 0).folder / "model.safetensors").write_bytes(b"")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["kdbench.run.cell"])  # what takes long is imported once for both
     barrier, answers = context.Barrier(2), context.Queue()

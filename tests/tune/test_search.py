@@ -94,14 +94,22 @@ def test_trials_are_scored_on_unseen_examples_with_seeds_that_no_board_has(folde
     assert "scored on 160 validation examples, 1 repeat (seeds from 1000000)" in printed
 
 
-def test_more_trials_are_added_to_those_there_and_a_missing_one_is_made_again(folder):
+def test_more_trials_are_added_to_those_there_and_a_lost_one_is_made_again(folder, caplog):
     config, *_ = folder
     before = results_of(config)
     store = StudyStore(config.results)
-    store.remove(before["lora on toy-sentiment"][0])
+    key = before["lora on toy-sentiment"][0].study
+    description, trial = store.folder(key) / "study.json", store.folder(key) / "trials" / "0001.json"
+    written = description.read_bytes()
+    for path in (description, trial):
+        path.write_bytes(path.read_bytes()[:50])
     outcome, printed = searched(config.model_copy(update={"strategy": ["lora"]}), trials=3, repeats=None)
     after = results_of(config)
-    assert "3/3" in printed  # the missing one, and a third of each
+    assert "3/3" in printed  # the lost one, and a third of each
+    assert description.read_bytes() == written
+    assert [
+        sum(line.startswith(f"skipped {path}: ") for line in caplog.messages) for path in (description, trial)
+    ] == [1, 1]
     assert (
         after["finetune[steps=budget] on toy-sentiment"][:2]
         == before["finetune[steps=budget] on toy-sentiment"]

@@ -17,7 +17,7 @@ from typing import Any
 import altair as alt
 import jinja2
 
-from kdbench.utils.files import build_once
+from kdbench.utils.sealed import build_once
 
 _PACKED = re.compile(r'(<script type="text/plain" id="(\w+)">)([^<]*)(</script>)')
 _CONTENT = "content"
