@@ -231,19 +231,23 @@ def _from_hub(model: str, cache_dir: Path) -> Path:
     sums = cache_dir / "hub" / f"{model.replace('/', '--')}-{folder.name}.json"
     damaged = damage(folder, file=sums)
     if not sums.is_file():  # others may have made empty files there
-        damaged = {name: why for name, why in damaged.items() if folder / name in _model_files(folder)}
+        damaged = {name: why for name, why in damaged.items() if folder / name in _fetched_files(folder)}
     if damaged:
         remark(f"model {model} is fetched again, since {folder / described_damage(damaged)}")
         sums.unlink(missing_ok=True)
-        for path in _model_files(folder) if sums.name in damaged else map(folder.joinpath, damaged):
+        for path in _fetched_files(folder) if sums.name in damaged else map(folder.joinpath, damaged):
             path.resolve().unlink(missing_ok=True)  # what the link leads to
             path.unlink(missing_ok=True)
         folder = _snapshot(model)
     if not sums.is_file():
-        for path in _model_files(folder):
+        for path in _fetched_files(folder):
             force(path)
-        seal(folder, [path.relative_to(folder).as_posix() for path in _model_files(folder)], sums)
+        seal(folder, [path.relative_to(folder).as_posix() for path in _fetched_files(folder)], sums)
     return folder
+
+
+def _fetched_files(folder: Path) -> list[Path]:
+    return [*_model_files(folder), *folder.glob(_INDEX)]
 
 
 def _snapshot(model: str) -> Path:
