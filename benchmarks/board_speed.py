@@ -331,7 +331,6 @@ def put_times(results: Path, task: int, strategies: int) -> None:
                             ),
                         ),
                     ),
-                    calls_ms=(1.0,),
                 )
                 for strategy in range(strategies)
             ),

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import simulated_calls
 from simulated_rows import Floats, TrueRow, board_scores, board_spreads, derive, simulate
 
 from kdbench.api.predictions import Predictions
@@ -292,7 +293,24 @@ def one_seed(rng: np.random.Generator, draws: int) -> Iterator[Line]:
     )
 
 
-SIMULATIONS = (intervals, calibration, families, derived, declared, ranks, fronts, recommendations, one_seed)
+def timings(rng: np.random.Generator, draws: int) -> Iterator[Line]:
+    """The intervals of the latency phase: processes that differ, rounds that resemble each other, repeated inputs."""
+    for name, share, count in simulated_calls.coverage(rng, draws // 4):
+        yield Line(name, share, "at least 93%", count)
+
+
+SIMULATIONS = (
+    intervals,
+    calibration,
+    families,
+    derived,
+    declared,
+    ranks,
+    fronts,
+    recommendations,
+    one_seed,
+    timings,
+)
 
 
 def table(lines: list[Line], before: Mapping[str, float]) -> str:

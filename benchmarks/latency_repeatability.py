@@ -27,8 +27,8 @@ from transformers import BertConfig, BertForSequenceClassification
 from kdbench.api.bench import Batch
 from kdbench.budgets import BUDGETS, BackEnd
 from kdbench.measure.stopwatch import BusyMeter, stopwatch_for
-from kdbench.measure.timing import Candidate, synthetic_batch, time_together
-from kdbench.measure.timing_summary import repeatability
+from kdbench.measure.timing import Candidate, Size, synthetic_batch, time_together
+from kdbench.measure.timing_summary import References, repeatability, summarize
 from kdbench.results.timings import Point, Repeatability
 
 VOCABULARY = 30_522
@@ -76,13 +76,26 @@ def by_rounds(
 ) -> tuple[Point, Repeatability]:
     """Return the student's speed-up, and how well the teacher's times repeat."""
     candidates = {
-        name: Candidate(model, BackEnd.TORCH, CPU, inputs, range(VOCABULARY), None, stopwatch_for(CPU))
+        name: Candidate(
+            model,
+            BackEnd.TORCH,
+            CPU,
+            inputs,
+            range(VOCABULARY),
+            None,
+            stopwatch_for(CPU),
+            lambda _: inputs[0],
+        )
         for name, model in models.items()
     }
     budget = BUDGETS["quick"].model_copy(update={"latency_rounds": rounds, "latency_seconds": 0})
     found = time_together(candidates, reference="teacher", budget=budget, gridded=(), report=lambda *_: None)
-    noise = repeatability(found["teacher"].calls_ms, found["teacher again"].calls_ms, len(inputs))
-    return found["student"].timing.points[0], noise
+    size = Size(1, None, 1)
+    teacher, again, student = (
+        [found[name].calls_ms[size]] for name in ("teacher", "teacher again", "student")
+    )
+    point = summarize(student, References(teacher, teacher), size, len(inputs))
+    return point, repeatability(teacher, again, len(inputs))
 
 
 @torch.inference_mode()

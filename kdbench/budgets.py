@@ -32,6 +32,11 @@ class BackEnd(str, Enum):
 
     __str__ = str.__str__
 
+    @property
+    def runtime(self) -> BackEnd:
+        """The back end of the same program with float32 weights: speed-ups are stated within a runtime."""
+        return BackEnd.ONNXRUNTIME if self is BackEnd.ONNXRUNTIME_INT8 else self
+
 
 _CLASSIFICATION = TaskKind.SEQUENCE_CLASSIFICATION
 _REGRESSION = TaskKind.SEQUENCE_REGRESSION
@@ -70,9 +75,14 @@ class Budget(BaseModel):
         description="training stops after this many validations without a better score; if absent, it never does",
     )
     seeds: int = Field(1, ge=1, description="number of seeds, unless the user sets it")
-    latency_rounds: int = Field(100, ge=20, description="timed calls per model, at least")
+    latency_processes: int = Field(1, ge=1, description="fresh processes among which timed calls are divided")
+    latency_rounds: int = Field(
+        100, ge=20, description="timed calls per model and back end, at least, over all processes"
+    )
     latency_seconds: float = Field(
-        0, ge=0, description="seconds of timed calls per model, at least; at most ten times the rounds"
+        0,
+        ge=0,
+        description="seconds of timed calls per model and back end, at least; at most ten times the rounds",
     )
     latency_back_ends: tuple[BackEnd, ...] = Field(
         (BackEnd.TORCH,), description="back ends in which models are timed"
@@ -80,11 +90,14 @@ class Budget(BaseModel):
     latency_grid: tuple[BackEnd, ...] = Field(
         (), description="back ends in which models are also timed at several batch sizes and lengths"
     )
-    latency_grid_rounds: int = Field(7, ge=6, description="timed calls per model, size and length")
+    latency_grid_rounds: int = Field(7, ge=1, description="timed calls per model, size and length")
     latency_grid_seconds: float = Field(
         15,
         gt=0,
         description="seconds per model and back end for all sizes and lengths; slower combinations are left out",
+    )
+    latency_batch_rounds: int = Field(
+        0, ge=0, description="timed batches per model and size, on all cores, for the throughput; 0: none"
     )
 
     @field_validator("steps", "batch_size")
@@ -203,6 +216,7 @@ BUDGETS: dict[str, Budget] = {
             max_length=64,
             evaluations=1,
             latency_rounds=20,
+            latency_batch_rounds=2,
         ),
         Budget(
             name="quick",
@@ -216,8 +230,10 @@ BUDGETS: dict[str, Budget] = {
             max_epochs=6,
             max_length=48,
             evaluations=4,
+            latency_processes=3,
             latency_rounds=75,  # an interval of the p95 needs 72
             latency_seconds=0.3,
+            latency_batch_rounds=3,
         ),
         Budget(
             name="standard",
@@ -229,10 +245,13 @@ BUDGETS: dict[str, Budget] = {
             evaluations=10,
             patience=3,
             seeds=3,
+            latency_processes=5,
             latency_rounds=300,
             latency_seconds=1,
             latency_back_ends=tuple(BackEnd),
             latency_grid=(BackEnd.TORCH,),
+            latency_grid_rounds=5,
+            latency_batch_rounds=5,
         ),
         Budget(
             name="full",
@@ -242,12 +261,14 @@ BUDGETS: dict[str, Budget] = {
             evaluations=20,
             patience=6,
             seeds=5,
+            latency_processes=10,
             latency_rounds=1000,
             latency_seconds=3,
             latency_back_ends=tuple(BackEnd),
             latency_grid=tuple(BackEnd),
             latency_grid_rounds=30,
             latency_grid_seconds=90,
+            latency_batch_rounds=30,
         ),
     )
 }

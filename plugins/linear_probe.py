@@ -59,7 +59,7 @@ class LinearProbe(Strategy):
         )
         from kdbench_plugins._probe_model import MeanProbe
 
-        started = time.perf_counter()
+        started, cpu_started = time.perf_counter(), time.process_time()
         base, task = bench.base(), bench.task.task
         model: nn.Module = base
         if not task.kind.per_word:
@@ -86,5 +86,5 @@ class LinearProbe(Strategy):
         for parameter, fitted in zip((head.weight, head.bias), best, strict=True):
             parameter.copy_(torch.from_numpy(fitted))
             parameter.requires_grad_(True)
-        bench.count_fit(time.perf_counter() - started, train, best_score)
+        bench.count_fit(time.perf_counter() - started, train, best_score, time.process_time() - cpu_started)
         return model

@@ -187,10 +187,12 @@ class Bench(Protocol):
     ) -> float:
         """Return the task's headline metric on the result of `outputs`, or on transformed logits; higher is better."""
 
-    def count_fit(self, seconds: float, rows: datasets.Dataset, score: float) -> None:
+    def count_fit(
+        self, seconds: float, rows: datasets.Dataset, score: float, cpu_seconds: float | None = None
+    ) -> None:
         """Add a fit on `rows` without optimizer steps (a closed-form solution, say) to the record's training cost.
 
-        `score` is the headline metric on the validation split.
+        `score` is the headline metric on the validation split, `cpu_seconds` are those of `time.process_time`.
         """
 
     def sample(self, rows: datasets.Dataset, limit: int) -> datasets.Dataset:

@@ -15,7 +15,7 @@ from kdbench.board.diagnostics import Behaviour
 from kdbench.board.figures import FIGURES
 from kdbench.budgets import BackEnd
 from kdbench.results.records import Environment, Record
-from kdbench.results.timings import ModelTiming, Timing, machine_of, runtimes_of
+from kdbench.results.timings import ModelTiming, Speed, Throughput, Timing, machine_of, runtimes_of
 from kdbench.results.tuning import Tuning, params_text
 from kdbench.utils.formatting import listing, percent, plural, ratio
 
@@ -23,15 +23,12 @@ Timed = tuple[Timing, ModelTiming]
 
 
 def setting_of(timing: Timing) -> str:
-    """Return what two latencies must share to be compared: batch, threads, method, hardware, versions of libraries."""
+    """Return what two latencies must share to be compared: batch, threads, hardware, versions of libraries."""
     return _setting(timing, machine_of(timing.environment))
 
 
 def _setting(timing: Timing, machine: Mapping[str, str]) -> str:
-    alternating = ", each call after another model's" if timing.method == "alternating" else ""
-    return (
-        f"batch {timing.batch_size}, {plural(timing.threads, 'thread')}{alternating}, on {listing(machine)}"
-    )
+    return f"batch {timing.batch_size}, {plural(timing.threads, 'thread')}, on {listing(machine)}"
 
 
 def timings_of_cells(timings: Iterable[Timing], keys: Collection[str]) -> dict[str, list[Timed]]:
@@ -89,7 +86,7 @@ def _cell(record: Record, timing: Timing | None, timed: ModelTiming | None) -> d
     task, budget, quality = record.task, record.budget, record.quality
     return {
         **_fields(record, "seed", "key", "reason", "is_teacher", "finished_at"),
-        "warnings": (*record.warnings, *filter(None, [not_converged(record)])),
+        "warnings": (*record.warnings, *filter(None, [not_converged(record), _emulated_warning(timed)])),
         **_fields(
             task, "metric", "kind", "labels", "source", "fingerprint", "majority_score", "validation_split"
         ),
@@ -130,9 +127,17 @@ def _cell(record: Record, timing: Timing | None, timed: ModelTiming | None) -> d
 def _latency(timing: Timing | None, timed: ModelTiming | None) -> dict[str, Any]:
     if timing is None or timed is None:
         return {}
+    own = timed.back_ends[0]
     int8 = [part.score_lost for part in timed.back_ends if part.back_end is BackEnd.ONNXRUNTIME_INT8]
     return {
         **_fields(timed.main, *_columns_from("point")),
+        **_batches(own.throughput),
+        **_best(timed),
+        "back_end": own.back_end.value,
+        "export_s": next(
+            (part.export_s for part in timed.back_ends if part.back_end.value == _best_of(timed)), None
+        ),
+        "emulated": own.emulated,
         "tokenization_p50_ms": timed.tokenization.p50_ms if timed.tokenization else None,
         "onnxruntime_p50_ms": _p50_in(timed, BackEnd.ONNXRUNTIME),
         "onnxruntime_int8_p50_ms": _p50_in(timed, BackEnd.ONNXRUNTIME_INT8),
@@ -142,18 +147,77 @@ def _latency(timing: Timing | None, timed: ModelTiming | None) -> dict[str, Any]
         "latency_runtimes": runtimes_of(timing.environment),
         "latency_unsteady_after": timed.back_ends[0].unsteady_after,
         "latency_rounds": timing.rounds,
+        "latency_processes": timing.processes,
         "latency_warning": timing.warning,
         "latency_repeat": _repeatability(timing),
         "latency_busy_share": timing.busy_share,
     }
 
 
+def _batches(own: Throughput | None) -> dict[str, Any]:
+    if own is None:
+        return {}
+    return {
+        "batch_throughput_per_s": own.per_s,
+        "batch_throughput_low_per_s": own.low_per_s,
+        "batch_throughput_high_per_s": own.high_per_s,
+        "batch_speedup": own.speedup,
+        "batch_speedup_low": own.speedup_low,
+        "batch_speedup_high": own.speedup_high,
+    }
+
+
+_BEST = {
+    Speed.SINGLE: ("best_back_end", "best_p50{}_ms", "best_speedup"),
+    Speed.P95: ("best_p95_back_end", "best_p95{}_ms", "best_p95_speedup"),
+    Speed.THROUGHPUT: ("best_batch_back_end", "best_batch_throughput{}_per_s", "best_batch_speedup"),
+}
+"""The columns of the back end, the value and the speed-up of each kind of speed."""
+
+
+def _best(timed: ModelTiming) -> dict[str, Any]:
+    """Return the columns of the back ends in which the model is fastest."""
+    columns: dict[str, Any] = {}
+    for best in timed.best:
+        back_end, value, speedup = _BEST[best.speed]
+        columns |= {
+            back_end: best.back_end.value,
+            value.format(""): best.value,
+            value.format("_low"): best.low,
+            value.format("_high"): best.high,
+            speedup: best.speedup,
+            f"{speedup}_low": best.speedup_low,
+            f"{speedup}_high": best.speedup_high,
+        }
+        if best.speed is Speed.SINGLE:
+            names = ("eager_speedup", "eager_speedup_low", "eager_speedup_high")
+            columns |= {f"best_{name}": getattr(best, name) for name in names}
+    return columns
+
+
+def _best_of(timed: ModelTiming) -> str | None:
+    best = timed.best_at(Speed.SINGLE)
+    return None if best is None else best.back_end.value
+
+
+def _emulated_warning(timed: ModelTiming | None) -> str | None:
+    emulated = None if timed is None else timed.back_ends[0].emulated
+    if emulated is None:
+        return None
+    return (
+        f"its weights are in {emulated}, which the processor that timed it has no instructions for: it computes in another"
+        " type, and its latency says nothing of a processor that has them"
+    )
+
+
 def _tuning(record: Record) -> dict[str, Any]:
     if not record.tuning:
         return {}
+    cpu = [tuning.tuning_cpu_s for tuning in record.tuning]
     return {
         "tuning_trials": sum(tuning.trials for tuning in record.tuning),
         "tuning_s": sum(tuning.tuning_s for tuning in record.tuning),
+        "tuning_cpu_s": None if None in cpu else sum(seconds for seconds in cpu if seconds is not None),
     }
 
 
@@ -208,7 +272,7 @@ def latency_points(cells: pd.DataFrame, timings: Iterable[Timing]) -> pd.DataFra
     rows = [
         {"task": task, "strategy": strategy, "seed": seed, "setting": setting_of(timing)}
         | {"back_end": part.back_end.value, "device": part.device}
-        | point.model_dump()
+        | point.model_dump(exclude={"calls_ms"})
         for task, strategy, seed, key in zip(
             cells["task"], cells["strategy"], cells["seed"], cells["key"], strict=True
         )

@@ -16,7 +16,7 @@ probability_loyalty calibration_error brier_score noisy_score noisy_drop non_emb
 flops_length inference_peak_bytes inference_peak_gpu_bytes train_flops throughput_per_s tokenization_p50_ms
 onnxruntime_p50_ms onnxruntime_int8_p50_ms onnxruntime_int8_lost base_control base_difference
 base_difference_low base_difference_high passes last_gain tuning_s tuning_trials
-derived_from no_loss rank_high front_latency front_parameters front_cost
+derived_from no_loss rank_high front_latency front_parameters front_cost emulated
 """
 _CELLS = """
 task strategy seed key status reason metric labels score score_low score_high is_teacher control uses_teacher warnings
@@ -28,7 +28,7 @@ software revision non_embedding_parameters flops_per_example flops_length infere
 train_flops noisy_score noisy_drop label_loyalty probability_loyalty calibration_error brier_score throughput_per_s
 tokenization_p50_ms onnxruntime_p50_ms onnxruntime_int8_p50_ms latency_repeat latency_busy_share finished_at
 onnxruntime_int8_lost latency_hardware latency_runtimes latency_unsteady_after base_control passes
-last_gain tuning_s tuning_trials derived_from near_duplicates
+last_gain tuning_s tuning_trials derived_from near_duplicates emulated latency_processes
 """
 _CELLS_IN_CSV = """
 task strategy seed key status reason metric score score_low score_high is_teacher control warnings total_parameters
@@ -40,7 +40,8 @@ finished_at onnxruntime_int8_lost passes last_gain tuning_s tuning_trials
 """
 _POINTS = """
 task strategy seed back_end device batch_size length calls p50_ms p90_ms p95_ms p99_ms throughput_per_s speedup
-speedup_low speedup_high reason setting
+speedup_low speedup_high reason setting threads p50_low_ms p50_high_ms p95_low_ms p95_high_ms throughput_low_per_s
+throughput_high_per_s p95_speedup p95_speedup_low p95_speedup_high eager_speedup eager_speedup_low eager_speedup_high
 """
 _ACROSS = """
 strategy tasks average_rank interquartile_mean interquartile_mean_low interquartile_mean_high missing not_normalized
@@ -75,6 +76,13 @@ _TYPES = {
     "teacher_factor": "float64",
     "max_length": "int64",
     "latency_rounds": "Int64",
+    "latency_processes": "Int64",
+    "threads": "int64",
+    "throughput_low_per_s": "float64",
+    "throughput_high_per_s": "float64",
+    "eager_speedup": "float64",
+    "eager_speedup_low": "float64",
+    "eager_speedup_high": "float64",
     "latency_busy_share": "float64",
     "latency_unsteady_after": "Int64",
     "length": "Int64",

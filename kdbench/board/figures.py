@@ -132,9 +132,14 @@ def _gap_recovered(row: Row) -> float | None:
     return None if row["gap_reason"] else row["gap_recovered"]
 
 
-def _training_cost(row: Row) -> float | None:
-    parts = (row["train_s"], row["teacher_s"])
-    return None if None in parts else sum(parts)
+def training_cost(row: Row) -> float | None:
+    """Return the processor seconds of the training with the teacher's part; where they were not measured, the seconds."""
+    cpu, wall = (
+        [row.get(name) for name in names]
+        for names in (("train_cpu_s", "teacher_cpu_s"), ("train_s", "teacher_s"))
+    )
+    parts = wall if None in cpu else cpu
+    return None if None in parts else sum(part for part in parts if part is not None)
 
 
 def _source_difference(row: Row) -> str:
@@ -387,11 +392,21 @@ _DECLARED = (
         "the most memory that loading the model and answering examples one by one adds to the process.",
     ),
     _compute("inference_peak_gpu_bytes", "peak GPU memory", formatting.size, "the same for GPU memory."),
+    _speed(
+        "back_end",
+        "back end",
+        str,
+        "the one that the artifact is made for; p50, p90, p95 and speed-ups before *best back end* are in it.",
+        dtype="object",
+        is_lower_better=None,
+        is_text=True,
+    ),
     _point(
         "p50_ms",
         "p50 ms",
         formatting.milliseconds,
-        "the median time to answer one of the task's own sentences.",
+        "the median time to answer one of the task's own sentences, with its 95% interval over processes and sentences.",
+        interval=("p50_low_ms", "p50_high_ms"),
         terminal="p50 ms",
         axis="p50 latency, ms",
         is_shown_first=True,
@@ -401,7 +416,8 @@ _DECLARED = (
         "p95_ms",
         "p95 ms",
         formatting.milliseconds,
-        "95% of the answers take no longer.",
+        "95% of the answers take no longer, with the 95% interval.",
+        interval=("p95_low_ms", "p95_high_ms"),
         axis="p95 latency, ms",
     ),
     _point(
@@ -415,11 +431,126 @@ _DECLARED = (
         "speedup",
         "speed-up",
         formatting.ratio,
-        "the teacher's time divided by the row's: the median over rounds, with its 95% interval.",
+        "the teacher's time divided by the row's, both in the row's runtime: the median over rounds, with its 95%"
+        " interval. What runs in 8-bit integers is compared with the teacher's float32 graph in ONNX Runtime.",
         interval=("speedup_low", "speedup_high"),
         is_lower_better=False,
         terminal="speed",
         is_shown_first=True,
+    ),
+    _point(
+        "p95_speedup",
+        "speed-up at p95",
+        formatting.ratio,
+        "the same of the two p95.",
+        interval=("p95_speedup_low", "p95_speedup_high"),
+        is_lower_better=False,
+    ),
+    _speed(
+        "batch_throughput_per_s",
+        "per second in batches",
+        formatting.three_digits,
+        "sentences answered per second on all cores, in batches of real sentences padded to the longest, of the best size.",
+        interval=("batch_throughput_low_per_s", "batch_throughput_high_per_s"),
+        is_lower_better=False,
+    ),
+    _speed(
+        "batch_speedup",
+        "speed-up in batches",
+        formatting.ratio,
+        "the row's sentences per second in batches, divided by the teacher's in the same runtime.",
+        interval=("batch_speedup_low", "batch_speedup_high"),
+        is_lower_better=False,
+    ),
+    _speed(
+        "best_back_end",
+        "best back end",
+        str,
+        "the one with the lowest p50 of those that give the row's own answers; exports in 8-bit integers answer"
+        " differently and are rows of their own (`...+int8`).",
+        dtype="object",
+        is_lower_better=None,
+        is_text=True,
+    ),
+    _speed(
+        "best_p50_ms",
+        "best p50 ms",
+        formatting.milliseconds,
+        "the p50 in the best back end.",
+        interval=("best_p50_low_ms", "best_p50_high_ms"),
+        axis="p50 latency in the best back end, ms",
+    ),
+    _speed(
+        "best_speedup",
+        "speed-up in best back ends",
+        formatting.ratio,
+        "the teacher's time in its best back end divided by the row's in its own.",
+        interval=("best_speedup_low", "best_speedup_high"),
+        is_lower_better=False,
+    ),
+    _speed(
+        "best_eager_speedup",
+        "over PyTorch",
+        formatting.ratio,
+        "the teacher's time in PyTorch's eager mode divided by the row's in its best back end: the gain of the method times"
+        " that of the runtime.",
+        interval=("best_eager_speedup_low", "best_eager_speedup_high"),
+        is_lower_better=False,
+    ),
+    _speed(
+        "best_p95_back_end",
+        "best back end at p95",
+        str,
+        "the one with the lowest p95.",
+        dtype="object",
+        is_lower_better=None,
+        is_text=True,
+        is_on_tasks_page=False,
+    ),
+    _speed(
+        "best_p95_ms",
+        "best p95 ms",
+        formatting.milliseconds,
+        "the p95 there.",
+        interval=("best_p95_low_ms", "best_p95_high_ms"),
+        is_on_tasks_page=False,
+    ),
+    _speed(
+        "best_p95_speedup",
+        "speed-up in best back ends at p95",
+        formatting.ratio,
+        "the teacher's p95 in its best back end divided by the row's.",
+        interval=("best_p95_speedup_low", "best_p95_speedup_high"),
+        is_lower_better=False,
+        is_on_tasks_page=False,
+    ),
+    _speed(
+        "best_batch_back_end",
+        "best back end in batches",
+        str,
+        "the one with the most sentences per second in batches.",
+        dtype="object",
+        is_lower_better=None,
+        is_text=True,
+        is_on_tasks_page=False,
+    ),
+    _speed(
+        "best_batch_throughput_per_s",
+        "best per second in batches",
+        formatting.three_digits,
+        "the sentences per second there.",
+        interval=("best_batch_throughput_low_per_s", "best_batch_throughput_high_per_s"),
+        is_lower_better=False,
+        is_on_tasks_page=False,
+    ),
+    _speed(
+        "best_batch_speedup",
+        "speed-up in best back ends in batches",
+        formatting.ratio,
+        "the row's sentences per second there, divided by the teacher's in its best back end.",
+        interval=("best_batch_speedup_low", "best_batch_speedup_high"),
+        is_lower_better=False,
+        is_on_tasks_page=False,
     ),
     _speed(
         "tokenization_p50_ms",
@@ -479,7 +610,7 @@ _DECLARED = (
         "training_cost_s",
         "training with teacher",
         formatting.seconds,
-        "the sum of the two.",
+        "processor seconds of both; where they were not measured, the sum of the two.",
         is_lower_better=True,
         axis="training with the teacher's part, s",
         is_shown_first=True,
@@ -487,7 +618,32 @@ _DECLARED = (
         is_column=False,
         source="",
         seeds=None,
-        read=_training_cost,
+        read=training_cost,
+    ),
+    _cost(
+        "train_cpu_s",
+        "training, CPU",
+        formatting.seconds,
+        "processor seconds of the training loop, in which what else ran on the machine shows less.",
+        is_lower_better=True,
+        axis="training, CPU s",
+    ),
+    _cost(
+        "teacher_cpu_s", "teacher's part, CPU", formatting.seconds, "processor seconds of the teacher's part."
+    ),
+    _cost(
+        "total_s",
+        "fitting",
+        formatting.seconds,
+        "time from loading to saving: training, merging, cutting, quantizing.",
+        is_on_tasks_page=False,
+    ),
+    _cost(
+        "total_cpu_s",
+        "fitting, CPU",
+        formatting.seconds,
+        "the same in processor seconds.",
+        is_on_tasks_page=False,
     ),
     _training(
         "tuning_s",
@@ -502,6 +658,38 @@ _DECLARED = (
         str,
         "how many settings were tried, each trained like a row.",
         dtype="Int64",
+    ),
+    _training(
+        "tuning_cpu_s",
+        "tuning, CPU",
+        formatting.seconds,
+        "processor seconds of the trials.",
+        is_on_tasks_page=False,
+    ),
+    _speed(
+        "export_s",
+        "export",
+        formatting.seconds,
+        "time to export the model to its best back end.",
+        group=Group.COST,
+    ),
+    _training(
+        "obtain_s",
+        "cost to obtain",
+        formatting.seconds,
+        "fitting, the teacher's part, tuning, and the export to the best back end; in processor seconds, where they were"
+        " measured.",
+        is_lower_better=True,
+        seeds=None,
+    ),
+    _training(
+        "break_even_calls",
+        "break-even calls",
+        formatting.count,
+        "calls of one sentence after which a row that is faster than the teacher, each in its best back end, has saved what"
+        " it cost more to obtain.",
+        is_lower_better=True,
+        seeds=None,
     ),
     _cost(
         "train_flops",

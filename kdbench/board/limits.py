@@ -72,7 +72,7 @@ def _milliseconds(value: float | None) -> str:
 
 
 _LIMITED: Mapping[str, tuple[str, str, Show]] = {
-    "latency_ms": ("max_latency_ms", "p50_ms", _milliseconds),
+    "latency_ms": ("max_latency_ms", "best_p50_ms", _milliseconds),
     "parameters": ("max_params", "total_parameters", formatting.count),
     "bytes": ("max_bytes", "artifact_bytes", formatting.size),
     "quality": ("min_quality", "score", formatting.percent),

@@ -1,8 +1,8 @@
 """Recommend which row of a board to deploy under given limits, and say why.
 
 Of the rows within the limits, those that are shown to be less than a margin worse than the best of them count as good
-enough, and the cheapest of these is recommended: the one with the lowest p50; without a timing, or among equal ones, the
-one with fewer parameters, then with fewer bytes, then with the higher score. "Shown" is a one-sided test of
+enough, and the cheapest of these is recommended: the fastest in its best back end, by the kind of speed that the user names;
+without a timing, or among equal ones, the one with fewer parameters, then with fewer bytes, then with the higher score. "Shown" is a one-sided test of
 non-inferiority at the 5% level (Wellek 2010), Holm-corrected over the rows, so that with at least 95% no row
 is let through that is worse by the margin; a noisy row, of which little is known, is not. Limits are held against the
 unfavourable end of an interval where there is one.
@@ -10,7 +10,8 @@ unfavourable end of an interval where there is one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,16 @@ from kdbench.board.predictions import TaskAnswers
 from kdbench.board.rows import aggregate, has_score
 from kdbench.board.statistics import ALPHA, MARGIN
 from kdbench.errors import KdbenchError, UsageError, nearest
+from kdbench.results.timings import Speed
 from kdbench.stats.comparisons import Difference, holm, holm_pairs
 from kdbench.utils.formatting import plural
+
+SPEED_COLUMNS = {
+    Speed.SINGLE: "best_p50_ms",
+    Speed.THROUGHPUT: "best_batch_throughput_per_s",
+    Speed.P95: "best_p95_ms",
+}
+"""The columns of each kind of speed, in the row's best back end."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,8 @@ class Recommendation:
     task: str
     metric: str
     limits: tuple[Limit, ...]
+    speed: Speed
+    """What decides which row is the fastest."""
     margin: float
     """By how much, as a fraction, a row may be worse than the best and still be good enough."""
     seeds_are_known: bool
@@ -80,7 +91,7 @@ class Recommendation:
     @property
     def is_timed(self) -> bool:
         """Whether the choice is by latency."""
-        return self.chosen.row["p50_ms"] is not None
+        return self.chosen.row[SPEED_COLUMNS[self.speed]] is not None
 
     @property
     def equals(self) -> tuple[Candidate, ...]:
@@ -89,12 +100,18 @@ class Recommendation:
 
 
 def recommend(
-    loaded: Loaded, results: Path, task: str, limits: list[Limit], margin: float = MARGIN
+    loaded: Loaded,
+    results: Path,
+    task: str,
+    limits: list[Limit],
+    margin: float = MARGIN,
+    speed: Speed = Speed.SINGLE,
 ) -> Recommendation:
     """Return the row to deploy for `task` within `limits`, given a board's cells and the folder of the predictions.
 
     Args:
         margin: by how much, as a fraction, a row may be worse than the best and still be good enough.
+        speed: by which speed rows are compared; a limit on latency is one on the p95 where that is named.
 
     Raises:
         UsageError: the task has no result.
@@ -104,6 +121,8 @@ def recommend(
     if task not in existing:
         raise UsageError(f"--task {task!r} has no result here{nearest(task, existing)}")
     cells = loaded.cells[loaded.cells["task"] == task]
+    if speed is Speed.P95:
+        limits = [_at_p95(limit) for limit in limits]
     answers = TaskAnswers(cells, results, metrics=loaded.metrics)
     rows = [_with_interval(row, answers) for row in rows_of(aggregate(cells))]
     scored = [row for row in rows if has_score(row)]
@@ -113,11 +132,14 @@ def recommend(
     if not within:
         raise KdbenchError(_nothing_fits(task, scored, limits))
     candidates = _candidates(within, answers, margin)
-    chosen = min((candidate for candidate in candidates if candidate.is_equal), key=_price)
+    chosen = min(
+        (candidate for candidate in candidates if candidate.is_equal), key=partial(_price, speed=speed)
+    )
     return Recommendation(
         task=task,
         metric=str(cells["metric"].iloc[0]),
         limits=tuple(limits),
+        speed=speed,
         margin=margin,
         seeds_are_known=all(answers.spreads[row["strategy"]] is not None for row in within),
         chosen=chosen,
@@ -127,6 +149,11 @@ def recommend(
         cost=_behind(chosen.row, scored[0], answers),
         interval=answers.interval(chosen.row["strategy"]),
     )
+
+
+def _at_p95(limit: Limit) -> Limit:
+    is_latency = limit.column == SPEED_COLUMNS[Speed.SINGLE]
+    return replace(limit, column=SPEED_COLUMNS[Speed.P95]) if is_latency else limit
 
 
 def _with_interval(row: Row, answers: TaskAnswers) -> Row:
@@ -169,8 +196,11 @@ def _behind(row: Row, best: Row, answers: TaskAnswers) -> Difference | None:
     return answers.difference(best["strategy"], row["strategy"])
 
 
-def _price(candidate: Candidate) -> tuple[float, ...]:
-    costs = [candidate.row[column] for column in ("p50_ms", "total_parameters", "artifact_bytes")]
+def _price(candidate: Candidate, speed: Speed) -> tuple[float, ...]:
+    fast = candidate.row[SPEED_COLUMNS[speed]]
+    if fast is not None and speed is Speed.THROUGHPUT:
+        fast = -fast
+    costs = [fast, *(candidate.row[column] for column in ("total_parameters", "artifact_bytes"))]
     return (*(float("inf") if cost is None else cost for cost in costs), -candidate.row["score"])
 
 
@@ -187,8 +217,8 @@ def _excluded(rows: list[Row], limits: list[Limit]) -> list[Excluded]:
 
 def _nothing_fits(task: str, scored: list[Row], limits: list[Limit]) -> str:
     """Return one line that names the binding limit and the row that misses the limits by the least."""
-    untimed = next((limit for limit in limits if limit.column == "p50_ms"), None)
-    if untimed is not None and all(row["p50_ms"] is None for row in scored):
+    untimed = next((limit for limit in limits if limit.column in SPEED_COLUMNS.values()), None)
+    if untimed is not None and all(row[untimed.column] is None for row in scored):
         return (
             f"no row of {task} is timed, so that none can meet {untimed}; 'kdbench run' times trained models"
         )

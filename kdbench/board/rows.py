@@ -11,6 +11,7 @@ import pandas as pd
 
 from kdbench.board.claims import RELATIONS, Claims, declared_claims
 from kdbench.board.columns import ROW_COLUMNS
+from kdbench.board.costs import with_cost_to_obtain
 from kdbench.board.figures import FIGURES, Figure, Group, Seeds, figures_of
 from kdbench.board.frames import Row, rows_of
 from kdbench.board.fronts import front_columns, letters
@@ -117,11 +118,11 @@ def aggregate(
     # Nothing can be recovered where the control is as good as the teacher, or by a row that does not learn from it.
     leads = (teachers > controls) & table["uses_teacher"].astype(bool)
     table["gap_recovered"] = ((score - controls) / (teachers - controls).where(leads)).round(12)
-    table = _without_foreign_latencies(table)
+    table = with_cost_to_obtain(_without_foreign_latencies(table))
     table = with_statistics(table, statistics, margin).astype(ROW_COLUMNS)
     order = table.assign(status=table["status"].map(_ORDER), score=-table["score"].round(12))
     best_first = order.sort_values(["task", "status", "score", "rank", "strategy"]).index
-    return table.loc[best_first, list(ROW_COLUMNS)].reset_index(drop=True)
+    return table.loc[best_first, list(ROW_COLUMNS)].reset_index(drop=True).copy()
 
 
 def _row(cells: list[Row], statistics: TaskStatistics) -> dict[str, Any]:
@@ -137,7 +138,7 @@ def _row(cells: list[Row], statistics: TaskStatistics) -> dict[str, Any]:
     else:
         timed = timed_cell(cells)
         row |= {name: timed[name] for figure in _TIMED for name in figure.columns}
-        row["latency_setting"] = timed["latency_setting"]
+        row |= {name: timed[name] for name in ("latency_setting", "emulated")}
         row |= {figure.name: _mean(cells, figure) for figure in _MEANS}
         students = [cell for cell in cells if not cell["is_teacher"]]
         row |= {figure.name: _mean(students, figure) for figure in _MEANS_OF_STUDENTS}

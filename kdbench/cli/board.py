@@ -154,22 +154,34 @@ def compare_(config: RunConfig, a: str, b: str, examples: int, aso: bool, as_jso
 
 @click.command("recommend")
 @settings
-@click.option("--max-latency-ms", metavar="MS", help="maximum median latency, such as 5")
+@click.option(
+    "--max-latency-ms", metavar="MS", help="maximum median latency (or p95, with --speed p95), such as 5"
+)
 @click.option("--max-params", metavar="N", help="maximum parameters, such as 12M")
 @click.option("--max-bytes", metavar="N", help="maximum artifact size, such as 50MB")
 @click.option("--min-quality", metavar="PERCENT", help="minimum score, in percent as on the board")
+@click.option(
+    "--speed",
+    type=click.Choice(["single", "throughput", "p95"]),
+    default="single",
+    show_default=True,
+    help="what decides which row is the fastest: median of single calls, batches on all cores, or the p95",
+)
 @json_flag
-def recommend_(config: RunConfig, as_json: bool, **limits: str | None) -> int:
+def recommend_(config: RunConfig, as_json: bool, speed: str, **limits: str | None) -> int:
     """Recommend which model of a task to deploy within given limits."""
     from kdbench.board.limits import limits_of
     from kdbench.board.recommend import recommend
     from kdbench.render.recommend import print_recommendation, recommendation_data
+    from kdbench.results.timings import Speed
 
     if len(config.task) != 1:
         raise UsageError("name the one task to recommend for with --task")
     bounds = limits_of(**limits)
     loaded = _loaded_cells(config, registry_of(config))
-    recommendation = recommend(loaded, config.results, config.task[0], bounds, config.margin_share)
+    recommendation = recommend(
+        loaded, config.results, config.task[0], bounds, config.margin_share, Speed(speed)
+    )
     if as_json:
         print_json(recommendation_data(recommendation))
     else:

@@ -7,6 +7,7 @@ import platform
 import resource
 import subprocess
 import sys
+from collections.abc import Collection, Iterable
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -60,6 +61,27 @@ def describe_environment() -> Environment:
         git_revision=revision,
         git_dirty=dirty,
     )
+
+
+_INSTRUCTIONS = {
+    torch.bfloat16: ("avx512_bf16", "amx_bf16", "bf16"),
+    torch.float16: ("avx512_fp16", "amx_fp16", "asimdhp"),
+}
+"""The flags of processors, x86 and ARM, that multiply in these types."""
+
+
+def emulated_types(dtypes: Iterable[torch.dtype], flags: Collection[str] | None = None) -> list[str]:
+    """Return the names of those `dtypes` that the processor has no instructions for; none where its flags are unknown.
+
+    `flags` are by default those of this machine.
+    """
+    flags = _cpu()[1] if flags is None else flags
+    missing = {
+        dtype
+        for dtype in dtypes
+        if flags and dtype in _INSTRUCTIONS and not set(_INSTRUCTIONS[dtype]) & set(flags)
+    }
+    return sorted(str(dtype).removeprefix("torch.") for dtype in missing)
 
 
 def peak_memory_bytes() -> int:

@@ -1,11 +1,20 @@
-"""Run the latency phase of a task: all of its models answer the same inputs in the same rounds, and nothing else runs."""
+"""Run the latency phase of a task: in several fresh processes, all of its models answer the same inputs in the same rounds.
+
+Nothing else runs meanwhile. `prepare_timing` exports the models, `time_process` times all of them in one process, and
+`finish_timing` summarizes what the processes measured.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+import math
+import shutil
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from pydantic import BaseModel
 
@@ -15,19 +24,20 @@ from kdbench.config import RunConfig
 from kdbench.data import load_task
 from kdbench.measure.environment import describe_environment
 from kdbench.measure.stopwatch import BusyMeter, busy_warning, texts_of, time_tokenizers
-from kdbench.measure.timed_models import TimedRow, drawn_rows, export_cells
-from kdbench.measure.timing import Candidate, Measured, time_together
-from kdbench.measure.timing_summary import MIN_PAIRS, repeatability, repeatability_warning
-from kdbench.models.onnx import OnnxModel
-from kdbench.results.timings import BackEndTiming, ModelTiming, Timing, Tokenization, put_timing
+from kdbench.measure.summarized_task import Prepared, ProcessCalls, key_of, name_of, summarized
+from kdbench.measure.timed_models import TimedRow, drawn_rows, export_cells, inputs_of_process
+from kdbench.measure.timing import Candidate, time_batches, time_together
+from kdbench.results.timings import Tokenization, put_timing, timing_path
 from kdbench.training.bench import TrainingBench
 from kdbench.training.experiment import Experiment, OpenedExperiment, open_experiment
 from kdbench.training.teacher import TeacherStore
+from kdbench.utils.files import folder_bytes, temporary_beside
 from kdbench.utils.sealed import damage
-from kdbench.utils.system import Report
+from kdbench.utils.system import Report, axis_seed, usable_cores
 
-_TEACHER = "teacher"
-_SECOND_TEACHER = "teacher again"
+TEACHER = "teacher"
+"""The name of the teacher where it is not one of the rows."""
+SECOND_TEACHER = "teacher-again"
 """The teacher, loaded a second time under another name: its speed-up is 1 up to noise."""
 
 
@@ -41,18 +51,108 @@ class TimingOrder(BaseModel):
     teacher: str | None
     """The key among them whose artifact is the teacher itself; without one, the teacher is loaded in addition."""
     threads: int
+    groups: int = 1
+    """Where the memory does not hold all models, each process is several, which time a part of them beside the teacher."""
+    process: int = 0
+    """For `time_process`, its number."""
+
+    @property
+    def processes(self) -> int:
+        """How many processes time models."""
+        return self.config.resolved_budget.latency_processes * self.groups
+
+    def timed_by_process(self) -> list[str]:
+        """Return the keys that this process times: the teacher's, and every so many-th of the others in its own order."""
+        repetition, group = divmod(self.process, self.groups)
+        others = [key for key in self.keys if key != self.teacher]
+        order = np.random.default_rng(axis_seed(repetition, "latency groups")).permutation(len(others))
+        chosen = {others[place] for place in order[group :: self.groups]}
+        return [key for key in self.keys if key == self.teacher or key in chosen]
+
+
+def groups_needed(artifacts: Iterable[Path], budget: Budget, memory_bytes: int) -> int:
+    """Return into how many groups the models have to be split for each to fit into the memory."""
+    exported = sum(_RELATIVE_BYTES[back_end] for back_end in budget.latency_back_ends)
+    needed = sum(folder_bytes(artifact) for artifact in artifacts) * (1 + exported) * _OVERHEAD
+    return max(1, math.ceil(needed / (_MEMORY_SHARE * memory_bytes)))
+
+
+_RELATIVE_BYTES = {BackEnd.TORCH: 0.0, BackEnd.ONNXRUNTIME: 1.0, BackEnd.ONNXRUNTIME_INT8: 0.3}
+"""The memory of an export, relative to the artifact."""
+_OVERHEAD = 1.5
+"""Memory in use by loaded models, relative to their files."""
+_MEMORY_SHARE = 0.7
+"""Of the memory that is available."""
 
 
 def time_task(argument: str, report: Report) -> None:
-    """Time the artifacts of one task together with its teacher, and store the result."""
+    """Run the whole latency phase of one task in this process; `run_latency_phase` starts a process for each part."""
+    prepare_timing(argument, report)
+    order = TimingOrder.model_validate_json(argument)
+    for process in range(order.processes):
+        time_process(order.model_copy(update={"process": process}).model_dump_json(), report)
+    finish_timing(argument, report)
+
+
+def prepare_timing(argument: str, report: Report) -> None:
+    """Export the artifacts to the back ends that the budget names, and time their tokenizers."""
     order = TimingOrder.model_validate_json(argument)
     opened = open_experiment(order.config, order.task)
-    experiment = opened.experiment
     if order.teacher is None:
         mend_teacher(opened, report)
-    with torch_threads(order.threads):
-        timing = _Phase(order, experiment, report).run()
+    task = _TimedTask(order, opened.experiment)
+    shutil.rmtree(task.folder, ignore_errors=True)
+    task.folder.mkdir(parents=True)
+    with torch_threads(task.order.threads):
+        exports = task.export(report)
+        tokenizations = task.time_tokenizers(report)
+    prepared = Prepared(
+        graphs={name: graph for name, graph in exports.items() if not isinstance(graph, str)},
+        reasons={name: reason for name, reason in exports.items() if isinstance(reason, str)},
+        lost=task.lost,
+        export_s=task.export_s,
+        tokenizations=tokenizations,
+    )
+    (task.folder / "prepared.json").write_text(prepared.model_dump_json())
+
+
+def time_process(argument: str, report: Report) -> None:
+    """Time all models and back ends together in this process."""
+    task = _TimedTask.of(argument)
+    with torch_threads(task.order.threads):
+        found = task.measure(report)
+    (task.folder / f"process-{task.order.process}.json").write_text(found.model_dump_json())
+
+
+def finish_timing(argument: str, report: Report) -> None:
+    """Summarize what the processes measured, and store it."""
+    task = _TimedTask.of(argument)
+    order, budget = task.order, task.experiment.budget
+    processes = [
+        ProcessCalls.model_validate_json((task.folder / f"process-{process}.json").read_text())
+        for process in range(order.processes)
+    ]
+    report("summarizing", 0, 1, None)
+    others, total = (sum(found.busy_s[place] for found in processes) for place in (0, 1))
+    busy_share = others / total if total > 0 else None
+    timing = summarized(
+        processes,
+        task.prepared(),
+        keys=order.keys,
+        teacher=order.teacher or TEACHER,
+        again=SECOND_TEACHER,
+        inputs=len(task.inputs),
+        task=order.task,
+        budget=budget,
+        model=task.experiment.base.name,
+        threads=order.threads,
+        environment=describe_environment(),
+        finished_at=datetime.now(timezone.utc),
+        busy_share=busy_share,
+        warning=busy_warning(busy_share),
+    )
     put_timing(order.config.results, timing)
+    shutil.rmtree(task.folder, ignore_errors=True)
 
 
 def mend_teacher(opened: OpenedExperiment, report: Report) -> None:
@@ -64,138 +164,155 @@ def mend_teacher(opened: OpenedExperiment, report: Report) -> None:
         TrainingBench(opened.experiment, strategy, 0, report).finetuned()
 
 
-class _Phase:
-    """The latency phase of one task.
+class _TimedTask:
+    """A task's artifacts, each in every back end, and the folder in which the parts of the phase leave their results."""
 
-    It first times every artifact in the back end that it is made for, and the teacher a second time; then, where the
-    budget includes ONNX Runtime, every PyTorch artifact as a graph. The teacher in PyTorch takes part in all rounds, so
-    that all speed-ups have the same baseline.
-    """
-
-    def __init__(self, order: TimingOrder, experiment: Experiment, report: Report) -> None:
-        self._order = order
-        self._experiment = experiment
-        self._budget = experiment.budget
-        self._report = report
-        self._rows = {key: TimedRow.of_cell(experiment, key) for key in order.keys}
-        self._teacher = self._rows[order.teacher] if order.teacher else TimedRow.of_teacher(experiment)
-        self._meter = BusyMeter()
-
-    def run(self) -> Timing:
-        """Return the timing of the task."""
-        deployed = self._time_deployed()
-        reference = deployed[self._order.teacher or _TEACHER].calls_ms
-        inputs = len(drawn_rows(self._experiment))
-        noise = repeatability(reference, deployed[_SECOND_TEACHER].calls_ms, inputs)
-        exported = self._time_exported()
-        tokenizations = self._time_tokenizers()
-        warnings = [busy_warning(self._meter.share), repeatability_warning(noise)]
-        return Timing(
-            task=self._order.task,
-            budget=self._budget.name,
-            model=self._experiment.base.name,
-            threads=self._order.threads,
-            batch_size=1,
-            rounds=self._budget.latency_rounds,
-            settings=self._budget.latency_settings(),
-            method="hot",
-            environment=describe_environment(),
-            finished_at=datetime.now(timezone.utc),
-            repeatability=noise,
-            busy_share=self._meter.share,
-            warning="; ".join(filter(None, warnings)) or None,
-            models=tuple(
-                ModelTiming(
-                    key=key,
-                    back_ends=(deployed[key].timing, *exported.get(key, ())),
-                    tokenization=tokenizations[key],
-                    calls_ms=tuple(round(float(ms), 4) for ms in deployed[key].calls_ms),
-                )
-                for key in self._order.keys
-            ),
+    def __init__(self, order: TimingOrder, experiment: Experiment) -> None:
+        self.order = order
+        self.experiment = experiment
+        self.folder = temporary_beside(
+            timing_path(order.config.results, order.task, experiment.budget.name, experiment.base.name)
         )
+        self.inputs = inputs_of_process(experiment, order.process // order.groups)
+        self.lost: dict[str, float] = {}
+        self.export_s: dict[str, float] = {}
+        self.rows = {key: TimedRow.of_cell(experiment, key, self.inputs) for key in order.keys}
+        if order.teacher is None:
+            self.rows[TEACHER] = TimedRow.of_teacher(experiment, self.inputs)
+        self.teacher = order.teacher or TEACHER
 
-    def _time_deployed(self) -> dict[str, Measured]:
-        """Time every artifact as it is deployed, and the teacher loaded a second time."""
-        rows = {**self._rows, _SECOND_TEACHER: self._teacher}
-        if self._order.teacher is None:
-            rows[_TEACHER] = self._teacher
-        candidates = {}
-        for name, row in rows.items():
-            candidates[name] = row.candidate()
-            self._report("loading", len(candidates), len(rows), None)
-        # An artifact that is a graph is timed on the grid like all others that are timed as they were saved.
-        gridded = set(self._rows) if BackEnd.TORCH in self._budget.latency_grid else set()
-        return self._time(candidates, self._order.teacher or _TEACHER, gridded, self._budget)
+    @classmethod
+    def of(cls, argument: str) -> _TimedTask:
+        order = TimingOrder.model_validate_json(argument)
+        return cls(order, open_experiment(order.config, order.task).experiment)
 
-    def _time_exported(self) -> dict[str, list[BackEndTiming]]:
-        """Time every PyTorch artifact as a graph; the result says why where that is not possible."""
-        back_ends: list[BackEnd] = [
-            back_end for back_end in self._budget.latency_back_ends if back_end is not BackEnd.TORCH
-        ]
-        if not back_ends:
-            return {}
-        candidates = {_TEACHER: self._teacher.candidate()}
-        timings: dict[str, list[BackEndTiming]] = {key: [] for key in self._rows}
-        lost: dict[str, float | None] = {}
-        exports = export_cells(self._order.config, self._order.task, list(self._rows), back_ends)
-        for number, (key, export) in enumerate(exports):
-            for back_end, made in export.made.items():
-                if isinstance(made, str):
-                    timings[key].append(BackEndTiming(back_end=back_end, device="cpu", reason=made))
+    def export(self, report: Report) -> dict[str, tuple[str, dict[str, Any]] | str]:
+        """Write the graphs of all artifacts that become one; return the file and configuration of each, or why not.
+
+        The teacher is exported to every runtime in which an artifact runs, since the artifact is compared with it there.
+        """
+        wanted = [back_end for back_end in self.experiment.budget.latency_back_ends if back_end in _GRAPHS]
+        exports: dict[str, tuple[str, dict[str, Any]] | str] = {}
+        keys = list(self.rows) if wanted else []
+        if not wanted and any(row.is_graph() for row in self.rows.values()):
+            keys, wanted = [self.teacher], [BackEnd.ONNXRUNTIME]
+        made = export_cells(self.order.config, self.order.task, keys, wanted, TEACHER)
+        for number, (key, export) in enumerate(made):
+            for back_end, graph in export.made.items():
+                name = name_of(key, back_end)
+                if isinstance(graph, str):
+                    exports[name] = graph
                 else:
-                    candidates[f"{key} {back_end}"] = self._rows[key].graph(OnnxModel(*made))
-            lost[f"{key} {BackEnd.ONNXRUNTIME_INT8}"] = export.lost
-            self._report("exporting", number + 1, len(self._rows), None)
-        gridded = {
-            name for name, model in candidates.items() if model.back_end in self._budget.latency_grid
-        } - {_TEACHER}
-        # For back ends beside the artifact's own only the median is reported, which takes fewer calls.
-        fewer = {
-            "latency_rounds": max(MIN_PAIRS, self._budget.latency_rounds // 3),
-            "latency_seconds": self._budget.latency_seconds / 3,
-        }
-        budget = self._budget.model_copy(update=fewer)
-        for name, measured in self._time(candidates, _TEACHER, gridded, budget).items():
-            if name != _TEACHER:
-                timing = measured.timing.model_copy(update={"score_lost": lost.get(name)})
-                timings[name.split()[0]].append(timing)
-        for of_cell in timings.values():
-            of_cell.sort(key=lambda timing: back_ends.index(timing.back_end))
-        return timings
+                    (self.folder / name).write_bytes(graph[0])
+                    exports[name] = (name, graph[1])
+                    self.export_s[name] = export.seconds
+            if export.lost is not None:
+                self.lost[name_of(key, BackEnd.ONNXRUNTIME_INT8)] = export.lost
+            report("exporting", number + 1, len(keys), None)
+        return exports
 
-    def _time(
-        self, candidates: Mapping[str, Candidate], reference: str, gridded: Collection[str], budget: Budget
-    ) -> dict[str, Measured]:
-        with self._meter:
-            return time_together(
-                candidates, reference=reference, budget=budget, gridded=gridded, report=self._report
+    def prepared(self) -> Prepared:
+        """Return what `prepare_timing` left."""
+        return Prepared.model_validate_json((self.folder / "prepared.json").read_text())
+
+    def measure(self, report: Report) -> ProcessCalls:
+        """Time every model in every back end: one by one and on the grid on one thread, in batches on all cores."""
+        budget = _share(self.experiment.budget)
+        candidates = self._candidates(report)
+        names = {name: (candidate.back_end, candidate.device.type) for name, candidate in candidates.items()}
+        emulated = {name: found for name, candidate in candidates.items() if (found := candidate.emulated())}
+        process, cores = self.order.process, usable_cores()
+        meter = BusyMeter()
+        with meter:
+            timed = time_together(
+                candidates,
+                reference=self._reference(candidates),
+                budget=budget,
+                gridded=self._gridded(candidates),
+                report=report,
+                seed=process,
             )
+        if budget.latency_batch_rounds:
+            candidates.pop(SECOND_TEACHER)
+            with torch_threads(cores), meter:
+                for name, candidate in candidates.items():
+                    candidates[name] = candidate.with_current_threads()
+                rounds = budget.latency_batch_rounds
+                time_batches(
+                    candidates, threads=cores, rounds=rounds, report=report, timed=timed, seed=process
+                )
+        return ProcessCalls.of(timed, names, emulated, meter)
 
-    def _time_tokenizers(self) -> dict[str, Tokenization]:
+    def _candidates(self, report: Report) -> dict[str, Candidate]:
+        keys = {*self.order.timed_by_process(), self.teacher}
+        graphs = {name: graph for name, graph in self.prepared().graphs.items() if key_of(name) in keys}
+        candidates: dict[str, Candidate] = {}
+        total = len(keys) + len(graphs) + 1
+        for key, row in self.rows.items():
+            if key not in keys:
+                continue
+            candidate = row.candidate()
+            candidates[name_of(key, candidate.back_end)] = candidate
+            report("loading", len(candidates), total, None)
+        candidates[SECOND_TEACHER] = self.rows[self.teacher].candidate()
+        for name, (file, config) in graphs.items():
+            path = self.folder / file
+            candidates[name] = self.rows[key_of(name)].graph(path, config)
+            report("loading", len(candidates), total, None)
+        return candidates
+
+    def _reference(self, candidates: Mapping[str, Candidate]) -> str:
+        return next(name for name in candidates if key_of(name) == self.teacher)
+
+    def _gridded(self, candidates: Mapping[str, Candidate]) -> Collection[str]:
+        """Return what is timed on the grid: artifacts as they were saved, the budget's back ends, and the teacher in each."""
+        back_ends = self.experiment.budget.latency_grid
+        if not back_ends:
+            return ()
+        firsts = {key_of(name): name for name in reversed(list(candidates))}
+        native = {firsts[key] for key in self.rows if key in firsts}
+        gridded = native | {name for name, one in candidates.items() if one.back_end in back_ends}
+        gridded |= {name_of(self.teacher, candidates[name].back_end.runtime) for name in gridded}
+        return gridded & set(candidates) - {SECOND_TEACHER}
+
+    def time_tokenizers(self, report: Report) -> dict[str, Tokenization]:
         """Time the tokenizer of each cell; cells that share a tokenizer share its time."""
-        examples = load_task(self._experiment.task.task, self._order.config.data).splits[
-            self._experiment.task.task.eval_split
+        examples = load_task(self.experiment.task.task, self.order.config.data).splits[
+            self.experiment.task.task.eval_split
         ]
-        scored = self._experiment.task.scored
-        texts = [texts_of(examples[scored[int(place)]["example"]]) for place in drawn_rows(self._experiment)]
-        tokenizers = {key: row.experiment.tokenizer for key, row in self._rows.items()}
+        scored = self.experiment.task.scored
+        texts = [texts_of(examples[scored[int(place)]["example"]]) for place in drawn_rows(self.experiment)]
+        tokenizers = {key: self.rows[key].experiment.tokenizer for key in self.order.keys}
         distinct = {str(id(tokenizer)): tokenizer for tokenizer in tokenizers.values()}
         timed = time_tokenizers(
             distinct,
             texts,
-            max_length=self._budget.max_length,
-            rounds=self._budget.latency_rounds,
-            report=self._report,
+            max_length=self.experiment.budget.max_length,
+            rounds=self.experiment.budget.latency_rounds,
+            report=report,
         )
         return {key: timed[str(id(tokenizer))] for key, tokenizer in tokenizers.items()}
+
+
+_GRAPHS = (BackEnd.ONNXRUNTIME, BackEnd.ONNXRUNTIME_INT8)
+
+
+def _share(budget: Budget) -> Budget:
+    """Return the part of the timing that one of the budget's processes does."""
+    processes = budget.latency_processes
+    rounds = ("latency_rounds", "latency_grid_rounds", "latency_batch_rounds")
+    seconds = ("latency_seconds", "latency_grid_seconds")
+    return budget.model_copy(
+        update={name: -(-getattr(budget, name) // processes) for name in rounds}
+        | {name: getattr(budget, name) / processes for name in seconds}
+    )
 
 
 @contextmanager
 def torch_threads(threads: int) -> Iterator[None]:
     """Set the thread count of torch, and of ONNX Runtime sessions created in the block.
 
-    In the phase's own process the environment sets it before any library is loaded; in other processes it does not.
+    In the phase's own processes the environment sets it before any library is loaded; in other processes it does not.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(threads)

@@ -116,14 +116,16 @@ def time_rounds(
     phase: str = "timing",
     seconds: float = 0,
     reference: str | None = None,
+    seed: int = 0,
 ) -> dict[str, np.ndarray]:
     """Time all `turns` in rounds; return the milliseconds of each, ``(its calls,)``, in the order of the rounds.
 
     In a round each turn answers the same `calls_per_turn` inputs, in shuffled order, so that a temporary slowdown of
     the machine affects all of them and ratios within a round stay valid. A turn drops out once it has made `calls` and
-    filled `seconds` with them, or made `MAX_REPEATS` times as many; `reference` stays as long as any other does.
+    filled `seconds` with them, or made `MAX_REPEATS` times as many; `reference` stays as long as any other does. `seed` is
+    that of the order.
     """
-    order = np.random.default_rng(axis_seed(0, "latency"))
+    order = np.random.default_rng(axis_seed(seed, "latency"))
     taken_ms: dict[str, list[float]] = {name: [] for name in turns}
     spent_ms = dict.fromkeys(turns, 0.0)
     number = 0
@@ -226,6 +228,11 @@ class BusyMeter:
     def share(self) -> float | None:
         """The share of all cores' time that other processes used; None where the system's counters do not advance."""
         return min(1.0, max(0.0, self._others_s / self._all_s)) if self._all_s > 0 else None
+
+    @property
+    def seconds(self) -> tuple[float, float]:
+        """The seconds of all cores that other processes used, and those of all cores together."""
+        return min(self._all_s, max(0.0, self._others_s)), self._all_s
 
     def __enter__(self) -> None:
         self._before = self._counters()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ from kdbench.results.paths import CellFiles
 from kdbench.training.experiment import Experiment, open_experiment, with_own_tokenizer
 from kdbench.training.predict import predict
 from kdbench.training.teacher import TeacherStore
-from kdbench.utils.system import axis_seed, usable_cores
+from kdbench.utils.system import Clock, axis_seed, usable_cores
 
 _CPU = torch.device("cpu")
 
@@ -39,9 +40,11 @@ class TimedRow:
 
     load: Callable[[], nn.Module]
     experiment: Experiment
+    places: np.ndarray
+    """The scored rows that are answered."""
 
     @classmethod
-    def of_cell(cls, experiment: Experiment, key: str) -> TimedRow:
+    def of_cell(cls, experiment: Experiment, key: str, places: np.ndarray) -> TimedRow:
         """Return the row of the cell `key`.
 
         Raises:
@@ -49,27 +52,44 @@ class TimedRow:
         """
         files = CellFiles(experiment.results, key)
         files.check_model()
-        return cls(lambda: load_artifact(files.artifact), with_own_tokenizer(experiment, files))
+        return cls(lambda: load_artifact(files.artifact), with_own_tokenizer(experiment, files), places)
 
     @classmethod
-    def of_teacher(cls, experiment: Experiment) -> TimedRow:
+    def of_teacher(cls, experiment: Experiment, places: np.ndarray) -> TimedRow:
         """Return the task's teacher, for a task without a row for it."""
-        return cls(TeacherStore(experiment, seed=0).load, experiment)
+        return cls(TeacherStore(experiment, seed=0).load, experiment, places)
 
     def candidate(self) -> Candidate:
         """Load the model in the back end that it is made for."""
         model = self.load().eval()
         if isinstance(model, OnnxModel):
-            return self.graph(model)
+            return self._graph(model, self.load)
         return self._candidate(model.to(self.experiment.device), BackEnd.TORCH, self.experiment.device)
 
-    def graph(self, model: OnnxModel) -> Candidate:
-        """Return `model`, this row's or an export of it, as a candidate; graphs always run on the CPU."""
+    def graph(self, path: Path, config: dict[str, Any]) -> Candidate:
+        """Return the export of this row in the file `path` as a candidate."""
+
+        def load() -> OnnxModel:
+            return OnnxModel(path.read_bytes(), config)
+
+        return self._graph(load(), load)
+
+    def _graph(self, model: OnnxModel, load: Callable[[], nn.Module]) -> Candidate:
+        """Return `model`, which `load` loads again, as a candidate; graphs always run on the CPU."""
         back_end = back_end_of(model)
         model.graph = b""  # the session has its own copy; two per model would exceed the memory
-        return self._candidate(model, back_end, _CPU)
+        return self._candidate(model, back_end, _CPU, lambda: _without_graph(load()))
 
-    def _candidate(self, model: nn.Module, back_end: BackEnd, device: torch.device) -> Candidate:
+    def _candidate(
+        self,
+        model: nn.Module,
+        back_end: BackEnd,
+        device: torch.device,
+        reload: Callable[[], nn.Module] | None = None,
+    ) -> Candidate:
+        def padded(batch_size: int) -> Batch:
+            return {name: value.to(device) for name, value in self.padded(batch_size).items()}
+
         return Candidate(
             model=model,
             back_end=back_end,
@@ -78,18 +98,37 @@ class TimedRow:
             vocabulary=self.vocabulary,
             longest=_longest(self.experiment, model),
             stopwatch=stopwatch_for(device),
+            padded=padded,
+            reload=reload,
         )
 
     @cached_property
     def inputs(self) -> list[Batch]:
         """Single scored rows, sampled with the task's distribution of lengths."""
-        rows, collate = self.experiment.task.scored, self.experiment.collate
-        return [model_inputs(collate([rows[int(place)]])) for place in drawn_rows(self.experiment)]
+        return [self._batch([place]) for place in self.places]
+
+    def padded(self, batch_size: int) -> Batch:
+        """Return a batch of sampled rows, padded to the longest of them."""
+        return self._batch(np.resize(self.places, batch_size))
+
+    def _batch(self, places: Iterable[int]) -> Batch:
+        rows = self.experiment.task.scored
+        return model_inputs(self.experiment.collate([rows[int(place)] for place in places]))
+
+    def is_graph(self) -> bool:
+        """Return whether the artifact is a graph."""
+        return isinstance(self.load(), OnnxModel)
 
     @cached_property
     def vocabulary(self) -> list[int]:
         """The ids that inputs of the grid are sampled from."""
         return vocabulary(self.experiment.tokenizer)
+
+
+def _without_graph(model: nn.Module) -> nn.Module:
+    if isinstance(model, OnnxModel):
+        model.graph = b""
+    return model
 
 
 def back_end_of(graph: OnnxModel) -> BackEnd:
@@ -107,6 +146,16 @@ def drawn_rows(experiment: Experiment) -> np.ndarray:
         firsts, min(experiment.budget.latency_rounds // 2, len(firsts)), replace=False
     )
     return drawn
+
+
+def inputs_of_process(experiment: Experiment, process: int) -> np.ndarray:
+    """Return those of `drawn_rows` that the process of this number answers; processes have inputs of their own.
+
+    If a task has too few for that, all answer the same.
+    """
+    drawn, processes = drawn_rows(experiment), experiment.budget.latency_processes
+    share = len(drawn) // processes
+    return drawn[process * share : (process + 1) * share] if share else drawn
 
 
 def _longest(experiment: Experiment, model: nn.Module) -> int:
@@ -146,13 +195,18 @@ class Export:
     """The arguments of an `OnnxModel` for each back end, or why there is none."""
     lost: float | None
     """The loss in score of the quantized one; None where there is none, or the cell's own answers are missing."""
+    seconds: float
+    """What making all of them took."""
 
 
 def export_cells(
-    config: RunConfig, task: str, keys: Sequence[str], back_ends: Collection[BackEnd]
+    config: RunConfig, task: str, keys: Sequence[str], back_ends: Collection[BackEnd], teacher: str = ""
 ) -> Iterator[tuple[str, Export]]:
-    """Yield each of `keys`, cells of `task`, with its exports; many are exported in parallel, one process per core."""
-    export = partial(_export_cell, config.model_dump_json(), task, tuple(back_ends))
+    """Yield each of `keys`, cells of `task`, with its exports; many are exported in parallel, one process per core.
+
+    The key `teacher` stands for the task's teacher where that is not a cell.
+    """
+    export = partial(_export_cell, config.model_dump_json(), task, tuple(back_ends), teacher)
     if len(keys) < MIN_PARALLEL:
         yield from zip(keys, map(export, keys), strict=True)
         return
@@ -184,16 +238,22 @@ def export_row(row: TimedRow, back_ends: Collection[BackEnd]) -> dict[BackEnd, O
     return made
 
 
-def _export_cell(config: str, task: str, back_ends: tuple[BackEnd, ...], key: str) -> Export:
-    row = TimedRow.of_cell(_experiment(config, task), key)
+def _export_cell(config: str, task: str, back_ends: tuple[BackEnd, ...], teacher: str, key: str) -> Export:
+    experiment = _experiment(config, task)
+    places = drawn_rows(experiment)
+    is_cell = key != teacher
+    row = TimedRow.of_cell(experiment, key, places) if is_cell else TimedRow.of_teacher(experiment, places)
+    clock = Clock()
     made = export_row(row, back_ends)
+    seconds = clock.read().wall
     quantized = made.get(BackEnd.ONNXRUNTIME_INT8)
     return Export(
         {
             name: model if isinstance(model, str) else (model.graph, model.config)
             for name, model in made.items()
         },
-        _score_lost(key, quantized, row) if isinstance(quantized, OnnxModel) else None,
+        _score_lost(key, quantized, row) if is_cell and isinstance(quantized, OnnxModel) else None,
+        seconds,
     )
 
 

@@ -14,9 +14,8 @@ from transformers import PreTrainedTokenizerBase
 from kdbench.api.bench import Batch
 from kdbench.budgets import BackEnd, Budget
 from kdbench.errors import described
+from kdbench.measure.environment import emulated_types
 from kdbench.measure.stopwatch import Stopwatch, Turn, WarmUp, time_rounds, warm_up
-from kdbench.measure.timing_summary import summarize
-from kdbench.results.timings import BackEndTiming, Point
 from kdbench.utils.system import Report, axis_seed
 
 BATCH_SIZES = (1, 8, 32)
@@ -109,6 +108,10 @@ class Candidate:
     longest: int | None
     """The word pieces that the model can read; None if unlimited."""
     stopwatch: Stopwatch
+    padded: Callable[[int], Batch]
+    """Returns a batch of so many of the task's own sentences, padded to the longest."""
+    reload: Callable[[], nn.Module] | None = None
+    """Returns the model anew, for the current number of threads; None where it follows that by itself."""
     load_weights: Callable[[], None] = lambda: None
     """Copies the model's weights to where it runs from: see `shared_memory`."""
 
@@ -127,6 +130,16 @@ class Candidate:
             self.model(**batches[0])
         return [self._timed(batch) for batch in batches]
 
+    def emulated(self) -> str | None:
+        """Return the types of weights that the processor has to emulate, as text; None where there are none."""
+        if self.device.type != "cpu":
+            return None
+        return " and ".join(emulated_types({weight.dtype for weight in self.model.parameters()})) or None
+
+    def with_current_threads(self) -> Candidate:
+        """Return the candidate for the current number of threads."""
+        return self if self.reload is None else replace(self, model=self.reload())
+
     def warm_up(self) -> WarmUp:
         """Answer the longest sentence, which may be too long, and warm up on the one of median length."""
         order = np.argsort([batch["input_ids"].shape[1] for batch in self.inputs], kind="stable")
@@ -144,22 +157,29 @@ class Candidate:
         return {name: value.to(self.device) for name, value in batch.items()}
 
 
+@dataclass(frozen=True)
+class Size:
+    """What a call answers."""
+
+    batch_size: int
+    length: int | None
+    """Word pieces of every sentence; None for the task's own sentences."""
+    threads: int
+
+
+MAIN = Size(1, None, 1)
+"""The task's own sentences, one by one."""
+
+
 @dataclass
-class Measured:
-    """The measurements of one candidate."""
+class Timed:
+    """One candidate's calls in this process."""
 
-    calls_ms: np.ndarray
-    """With the task's own sentences, in the order of the rounds."""
-    timing: BackEndTiming
-
-
-def _untimed(candidate: Candidate, reason: str) -> Measured:
-    """Return that `candidate` has no times, for `reason`."""
-    point = Point(batch_size=1, length=None, calls=0, reason=reason)
-    timing = BackEndTiming(
-        back_end=candidate.back_end, device=candidate.device.type, points=(point,), reason=reason
-    )
-    return Measured(np.zeros(0), timing)
+    warm_up: WarmUp
+    calls_ms: dict[Size, list[float]] = field(default_factory=dict)
+    """In the order of the rounds."""
+    reasons: dict[Size, str] = field(default_factory=dict)
+    """Why there is no call of a size."""
 
 
 @torch.inference_mode()
@@ -170,22 +190,27 @@ def time_together(
     budget: Budget,
     gridded: Collection[str],
     report: Report,
-) -> dict[str, Measured]:
-    """Time all `candidates` together, as often as `budget` says; speed-ups are relative to the one called `reference`.
+    seed: int = 0,
+) -> dict[str, Timed]:
+    """Time all `candidates` together on one thread, as often as `budget` says for this process.
 
-    Those called `gridded` are timed on the grid as well, and the reference with them.
+    Those called `gridded` are timed on the grid as well, and the candidate called `reference` with them. It takes
+    part in all rounds of any other. `seed` is that of the order within rounds.
     """
     with _in_shared_memory(candidates) as candidates:
-        warm, failed = {}, {}
+        timed: dict[str, Timed] = {}
+        answering = {}
         for number, (name, candidate) in enumerate(candidates.items()):
             try:
-                warm[name] = candidate.warm_up()
+                timed[name] = Timed(candidate.warm_up())
+                answering[name] = candidate
             except Exception as error:  # costs the others nothing, unless they are compared with it
                 if name == reference:
                     raise
-                failed[name] = _untimed(candidate, f"the model does not answer: {described(error)}")
+                reason = f"the model does not answer: {described(error)}"
+                timed[name] = Timed(WarmUp(0, stable=False), reasons={MAIN: reason})
             report("warming up", number + 1, len(candidates), None)
-        candidates = {name: candidate for name, candidate in candidates.items() if name in warm}
+        candidates = answering
         calls = time_rounds(
             {name: candidate.own for name, candidate in candidates.items()},
             calls=budget.latency_rounds,
@@ -193,30 +218,56 @@ def time_together(
             seconds=budget.latency_seconds,
             reference=reference,
             report=report,
+            seed=seed,
         )
-        grid = _Grid(
-            {name: candidate for name, candidate in candidates.items() if name in {reference, *gridded}},
-            reference,
-            budget,
-            report,
-        )
-        points = grid.measure() if gridded else {}
-        return failed | {
-            name: Measured(
-                calls[name],
-                BackEndTiming(
-                    back_end=candidate.back_end,
-                    device=candidate.device.type,
-                    points=(
-                        summarize(calls[name], calls[reference], batch_size=1, length=None),
-                        *points.get(name, ()),
-                    ),
-                    warm_up_calls=warm[name].calls,
-                    warm=warm[name].stable,
-                ),
-            )
-            for name, candidate in candidates.items()
-        }
+        for name, ms in calls.items():
+            timed[name].calls_ms[MAIN] = ms.tolist()
+        if gridded:
+            with_grid = {
+                name: candidate for name, candidate in candidates.items() if name in {reference, *gridded}
+            }
+            _Grid(with_grid, reference, budget, report, seed).add_to(timed)
+        return timed
+
+
+BATCH_SIZES_ON_ALL_CORES = (8, 32)
+
+
+@torch.inference_mode()
+def time_batches(
+    candidates: Mapping[str, Candidate],
+    *,
+    threads: int,
+    rounds: int,
+    report: Report,
+    timed: Mapping[str, Timed],
+    seed: int = 0,
+) -> None:
+    """Time all `candidates` with padded batches of the task's own sentences, and add that to `timed`."""
+    with _in_shared_memory(candidates) as candidates:
+        for batch_size in BATCH_SIZES_ON_ALL_CORES:
+            size = Size(batch_size, None, threads)
+            calls: dict[str, Turn] = {}
+            for name, candidate in candidates.items():
+                if MAIN in timed[name].reasons:
+                    continue
+                batch = candidate.padded(batch_size)
+                problem = _first_call(candidate, batch)
+                if isinstance(problem, str):
+                    timed[name].reasons[size] = problem
+                else:
+                    calls[name] = _repeated(candidate, batch)
+            phase = f"timing batches of {batch_size}"
+            for name, ms in time_rounds(calls, calls=rounds, report=report, phase=phase, seed=seed).items():
+                timed[name].calls_ms[size] = ms.tolist()
+
+
+def _first_call(candidate: Candidate, batch: Batch) -> float | str:
+    """Return the milliseconds of a call that does not count, or why the model does not answer such a batch."""
+    try:
+        return candidate.turn([batch])[0]
+    except Exception as error:
+        return f"the model does not answer such a batch: {described(error)}"
 
 
 @dataclass
@@ -227,35 +278,38 @@ class _Grid:
     reference: str
     budget: Budget
     report: Report
+    seed: int
     left_s: float = field(init=False)
 
     def __post_init__(self) -> None:
         self.left_s = self.budget.latency_grid_seconds * len(self.candidates)
 
-    def measure(self) -> dict[str, list[Point]]:
-        """Return the points of each candidate, from the fewest word pieces to the most."""
-        points: dict[str, list[Point]] = {name: [] for name in self.candidates}
+    def add_to(self, timed: Mapping[str, Timed]) -> None:
+        """Time each candidate on the grid, from the fewest word pieces to the most."""
         for batch_size, length in GRID:
-            for name, point in self._points(batch_size, length).items():
-                points[name].append(point)
-        return points
+            size = Size(batch_size, length, 1)
+            calls, reasons = self._measure(size)
+            for name, ms in calls.items():
+                timed[name].calls_ms[size] = ms
+            for name, reason in reasons.items():
+                timed[name].reasons[size] = reason
 
-    def _points(self, batch_size: int, length: int) -> dict[str, Point]:
-        """Time each candidate at this size; the first call of each is a warm-up, which does not count."""
-        size = {"batch_size": batch_size, "length": length}
+    def _measure(self, size: Size) -> tuple[dict[str, list[float]], dict[str, str]]:
+        """Return the times of each candidate or why it has none; the first call of each is a warm-up, uncounted."""
+        assert size.length is not None
         calls: dict[str, Turn] = {}
         reasons: dict[str, str] = {}
         first_ms = 0.0
         for name, candidate in self.candidates.items():
-            if candidate.longest is not None and length > candidate.longest:
+            if candidate.longest is not None and size.length > candidate.longest:
                 reasons[name] = f"the model reads {candidate.longest} word pieces at most"
                 continue
-            batch = candidate.synthetic(batch_size, length)
-            try:
-                first_ms += candidate.turn([batch])[0]
-            except Exception as error:
-                reasons[name] = f"the model does not answer such a batch: {described(error)}"
+            batch = candidate.synthetic(size.batch_size, size.length)
+            first = _first_call(candidate, batch)
+            if isinstance(first, str):
+                reasons[name] = first
                 continue
+            first_ms += first
             calls[name] = _repeated(candidate, batch)
         self.left_s -= first_ms / 1000
         rounds = self.budget.latency_grid_rounds
@@ -265,13 +319,13 @@ class _Grid:
         elif cost_s > self.left_s:
             reason = f"{rounds} rounds would take {cost_s:.0f} s, and the budget has {max(0, self.left_s):.0f} s left"
             reasons |= dict.fromkeys(calls, reason)
-        points = {name: Point(**size, calls=0, reason=reason) for name, reason in reasons.items()}
-        if len(points) < len(self.candidates):
-            timed = {name: call for name, call in calls.items() if name not in reasons}
-            ms = time_rounds(timed, calls=rounds, report=self.report, phase=f"timing {batch_size} x {length}")
-            self.left_s -= sum(float(taken.sum()) for taken in ms.values()) / 1000
-            points |= {name: summarize(taken, ms[self.reference], **size) for name, taken in ms.items()}
-        return points
+        going = {name: call for name, call in calls.items() if name not in reasons}
+        if not going:
+            return {}, reasons
+        phase = f"timing {size.batch_size} x {size.length}"
+        ms = time_rounds(going, calls=rounds, report=self.report, phase=phase, seed=self.seed)
+        self.left_s -= sum(float(taken.sum()) for taken in ms.values()) / 1000
+        return {name: taken.tolist() for name, taken in ms.items()}, reasons
 
 
 def _repeated(candidate: Candidate, batch: Batch) -> Turn:

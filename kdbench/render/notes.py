@@ -34,7 +34,11 @@ def task_notes(cells: pd.DataFrame, statistics: TaskStatistics) -> dict[str, Any
         "pairs": len(statistics.rows) * (len(statistics.rows) - 1) // 2,
         "strategies": list(_pairs(noted, "strategy", "note")),
         "settings": [
-            (setting, " or ".join(f"{rounds:,}" for rounds in sorted(set(same["latency_rounds"]))))
+            (
+                setting,
+                " or ".join(f"{rounds:,}" for rounds in sorted(set(same["latency_rounds"]))),
+                " or ".join(_processes(count) for count in sorted(set(same["latency_processes"]))),
+            )
             for setting, same in timed.groupby("latency_setting")
         ],
         "repeats": timed["latency_repeat"].dropna().unique(),
@@ -42,6 +46,10 @@ def task_notes(cells: pd.DataFrame, statistics: TaskStatistics) -> dict[str, Any
         "latency_warnings": timed["latency_warning"].dropna().unique(),
         "unsteady": unstable_timings(cells),
     }
+
+
+def _processes(count: int) -> str:
+    return "one process" if count == 1 else f"{count:,} fresh processes"
 
 
 def run_facts(cells: pd.DataFrame) -> list[tuple[str, str]]:

@@ -13,6 +13,7 @@ from kdbench.board.frames import Row
 from kdbench.board.recommend import Candidate, Recommendation
 from kdbench.board.statistics import ALPHA
 from kdbench.render.compare import points
+from kdbench.results.timings import Speed
 from kdbench.stats.comparisons import Difference
 from kdbench.utils import formatting
 from kdbench.utils.formatting import on_one_line, plural, probability
@@ -23,17 +24,27 @@ def rule(recommendation: Recommendation) -> str:
     return (
         "Rule: of the rows within the limits, those shown to be less than"
         f" {100 * recommendation.margin:g} points worse than the best (one-sided p < {ALPHA:g}, Holm-corrected over the rows)"
-        " count as good enough; the cheapest of them is recommended: the lowest p50, then the fewest parameters, then the"
-        " fewest bytes. Limits are held against the ends of 95% intervals."
+        " count as good enough; the cheapest of them is recommended:"
+        f" {_SPEEDS[recommendation.speed]} in a row's best back end, then the fewest parameters, then the fewest bytes. Limits are held against the ends of 95% intervals."
     )
 
 
+_SPEEDS = {
+    Speed.SINGLE: "the lowest p50",
+    Speed.THROUGHPUT: "the most sentences per second in batches",
+    Speed.P95: "the lowest p95",
+}
 _FIGURES = (
     "score",
     "total_parameters",
     "artifact_bytes",
     "p50_ms",
     "speedup",
+    "best_back_end",
+    "best_p50_ms",
+    "best_speedup",
+    "best_p95_ms",
+    "best_batch_throughput_per_s",
     "train_s",
     "seeds",
     "warnings",
@@ -51,6 +62,7 @@ def recommendation_data(recommendation: Recommendation) -> dict[str, Any]:
         "reason": reason(recommendation),
         "rule": rule(recommendation),
         "margin": recommendation.margin,
+        "speed": recommendation.speed.value,
         "candidates": [
             {
                 **_row_data(candidate.row),
@@ -159,7 +171,7 @@ def _compared_with_best_of_all(recommendation: Recommendation) -> Iterator[str]:
 
 
 def _share(chosen: Row, best: Row) -> str:
-    costs = {"total_parameters": "parameters", "artifact_bytes": "bytes", "p50_ms": "p50"}
+    costs = {"total_parameters": "parameters", "artifact_bytes": "bytes", "best_p50_ms": "p50"}
     return ", ".join(
         f"{chosen[column] / best[column]:.0%} of its {name}"
         for column, name in costs.items()
@@ -169,7 +181,9 @@ def _share(chosen: Row, best: Row) -> str:
 
 def _figures(row: Row, interval: tuple[float, float] | None = None) -> str:
     low, high = interval or (None, None)
-    latency = "not timed" if row["p50_ms"] is None else f"p50 {FIGURES['p50_ms'].text(row)} ms"
+    latency = "not timed"
+    if row["best_p50_ms"] is not None:
+        latency = f"p50 {FIGURES['best_p50_ms'].text(row, is_brief=True)} ms in {row['best_back_end']}"
     return (
         f"{formatting.with_interval(row['score'], low, high)} {row['metric']},"
         f" {FIGURES['total_parameters'].text(row)} parameters, {FIGURES['artifact_bytes'].text(row)}, {latency}"

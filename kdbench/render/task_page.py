@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -13,7 +14,6 @@ from kdbench.board.columns import POINT_COLUMNS, ROW_COLUMNS
 from kdbench.board.figures import FIGURES, Figure, Group, best_rows, figures_of, plugin_figure
 from kdbench.board.frames import Row, first_row, rows_of
 from kdbench.board.statistics import ALPHA, TaskStatistics
-from kdbench.budgets import BackEnd
 from kdbench.render.markdown import images, markdown, table
 from kdbench.render.notes import ONE_SEED, is_of_one_seed, run_facts, task_notes
 from kdbench.results.records import Status
@@ -21,32 +21,89 @@ from kdbench.utils.formatting import MISSING, milliseconds
 
 
 def _grid(rows: pd.DataFrame, points: pd.DataFrame) -> Markup | None:
-    """Return the table of p50 by batch size and length of the `rows` with a p50, or None if none was timed."""
+    """Return the table of p50 by batch size and length of the `rows` with a p50, or None if none was timed.
+
+    A row has a line for each back end in which it was timed so.
+    """
     timed = rows[rows["p50_ms"].notna()]
-    # A row's p50 comes from its first setting.
-    setting = points["strategy"].map(points.drop_duplicates("strategy").set_index("strategy")["setting"])
-    points = points[points["setting"] == setting]
-    eager = points[(points["back_end"] == BackEnd.TORCH.value) & points["length"].notna()]
-    eager = eager[eager["strategy"].isin(timed["strategy"])].drop_duplicates(
-        ["strategy", "batch_size", "length"]
-    )
-    measured = {(row["strategy"], row["batch_size"], row["length"]): row["p50_ms"] for row in rows_of(eager)}
-    sizes = sorted({key[1:] for key, p50_ms in measured.items() if p50_ms is not None})
+    points = _shown(points)
+    on_grid = points[points["length"].notna() & points["strategy"].isin(timed["strategy"])]
+    measured = {
+        (row["strategy"], row["back_end"], row["batch_size"], row["length"]): row["p50_ms"]
+        for row in rows_of(on_grid)
+        if row["p50_ms"] is not None
+    }
+    sizes = sorted({key[2:] for key in measured})
     if not sizes:
         return None
     leading = figures_of(Group.LEADING)
-    lines = [
-        [figure.text(row) for figure in leading]
-        + [milliseconds(measured.get((row["strategy"], *size))) for size in sizes]
-        for row in rows_of(timed)
-    ]
+    lines, values = [], []
+    for row in rows_of(timed):
+        own = dict.fromkeys(key[1] for key in measured if key[0] == row["strategy"])
+        for back_end in own or [row["back_end"]]:
+            values.append([measured.get((row["strategy"], back_end, *size)) for size in sizes])
+            leads = [figure.text(row) for figure in leading]
+            lines.append([*leads, back_end or MISSING, *map(milliseconds, values[-1])])
     best = set()
-    for j, size in enumerate(sizes):
-        column = [measured.get((name, *size)) for name in timed["strategy"]]
+    for j in range(len(sizes)):
+        column = [line[j] for line in values]
         least = min(value for value in column if value is not None)
-        best |= {(i, len(leading) + j) for i, value in enumerate(column) if value == least}
-    headings = [*_headings(leading), *((f"{batch} x {length}", False) for batch, length in sizes)]
+        best |= {(i, len(leading) + 1 + j) for i, value in enumerate(column) if value == least}
+    headings = [*_headings(leading), ("back end", True)]
+    headings += [(f"{batch} x {length}", False) for batch, length in sizes]
     return table(headings, lines, best if len(lines) > 1 else ())
+
+
+def _shown(points: pd.DataFrame) -> pd.DataFrame:
+    """Return the points of the setting that the board shows of each row, its first, and of the seed that was timed."""
+    firsts = points["strategy"].map(points.drop_duplicates("strategy").set_index("strategy")["setting"])
+    shown = points[points["setting"] == firsts]
+    return shown.drop_duplicates(["strategy", "back_end", "batch_size", "length", "threads"])
+
+
+_OF_BACK_END = [FIGURES[name] for name in ("p50_ms", "p95_ms", "speedup", "p95_speedup")]
+
+
+def _by_back_end(rows: pd.DataFrame, points: pd.DataFrame) -> Markup | None:
+    """Return the table of rows and back ends, or None where every row was timed in one alone."""
+    timed = {row["strategy"]: row for row in rows_of(rows) if row["p50_ms"] is not None}
+    shown = _shown(points)
+    own = shown[shown["length"].isna() & shown["strategy"].isin(list(timed))]
+    main = {
+        (point["strategy"], point["back_end"]): point
+        for point in rows_of(own[(own["batch_size"] == 1) & (own["threads"] == 1)])
+        if point["p50_ms"] is not None
+    }
+    batches = own[own["batch_size"] > 1].groupby(["strategy", "back_end"])["throughput_per_s"].max().to_dict()
+    if len(main) <= len(timed):
+        return None
+    leading = figures_of(Group.LEADING)
+    eager = replace(
+        FIGURES["speedup"],
+        name="eager_speedup",
+        heading="over PyTorch",
+        interval=("eager_speedup_low", "eager_speedup_high"),
+    )
+    headings = [*_headings(leading), ("back end", True), *_headings([*_OF_BACK_END, eager])]
+    lines = [
+        [
+            *(figure.text(timed[strategy]) for figure in leading),
+            back_end,
+            *(figure.text(point) for figure in [*_OF_BACK_END, eager]),
+            FIGURES["batch_throughput_per_s"].text(
+                {"batch_throughput_per_s": _present(batches.get((strategy, back_end)))}
+            ),
+        ]
+        for strategy in timed
+        for (name, back_end), point in main.items()
+        if name == strategy
+    ]
+    return table([*headings, ("per second in batches", False)], lines)
+
+
+def _present(value: float | None) -> float | None:
+    """Return None for what is missing in a table, NaN included."""
+    return None if value is None or math.isnan(value) else value
 
 
 def _other_settings(rows: pd.DataFrame, points: pd.DataFrame) -> list[tuple[str, Markup]]:
@@ -112,6 +169,7 @@ def task_page(
         behaviour=_part(scored, figures_of(Group.BEHAVIOUR)),
         size=_part(scored, figures_of(Group.SIZE)),
         speed=_part(scored, figures_of(Group.SPEED)),
+        by_back_end=_by_back_end(scored, points),
         grid=_grid(scored, points),
         elsewhere=_other_settings(scored, points),
         cost=_part(scored, figures_of(Group.COST)),

@@ -164,9 +164,16 @@ class Cost(JsonModel):
     train_s: float
     """Seconds in the training loop, including validations."""
     total_s: float
-    """Seconds for the whole fitting: loading, training, finalizing, saving."""
+    """Seconds for the whole fitting: loading, training, finalizing (merging, quantizing), saving."""
     teacher_s: float
     """Seconds for training the teacher and computing its outputs, where this cell used them; else 0."""
+    train_cpu_s: float | None = None
+    """Processor seconds of the training loop, in which what else runs on the machine hardly shows. Absent in older
+    records and of a training on a GPU; so are the next two."""
+    total_cpu_s: float | None = None
+    """Processor seconds of the whole fitting."""
+    teacher_cpu_s: float | None = None
+    """Processor seconds of the teacher's part."""
     steps: int
     examples: int
     """Training examples seen, counting repeats."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -13,26 +14,74 @@ from kdbench.results.records import Environment
 from kdbench.utils.files import JsonModel, load_json_files, write_atomically
 
 
+class Speed(str, Enum):
+    """What a model is fast at."""
+
+    SINGLE = "single"
+    """Calls of one sentence: the median time."""
+    THROUGHPUT = "throughput"
+    """Batches of real sentences, padded to the longest, on all cores: sentences per second."""
+    P95 = "p95"
+    """Calls of one sentence: the time that 95% of them do not exceed."""
+
+    __str__ = str.__str__
+
+
 class Point(JsonModel):
-    """Calls of one model with batches of one size; values that were not measured are absent, and `reason` says why."""
+    """Calls of one model with batches of one size; values that were not measured are absent, and `reason` says why.
+
+    Every ``_low`` and ``_high`` bounds a 95% interval over processes, inputs and calls.
+    """
 
     batch_size: int = Field(ge=1)
-    length: int | None
-    """Word pieces of every sentence, without padding; None where the sentences are the task's own."""
+    length: int | None = None
+    """Word pieces of every sentence, without padding; None where the sentences are the task's own, padded to the
+    longest of the batch."""
+    threads: int = Field(1, ge=1)
     calls: int
     p50_ms: float | None = None
+    p50_low_ms: float | None = None
+    p50_high_ms: float | None = None
     p90_ms: float | None = None
     p95_ms: float | None = None
+    p95_low_ms: float | None = None
+    p95_high_ms: float | None = None
     p99_ms: float | None = None
     throughput_per_s: float | None = None
     """Sentences answered per second of calls."""
+    throughput_low_per_s: float | None = None
+    throughput_high_per_s: float | None = None
     speedup: float | None = None
-    """The median over rounds of the teacher's time in PyTorch divided by this model's."""
+    """The median over rounds of the time that the teacher takes in the same runtime, in float32, divided by this
+    model's."""
     speedup_low: float | None = None
     speedup_high: float | None = None
-    """The 95% interval of `speedup`: a moving-block bootstrap over rounds."""
+    p95_speedup: float | None = None
+    """The teacher's p95 in the same runtime divided by this model's."""
+    p95_speedup_low: float | None = None
+    p95_speedup_high: float | None = None
+    eager_speedup: float | None = None
+    """As `speedup`, over the teacher in PyTorch's eager mode: the reference that all models and back ends share."""
+    eager_speedup_low: float | None = None
+    eager_speedup_high: float | None = None
+    calls_ms: tuple[tuple[float, ...], ...] = ()
+    """Per process the time of every call, in order, rounded to four digits. The calls of two models with the same
+    numbers were made in one round, with the same input."""
     reason: str | None = None
     """Why a value is absent."""
+
+
+class Throughput(JsonModel):
+    """A model with batches of the size that gives the most sentences per second, on all cores."""
+
+    batch_size: int = Field(ge=1)
+    per_s: float
+    low_per_s: float | None = None
+    high_per_s: float | None = None
+    speedup: float | None = None
+    """Over the teacher in the same runtime, with batches of its own best size."""
+    speedup_low: float | None = None
+    speedup_high: float | None = None
 
 
 class BackEndTiming(JsonModel):
@@ -41,13 +90,19 @@ class BackEndTiming(JsonModel):
     back_end: BackEnd
     device: str
     points: tuple[Point, ...] = ()
-    """The first is that of the task's own sentences, one by one."""
+    """The first is that of the task's own sentences, one by one; then come the grid and the batches on all cores."""
+    throughput: Throughput | None = None
     warm_up_calls: int = 0
+    """The most of any process."""
     warm: bool = False
-    """Whether the time per call was stable when the warm-up ended."""
+    """Whether the time per call was stable when the warm-up ended, in all processes."""
     score_lost: float | None = None
     """How much higher the artifact itself scores than in this back end, on the same examples; None where that was not
     measured: in float32, which gives the same answers, and in the back end that the artifact is scored in."""
+    export_s: float | None = None
+    """Seconds to export the artifact to it; None for the artifact itself."""
+    emulated: str | None = None
+    """The precision that the processor has no instructions for, so that it computes in another one."""
     reason: str | None = None
     """Why the model did not run here."""
 
@@ -65,6 +120,26 @@ class Tokenization(JsonModel):
     mean_ms: float
 
 
+class Best(JsonModel):
+    """The back end in which a model is fastest, of those that give the artifact's own answers."""
+
+    speed: Speed
+    back_end: BackEnd
+    value: float
+    """Milliseconds, or sentences per second."""
+    low: float | None = None
+    high: float | None = None
+    speedup: float | None = None
+    """Over the teacher in the back end in which it is fastest, of those in which all models are timed and this model's
+    runtime."""
+    speedup_low: float | None = None
+    speedup_high: float | None = None
+    eager_speedup: float | None = None
+    """Over the teacher in PyTorch's eager mode: the reference that all models share."""
+    eager_speedup_low: float | None = None
+    eager_speedup_high: float | None = None
+
+
 class ModelTiming(JsonModel):
     """One artifact's latency, from rounds shared with all other artifacts of its task."""
 
@@ -73,8 +148,7 @@ class ModelTiming(JsonModel):
     back_ends: tuple[BackEndTiming, ...] = Field(min_length=1)
     """The first is the one that the artifact is made for."""
     tokenization: Tokenization | None = None
-    calls_ms: tuple[float, ...]
-    """The time of every call of the main point, in order, rounded to four digits."""
+    best: tuple[Best, ...] = ()
 
     @model_validator(mode="after")
     def _has_main_point(self) -> ModelTiming:
@@ -87,24 +161,32 @@ class ModelTiming(JsonModel):
         """The point of the task's own sentences, one by one, in the back end that the artifact is made for."""
         return self.back_ends[0].points[0]
 
+    def best_at(self, speed: Speed) -> Best | None:
+        """Return the back end in which it is fastest; None where that was not measured."""
+        return next((best for best in self.best if best.speed is speed), None)
+
 
 class Repeatability(JsonModel):
     """The repeatability of the phase: the teacher, loaded a second time, is timed as a further model."""
 
     ratio: float
     """The speed-up of the teacher over itself: 1 up to noise."""
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     """The 95% interval of `ratio`."""
     split_half: float
-    """The teacher's median over the second half of the rounds, which repeats the inputs of the first half, divided by
-    its median over the first half, minus 1."""
+    """The teacher's median over the second half of each process's rounds, which repeats the inputs of the first half,
+    divided by its median over the first half, minus 1."""
 
 
 class Timing(JsonModel):
     """The latency phase of one task on one machine."""
 
-    schema_version: Literal[1] = 1
+    outdated: ClassVar[str | None] = (
+        "a timing of an earlier schema, whose speed-ups divide by two timings of the teacher and have no interval over"
+        " processes; 'kdbench run' times the models again"
+    )
+    schema_version: Literal[2] = 2
     task: str
     budget: str
     model: str
@@ -113,11 +195,12 @@ class Timing(JsonModel):
     batch_size: int
     rounds: int
     """The minimum of calls of each model at the main point."""
+    processes: int = Field(1, ge=1)
+    """The fresh processes among which the calls are divided."""
+    inputs: int = Field(1, ge=1)
+    """How many sentences take turns in a process: call i of the main point answers sentence i modulo `inputs`."""
     settings: dict[str, Any] = {}
     """The budget's settings for the phase."""
-    method: Literal["alternating", "hot"] = "alternating"
-    """``hot``: short calls directly follow one of the same model, with all weights in one shared memory;
-    ``alternating``: calls follow another model's, with weights wherever they were loaded."""
     environment: Environment
     finished_at: Moment
     repeatability: Repeatability | None = None
@@ -126,6 +209,8 @@ class Timing(JsonModel):
     warning: str | None = None
     """Why the numbers are unreliable."""
     models: tuple[ModelTiming, ...]
+    teacher: tuple[BackEndTiming, ...] = ()
+    """The teacher's times, where it is none of `models`."""
 
 
 _RUNTIMES = ("torch", "transformers", "onnxruntime")
@@ -143,8 +228,13 @@ def runtimes_of(environment: Environment) -> dict[str, str]:
 
 def put_timing(results: Path, timing: Timing) -> None:
     """Write `timing` to ``timings/`` of `results`, replacing an earlier one of the same task, budget and model."""
-    name = f"{timing.task}-{timing.budget}-{timing.model}.json"
-    write_atomically(_folder(results) / name, timing.model_dump_json() + "\n")
+    path = timing_path(results, timing.task, timing.budget, timing.model)
+    write_atomically(path, timing.model_dump_json(exclude_none=True) + "\n")
+
+
+def timing_path(results: Path, task: str, budget: str, model: str) -> Path:
+    """Return the file of the timing of `task`."""
+    return results / "timings" / f"{task}-{budget}-{model}.json"
 
 
 def load_timings(results: Path, within: Path | None = None) -> tuple[list[Timing], list[str]]:
@@ -152,8 +242,4 @@ def load_timings(results: Path, within: Path | None = None) -> tuple[list[Timing
 
     A file that lies outside of `within`, if given, is not read.
     """
-    return load_json_files(Timing, _folder(results), within)
-
-
-def _folder(results: Path) -> Path:
-    return results / "timings"
+    return load_json_files(Timing, results / "timings", within)

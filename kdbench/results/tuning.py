@@ -29,6 +29,8 @@ class Tuning(JsonModel):
     trials: int
     tuning_s: float
     """Seconds of all trials, without the teacher's training."""
+    tuning_cpu_s: float | None = None
+    """Processor seconds of all trials; absent where one did not measure them."""
     score: float
     """The best trial's validation score. As the best of several on the same examples it is optimistic."""
     default_score: float | None
@@ -79,6 +81,8 @@ class Trial(JsonModel):
     reason: str | None = None
     """Why there is no score."""
     seconds: float
+    cpu_seconds: float | None = None
+    """Processor seconds; absent in older trials and on a GPU."""
     finished_at: Moment
 
     def misplaced(self, path: Path) -> str | None:
@@ -124,6 +128,12 @@ class SearchResult:
         """The seconds of all trials."""
         return sum(trial.seconds for trial in self.trials)
 
+    @property
+    def cpu_seconds(self) -> float | None:
+        """The processor seconds of all trials; None where one did not measure them."""
+        taken = [trial.cpu_seconds for trial in self.trials]
+        return None if None in taken else sum(seconds for seconds in taken if seconds is not None)
+
     def tuning(self, stage: str, best: Trial) -> Tuning:
         """Return what a record says of the strategy `stage` with the parameters of the trial `best`."""
         return Tuning(
@@ -131,6 +141,7 @@ class SearchResult:
             params=best.params,
             trials=len(self.trials),
             tuning_s=self.seconds,
+            tuning_cpu_s=self.cpu_seconds,
             score=best.score or 0.0,
             default_score=self.defaults.score if self.defaults else None,
             validation_examples=self.study.validation_examples,

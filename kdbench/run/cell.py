@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -46,7 +45,7 @@ from kdbench.training.predict import predict
 from kdbench.utils.files import folder_bytes
 from kdbench.utils.locks import locked
 from kdbench.utils.sealed import discard_damaged, sealed_folder
-from kdbench.utils.system import Report, axis_seed
+from kdbench.utils.system import Clock, Report, Seconds, axis_seed
 
 PROBE_EXAMPLES = 64
 """Number of scored examples predicted before saving, to compare with the reloaded model's predictions."""
@@ -140,7 +139,7 @@ def _train_alone(
     with _locked_for_training(files, order) as needed:
         if not needed:
             return
-        started = time.perf_counter()
+        clock = Clock()
         if strategy.after is not None:
             fitted = load_artifact(previous_files.artifact)
         bench = TrainingBench(experiment, strategy, order.seed, report, fitted)
@@ -148,7 +147,7 @@ def _train_alone(
         bench.row = str(spec_of(strategy))
         set_seed(axis_seed(order.seed, "strategy"))
         model = _checked(strategy.fit(bench), f"{strategy.name}'s fit")
-        _save(model, bench, strategy, files, time.perf_counter() - started, previous, report)
+        _save(model, bench, strategy, files, clock.read(), previous, report)
 
 
 def _train_jointly(
@@ -173,18 +172,19 @@ def _train_jointly(
     ):
         if not needed:
             return
-        started = time.perf_counter()
+        clock = Clock()
         benches, warnings = joint_benches(experiments, strategy, order.seed, report)
         for bench in benches.values():
             bench.row = str(spec_of(strategy))
         set_seed(axis_seed(order.seed, "strategy"))
         models = strategy.fit_jointly(benches)
-        seconds = time.perf_counter() - started
+        taken = clock.read()
         steps = {task: sum(run.steps for run in bench.runs) for task, bench in benches.items()}
         for task, bench in benches.items():
             model = _checked(models.get(task), f"{strategy.name}'s model for {task}")
             share = steps[task] / max(1, sum(steps.values()))
-            _save(model, bench, strategy, files[task], share * seconds, None, report, warnings)
+            own = Seconds(share * taken.wall, None if taken.cpu is None else share * taken.cpu)
+            _save(model, bench, strategy, files[task], own, None, report, warnings)
 
 
 @contextmanager
@@ -201,16 +201,16 @@ def _save(
     bench: TrainingBench,
     strategy: Strategy,
     files: CellFiles,
-    fit_s: float,
+    fitting: Seconds,
     previous: Fit | None,
     report: Report,
     warnings: tuple[str, ...] = (),
 ) -> None:
-    """Finalize a model that took `fit_s` seconds to fit, and write its artifact, probe predictions and `Fit`.
+    """Finalize a model whose `fitting` took these seconds, and write its artifact, probe predictions and `Fit`.
 
     `previous` is that of a stack's earlier stages.
     """
-    started = time.perf_counter()
+    clock = Clock()
     # A stage that trains nothing has the trainable parameters of the stages before it.
     untrained = previous is not None and not bench.runs
     trainable = previous.size.trainable_parameters if previous and untrained else count_trainable(fitted)
@@ -224,10 +224,10 @@ def _save(
         if adapter is not None:
             adapter.save(partial / files.adapter.name)
         artifact_bytes = folder_bytes(artifact)
-        seconds = fit_s + time.perf_counter() - started
+        total = fitting + clock.read()
         _predict(model, experiment, _probe(experiment), report).save(partial / files.probe.name)
         fit = Fit(
-            cost=_cost(bench, seconds, previous.cost if previous else None),
+            cost=_cost(bench, total, previous.cost if previous else None),
             size=Size(
                 total_parameters=count_parameters(model),
                 trainable_parameters=trainable,
@@ -314,16 +314,28 @@ def score_warnings(predictions: Predictions, score: float, info: TaskInfo) -> tu
     return ()
 
 
-def _cost(bench: TrainingBench, seconds: float, previous: Cost | None) -> Cost | None:
+def _cost(bench: TrainingBench, total: Seconds, previous: Cost | None) -> Cost | None:
     """Return the training cost of the cell, including earlier stages of a stack."""
     if not bench.runs and previous is None:
         return None
     flops = [run.train_flops for run in bench.runs] + ([previous.train_flops] if previous else [])
     counted = [count for count in flops if count is not None]
+    training = sum((Seconds(run.train_s, run.train_cpu_s) for run in bench.runs), Seconds(0.0, 0.0))
+    teacher = bench.teacher_cost
+    if previous is not None:
+        training += Seconds(previous.train_s, previous.train_cpu_s)
+        total += Seconds(previous.total_s, previous.total_cpu_s)
+        earlier = Seconds(previous.teacher_s, previous.teacher_cpu_s)
+        teacher = max(teacher, earlier, key=lambda part: part.wall)
+    # On a GPU a process's own seconds say little of the work.
+    on_cpu = bench.experiment.device.type == "cpu"
     return Cost(
-        train_s=sum(run.train_s for run in bench.runs) + (previous.train_s if previous else 0),
-        total_s=seconds + (previous.total_s if previous else 0),
-        teacher_s=max(bench.teacher_s, previous.teacher_s if previous else 0),
+        train_s=training.wall,
+        total_s=total.wall,
+        teacher_s=teacher.wall,
+        train_cpu_s=training.cpu if on_cpu else None,
+        total_cpu_s=total.cpu if on_cpu else None,
+        teacher_cpu_s=teacher.cpu if on_cpu else None,
         steps=sum(run.steps for run in bench.runs) + (previous.steps if previous else 0),
         examples=sum(run.examples for run in bench.runs) + (previous.examples if previous else 0),
         tokens=sum(run.tokens for run in bench.runs) + (previous.tokens if previous else 0),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import psutil
+
 from kdbench.config import RunConfig
 from kdbench.measure.environment import describe_environment
-from kdbench.measure.latency import TimingOrder
+from kdbench.measure.latency import TimingOrder, groups_needed
 from kdbench.results.paths import CellFiles
 from kdbench.results.records import Record, RecordStore, Status
 from kdbench.results.timings import load_timings, machine_of
@@ -31,18 +33,32 @@ def run_latency_phase(config: RunConfig, plan: Plan, executor: Executor, watcher
         teacher = next((record.key for record in records if record.is_teacher), None)
         name = f"{LATENCY}{task}"
         watcher.started(name)
+        artifacts = [CellFiles(config.results, key).artifact for key in keys]
+        groups = groups_needed(artifacts, experiment.budget, psutil.virtual_memory().available)
         order = TimingOrder(
-            config=config, task=task, keys=keys, teacher=teacher, threads=THREADS
-        ).model_dump_json()
-        stage = Stage(
-            "kdbench.measure.latency:time_task", order, {name: str(THREADS) for name in _THREAD_VARIABLES}
+            config=config, task=task, keys=keys, teacher=teacher, threads=THREADS, groups=groups
         )
-        executor.start(Job(name, (stage,), config.results / "logs" / f"latency-{task}.log"))
+        executor.start(Job(name, _stages(order), config.results / "logs" / f"latency-{task}.log"))
         ended = _wait(executor, watcher, name)
         watcher.ended(name, ended.status, ended.reason, None, ended.seconds)
         if ended.status is not Status.OK:
             failures.append(f"{name}: {ended.reason}")
     return failures
+
+
+def _stages(order: TimingOrder) -> tuple[Stage, ...]:
+    """Return the parts of the phase, each of which runs in a process of its own."""
+    processes = [order.model_copy(update={"process": number}) for number in range(order.processes)]
+    parts = [
+        ("prepare_timing", order),
+        *(("time_process", process) for process in processes),
+        ("finish_timing", order),
+    ]
+    environment = {name: str(THREADS) for name in _THREAD_VARIABLES}
+    return tuple(
+        Stage(f"kdbench.measure.latency:{function}", argument.model_dump_json(), environment)
+        for function, argument in parts
+    )
 
 
 def _wait(executor: Executor, watcher: Watcher, name: str) -> Ended:
@@ -84,7 +100,6 @@ def _is_timed(config: RunConfig, experiment: Experiment, keys: list[str]) -> boo
         timing.task == experiment.task.task.name
         and {model.key for model in timing.models} == set(keys)
         and timing.settings == experiment.budget.latency_settings()
-        and timing.method == "hot"
         and machine_of(timing.environment) == machine_of(describe_environment())
         for timing in timings
     )

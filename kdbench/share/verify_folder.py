@@ -131,7 +131,9 @@ class SubmittedFolder:
             return None
         self._report.checked[f"{kind.__name__.lower()}s"] += 1
         item, problem = parse_json(kind, content)
-        if problem is not None:
+        if problem is not None and problem == kind.outdated:
+            self._report.not_checked(place, problem)
+        elif problem is not None:
             self._report.problem(
                 place, problem, "write it again with this version of kdbench, or leave it out"
             )

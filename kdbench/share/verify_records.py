@@ -161,8 +161,6 @@ def _negative(part: str, values: Size | Cost | object) -> Iterator[str]:
 
 
 def _model(model: ModelTiming) -> Iterator[str]:
-    if any(call <= 0 for call in model.calls_ms):
-        yield f"a call of {model.key} took no time"
     yield from (f"{line} ({model.key})" for line in _negative("tokenization", model.tokenization))
     for back_end in model.back_ends:
         for point in back_end.points:
@@ -171,17 +169,28 @@ def _model(model: ModelTiming) -> Iterator[str]:
 
 
 def _point(point: Point) -> Iterator[str]:
+    if any(call <= 0 for calls in point.calls_ms for call in calls):
+        yield "a call took no time"
     yield from _negative("point", point)
     names = ("p50_ms", "p90_ms", "p95_ms", "p99_ms")
     percentiles = [(name, value) for name in names if (value := getattr(point, name)) is not None]
     for (lower, below), (upper, above) in itertools.pairwise(percentiles):
         if above < below:
             yield f"{upper} is {above:g}, below {lower} of {below:g}"
-    if point.speedup == 0:
-        yield "the speed-up is 0"
-    low, high = point.speedup_low, point.speedup_high
-    if low is not None and high is not None and low > high:
-        yield f"the speed-up's upper bound {high} is below its lower bound {low}"
+    for name in ("speedup", "p95_speedup", "eager_speedup"):
+        words = _SPEEDUPS[name]
+        if getattr(point, name) == 0:
+            yield f"{words} is 0"
+        low, high = getattr(point, f"{name}_low"), getattr(point, f"{name}_high")
+        if low is not None and high is not None and low > high:
+            yield f"{words}'s upper bound {high} is below its lower bound {low}"
+
+
+_SPEEDUPS = {
+    "speedup": "the speed-up",
+    "p95_speedup": "the speed-up at p95",
+    "eager_speedup": "the speed-up over PyTorch",
+}
 
 
 PlacedRecords = Sequence[tuple[str, Record]]

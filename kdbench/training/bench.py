@@ -31,7 +31,7 @@ from kdbench.training.predict import join_rows, predict, row_logits
 from kdbench.training.teacher import TEACHER_PARAMS, RunningTeacher, TeacherStore
 from kdbench.training.trainer import Schedule, TrainingRun, train
 from kdbench.utils.files import scratch_folder
-from kdbench.utils.system import Report, axis_seed
+from kdbench.utils.system import Report, Seconds, axis_seed
 
 
 class TrainingBench:
@@ -58,8 +58,8 @@ class TrainingBench:
         """Reports the progress of a phase of this cell."""
         self.runs: list[TrainingRun] = []
         """The training loops that this cell ran, without the teacher's."""
-        self.teacher_s = 0.0
-        """Seconds spent on the teacher and its outputs, if this cell has used them."""
+        self.teacher_cost = Seconds(0.0, 0.0)
+        """What was spent on the teacher and its outputs, if this cell has used them."""
         self.is_teacher = False
         """Whether `finetuned` returned the teacher itself."""
         self.unlabelled_examples = 0
@@ -67,8 +67,8 @@ class TrainingBench:
         self._unlabelled: set[int] = set()
         self.task_bytes: int | None = None
         """Bytes that one more task adds, set where a joint strategy shares one encoder; otherwise the model tells."""
-        self._output_s: dict[str, float] = {}
-        """Seconds that each of the teacher's cached outputs took, if this cell has used it."""
+        self._outputs_cost: dict[str, Seconds] = {}
+        """What each of the teacher's cached outputs took, if this cell has used it."""
         self._fitted = fitted
         self._strategy = strategy
         self._teachers = TeacherStore(experiment, seed)
@@ -290,10 +290,18 @@ class TrainingBench:
         predictions = join_rows(rows, logits, labels, self.kind)
         return self.experiment.metric.of(predictions, self.task.task.labels)
 
-    def count_fit(self, seconds: float, rows: datasets.Dataset, score: float) -> None:
-        tokens = sum(rows["length"])
+    def count_fit(
+        self, seconds: float, rows: datasets.Dataset, score: float, cpu_seconds: float | None = None
+    ) -> None:
         self.runs.append(
-            TrainingRun(train_s=seconds, steps=0, examples=len(rows), tokens=tokens, best_score=score)
+            TrainingRun(
+                train_s=seconds,
+                train_cpu_s=cpu_seconds,
+                steps=0,
+                examples=len(rows),
+                tokens=sum(rows["length"]),
+                best_score=score,
+            )
         )
 
     def sample(self, rows: datasets.Dataset, limit: int) -> datasets.Dataset:
@@ -307,9 +315,9 @@ class TrainingBench:
     def hide_labels(self, rows: datasets.Dataset) -> datasets.Dataset:
         return without_labels(rows, self.kind)
 
-    def _charge_teacher(self, **seconds: float) -> None:
-        self._output_s.update(seconds)
-        self.teacher_s = self._teachers.train_s() + sum(self._output_s.values())
+    def _charge_teacher(self, **outputs: Seconds) -> None:
+        self._outputs_cost.update(outputs)
+        self.teacher_cost = sum(self._outputs_cost.values(), self._teachers.training())
 
     def _check_teacher_is_declared(self) -> None:
         if not any(stage.uses_teacher() for stage in self._strategy.stages):

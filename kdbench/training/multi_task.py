@@ -212,6 +212,7 @@ def _task_run(run: TrainingRun, done: _TaskShare, scores: Sequence[float], best:
     part = done.tokens / run.tokens
     return TrainingRun(
         train_s=run.train_s * part,
+        train_cpu_s=None if run.train_cpu_s is None else run.train_cpu_s * part,
         steps=len(done.losses),
         examples=done.examples,
         tokens=done.tokens,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -27,6 +26,7 @@ from kdbench.training.trainer import TrainingRun
 from kdbench.utils.files import content_hash, remove_folder
 from kdbench.utils.locks import locked
 from kdbench.utils.sealed import damage, discard_damaged, sealed_folder
+from kdbench.utils.system import Clock, Seconds
 
 _RUN: TypeAdapter[TrainingRun | None] = TypeAdapter(TrainingRun | None)
 
@@ -72,13 +72,13 @@ class TeacherStore:
         """Return the teacher's training run; None for a teacher provided by the user."""
         return _RUN.validate_json((self.folder / "training.json").read_bytes())
 
-    def train_s(self) -> float:
-        """Return the seconds that training the teacher took; 0 for a teacher provided by the user."""
+    def training(self) -> Seconds:
+        """Return what training the teacher took; 0 for a teacher provided by the user."""
         run = self.run()
-        return run.train_s if run else 0.0
+        return Seconds(run.train_s, run.train_cpu_s) if run else Seconds(0.0, 0.0)
 
-    def logits(self, rows: datasets.Dataset) -> tuple[CachedLogits, float]:
-        """Return the teacher's logits on `rows`, computed at the first call, and the seconds that this took."""
+    def logits(self, rows: datasets.Dataset) -> tuple[CachedLogits, Seconds]:
+        """Return the teacher's logits on `rows`, computed at the first call, and what this took."""
         experiment = self._experiment
 
         def compute(folder: Path) -> None:
@@ -94,7 +94,7 @@ class TeacherStore:
         folder, seconds = self._computed_once("logits", rows, compute)
         return CachedLogits(folder, per_word=experiment.kind.per_word), seconds
 
-    def states(self, rows: datasets.Dataset, logits: CachedLogits) -> tuple[CachedStates, float]:
+    def states(self, rows: datasets.Dataset, logits: CachedLogits) -> tuple[CachedStates, Seconds]:
         """Return the teacher's hidden states on `rows` beside `logits`, as `logits` does."""
         experiment = self._experiment
 
@@ -112,8 +112,8 @@ class TeacherStore:
 
     def _computed_once(
         self, name: str, rows: datasets.Dataset, compute: Callable[[Path], None]
-    ) -> tuple[Path, float]:
-        """Return the folder of the outputs `name` on `rows`, by `compute` at the first call, and the seconds that took."""
+    ) -> tuple[Path, Seconds]:
+        """Return the folder of the outputs `name` on `rows`, by `compute` at the first call, and what that took."""
         pieces = content_hash([rows["id"][:], rows["input_ids"][:]])
         folder = self.folder / f"{name}-{pieces}"
         timing = folder / "seconds.json"
@@ -121,11 +121,13 @@ class TeacherStore:
             discard_damaged(folder, f"a file of the teacher's {name}")
             if not timing.exists():
                 with sealed_folder(folder) as partial:
-                    started = time.perf_counter()
+                    clock = Clock()
                     compute(partial)
-                    seconds = time.perf_counter() - started
+                    taken = clock.read()
+                    seconds = {"seconds": taken.wall, "cpu_seconds": taken.cpu}
                     (partial / timing.name).write_text(json.dumps(seconds) + "\n")
-        return folder, float(json.loads(timing.read_text()))
+        stored = json.loads(timing.read_text())
+        return folder, Seconds(float(stored["seconds"]), stored.get("cpu_seconds"))
 
 
 class RunningTeacher:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -36,6 +35,7 @@ from kdbench.training.callbacks import BestWeights, Trackers
 from kdbench.training.device import has_fast_bf16, pick_device
 from kdbench.training.quick_dropout import quick_dropout
 from kdbench.training.sparse_embeddings import only_used_rows
+from kdbench.utils.system import Clock
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,8 @@ class TrainingRun:
     """Word pieces trained on, without padding."""
     best_score: float | None
     """The headline metric on the validation split of the weights that were kept; None without validation."""
+    train_cpu_s: float | None = None
+    """Processor seconds of the loop; None where they were not measured."""
     train_flops: int | None = None
     """Operations of all steps, including a teacher that runs in each step: those of the first step, forward and backward,
     as counted at run time, times the ratio of all steps' positions (with padding) to the first step's. Exact to a few
@@ -169,12 +171,14 @@ def train(
             trainer.add_callback(trackers.tensorboard())
             if keeper is not None:
                 keeper.log = trainer.log
-        started = time.perf_counter()
+        clock = Clock()
         trainer.train()
         if keeper is not None:
             keeper.restore(trained)
+    taken = clock.read()
     return TrainingRun(
-        train_s=time.perf_counter() - started,
+        train_s=taken.wall,
+        train_cpu_s=taken.cpu,
         steps=trainer.state.global_step,
         examples=trainer.examples,
         tokens=trainer.tokens,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -27,7 +26,7 @@ from kdbench.training.bench import TrainingBench
 from kdbench.training.experiment import Experiment, make_experiment
 from kdbench.training.multi_task import joint_benches
 from kdbench.training.predict import predict
-from kdbench.utils.system import Report, axis_seed
+from kdbench.utils.system import Clock, Report, axis_seed
 
 
 class TrialOrder(BaseModel):
@@ -68,13 +67,15 @@ def run_trial(argument: str, report: Report) -> None:
     report("loading", 0, 1, None)
     registry, experiments = _opened(order)
     spec = order.strategy.model_copy(update={"params": {**order.strategy.params, **order.params}})
-    started = time.perf_counter()
+    clock = Clock()
     by_seed = []
     for count, seed in enumerate(order.seeds, start=1):
         prefix = f"seed {count} of {len(order.seeds)}, " if len(order.seeds) > 1 else ""
         strategy = registry.strategy(spec)
         by_seed.append(_scores(strategy, experiments, seed, _prefixed(report, prefix)))
     scores = {task: tuple(scores[task] for scores in by_seed) for task in order.tasks}
+    taken = clock.read()
+    on_cpu = all(experiment.device.type == "cpu" for experiment in experiments.values())
     StudyStore(order.config.results).put(
         Trial(
             study=order.study,
@@ -82,7 +83,8 @@ def run_trial(argument: str, report: Report) -> None:
             params=order.params,
             score=fmean(chain.from_iterable(scores.values())),
             scores=scores,
-            seconds=time.perf_counter() - started,
+            seconds=taken.wall,
+            cpu_seconds=taken.cpu if on_cpu else None,
             finished_at=datetime.now(timezone.utc),
         )
     )

@@ -107,6 +107,11 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
+def temporary_beside(path: Path) -> Path:
+    """Return where something that several processes make before `path` is written may lie; see `remove_temporary`."""
+    return path.with_name(f"{path.name}{_TEMPORARY}")
+
+
 def is_temporary(path: Path) -> bool:
     """Return whether `path` is an unfinished or interrupted write."""
     return path.name.endswith(_TEMPORARY)
@@ -192,6 +197,8 @@ class JsonModel(BaseModel):
 
     largest_bytes: ClassVar[int] = 64 << 20
     """The largest file that is read as one."""
+    outdated: ClassVar[str | None] = None
+    """What to say of a file of an earlier schema that is not read any more."""
 
     def misplaced(self, path: Path) -> str | None:
         """Return why this content does not belong in the file at `path`, or None if it does."""
@@ -248,6 +255,12 @@ def parse_json(kind: type[_T], content: bytes) -> tuple[_T | None, str | None]:
         return None, str(error) or "its objects are nested too deeply"
     except ValidationError as error:
         first = error.errors()[0]
+        if (
+            kind.outdated is not None
+            and first["loc"] == ("schema_version",)
+            and first["input"] in (None, *range(100))
+        ):
+            return None, kind.outdated
         place = ".".join(str(part) for part in first["loc"])
         version = kind.model_fields.get("schema_version")
         schema = f" of schema {version.default}" if version else ""

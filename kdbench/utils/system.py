@@ -7,8 +7,10 @@ import hashlib
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 _BYTES_PER_CELL = 2 * 1024**3
 """Resident memory of a cell that trains a small BERT, with a margin."""
@@ -69,6 +71,31 @@ def gc_paused() -> Iterator[None]:
             _blocks -= 1
             if not _blocks and _was_enabled:
                 gc.enable()
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """What some work took."""
+
+    wall: float
+    """Seconds of the clock, which grow when other processes use the machine."""
+    cpu: float | None
+    """Seconds of all processors in this process; None where that is unknown."""
+
+    def __add__(self, other: Seconds) -> Seconds:
+        known = self.cpu is not None and other.cpu is not None
+        return Seconds(self.wall + other.wall, (self.cpu or 0) + (other.cpu or 0) if known else None)
+
+
+class Clock:
+    """Measures what the work of this process takes, from its creation on."""
+
+    def __init__(self) -> None:
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+
+    def read(self) -> Seconds:
+        """Return what was taken so far."""
+        return Seconds(time.perf_counter() - self._wall, time.process_time() - self._cpu)
 
 
 def axis_seed(seed: int, axis: str) -> int:

@@ -54,12 +54,3 @@ def test_what_other_libraries_ran_is_another_setting():
     other_tool = here.model_copy(update={"libraries": {**here.libraries, "kdbench": "0.2.0"}})
     settings = [setting_of(make_timing({}, environment=one)) for one in (here, newer, other_tool)]
     assert settings[0] == settings[2] != settings[1]
-
-
-def test_calls_after_another_model_s_are_another_setting():
-    hot = make_timing({"a": 2.0})
-    cold = make_timing({"a": 3.0}).model_copy(update={"method": "alternating"})
-    assert setting_of(cold) == setting_of(hot).replace(
-        "1 thread", "1 thread, each call after another model's"
-    )
-    assert setting_of(cold) != setting_of(hot)

@@ -48,6 +48,9 @@ def test_the_cost_of_training_has_the_teachers_part_in_it():
     cost = FIGURES["training_cost_s"]
     assert cost.text({"train_s": 60.0, "teacher_s": 20.0}) == "80.0 s"
     assert cost.value({"train_s": 60.0, "teacher_s": None}) is None
+    measured = {"train_s": 60.0, "teacher_s": 20.0, "train_cpu_s": 50.0, "teacher_cpu_s": 15.0}
+    assert cost.value(measured) == 65.0
+    assert cost.value({**measured, "teacher_cpu_s": None}) == 80.0
 
 
 def test_a_gap_is_no_figure_where_the_teacher_is_not_shown_to_lead():

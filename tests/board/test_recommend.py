@@ -11,9 +11,11 @@ from rich.console import Console
 from kdbench.board.limits import limits_of
 from kdbench.board.load import load_cells
 from kdbench.board.recommend import recommend
+from kdbench.budgets import BackEnd
 from kdbench.errors import KdbenchError, UsageError
 from kdbench.render.recommend import print_recommendation, reason, recommendation_data
 from kdbench.results.records import RecordStore, Status
+from kdbench.results.timings import Best, Speed, load_timings, put_timing
 
 # Rows of 1,000 examples: answers right, parameters, p50. `tied` answers 2 others right than `best`, as many.
 ROWS = {
@@ -68,6 +70,47 @@ def test_a_row_of_which_too_little_is_known_is_not_good_enough_and_named(results
     cells = load_cells(results, budget="quick")
     lenient = recommend(cells, results, "rotten-tomatoes", limits_of(min_quality="75"), margin=0.05)
     assert "other" in {name(candidate) for candidate in lenient.equals}
+
+
+def put_speeds(results, speeds):
+    """Give rows a p95 in ms and sentences per second in batches."""
+    (timing,), _ = load_timings(results)
+    keys = load_cells(results, budget="quick").cells.set_index("key")["strategy"]
+
+    def model(one):
+        p95, per_s = speeds[keys[one.key]]
+        bests = (
+            one.best_at(Speed.SINGLE),
+            Best(speed=Speed.P95, back_end=BackEnd.TORCH, value=p95),
+            Best(speed=Speed.THROUGHPUT, back_end=BackEnd.ONNXRUNTIME, value=per_s),
+        )
+        return one.model_copy(update={"best": bests})
+
+    put_timing(results, timing.model_copy(update={"models": tuple(map(model, timing.models))}))
+
+
+@pytest.mark.parametrize(
+    ("speed", "chosen", "rule"),
+    [
+        (Speed.SINGLE, "tied", "the lowest p50 in a row's best back end"),
+        (Speed.THROUGHPUT, "best", "the most sentences per second in batches in a row's best back end"),
+        (Speed.P95, "best", "the lowest p95 in a row's best back end"),
+    ],
+)
+def test_what_fast_means_decides(results, speed, chosen, rule):
+    put_speeds(
+        results, {"best": (9.0, 500.0), "tied": (20.0, 400.0), "weak": (3.0, 800.0), "tiny": (2.0, 900.0)}
+    )
+    cells = load_cells(results, budget="quick")
+    found = recommend(cells, results, "rotten-tomatoes", [], speed=speed)
+    assert name(found.chosen) == chosen
+    data = recommendation_data(found)
+    assert (data["speed"], rule in data["rule"]) == (speed.value, True)
+    # A limit on latency is one on the p95 where that decides.
+    limits = limits_of(max_latency_ms="10", max_params=None, max_bytes=None, min_quality="75")
+    within = recommend(cells, results, "rotten-tomatoes", limits, speed=speed).candidates
+    admitted = ["best"] if speed is Speed.P95 else ["best", "tied"]
+    assert sorted(name(candidate) for candidate in within) == admitted
 
 
 def test_limits_leave_rows_out_and_each_says_by_which(results):
@@ -165,7 +208,7 @@ def test_the_reason_says_what_is_shipped_why_and_at_what_cost(results):
         in told
     )
     assert (
-        "The best score without limits is that of best: 80.0 accuracy, 22.0M parameters, 88.0 MB, p50 8.00 ms."
+        "The best score without limits is that of best: 80.0 accuracy, 22.0M parameters, 88.0 MB, p50 8.00 ms in torch."
         in told
     )
     assert "the choice costs 10.0 points of accuracy" in told

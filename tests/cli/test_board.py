@@ -48,7 +48,7 @@ def test_the_runs_of_many_machines_are_one_board(board, machines, tmp_path):
     assert "timed in another setting, not to be compared: p50 4.00 ms" in page
     elsewhere = page.partition("## Speed in other settings\n")[2].partition("\n## ")[0]
     assert "on cores 2, cpu CPU one, torch 2.13.0:" in elsewhere
-    assert "| both | 4.00 |" in elsewhere
+    assert "| both | torch | 4.00 |" in elsewhere
 
 
 def test_a_conflict_is_named_in_the_terminal_and_on_the_board(board, machines, tmp_path):

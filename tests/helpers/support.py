@@ -24,7 +24,7 @@ from kdbench.results.records import (
     StrategyInfo,
     TaskInfo,
 )
-from kdbench.results.timings import BackEndTiming, ModelTiming, Point, Timing
+from kdbench.results.timings import BackEndTiming, Best, ModelTiming, Point, Speed, Timing
 from kdbench.utils.files import content_hash
 
 NOON = datetime(2026, 11, 3, 12, tzinfo=timezone.utc)
@@ -163,7 +163,6 @@ def make_timing(
         threads=1,
         batch_size=1,
         rounds=100,
-        method="hot",
         environment=environment or make_environment(),
         finished_at=NOON + timedelta(minutes=minutes),
         warning=warning,
@@ -175,7 +174,10 @@ def make_timing(
                         back_end=BackEnd.TORCH, device="cpu", points=(_point(p50, teacher_ms / p50),)
                     ),
                 ),
-                calls_ms=(p50,),
+                best=(
+                    Best(speed=Speed.SINGLE, back_end=BackEnd.TORCH, value=p50, speedup=teacher_ms / p50),
+                    Best(speed=Speed.P95, back_end=BackEnd.TORCH, value=1.1 * p50, speedup=teacher_ms / p50),
+                ),
             )
             for key, p50 in milliseconds.items()
         ),

@@ -18,6 +18,7 @@ from kdbench.measure.environment import (
     _gpu,
     _nvidia_driver,
     describe_environment,
+    emulated_types,
     peak_memory_bytes,
 )
 
@@ -123,3 +124,17 @@ def told_by_a_process(before):
     """Return the peak memory that a new process tells after it ran the statement `before`."""
     code = f"{before}\nfrom kdbench.measure.environment import peak_memory_bytes\nprint(peak_memory_bytes())"
     return int(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
+
+
+@pytest.mark.parametrize(
+    ("flags", "emulated"),
+    [
+        (("avx2", "fma"), ["bfloat16", "float16"]),
+        (("avx512f", "avx512_bf16"), ["float16"]),
+        (("amx_bf16", "avx512_fp16"), []),
+        (("asimd", "bf16"), ["float16"]),
+        ((), []),  # nothing is known
+    ],
+)
+def test_a_type_is_emulated_where_the_processor_has_no_instructions_for_it(flags, emulated):
+    assert emulated_types([torch.float32, torch.bfloat16, torch.float16, torch.int8], flags) == emulated

@@ -9,7 +9,13 @@ from torch import nn
 
 from kdbench.api.predictions import Predictions
 from kdbench.budgets import BackEnd
-from kdbench.measure.timed_models import TimedRow, drawn_rows, export_row, score_lost
+from kdbench.measure.timed_models import (
+    TimedRow,
+    drawn_rows,
+    export_row,
+    inputs_of_process,
+    score_lost,
+)
 from kdbench.models.build import load_base
 from kdbench.models.onnx import OnnxModel, example_inputs
 
@@ -23,15 +29,19 @@ def encoder(experiment):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("task", ["toy-sentiment", "toy-tags"])
-def test_onnx_runtime_answers_as_torch_does_within_a_ten_thousandth(make_experiment, task):
+def test_onnx_runtime_answers_as_torch_does_within_a_ten_thousandth(make_experiment, task, tmp_path):
     experiment = make_experiment(task)
-    row = TimedRow(lambda: encoder(experiment), experiment)
-    candidates = {back_end: row.graph(made) for back_end, made in export_row(row, BOTH).items()}
+    row = TimedRow(lambda: encoder(experiment), experiment, drawn_rows(experiment))
+    candidates = {}
+    for back_end, made in export_row(row, BOTH).items():
+        (tmp_path / back_end).write_bytes(made.graph)
+        candidates[back_end] = row.graph(tmp_path / back_end, made.config)
     graph = candidates[BackEnd.ONNXRUNTIME]
     assert {back_end: made.back_end for back_end, made in candidates.items()} == {made: made for made in BOTH}
     for candidate in candidates.values():
         assert min(candidate.own(range(3, 5))) > 0
         assert min(candidate.turn([candidate.synthetic(8, 16)])) > 0
+        assert min(candidate.with_current_threads().turn([candidate.padded(8)])) > 0
         assert (candidate.longest, candidate.device.type) == (64, "cpu")
     model = row.candidate().model
     with torch.inference_mode():
@@ -56,7 +66,8 @@ class LooksAtValues(Toy):
 
 @pytest.mark.slow
 def test_a_model_that_cannot_be_exported_has_the_reason_in_either_back_end(make_experiment):
-    found = export_row(TimedRow(LooksAtValues, make_experiment()), BOTH)
+    experiment = make_experiment()
+    found = export_row(TimedRow(LooksAtValues, experiment, drawn_rows(experiment)), BOTH)
     assert set(found) == set(BOTH)
     assert len(set(found.values())) == 1
     assert found[BOTH[0]].startswith("LooksAtValues cannot be exported to ONNX: ")
@@ -66,7 +77,7 @@ def test_a_model_that_cannot_be_exported_has_the_reason_in_either_back_end(make_
 def test_a_graph_is_not_made_into_another(make_experiment):
     experiment = make_experiment()
     example = example_inputs(experiment.task.scored, experiment.collate)
-    row = TimedRow(lambda: OnnxModel.of(Toy(), example), experiment)
+    row = TimedRow(lambda: OnnxModel.of(Toy(), example), experiment, drawn_rows(experiment))
     assert row.candidate().back_end is BackEnd.ONNXRUNTIME
     assert export_row(row, BOTH) == {
         BackEnd.ONNXRUNTIME_INT8: "the artifact is a graph for onnxruntime; it is not converted to another"
@@ -78,10 +89,25 @@ def test_inputs_are_of_distinct_examples_and_half_as_many_as_rounds(make_experim
     drawn = drawn_rows(experiment)
     examples = [experiment.task.scored[int(place)]["example"] for place in drawn]
     assert len(set(examples)) == len(drawn) == 15
-    row = TimedRow(lambda: encoder(experiment), experiment)
+    row = TimedRow(lambda: encoder(experiment), experiment, drawn)
     assert [batch["input_ids"].shape[1] for batch in row.inputs] == [
         experiment.task.scored[int(place)]["length"] for place in drawn
     ]
+
+
+def test_processes_have_inputs_of_their_own_and_a_batch_is_padded_to_its_longest(
+    make_experiment, tiny_budget
+):
+    budget = tiny_budget.model_copy(update={"latency_rounds": 30, "latency_processes": 3})
+    experiment = make_experiment(budget=budget)
+    parts = [inputs_of_process(experiment, process) for process in range(3)]
+    assert [len(part) for part in parts] == [5, 5, 5]
+    assert set(np.concatenate(parts)) == set(drawn_rows(experiment))
+    row = TimedRow(lambda: encoder(experiment), experiment, parts[1])
+    lengths = [experiment.task.scored[int(place)]["length"] for place in parts[1]]
+    batch = row.padded(8)  # more than there are: some come twice
+    assert batch["input_ids"].shape == (8, max(lengths))
+    assert batch["attention_mask"].sum(1).tolist() == [*lengths, *lengths[:3]]
 
 
 class AlwaysTheFirst(nn.Module):

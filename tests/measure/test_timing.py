@@ -3,6 +3,7 @@
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from helpers.training import no_report
@@ -11,7 +12,17 @@ from transformers import BertTokenizerFast
 
 from kdbench.budgets import BackEnd
 from kdbench.measure.stopwatch import wall_clock
-from kdbench.measure.timing import GRID, Candidate, shared_memory, synthetic_batch, time_together, vocabulary
+from kdbench.measure.timing import (
+    GRID,
+    MAIN,
+    Candidate,
+    Size,
+    shared_memory,
+    synthetic_batch,
+    time_batches,
+    time_together,
+    vocabulary,
+)
 
 INPUTS = [
     {"input_ids": torch.full((1, length), length), "attention_mask": torch.ones(1, length, dtype=torch.long)}
@@ -35,6 +46,7 @@ class Machine:
             vocabulary=range(5, 40),
             longest=longest,
             stopwatch=wall_clock(lambda: self.now),
+            padded=lambda size: {name: value.repeat(size, 1) for name, value in INPUTS[0].items()},
         )
 
 
@@ -72,12 +84,8 @@ def test_the_tasks_own_sentences_come_first_and_warming_up_is_not_among_the_call
     machine = Machine()
     candidates = {"teacher": machine.candidate("teacher", 0.002), "a": machine.candidate("a", 0.0005)}
     found = measure(candidates, latency_rounds=24)
-    assert found["a"].calls_ms.tolist() == pytest.approx([2, 4.5, 3] * 8)
-    (point,) = found["a"].timing.points
-    assert (point.batch_size, point.length, point.calls) == (1, None, 24)
-    assert point.p50_ms == pytest.approx(3)
-    assert point.speedup == pytest.approx(4)
-    assert (found["a"].timing.warm_up_calls, found["a"].timing.warm) == (20, True)
+    assert found["a"].calls_ms == {MAIN: pytest.approx([2, 4.5, 3] * 8)}
+    assert (found["a"].warm_up.calls, found["a"].warm_up.stable) == (20, True)
     # On the longest sentence, and on that of median length, again and again.
     assert machine.calls[:21] == [("teacher", (1, 9)), *[("teacher", (1, 6))] * 20]
     assert machine.calls[21:42] == [("a", (1, 9)), *[("a", (1, 6))] * 20]
@@ -104,10 +112,9 @@ def test_short_calls_find_their_weights_in_the_caches_and_a_long_one_is_made_onc
     }
     found = measure(candidates, gridded=list(candidates), latency_grid_seconds=1000)
     for measured in found.values():
-        assert measured.calls_ms == pytest.approx(1)
-        points = {(point.batch_size, point.length): point for point in measured.timing.points[1:]}
-        assert points[8, 32].p50_ms == pytest.approx(1)
-        assert points[8, 64].p50_ms == pytest.approx(5)
+        assert measured.calls_ms[MAIN] == pytest.approx([1] * len(measured.calls_ms[MAIN]))
+        assert measured.calls_ms[Size(8, 32, 1)][0] == pytest.approx(1)
+        assert measured.calls_ms[Size(8, 64, 1)][0] == pytest.approx(5)
 
 
 def test_a_model_that_never_gets_steady_is_said_to_be_so(measure):
@@ -117,8 +124,8 @@ def test_a_model_that_never_gets_steady_is_said_to_be_so(measure):
         "a": machine.candidate("a", 0.0005, slowing=0.5),
     }
     found = measure(candidates)
-    assert found["teacher"].timing.warm
-    assert (found["a"].timing.warm_up_calls, found["a"].timing.warm) == (60, False)
+    assert found["teacher"].warm_up.stable
+    assert (found["a"].warm_up.calls, found["a"].warm_up.stable) == (60, False)
 
 
 def test_speedups_hold_on_a_machine_that_slows_down(measure):
@@ -130,8 +137,9 @@ def test_speedups_hold_on_a_machine_that_slows_down(measure):
         },
         latency_rounds=40,
     )
-    assert found["a"].calls_ms[-3:].mean() > 1.3 * found["a"].calls_ms[:3].mean()
-    assert found["a"].timing.points[0].speedup == pytest.approx(3, rel=0.02)
+    teacher, own = (np.array(found[name].calls_ms[MAIN]) for name in ("teacher", "a"))
+    assert own[-3:].mean() > 1.3 * own[:3].mean()
+    assert np.median(teacher / own) == pytest.approx(3, rel=0.02)
 
 
 def test_the_grid_has_every_size_and_each_call_in_a_round_of_all(measure):
@@ -140,16 +148,10 @@ def test_the_grid_has_every_size_and_each_call_in_a_round_of_all(measure):
         name: machine.candidate(name, seconds) for name, seconds in (("teacher", 3e-5), ("a", 1e-5))
     }
     found = measure(candidates, gridded=["a"], latency_grid_rounds=7, latency_grid_seconds=1000)
-    for name, speedup in (("teacher", 1), ("a", 3)):
-        _, *points = found[name].timing.points
-        assert [(point.batch_size, point.length) for point in points] == list(GRID)
-        assert all(point.calls == 7 for point in points)
-        assert all(point.speedup == pytest.approx(speedup) for point in points)
-    large = found["a"].timing.points[-1]
-    assert large.p50_ms == pytest.approx(32 * 128 * 0.01)
-    assert large.throughput_per_s == pytest.approx(32 / (32 * 128 * 1e-5))
-    assert large.speedup_low is None
-    assert "the interval of the speed-up (20)" in large.reason
+    for name, factor in (("teacher", 3), ("a", 1)):
+        assert list(found[name].calls_ms) == [MAIN, *(Size(*size, 1) for size in GRID)]
+        assert len(found[name].calls_ms[Size(8, 64, 1)]) == 7
+        assert found[name].calls_ms[Size(32, 128, 1)] == pytest.approx([32 * 128 * 0.01 * factor] * 7)
     # One call warms a size up.
     assert machine.calls[-16:].count(("a", (32, 128))) == 8
 
@@ -158,7 +160,7 @@ def test_who_is_not_asked_for_is_not_timed_on_the_grid(measure):
     machine = Machine()
     candidates = {name: machine.candidate(name, 1e-5) for name in ("teacher", "a", "b")}
     found = measure(candidates, gridded=["a"], latency_grid_seconds=1000)
-    assert {name: len(measured.timing.points) for name, measured in found.items()} == {
+    assert {name: len(measured.calls_ms) for name, measured in found.items()} == {
         "teacher": 13,
         "a": 13,
         "b": 1,
@@ -171,12 +173,13 @@ def test_what_costs_too_much_is_left_out_for_all_with_the_reason(measure):
     candidates = {name: machine.candidate(name, 1e-3) for name in ("teacher", "a")}
     found = measure(candidates, gridded=["a"], latency_grid_rounds=7, latency_grid_seconds=40)
     for name in candidates:
-        points = {(point.batch_size, point.length): point for point in found[name].timing.points[1:]}
-        assert [size for size, point in points.items() if not point.calls] == [(32, 64), (32, 128)]
+        reasons = found[name].reasons
         # Of 80 s the sizes before have left 20.8, and each first call takes 2 ms a word piece.
-        assert points[32, 64].reason == "7 rounds would take 29 s, and the budget has 17 s left"
-        assert points[32, 128].reason == "7 rounds would take 57 s, and the budget has 9 s left"
-        assert points[32, 128].p50_ms is points[32, 128].speedup is None
+        assert reasons == {
+            Size(32, 64, 1): "7 rounds would take 29 s, and the budget has 17 s left",
+            Size(32, 128, 1): "7 rounds would take 57 s, and the budget has 9 s left",
+        }
+        assert not set(reasons) & set(found[name].calls_ms)
 
 
 def test_lengths_that_a_model_cannot_read_are_left_out_for_it_alone(measure):
@@ -190,13 +193,13 @@ def test_lengths_that_a_model_cannot_read_are_left_out_for_it_alone(measure):
     found = measure(candidates, gridded=["short", "broken", "free"], latency_grid_seconds=1000)
 
     def reasons(name):
-        return {point.length: point.reason for point in found[name].timing.points[1:] if not point.calls}
+        return {size.length: reason for size, reason in found[name].reasons.items()}
 
     assert reasons("free") == {}
     assert reasons("short") == {128: "the model reads 64 word pieces at most"}
     told = "the model does not answer such a batch: IndexError: index out of range"
     assert reasons("broken") == {64: told, 128: told}
-    assert all(point.speedup == pytest.approx(2) for point in found["free"].timing.points)
+    assert len(found["free"].calls_ms) == 1 + len(GRID)
 
 
 def test_where_the_teacher_has_no_time_nobody_is_timed(measure):
@@ -206,11 +209,20 @@ def test_where_the_teacher_has_no_time_nobody_is_timed(measure):
         "a": machine.candidate("a", 1e-5),
     }
     found = measure(candidates, gridded=["a"], latency_grid_seconds=1000)
-    left_out = [point for point in found["a"].timing.points if not point.calls]
-    assert {point.length for point in left_out} == {128}
-    assert {point.reason for point in left_out} == {
-        "the teacher has no time here: the model reads 64 word pieces at most"
+    assert {size.length: reason for size, reason in found["a"].reasons.items()} == {
+        128: "the teacher has no time here: the model reads 64 word pieces at most"
     }
+
+
+def test_batches_on_all_cores_are_of_the_tasks_own_sentences_and_one_call_warms_up(measure):
+    machine = Machine()
+    candidates = {name: machine.candidate(name, ms) for name, ms in (("teacher", 0.002), ("a", 0.001))}
+    found = measure(candidates)
+    machine.calls.clear()
+    time_batches(candidates, threads=2, rounds=3, report=no_report, timed=found)
+    assert found["a"].calls_ms[Size(8, None, 2)] == pytest.approx([8 * 4] * 3)
+    assert found["teacher"].calls_ms[Size(32, None, 2)] == pytest.approx([32 * 4 * 2] * 3)
+    assert machine.calls.count(("a", (32, 4))) == 2 * (1 + 3)  # each call follows one that does not count
 
 
 def test_the_grid_goes_from_the_fewest_word_pieces_to_the_most():
@@ -316,10 +328,11 @@ def test_a_model_that_does_not_answer_costs_the_others_nothing(measure):
         "student": machine.candidate("student", 0.001),
     }
     found = measure(candidates)
-    (point,) = found["broken"].timing.points
-    assert (point.p50_ms, point.calls, len(found["broken"].calls_ms)) == (None, 0, 0)
-    assert point.reason == "the model does not answer: IndexError: index out of range"
-    assert found["student"].timing.points[0].speedup == pytest.approx(2)
+    assert found["broken"].calls_ms == {}
+    assert found["broken"].reasons == {MAIN: "the model does not answer: IndexError: index out of range"}
+    assert found["student"].calls_ms[MAIN][0] == pytest.approx(found["teacher"].calls_ms[MAIN][0] / 2)
+    time_batches(candidates, threads=1, rounds=1, report=no_report, timed=found)
+    assert list(found["broken"].reasons) == [MAIN]
     broken = {"teacher": machine.candidate("teacher", 0.002, breaks_above=8)}
     with pytest.raises(IndexError):
         measure(broken)

@@ -1,5 +1,7 @@
 """Timings: what is written is read again, in the place of an earlier one."""
 
+import json
+
 from helpers.support import make_timing
 
 from kdbench.budgets import BackEnd
@@ -28,8 +30,19 @@ def test_a_file_that_is_no_timing_is_named_and_skipped(tmp_path):
     (found,), (problem,) = load_timings(tmp_path)
     assert found == make_timing({KEY: 5.0})
     assert problem.startswith(
-        f"skipped {tmp_path / 'timings' / 'broken.json'}: no timing of schema 1 (task: "
+        f"skipped {tmp_path / 'timings' / 'broken.json'}: no timing of schema 2 (task: "
     )
+
+
+def test_a_timing_of_the_earlier_schema_is_named_and_skipped_with_the_remedy(tmp_path):
+    put_timing(tmp_path, make_timing({KEY: 5.0}))
+    (path,) = (tmp_path / "timings").iterdir()
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"schema_version": 1, "method": "hot"}))
+    found, (problem,) = load_timings(tmp_path)
+    assert found == []
+    assert problem.startswith(f"skipped {path}: a timing of an earlier schema")
+    assert problem.endswith("'kdbench run' times the models again")
 
 
 def test_a_models_numbers_are_those_of_the_tasks_own_sentences_in_its_own_back_end():
@@ -51,7 +64,6 @@ def test_a_models_numbers_are_those_of_the_tasks_own_sentences_in_its_own_back_e
             BackEndTiming(back_end=BackEnd.TORCH, device="cpu", points=(own, other)),
             BackEndTiming(back_end=BackEnd.ONNXRUNTIME, device="cpu", points=(other,)),
         ),
-        calls_ms=(4.0,) * 40,
     )
     assert (timing.main.p50_ms, timing.main.p90_ms, timing.main.p95_ms) == (4, 5, None)
     assert (timing.main.speedup, timing.main.speedup_low, timing.main.speedup_high) == (2, 1.9, 2.2)

@@ -119,7 +119,8 @@ def test_costs_are_those_of_the_budget(finish):
     assert (cost.steps, cost.examples) == (6, 48)
     assert 48 * 4 <= cost.tokens <= 48 * 64
     assert 0 < cost.train_s < cost.total_s
-    assert cost.teacher_s == 0
+    assert 0 < cost.train_cpu_s < cost.total_cpu_s
+    assert cost.teacher_s == cost.teacher_cpu_s == 0
     assert cost.peak_memory_bytes > 50e6
     weights = 2 * (4 * 32 * 32 + 2 * 32 * 64)
     # Three passes of a multiplication and an addition for each weight; attention, head and padding on top.

@@ -5,8 +5,9 @@ from types import SimpleNamespace
 import pytest
 from helpers.support import key_named, make_record, make_timing
 
+from kdbench.budgets import BUDGETS
 from kdbench.measure.environment import describe_environment
-from kdbench.measure.latency import TimingOrder
+from kdbench.measure.latency import TimingOrder, groups_needed
 from kdbench.results.paths import CellFiles
 from kdbench.results.records import RecordStore, Status
 from kdbench.results.timings import put_timing
@@ -70,7 +71,6 @@ def timed(phase, **changed):
     timing = make_timing(dict.fromkeys(("teacher", "student"), 5.0), task="toy-sentiment").model_copy(
         update={
             "settings": phase.budget.latency_settings(),
-            "method": "hot",
             "environment": describe_environment(),
             **changed,
         }
@@ -78,19 +78,50 @@ def timed(phase, **changed):
     put_timing(phase.config.results, timing)
 
 
-def test_the_cells_of_a_task_are_timed_in_one_process_with_one_thread_for_every_library(phase):
+def test_the_cells_of_a_task_are_timed_in_fresh_processes_with_one_thread_for_every_library(phase):
     (job,) = phase()
-    (stage,) = job.stages
-    order = TimingOrder.model_validate_json(stage.argument)
-    assert set(order.keys) == {TEACHER, STUDENT}
-    assert (order.teacher, order.threads, order.task) == (TEACHER, 1, "toy-sentiment")
-    assert set(stage.environment) == {
-        "OMP_NUM_THREADS",
-        "MKL_NUM_THREADS",
-        "OPENBLAS_NUM_THREADS",
-        "RAYON_NUM_THREADS",
-    }
-    assert set(stage.environment.values()) == {"1"}
+    orders = [TimingOrder.model_validate_json(stage.argument) for stage in job.stages]
+    for stage, order in zip(job.stages, orders, strict=True):
+        assert set(order.keys) == {TEACHER, STUDENT}
+        assert (order.teacher, order.threads, order.task) == (TEACHER, 1, "toy-sentiment")
+        assert set(stage.environment) == {
+            "OMP_NUM_THREADS",
+            "MKL_NUM_THREADS",
+            "OPENBLAS_NUM_THREADS",
+            "RAYON_NUM_THREADS",
+        }
+        assert set(stage.environment.values()) == {"1"}
+    parts = [stage.function.partition(":")[2] for stage in job.stages]
+    assert parts == ["prepare_timing", "time_process", "finish_timing"]
+
+
+def test_a_budget_of_several_processes_has_a_stage_for_each(phase, monkeypatch):
+    monkeypatch.setitem(BUDGETS, "smoke", BUDGETS["smoke"].model_copy(update={"latency_processes": 3}))
+    (job,) = phase()
+    orders = [TimingOrder.model_validate_json(stage.argument) for stage in job.stages]
+    assert [order.process for order in orders] == [0, 0, 1, 2, 0]
+
+
+def test_models_that_exceed_the_memory_are_timed_in_groups_each_beside_the_teacher(phase):
+    keys = [key_named(str(number)) for number in range(7)]
+    order = TimingOrder(
+        config=phase.config, task="toy-sentiment", keys=keys, teacher=keys[3], threads=1, groups=3
+    )
+    assert order.processes == 3 * phase.budget.latency_processes
+    parts = [order.model_copy(update={"process": number}).timed_by_process() for number in range(6)]
+    for repetition in (parts[:3], parts[3:]):
+        assert sorted(key for part in repetition for key in part) == sorted([*keys, keys[3], keys[3]])
+        assert all(keys[3] in part for part in repetition)
+    assert set(map(frozenset, parts[:3])) != set(map(frozenset, parts[3:]))  # drawn anew
+
+
+@pytest.mark.parametrize(("memory_bytes", "groups"), [(10_000, 1), (1000, 4)])
+def test_as_many_groups_are_needed_as_the_memory_says(tmp_path, memory_bytes, groups):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model").write_bytes(bytes(400))
+    budget = BUDGETS["standard"]  # with exports 2.3 times the artifacts
+    assert groups_needed([tmp_path / "a", tmp_path / "b"], budget, memory_bytes) == groups
 
 
 def test_what_was_timed_together_is_not_timed_again(phase):
@@ -109,13 +140,12 @@ def test_other_settings_of_the_phase_have_all_timed_anew_and_trained_nothing_aga
     assert len(phase()) == 1
     other = phase.budget.model_copy(update={"latency_rounds": 999})
     phase.record("earlier", budget=other)
-    ((job,),) = ([stage.argument for stage in job.stages] for job in phase())
-    assert set(TimingOrder.model_validate_json(job).keys) == {TEACHER, STUDENT, key_named("earlier")}
-
-
-def test_another_way_of_timing_has_all_timed_anew(phase):
-    timed(phase, method="alternating")
-    assert len(phase()) == 1
+    (job,) = phase()
+    assert set(TimingOrder.model_validate_json(job.stages[0].argument).keys) == {
+        TEACHER,
+        STUDENT,
+        key_named("earlier"),
+    }
 
 
 def test_other_hardware_has_all_timed_anew(phase):

@@ -95,6 +95,9 @@ def test_a_speedup_that_cannot_be_is_told(point, line):
 
 def test_a_call_that_took_no_time_is_told():
     timing = make_timing({KEY: 5.0})
-    model = timing.models[0].model_copy(update={"calls_ms": (5.0, 0.0)})
+    (model,) = timing.models
+    (back_end,) = model.back_ends
+    point = back_end.points[0].model_copy(update={"calls_ms": ((5.0, 0.0),)})
+    model = model.model_copy(update={"back_ends": (back_end.model_copy(update={"points": (point,)}),)})
     found = impossible_in_timing(timing.model_copy(update={"models": (model,)}), NOON + timedelta(days=1))
-    assert list(found) == [f"a call of {KEY} took no time"]
+    assert list(found) == [f"a call took no time ({KEY}, torch, batch 1)"]

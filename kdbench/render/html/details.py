@@ -27,7 +27,7 @@ from kdbench.utils.plain_files import read_end
 _TIMES = [FIGURES[name] for name in ("p50_ms", "p90_ms", "p95_ms")]
 _RATES = [FIGURES[name] for name in ("throughput_per_s", "speedup")]
 POINT_HEADINGS = [
-    *("batch", "length", *(figure.heading for figure in _TIMES), "p99 ms"),
+    *("batch", "length", "threads", *(figure.heading for figure in _TIMES), "p99 ms"),
     *(*(figure.heading for figure in _RATES), "calls"),
 ]
 """The headings of a latency point's texts, in order."""
@@ -55,9 +55,10 @@ def _point(point: Point) -> list[str]:
     return [
         str(point.batch_size),
         "the task's own" if point.length is None else str(point.length),
+        str(point.threads),
         *(figure.text(row) for figure in _TIMES),
         formatting.milliseconds(point.p99_ms),
-        *(figure.text(row, is_brief=True) for figure in _RATES),
+        *(figure.text(row, is_brief=figure.name != "speedup") for figure in _RATES),
         str(point.calls),
     ]
 

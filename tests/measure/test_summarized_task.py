@@ -1,0 +1,193 @@
+"""What several processes measured, put together: speed-ups within a runtime, over one reference, and in the best back end."""
+
+import numpy as np
+import pytest
+from helpers.support import NOON, key_named, make_environment
+
+from kdbench.budgets import BUDGETS, BackEnd
+from kdbench.measure.summarized_task import CandidateCalls, Prepared, ProcessCalls, name_of, summarized
+from kdbench.measure.timing import MAIN, Size
+from kdbench.results.timings import Speed, Tokenization
+
+TEACHER, STUDENT, INT8 = map(key_named, ("teacher", "student", "int8"))
+EAGER, GRAPH, QUANTIZED = BackEnd.TORCH, BackEnd.ONNXRUNTIME, BackEnd.ONNXRUNTIME_INT8
+MS = {
+    (TEACHER, EAGER): 12.0,
+    (STUDENT, EAGER): 6.0,
+    (INT8, QUANTIZED): 3.0,
+    ("teacher-again", EAGER): 12.0,
+    (TEACHER, GRAPH): 9.0,
+    (TEACHER, QUANTIZED): 3.0,
+    (STUDENT, GRAPH): 4.5,
+}
+SMALL, LARGE, TOO_LONG = Size(8, None, 2), Size(32, None, 2), Size(1, 128, 1)
+
+
+def candidate(name, ms, slow):
+    inputs = np.tile(np.linspace(0.5, 1.5, 30), 2)
+    return CandidateCalls(
+        back_end=name[1],
+        device="cpu",
+        emulated=None,
+        warm_up_calls=20,
+        warm=True,
+        calls=[
+            (MAIN, (ms * slow * inputs).tolist()),
+            # A graph gains from larger batches, the others do not.
+            (SMALL, [8 * ms * slow]),
+            (LARGE, [32 * ms * slow * (0.5 if name[1] is not EAGER else 1.2)]),
+        ],
+        reasons=[(TOO_LONG, "the model reads 64 word pieces at most")],
+    )
+
+
+def put_together(processes):
+    prepared = Prepared(
+        graphs={},
+        reasons={name_of(INT8, GRAPH): "the artifact is a graph"},
+        lost={name_of(TEACHER, QUANTIZED): 0.01},
+        export_s={name_of(STUDENT, GRAPH): 2.5},
+        tokenizations=dict.fromkeys((TEACHER, STUDENT, INT8), Tokenization(calls=1, p50_ms=1, mean_ms=1)),
+    )
+    budget = BUDGETS["standard"].model_copy(update={"latency_processes": 3})
+    return summarized(
+        processes,
+        prepared,
+        keys=[TEACHER, STUDENT, INT8],
+        teacher=TEACHER,
+        again="teacher-again",
+        inputs=30,
+        budget=budget,
+        warning=None,
+        task="toy",
+        model="tiny",
+        threads=1,
+        environment=make_environment(),
+        finished_at=NOON,
+        busy_share=0.0,
+    )
+
+
+@pytest.fixture
+def timing():
+    return put_together(
+        [
+            ProcessCalls(
+                candidates={
+                    "teacher-again" if name[0] == "teacher-again" else name_of(*name): candidate(
+                        name, ms, slow
+                    )
+                    for name, ms in MS.items()
+                },
+                busy_s=(0.0, 1.0),
+            )
+            for slow in (1.0, 1.1, 1.3)  # processes differ, and all of their models alike
+        ]
+    )
+
+
+def model(timing, key):
+    return next(model for model in timing.models if model.key == key)
+
+
+def main(timing, key, back_end):
+    return next(part for part in model(timing, key).back_ends if part.back_end is back_end).points[0]
+
+
+def test_a_speedup_is_within_the_runtime_and_beside_it_over_one_reference(timing):
+    found = {
+        (key, back_end): (point.speedup, point.eager_speedup)
+        for key, back_end in MS
+        if key != "teacher-again" and (point := main(timing, key, back_end))
+    }
+    assert found == {
+        (TEACHER, EAGER): pytest.approx((1, 1)),
+        (STUDENT, EAGER): pytest.approx((2, 2)),
+        (TEACHER, GRAPH): pytest.approx((1, 4 / 3)),
+        (STUDENT, GRAPH): pytest.approx((2, 8 / 3)),
+        # The quantized graph is compared with the float32 graph: 3 is what int8 gains, 4/3 what the runtime does.
+        (INT8, QUANTIZED): pytest.approx((3, 4)),
+        (TEACHER, QUANTIZED): pytest.approx((3, 4)),
+    }
+
+
+def test_the_interval_of_a_ratio_ignores_what_slows_a_whole_process_and_that_of_a_time_does_not(timing):
+    point = main(timing, STUDENT, EAGER)
+    assert (point.speedup_low, point.speedup_high) == pytest.approx((2, 2))
+    assert point.p50_low_ms < 6 * 1.0
+    assert point.p50_high_ms > 6 * 1.3
+    assert point.p95_low_ms < point.p95_ms < point.p95_high_ms
+    assert (point.calls, [len(calls) for calls in point.calls_ms]) == (180, [60, 60, 60])
+
+
+def test_the_best_back_end_is_of_those_that_give_the_rows_own_answers(timing):
+    student, teacher, int8 = (model(timing, key) for key in (STUDENT, TEACHER, INT8))
+    for speed in Speed:
+        best = student.best_at(speed)
+        assert best.back_end is GRAPH
+        assert best.speedup == pytest.approx(2)  # over the teacher in ONNX Runtime
+        assert teacher.best_at(speed).back_end is GRAPH  # and not in int8, whose answers are others
+        assert int8.best_at(speed).speedup == pytest.approx(3)
+    assert student.best_at(Speed.SINGLE).eager_speedup == pytest.approx(8 / 3)
+
+
+def test_throughput_is_that_of_the_best_batch(timing):
+    of = {part.back_end: part.throughput for part in model(timing, TEACHER).back_ends if part.points}
+    mean_slow = (1.0 * 1.1 * 1.3) ** (1 / 3)
+    assert (of[EAGER].batch_size, of[GRAPH].batch_size) == (8, 32)
+    assert of[EAGER].per_s == pytest.approx(1000 / 12 / mean_slow)
+    assert of[GRAPH].per_s == pytest.approx(2 * 1000 / 9 / mean_slow)
+    assert of[EAGER].low_per_s < of[EAGER].per_s < of[EAGER].high_per_s
+    (batches,) = (part.throughput for part in model(timing, STUDENT).back_ends if part.back_end is EAGER)
+    assert batches.speedup == pytest.approx(2)
+
+
+def test_what_was_not_timed_has_its_reason(timing):
+    (own, other) = model(timing, INT8).back_ends
+    assert (other.back_end, other.points, other.reason) == (GRAPH, (), "the artifact is a graph")
+    left_out = next(point for point in own.points if point.length == 128)
+    assert (left_out.calls, left_out.reason) == (0, "the model reads 64 word pieces at most")
+
+
+def test_a_teacher_that_is_no_row_is_kept_beside_the_rows(timing):
+    assert timing.teacher == ()
+    assert timing.repeatability.ratio == pytest.approx(1)
+    assert (timing.processes, timing.inputs) == (3, 30)
+
+
+def test_models_of_two_groups_are_each_compared_with_the_teacher_beside_them():
+    def part(*keys, slow):
+        names = [name for name in MS if name[0] in (*keys, TEACHER, "teacher-again")]
+        return ProcessCalls(
+            candidates={
+                "teacher-again" if name[0] == "teacher-again" else name_of(*name): candidate(
+                    name, MS[name], slow
+                )
+                for name in names
+            },
+            busy_s=(0.0, 1.0),
+        )
+
+    parts = [part(STUDENT, slow=1.0), part(INT8, slow=2.0), part(INT8, slow=1.5), part(STUDENT, slow=1.2)]
+    found = put_together(parts)
+    student, int8 = main(found, STUDENT, EAGER), main(found, INT8, QUANTIZED)
+    assert (student.speedup, student.speedup_low) == pytest.approx((2, 2))
+    assert (int8.speedup, int8.eager_speedup) == pytest.approx((3, 4))
+    assert [len(calls) for calls in int8.calls_ms] == [0, 60, 60, 0]
+    assert main(found, TEACHER, EAGER).calls == 240
+
+
+def test_a_model_that_does_not_answer_says_why_and_has_no_best_back_end():
+    def part(slow):
+        found = {
+            "teacher-again" if name[0] == "teacher-again" else name_of(*name): candidate(name, ms, slow)
+            for name, ms in MS.items()
+        }
+        update = {"calls": [], "reasons": [(MAIN, "the model does not answer: IndexError")]}
+        broken = found[name_of(INT8, QUANTIZED)].model_copy(update=update)
+        return ProcessCalls(candidates={**found, name_of(INT8, QUANTIZED): broken}, busy_s=(0.0, 1.0))
+
+    broken = model(put_together([part(1.0), part(1.1), part(1.2)]), INT8)
+    assert (broken.main.calls, broken.main.p50_ms) == (0, None)
+    assert broken.main.reason == broken.back_ends[0].reason == "the model does not answer: IndexError"
+    assert broken.best == ()
