@@ -41,12 +41,14 @@ def test_a_budget_limits_its_steps():
 
 
 OTHERWISE_TIMED = {
+    "latency_processes": 9,
     "latency_rounds": 999,
     "latency_seconds": 9.0,
     "latency_back_ends": tuple(BackEnd),
     "latency_grid": (BackEnd.ONNXRUNTIME,),
     "latency_grid_rounds": 99,
     "latency_grid_seconds": 999.0,
+    "latency_batch_rounds": 9,
 }
 
 

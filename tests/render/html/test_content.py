@@ -77,12 +77,12 @@ def test_confusion_sums_over_seeds_and_classes_are_means(content):
 def test_latency_is_told_for_every_batch_and_length(content):
     (grid,) = row_of(content, "lora")["details"]["latency"]
     assert grid["back_end"] == "torch on cpu"
-    assert [point[:3] for point in grid["points"]] == [
-        ["1", "the task's own", "8.00"],
-        ["1", "16", "8.00"],
-        ["1", "32", "16.0"],
-        ["8", "16", "64.0"],
-        ["8", "32", "128"],
+    assert [point[:4] for point in grid["points"]] == [
+        ["1", "the task's own", "1", "8.00"],
+        ["1", "16", "1", "8.00"],
+        ["1", "32", "1", "16.0"],
+        ["8", "16", "1", "64.0"],
+        ["8", "32", "1", "128"],
     ]
 
 
