@@ -230,10 +230,9 @@ BUDGETS: dict[str, Budget] = {
             max_epochs=6,
             max_length=48,
             evaluations=4,
-            latency_processes=3,
             latency_rounds=75,  # an interval of the p95 needs 72
             latency_seconds=0.3,
-            latency_batch_rounds=3,
+            latency_batch_rounds=2,
         ),
         Budget(
             name="standard",
@@ -251,6 +250,7 @@ BUDGETS: dict[str, Budget] = {
             latency_back_ends=tuple(BackEnd),
             latency_grid=(BackEnd.TORCH,),
             latency_grid_rounds=5,
+            latency_grid_seconds=20,  # a process makes a call of each size that does not count
             latency_batch_rounds=5,
         ),
         Budget(

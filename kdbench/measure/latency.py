@@ -1,7 +1,7 @@
 """Run the latency phase of a task: in several fresh processes, all of its models answer the same inputs in the same rounds.
 
-Nothing else runs meanwhile. `prepare_timing` exports the models, `time_process` times all of them in one process, and
-`finish_timing` summarizes what the processes measured.
+Nothing else runs meanwhile. `prepare_timing` exports the models, `time_process` times all of them in one process, and the last
+one summarizes what all have measured.
 """
 
 from __future__ import annotations
@@ -91,7 +91,6 @@ def time_task(argument: str, report: Report) -> None:
     order = TimingOrder.model_validate_json(argument)
     for process in range(order.processes):
         time_process(order.model_copy(update={"process": process}).model_dump_json(), report)
-    finish_timing(argument, report)
 
 
 def prepare_timing(argument: str, report: Report) -> None:
@@ -117,16 +116,17 @@ def prepare_timing(argument: str, report: Report) -> None:
 
 
 def time_process(argument: str, report: Report) -> None:
-    """Time all models and back ends together in this process."""
+    """Time all models and back ends together in this process; the last one stores the timing of the task."""
     task = _TimedTask.of(argument)
     with torch_threads(task.order.threads):
         found = task.measure(report)
     (task.folder / f"process-{task.order.process}.json").write_text(found.model_dump_json())
+    if task.order.process == task.order.processes - 1:
+        _store(task, report)
 
 
-def finish_timing(argument: str, report: Report) -> None:
+def _store(task: _TimedTask, report: Report) -> None:
     """Summarize what the processes measured, and store it."""
-    task = _TimedTask.of(argument)
     order, budget = task.order, task.experiment.budget
     processes = [
         ProcessCalls.model_validate_json((task.folder / f"process-{process}.json").read_text())

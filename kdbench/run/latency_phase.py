@@ -52,7 +52,6 @@ def _stages(order: TimingOrder) -> tuple[Stage, ...]:
     parts = [
         ("prepare_timing", order),
         *(("time_process", process) for process in processes),
-        ("finish_timing", order),
     ]
     environment = {name: str(THREADS) for name in _THREAD_VARIABLES}
     return tuple(

@@ -92,7 +92,9 @@ def process_interval(
     longer than a round (Kuensch 1989). Of one process that is all there is: the interval holds for that process. It is None where that process has too few
     inputs.
 
-    In simulations (`benchmarks/coverage.py`) 95% intervals of five processes cover the truth in 95% to 98% of draws.
+    In simulations (`benchmarks/simulated_calls.py`; 200 draws each) 95% intervals of five processes cover the truth in 93%
+    to 99% of draws, of three in 92% to 100%. Those of one process with 50 inputs cover what holds for it in 93% to 98%, but
+    where neighbouring rounds are correlated by 0.6 in 86% to 96%.
 
     Args:
         processes: (k, calls) each, above 0; call i answers input i modulo `inputs`.

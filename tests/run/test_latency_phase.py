@@ -92,14 +92,14 @@ def test_the_cells_of_a_task_are_timed_in_fresh_processes_with_one_thread_for_ev
         }
         assert set(stage.environment.values()) == {"1"}
     parts = [stage.function.partition(":")[2] for stage in job.stages]
-    assert parts == ["prepare_timing", "time_process", "finish_timing"]
+    assert parts == ["prepare_timing", "time_process"]
 
 
 def test_a_budget_of_several_processes_has_a_stage_for_each(phase, monkeypatch):
     monkeypatch.setitem(BUDGETS, "smoke", BUDGETS["smoke"].model_copy(update={"latency_processes": 3}))
     (job,) = phase()
     orders = [TimingOrder.model_validate_json(stage.argument) for stage in job.stages]
-    assert [order.process for order in orders] == [0, 0, 1, 2, 0]
+    assert [order.process for order in orders] == [0, 0, 1, 2]
 
 
 def test_models_that_exceed_the_memory_are_timed_in_groups_each_beside_the_teacher(phase):
