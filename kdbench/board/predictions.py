@@ -26,7 +26,13 @@ from kdbench.errors import KdbenchError
 from kdbench.evaluation.metrics import METRICS
 from kdbench.results.records import Status
 from kdbench.stats.bootstrap import Floats, Groups, Resampled, difference_by_seed, resample, sum_by_group
-from kdbench.stats.comparisons import Difference, Pair, PairwiseDifferences, pairwise_differences
+from kdbench.stats.comparisons import (
+    Difference,
+    Pair,
+    PairedSeeds,
+    PairwiseDifferences,
+    pairwise_differences,
+)
 from kdbench.stats.intervals import Gap, drawn_means, gap_recovered, resampled_interval, share_kept
 from kdbench.stats.seed_variance import SeedSpread, seed_spreads
 
@@ -316,8 +322,10 @@ class TaskAnswers:
         for row, rng in zip(rows, np.random.default_rng(1).spawn(len(rows)), strict=True):
             root = self.pairing.root(row)
             if row != root and root in found and self.pairing.are_paired(row, root):
-                loss = difference_by_seed(self._answers(root).resampled, self._answers(row).resampled)
-                found[row] = found[root] - drawn_means(loss, self.pairing.spreads([root, row])[0, 1], rng)
+                seeds = self.pairing.spreads([root, row])[0, 1]
+                models = (self._answers(name).resampled for name in (root, row))
+                loss = difference_by_seed(*models, seeds.places)
+                found[row] = found[root] - drawn_means(loss, seeds.spread, rng)
         return np.stack([found[row] for row in rows], axis=1) if rows else np.zeros((0, 0))
 
     def gap(self, student: str, control: str, teacher: str) -> Gap:
@@ -341,7 +349,7 @@ class TaskAnswers:
         self._check_same_examples([row, teacher])
         models = [self._answers(name).resampled for name in (row, teacher)]
         if self.pairing.are_paired(row, teacher):
-            of_teacher = float(models[1].scores.mean())
+            _, of_teacher = self.pairing.means(row, teacher)
             if of_teacher <= 0:
                 return None
             difference = self.difference(row, teacher)
@@ -367,7 +375,7 @@ class TaskAnswers:
 
 def _differences(
     rows: Sequence[tuple[RowAnswers, SeedSpread | None]],
-    paired: Mapping[Pair, SeedSpread | None],
+    paired: Mapping[Pair, PairedSeeds],
 ) -> PairwiseDifferences:
     answers, spreads = zip(*rows, strict=True)
     statistics = np.array([row.statistics for row in answers])

@@ -15,6 +15,7 @@ from kdbench.board.costs import with_cost_to_obtain
 from kdbench.board.figures import FIGURES, Figure, Group, Seeds, figures_of
 from kdbench.board.frames import Row, rows_of
 from kdbench.board.fronts import front_columns, letters
+from kdbench.board.pairing import Pairing
 from kdbench.board.statistics import MARGIN, TaskStatistics
 from kdbench.results.records import Status
 from kdbench.utils.formatting import milliseconds, ratio
@@ -99,22 +100,26 @@ def aggregate(
     score minus that of the control started from the base model, ``source_difference`` the score minus that of the row
     that it was made from, ``gap_recovered`` the difference from the control as a
     share of the teacher's lead over it, for rows that learn from the teacher; each is missing where a score is, or where
-    the teacher has no lead. Without `statistics` of the predictions, ranks, fronts and other results of comparing rows
+    the teacher has no lead. A row that was made from another is compared with it over the seeds that both have. Without `statistics` of the predictions, ranks, fronts and other results of comparing rows
     are missing, and several seeds have no interval.
     """
     ordered = rows_of(cells.sort_values(["task", "strategy", "seed"]))
     statistics = {} if statistics is None else statistics
-    rows = [
-        _row(list(group), statistics.get(task, TaskStatistics()))
-        for (task, _), group in groupby(ordered, key=lambda cell: (cell["task"], cell["strategy"]))
-    ]
+    groups = {
+        place: list(group)
+        for place, group in groupby(ordered, key=lambda cell: (cell["task"], cell["strategy"]))
+    }
+    rows = [_row(group, statistics.get(task, TaskStatistics())) for (task, _), group in groups.items()]
     table = pd.DataFrame(rows, columns=[*ROW_COLUMNS, "latency_setting", "uses_teacher"]).astype(ROW_COLUMNS)
     score, teachers, controls = table["score"], _teacher_scores(table), _scores_of(table, "control")
     # A share of a teacher's score at or below zero, as a correlation can be, would be meaningless.
-    table["share_kept"] = (score / teachers.where(teachers > 0)).round(12)
+    own, of_teacher = _paired_means(table, groups, _teachers(table), (score, teachers))
+    table["share_kept"] = (own / of_teacher.where(of_teacher > 0)).round(12)
     table["control_difference"] = (score - controls).round(12)
     table["base_difference"] = (score - _scores_of(table, "base_control")).round(12)
-    table["source_difference"] = (score - _scores_of(table, "derived_from")).round(12)
+    sources = (score, _scores_of(table, "derived_from"))
+    own, of_source = _paired_means(table, groups, table["derived_from"], sources)
+    table["source_difference"] = (own - of_source).round(12)
     # Nothing can be recovered where the control is as good as the teacher, or by a row that does not learn from it.
     leads = (teachers > controls) & table["uses_teacher"].astype(bool)
     table["gap_recovered"] = ((score - controls) / (teachers - controls).where(leads)).round(12)
@@ -186,9 +191,34 @@ def _by_seed(notes: list[tuple[int, str]], seeds: int) -> str | None:
     return "; ".join(parts) or None
 
 
+def _teachers(table: pd.DataFrame) -> pd.Series[str]:
+    """Return the name of the task's teacher beside each row."""
+    teachers = table[table["is_teacher"]].drop_duplicates("task").set_index("task")["strategy"]
+    return table["task"].map(teachers)
+
+
 def _teacher_scores(table: pd.DataFrame) -> pd.Series[float]:
     teachers = table[table["is_teacher"]].drop_duplicates("task").set_index("task")["score"]
     return table["task"].map(teachers).astype("float64")
+
+
+def _paired_means(
+    table: pd.DataFrame,
+    groups: Mapping[tuple[str, str], list[Row]],
+    others: pd.Series[str],
+    means: tuple[pd.Series[float], pd.Series[float]],
+) -> tuple[pd.Series[float], pd.Series[float]]:
+    """Return the `means` of each row and of the one that `others` names; for paired rows over the seeds that both have."""
+    scored: dict[str, dict[str, list[Row]]] = {}
+    for (task, row), cells in groups.items():
+        if all(cell["score"] is not None for cell in cells):
+            scored.setdefault(task, {})[row] = cells
+    pairings = {task: Pairing(rows) for task, rows in scored.items()}
+    own, of_other = means[0].copy(), means[1].copy()
+    for index, task, row, other in zip(table.index, table["task"], table["strategy"], others, strict=True):
+        if task in pairings and pairings[task].are_paired(row, other):
+            own[index], of_other[index] = pairings[task].means(row, other)
+    return own, of_other
 
 
 def _scores_of(table: pd.DataFrame, column: str) -> pd.Series[float]:

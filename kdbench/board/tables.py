@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -25,9 +25,11 @@ from kdbench.stats.ranking import interquartile_mean, score_ranks
 def across_tasks(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     """Return one row per strategy, best average rank first, those without one last.
 
-    Strategies are ranked only if each of their cells on every task succeeded, and among these alone (`task_ranks`). The
-    interquartile mean is over tasks and seeds of (score - majority) / (teacher - majority), where majority is the score of always
-    giving the most frequent answer; it is missing where some task cannot be normalized.
+    Strategies are ranked only if each of their cells succeeded and some seed is on every task, and among these alone
+    (`task_ranks`). A strategy may have more seeds on one task than on another: the mean score counts. The interquartile mean
+    is over tasks and seeds of (score - majority) / (teacher - majority), where majority is the score of always giving the
+    most frequent answer; only seeds that the strategy has on every task take part, so that no task weighs more. It is
+    missing where some task cannot be normalized.
     """
     strategies = _by_strategy(cells)
     tasks = sorted(set(cells["task"]))
@@ -95,19 +97,21 @@ def _by_strategy(cells: pd.DataFrame) -> dict[str, list[Row]]:
 
 def _missing(cells: list[Row], tasks: list[str]) -> str | None:
     """Return which cells a strategy lacks for an average over `tasks`, or None where it has all."""
-    seeds = sorted({cell["seed"] for cell in cells})
     parts = []
     for task in tasks:
-        statuses = {cell["seed"]: cell["status"] for cell in cells if cell["task"] == task}
+        statuses = {cell["status"] for cell in cells if cell["task"] == task}
         if not statuses:
             parts.append(f"{task} (not run)")
-            continue
-        bad = sorted({status for status in statuses.values() if status != Status.OK.value})
-        absent = [str(seed) for seed in seeds if seed not in statuses]
-        if bad or absent:
-            reasons = [*bad, *([f"no seed {', '.join(absent)}"] if absent else [])]
-            parts.append(f"{task} ({', '.join(reasons)})")
+        elif bad := sorted(statuses - {Status.OK.value}):
+            parts.append(f"{task} ({', '.join(bad)})")
+    if not parts and not _shared_seeds(cells, tasks):
+        parts.append(f"{tasks[-1]} (no seed that it has on every other task)")
     return ", ".join(parts) or None
+
+
+def _shared_seeds(cells: list[Row], tasks: Iterable[str]) -> set[int]:
+    """Return the seeds that a strategy has on every one of `tasks`."""
+    return set.intersection(*({cell["seed"] for cell in cells if cell["task"] == task} for task in tasks))
 
 
 def _scale(rows: pd.DataFrame, cells: pd.DataFrame) -> tuple[float, float] | str:
@@ -126,11 +130,13 @@ def _scale(rows: pd.DataFrame, cells: pd.DataFrame) -> tuple[float, float] | str
 
 
 def _normalized_mean(cells: list[Row], scales: dict[str, tuple[float, float] | str]) -> dict[str, Any]:
+    shared = _shared_seeds(cells, scales)
     by_task = {}
     for task, scale in scales.items():
         assert not isinstance(scale, str)
         zero, one = scale
-        by_task[task] = [(cell["score"] - zero) / (one - zero) for cell in cells if cell["task"] == task]
+        counted = [cell for cell in cells if cell["task"] == task and cell["seed"] in shared]
+        by_task[task] = [(cell["score"] - zero) / (one - zero) for cell in counted]
     mean = interquartile_mean(list(by_task.values()))
     means = {task: fmean(scores) for task, scores in by_task.items()}
     worst = min(means, key=lambda task: means[task])

@@ -124,6 +124,19 @@ class Resampled:
     answers: int | None = None
     """Where a score is the share of right answers, how many answers there are; else None."""
 
+    def of_seeds(self, places: Sequence[int]) -> Resampled:
+        """Return the same model with only the seeds at these `places`, on the same resampled test sets."""
+        if list(places) == list(range(len(self.scores))):
+            return self
+        drawn = self.by_seed[:, places].astype(np.float64)
+        return replace(
+            self,
+            scores=self.scores[places],
+            means=drawn.mean(axis=1),
+            by_seed=self.by_seed[:, places],
+            own_examples_variance=_own_examples_variance(drawn),
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class MeanScores:
@@ -213,14 +226,19 @@ def _is_share(statistics: Floats, score: Score) -> bool:
     return bool((ones == 1).all() and ((right == 0) | (right == 1)).all())
 
 
-def difference_by_seed(a: Resampled, b: Resampled) -> Resampled:
+def difference_by_seed(
+    a: Resampled, b: Resampled, places: tuple[Sequence[int], Sequence[int]]
+) -> Resampled:
     """Return the differences between two models' scores, seed by seed, as if they were one model's scores.
 
     What a seed does to both cancels out, so that the differences may vary far less than either model's scores.
 
     Args:
-        a: resampled with the same seed of the generator as `b`, with as many seeds in the same order.
+        a: resampled with the same seed of the generator as `b`.
+        b: the other model.
+        places: where the seeds that both have are among those of `a`, and of `b`.
     """
+    a, b = a.of_seeds(places[0]), b.of_seeds(places[1])
     drawn = a.by_seed.astype(np.float64) - b.by_seed
     return Resampled(
         units=a.units,

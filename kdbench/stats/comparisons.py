@@ -53,6 +53,16 @@ Pair = tuple[int, int]
 """The places of two models, the smaller first."""
 
 
+@dataclass(frozen=True)
+class PairedSeeds:
+    """Two models that are compared by the seeds that both have, seed by seed."""
+
+    spread: SeedSpread | None
+    """What is known of how the differences vary over seeds."""
+    places: tuple[Sequence[int], Sequence[int]]
+    """Where these seeds are among those of the first model, and of the second."""
+
+
 @dataclass(frozen=True, eq=False)
 class _Error:
     """The distribution of the error of one difference, or of several of the shape (...)."""
@@ -183,7 +193,7 @@ def pairwise_differences(
     models: Sequence[Resampled],
     spreads: Sequence[SeedSpread | None],
     same: Flags,
-    paired: Mapping[Pair, SeedSpread | None] | None = None,
+    paired: Mapping[Pair, PairedSeeds] | None = None,
 ) -> PairwiseDifferences:
     """Return how much better each model scored than each other, by one paired bootstrap of the examples.
 
@@ -201,8 +211,8 @@ def pairwise_differences(
         spreads: the estimated spread of each model's seeds, from `seed_spreads`; None uses the model's own sample
             variance; a single seed without a spread adds nothing, and p then holds for these trained weights alone.
         same: (models, models): whether two have identical statistics, seed for seed.
-        paired: the models whose seeds belong together, such as a model and what was made from it, each with the
-            estimated spread of their differences seed by seed. Only those differences then count as variation of seeds.
+        paired: the models whose seeds belong together, such as a model and what was made from it. Their difference is
+            that over the seeds that both have, and only how it varies over these counts as variation of seeds.
 
     Raises:
         ValueError: the number of spreads differs from that of the models.
@@ -217,11 +227,12 @@ def pairwise_differences(
     df = satterthwaite(variance, from_examples, means.units, added_terms)
     difference = np.subtract.outer(means.observed, means.observed)
     standard_error = np.where(same, 0.0, np.sqrt(variance))
-    paired_errors = {
-        (a, b): _paired_error(difference_by_seed(models[a], models[b]), spread)
-        for (a, b), spread in (paired or {}).items()
-    }
-    for (a, b), error in paired_errors.items():
+    paired_errors = {}
+    for (a, b), seeds in (paired or {}).items():
+        by_seed = difference_by_seed(models[a], models[b], seeds.places)
+        paired_errors[a, b] = error = _paired_error(by_seed, seeds.spread)
+        difference[a, b] = by_seed.scores.mean()
+        difference[b, a] = -difference[a, b]
         standard_error[[a, b], [b, a]] = 0.0 if same[a, b] else error.standard_error
         df[[a, b], [b, a]] = error.df
     errors = PairwiseErrors(from_examples, means.units, means.possible, standard_error, df, paired_errors)

@@ -79,7 +79,6 @@ def test_an_average_needs_every_cell_and_says_which_are_missing():
         {
             "teacher": {"x": [0.9, 0.9], "y": [0.8, 0.8]},
             "elsewhere": {"x": [0.8, 0.8]},
-            "fewer": {"x": [0.8, 0.8], "y": [0.7]},
             "broken": {"x": [0.8, 0.8], "y": [0.7]},
         }
     )
@@ -87,12 +86,30 @@ def test_an_average_needs_every_cell_and_says_which_are_missing():
     found = across(records)
     assert found["missing"].drop("teacher").to_dict() == {
         "elsewhere": "y (not run)",
-        "fewer": "y (no seed 1)",
         "broken": "y (failed)",
     }
     assert found[["average_rank", "interquartile_mean"]].drop("teacher").isna().all(axis=None)
     assert found.loc["teacher", "average_rank"] == 1
     assert pd.isna(found.loc["teacher", "missing"])
+
+
+def test_a_strategy_with_more_seeds_on_one_task_is_ranked_by_its_means_and_averaged_over_common_seeds():
+    own = {"x": [0.8, 0.82, 0.6], "y": [0.75, 0.9]}
+    records = records_of({"teacher": {"x": [0.9] * 3, "y": [0.8] * 3}, "a": own, "b": {"x": [0.75], "y": [0.7]}})
+    found = across(records)
+    assert found["missing"].isna().all()
+    # On x, a has a mean of 0.74 and b of 0.75.
+    assert found["average_rank"].to_dict() == {"teacher": 1.5, "a": 2.0, "b": 2.5}
+    normalized = [
+        (score - 0.646) / (one - 0.646) for task, one in (("x", 0.9), ("y", 0.8)) for score in own[task][:2]
+    ]
+    assert found.loc["a", "interquartile_mean"] == pytest.approx(trim_mean(normalized, 0.25))
+
+
+def test_a_strategy_without_a_common_seed_is_not_averaged():
+    records = records_of({"teacher": {"x": [0.9], "y": [0.8]}})
+    records += [make_record("a", "x", 0.7, seed=0), make_record("a", "y", 0.7, seed=1)]
+    assert across(records).loc["a", "missing"] == "y (no seed that it has on every other task)"
 
 
 def test_without_a_lead_of_the_teacher_nothing_is_normalized_and_the_task_is_named():
