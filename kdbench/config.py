@@ -153,6 +153,10 @@ _MODELS = ("model", "teacher")
 """Either a folder or a hub id."""
 
 
+_FIRST_SEEDS = 3
+"""Two say too little of the spread over seeds."""
+
+
 class PluginTable(BaseModel):
     """Plugins that are not installed but named in the settings."""
 
@@ -180,6 +184,12 @@ class RunConfig(BaseModel):
         " budget's own number of labelled training examples",
     )
     seeds: int | None = Field(None, ge=1, le=100, description="number of seeds; by default the budget's")
+    until_decided: bool = Field(
+        False,
+        description="whether only rows that are open get further seeds, until each is shown to be worse than another or"
+        " within the margin of the best",
+    )
+    max_seeds: int = Field(10, ge=2, le=100, description="the most seeds of a row with until_decided")
     model: str | None = Field(None, description="a folder or a hub id; by default the embedded MiniLM")
     teacher: str | None = Field(
         None,
@@ -281,8 +291,9 @@ class RunConfig(BaseModel):
 
     @property
     def seed_count(self) -> int:
-        """The number of seeds."""
-        return self.seeds or self.resolved_budget.seeds
+        """The number of seeds; with `until_decided` those that every row begins with, by default at least three."""
+        least = _FIRST_SEEDS if self.until_decided else 1
+        return self.seeds or max(least, self.resolved_budget.seeds)
 
     @property
     def margin_share(self) -> float:

@@ -89,6 +89,13 @@ def settings(command: _Command) -> _Command:
         _setting("budget", metavar="NAME"),
         _setting("labels", metavar="N,N,all"),
         _setting("seeds", metavar="N", kind=int),
+        click.option(
+            "--until-decided",
+            is_flag=True,
+            default=None,
+            help=RunConfig.model_fields["until_decided"].description,
+        ),
+        _setting("max_seeds", metavar="N", kind=int),
         _setting("model", metavar="PATH_OR_HUB_ID"),
         _setting("teacher", metavar="PATH_OR_HUB_ID"),
         _setting("data_dir", metavar="DIR", kind=PATH),

@@ -121,15 +121,25 @@ def _run(config: RunConfig) -> int:
 
 def _run_matrix(config: RunConfig) -> int:
     from kdbench.live.recorder import Ending, Recorder
+    from kdbench.render.decision import end_lines
     from kdbench.run.progress import Terminal, Watcher
+    from kdbench.run.rounds import run_until_decided
     from kdbench.run.runner import run as run_matrix
 
     registry = registry_of(config)
+    decided = None
     with Terminal(out) as terminal, Recorder(config) as recorder:
-        outcome = run_matrix(config, registry, Watcher(terminal, recorder))
+        watcher = Watcher(terminal, recorder)
+        if config.until_decided:
+            decided = run_until_decided(config, registry, watcher)
+            outcome = decided.outcome
+        else:
+            outcome = run_matrix(config, registry, watcher)
         recorder.end(Ending.INTERRUPTED if outcome.interrupted else Ending.DONE)
     if outcome.board is not None:
         show_board(config, outcome.board)
+    if decided is not None and not outcome.interrupted:
+        out.print("\n".join(end_lines(decided.tasks, decided.savings)), soft_wrap=True)
     out.print(f"Records, models and logs: {config.results}", soft_wrap=True)
     if outcome.interrupted:
         complain(
@@ -152,25 +162,35 @@ def _run_matrix(config: RunConfig) -> int:
 def plan(config: RunConfig, as_json: bool) -> int:
     """Print what a run would do and how long it would take."""
     from kdbench.run.plan import make_plan
-    from kdbench.run.preflight import plan_data, print_counts, print_plan
+    from kdbench.run.preflight import plan_data, print_at_most, print_counts, print_plan, totals
+    from kdbench.run.rounds import plan_grid
 
     registry = registry_of(config)
-    if not config.labels:
-        planned = make_plan(config, registry, fetch=False)
-        if as_json:
-            print_json(plan_data(planned, config))
-        else:
-            print_plan(planned, config, out)
-        return 0
-    plans = {count: make_plan(part, registry, fetch=False) for count, part in config.by_labels.items()}
+    parts = config.by_labels or {"all": config}
+    plans = {count: make_plan(part, registry, fetch=False) for count, part in parts.items()}
+    grids = {
+        count: plan_grid(part, registry, fetch=False) for count, part in parts.items() if config.until_decided
+    }
     if as_json:
-        parts = {count: plan_data(planned, config.by_labels[count]) for count, planned in plans.items()}
-        print_json({"labels": [{"count": count, **part} for count, part in parts.items()]})
+        data = {
+            count: plan_data(planned, parts[count])
+            | ({"at_most": totals(grids[count], parts[count])} if count in grids else {})
+            for count, planned in plans.items()
+        }
+        print_json(
+            {"labels": [{"count": count, **part} for count, part in data.items()]}
+            if config.labels
+            else data["all"]
+        )
         return 0
     for count, planned in plans.items():
-        out.print(f"\nLabel count {count}\n")
-        print_plan(planned, config.by_labels[count], out)
-    print_counts(plans, out)
+        if config.labels:
+            out.print(f"\nLabel count {count}\n")
+        print_plan(planned, parts[count], out)
+        if count in grids:
+            print_at_most(grids[count], parts[count], out)
+    if config.labels:
+        print_counts(plans, out)
     return 0
 
 

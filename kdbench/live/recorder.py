@@ -170,20 +170,25 @@ class Recorder(Watcher):
         self._ending = ending
 
     def planned(self, plan: Plan) -> None:
-        """Note the plan and start writing."""
+        """Note the plan, or a further round of it, and start writing."""
         if plan.base is not None:
             self._model, self._weights_sha256 = plan.base.name, plan.base.sha256
-        for cell in plan.cells:
-            self._cells[cell.label] = LiveCell(
+        planned = {
+            cell.label: LiveCell(
                 strategy=str(cell.row.spec),
                 task=cell.task.name,
                 seed=cell.seed,
                 state=_STATES[cell.state],
                 reason=cell.reason,
             )
-        self._pending = plan.count(State.PENDING)
+            for cell in plan.cells
+        }
+        with self._lock:
+            self._cells |= planned
+            self._pending += plan.count(State.PENDING)
         self._write()
-        self._thread = start_thread("live state", self._keep_writing)
+        if self._thread is None:
+            self._thread = start_thread("live state", self._keep_writing)
 
     def started(self, name: str) -> None:
         """Note that a cell or latency phase started."""

@@ -204,6 +204,16 @@ def _trial_rate(experiment: Experiment, threads: int) -> float:
     return tokens / elapsed
 
 
+def totals(plan: Plan, config: RunConfig) -> dict[str, Any]:
+    """Return the number of cells of `plan`, how many are pending, and the time they would take, as JSON data."""
+    guess = estimate(plan, config)
+    return {
+        "cells": len(plan.cells),
+        "pending": plan.count(State.PENDING),
+        "estimated_s": None if guess is None else round(guess.seconds),
+    }
+
+
 def plan_data(plan: Plan, config: RunConfig) -> dict[str, Any]:
     """Return `plan` as JSON data."""
     guess = estimate(plan, config)
@@ -255,6 +265,15 @@ def print_plan(plan: Plan, config: RunConfig, console: Console) -> None:
 def _states(plan: Plan) -> str:
     counts = [f"{plan.count(state)} {state}" for state in State if plan.count(state)]
     return f"{plural(len(plan.cells), 'cell')}: {', '.join(counts)}"
+
+
+def print_at_most(grid: Plan, config: RunConfig, console: Console) -> None:
+    """Print what a run until decided would take at most: the full `grid`."""
+    console.print(
+        f"\nThe above is the first round. With further ones, at most {config.max_seeds} seeds of every row: {_states(grid)}",
+        soft_wrap=True,
+    )
+    console.print(_time_line(estimate(grid, config)), soft_wrap=True)
 
 
 def print_counts(plans: Mapping[LabelCount, Plan], console: Console) -> None:

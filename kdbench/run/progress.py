@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from kdbench.board.decision import TaskDecision
+from kdbench.render.decision import state_line
 from kdbench.results.records import Status
 from kdbench.run.executor import Progress
 from kdbench.run.plan import Plan, State, outdated_remark
@@ -30,9 +32,14 @@ class Watcher:
         self._others = others
 
     def planned(self, plan: Plan) -> None:
-        """The run is about to execute `plan`."""
+        """The run is about to execute `plan`, all or a round of it."""
         for other in self._others:
             other.planned(plan)
+
+    def judged(self, tasks: Sequence[TaskDecision]) -> None:
+        """A round has ended, and the rows of each task were compared."""
+        for other in self._others:
+            other.judged(tasks)
 
     def started(self, name: str) -> None:
         """A cell or the latency phase of a task started."""
@@ -72,6 +79,8 @@ class Terminal(Watcher):
         self._first_start: float | None = None
         self._running: dict[str, Progress | None] = {}
         self._last_line = time.monotonic()
+        self._described = False
+        """Whether tasks and rows were described: all of them are in the first round."""
 
     def __enter__(self) -> Terminal:
         if self._live is not None:
@@ -83,14 +92,17 @@ class Terminal(Watcher):
             self._live.stop()
 
     def planned(self, plan: Plan) -> None:
-        """Print a summary of the plan."""
-        self._total = plan.count(State.PENDING)
+        """Print a summary of the plan; of a further round, what earlier ones have not said."""
+        self._total += plan.count(State.PENDING)
         strategies = dict.fromkeys(str(cell.row.spec) for cell in plan.cells)
         states = [f"{plan.count(state)} {state}" for state in State if plan.count(state)]
         self._print(f"{plural(len(plan.cells), 'cell')} ({', '.join(states)})")
         self._print(f"  strategies: {', '.join(strategies)}")
         if remark := outdated_remark(plan):
             self.remark(remark)
+        if self._described:
+            return
+        self._described = True
         for name, lines in preflight(plan).items():
             self._print(f"  {name}:")
             for line in lines:
@@ -98,6 +110,11 @@ class Terminal(Watcher):
         for row in {cell.row.spec: cell.row for cell in plan.cells}.values():
             if row.added_for is not None:
                 self._print(f"  added {row.spec}: {row.added_for}")
+
+    def judged(self, tasks: Sequence[TaskDecision]) -> None:
+        """Print what is decided after a round."""
+        for decision in tasks:
+            self._print(f"  {state_line(decision)}")
 
     def searching(self, total: int, lines: Iterable[str]) -> None:
         """Print `lines` about a search of parameters, of which `total` trials and teachers are to run."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from functools import partial
 
@@ -65,11 +67,22 @@ def run(config: RunConfig, registry: Registry, watcher: Watcher) -> Outcome:
         KdbenchError: a file cannot be written.
     """
     check_trackers(config.report_to)
+    with locked_results(config):
+        plan = make_plan(config, registry, fetch=True)
+        return execute(config, registry, watcher, plan, [plan.cells])
+
+
+@contextmanager
+def locked_results(config: RunConfig) -> Iterator[None]:
+    """Lock the results folder of a run, and explain what the disk refuses meanwhile.
+
+    Raises:
+        UsageError: another run uses the results folder.
+        KdbenchError: a file cannot be written.
+    """
     try:
         with lock_results(config.results):
-            plan = make_plan(config, registry, fetch=True)
-            watcher.planned(plan)
-            return _Run(config, registry, watcher, plan).go()
+            yield
     except OSError as error:  # a full disk, or a folder that disappeared
         raise KdbenchError(
             f"cannot write {error.filename or config.results} ({error.strerror or error}); fix that and run the same "
@@ -77,37 +90,48 @@ def run(config: RunConfig, registry: Registry, watcher: Watcher) -> Outcome:
         ) from error
 
 
+def execute(
+    config: RunConfig,
+    registry: Registry,
+    watcher: Watcher,
+    plan: Plan,
+    rounds: Iterable[Sequence[Cell]],
+    known: Known | None = None,
+) -> Outcome:
+    """Run the pending cells of each round, time the models and write the boards; the results folder is locked.
+
+    Args:
+        config: the settings.
+        registry: the plugins.
+        watcher: told of each round and cell.
+        plan: the plan of which all rounds are parts.
+        rounds: the cells of each round; the next one is asked for when those of the last have ended.
+        known: cached results of boards, to which new ones are added.
+    """
+    return _Run(config, registry, watcher, plan, known or Known()).go(rounds)
+
+
 class _Run:
-    def __init__(self, config: RunConfig, registry: Registry, watcher: Watcher, plan: Plan) -> None:
+    def __init__(
+        self, config: RunConfig, registry: Registry, watcher: Watcher, plan: Plan, known: Known
+    ) -> None:
         self._config = config
         self._registry = registry
         self._watcher = watcher
         self._store = RecordStore(config.results)
-        self._outcome = Outcome(plan)
-        self._waiting = [cell for cell in plan.cells if cell.state is State.PENDING]
+        self._outcome = Outcome(replace(plan, cells=[]))
+        self._waiting: list[Cell] = []
         self._running: dict[str, Cell] = {}
         self._ended: list[Cell] = []
         self._teacher_failures: dict[tuple[str, int], str] = {}
         """By task and seed, why training the teacher failed; no other cell tries again."""
-        self._known = Known()
+        self._known = known
         self._executor = executor_of(config)
 
-    def go(self) -> Outcome:
+    def go(self, rounds: Iterable[Sequence[Cell]]) -> Outcome:
         try:
-            self._clear_overwritten()
-            for cell in self._outcome.plan.cells:
-                if cell.state is State.NOT_APPLICABLE and self._store.get(_key(cell)) is None:
-                    self._put(cell, Status.NOT_APPLICABLE, cell.reason)
-            while self._waiting or self._running:
-                self._start_ready_cells()
-                for event in self._executor.poll(_POLL_S):
-                    cell = self._running[event.job_id]
-                    if isinstance(event, Progress):
-                        self._watcher.progressed(cell.label, event)
-                    elif isinstance(event, Remark):
-                        self._watcher.remark(f"{cell.label}: {event.line}")
-                    else:
-                        self._end(cell, event)
+            for cells in rounds:
+                self._run(cells)
             if self._config.resolved_budget.labels is None:
                 self._outcome.latency_failures = run_latency_phase(
                     self._config, self._outcome.plan, self._executor, self._watcher
@@ -118,6 +142,26 @@ class _Run:
             self._executor.stop()
         self._draw(last=True)
         return self._outcome
+
+    def _run(self, cells: Sequence[Cell]) -> None:
+        plan = self._outcome.plan
+        self._outcome.plan = replace(plan, cells=[*plan.cells, *cells])
+        self._waiting = [cell for cell in cells if cell.state is State.PENDING]
+        self._watcher.planned(replace(plan, cells=list(cells)))
+        self._clear_overwritten()
+        for cell in cells:
+            if cell.state is State.NOT_APPLICABLE and self._store.get(_key(cell)) is None:
+                self._put(cell, Status.NOT_APPLICABLE, cell.reason)
+        while self._waiting or self._running:
+            self._start_ready_cells()
+            for event in self._executor.poll(_POLL_S):
+                cell = self._running[event.job_id]
+                if isinstance(event, Progress):
+                    self._watcher.progressed(cell.label, event)
+                elif isinstance(event, Remark):
+                    self._watcher.remark(f"{cell.label}: {event.line}")
+                else:
+                    self._end(cell, event)
 
     def _clear_overwritten(self) -> None:
         """Delete the results of cells to run again, and temporary files that a killed run left behind.
@@ -135,7 +179,9 @@ class _Run:
                 self._store.path(_key(cell)).unlink(missing_ok=True)
                 CellFiles(self._config.results, _key(cell)).remove_model()
         for cell in self._waiting:
-            if overwrite == "all" or (overwrite == "outdated" and _is_teachers_row(cell)):
+            is_outdated = overwrite == "all" or (overwrite == "outdated" and is_teachers_row(cell))
+            # A teacher that an earlier round has trained anew is kept.
+            if is_outdated and not any(_same_teacher(cell, other) for other in self._ended):
                 remove_folder(self._teacher(cell).folder)
 
     def _start_ready_cells(self) -> None:
@@ -169,7 +215,7 @@ class _Run:
         strategy = cell.row.strategy
         before = _key_before(cell)
         return any(
-            (_is_teachers_row(other) and _same_teacher(other, cell))
+            (is_teachers_row(other) and _same_teacher(other, cell))
             or _key(other) == before
             or (isinstance(strategy, JointStrategy) and other.row.strategy is strategy)
             for other in self._running.values()
@@ -203,7 +249,7 @@ class _Run:
             record = self._put(cell, status, ended.reason or "its record disappeared from the results folder")
         self._outcome.records.append(record)
         self._ended.append(cell)
-        if _is_teachers_row(cell) and not self._teacher(cell).exists():
+        if is_teachers_row(cell) and not self._teacher(cell).exists():
             self._teacher_failures[cell.task.name, cell.seed] = record.reason or "for an unknown reason"
         self._remove_models_of_further_seeds()
         if not any(_same_teacher(cell, other) for other in (*self._waiting, *self._running.values())):
@@ -276,7 +322,8 @@ def _key(cell: Cell) -> str:
     return cell.key
 
 
-def _is_teachers_row(cell: Cell) -> bool:
+def is_teachers_row(cell: Cell) -> bool:
+    """Return whether `cell` is that of its task's and seed's teacher."""
     return cell.row.strategy.is_teacher_row and cell.row.spec == StrategySpec(name=cell.row.strategy.name)
 
 

@@ -226,9 +226,7 @@ def _is_share(statistics: Floats, score: Score) -> bool:
     return bool((ones == 1).all() and ((right == 0) | (right == 1)).all())
 
 
-def difference_by_seed(
-    a: Resampled, b: Resampled, places: tuple[Sequence[int], Sequence[int]]
-) -> Resampled:
+def difference_by_seed(a: Resampled, b: Resampled, places: tuple[Sequence[int], Sequence[int]]) -> Resampled:
     """Return the differences between two models' scores, seed by seed, as if they were one model's scores.
 
     What a seed does to both cancels out, so that the differences may vary far less than either model's scores.

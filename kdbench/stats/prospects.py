@@ -70,6 +70,10 @@ class Prospect:
                 return seeds - now
         return None
 
+    def is_limited_by_examples(self) -> bool:
+        """Return whether no number of seeds would settle the pair on these examples if its difference stayed."""
+        return not self._would_settle(math.inf)
+
     def examples_needed(self) -> int:
         """Return how many examples would settle the pair if its difference stayed, with many seeds."""
         z_differ, z_close = (_normal(test.level) for test in (self.differ, self.close))
@@ -150,7 +154,9 @@ def prospects(
 
 def worth_a_seed(prospects: Mapping[tuple[str, str], Prospect], max_seeds: int) -> set[str]:
     """Return the rows of the pairs that up to `max_seeds` seeds may settle."""
-    return {row for pair, prospect in prospects.items() if prospect.chance(max_seeds) >= FUTILE for row in pair}
+    return {
+        row for pair, prospect in prospects.items() if prospect.chance(max_seeds) >= FUTILE for row in pair
+    }
 
 
 def _test(level: float, a: int, b: int, pairs: PairwiseDifferences) -> OneSided:

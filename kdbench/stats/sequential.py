@@ -76,6 +76,11 @@ class Claims:
         self._close: Flags = np.zeros((len(rows), len(rows)), dtype=np.bool_)
         """(rows, rows): row i is shown to be less than the margin worse than row j."""
         self._worse_than: dict[str, str] = {}
+        self._lost: set[str] = set()
+
+    def lose(self, rows: Collection[str]) -> None:
+        """Leave out `rows` that have no score any more, since a seed failed: the best is the best of the others."""
+        self._lost.update(rows)
 
     @property
     def worse_than(self) -> dict[str, str]:
@@ -85,7 +90,7 @@ class Claims:
     @property
     def may_be_best(self) -> tuple[str, ...]:
         """The rows that are not shown to be worse than another."""
-        return tuple(row for row in self.rows if row not in self._worse_than)
+        return tuple(row for row in self.rows if row not in self._worse_than and row not in self._lost)
 
     @property
     def good_enough(self) -> tuple[str, ...]:
@@ -94,7 +99,7 @@ class Claims:
         return tuple(
             row
             for place, row in enumerate(self.rows)
-            if all(self._close[place, other] for other in best if other != place)
+            if row not in self._lost and all(self._close[place, other] for other in best if other != place)
         )
 
     @property

@@ -95,7 +95,9 @@ def test_an_average_needs_every_cell_and_says_which_are_missing():
 
 def test_a_strategy_with_more_seeds_on_one_task_is_ranked_by_its_means_and_averaged_over_common_seeds():
     own = {"x": [0.8, 0.82, 0.6], "y": [0.75, 0.9]}
-    records = records_of({"teacher": {"x": [0.9] * 3, "y": [0.8] * 3}, "a": own, "b": {"x": [0.75], "y": [0.7]}})
+    records = records_of(
+        {"teacher": {"x": [0.9] * 3, "y": [0.8] * 3}, "a": own, "b": {"x": [0.75], "y": [0.7]}}
+    )
     found = across(records)
     assert found["missing"].isna().all()
     # On x, a has a mean of 0.74 and b of 0.75.
