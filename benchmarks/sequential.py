@@ -119,6 +119,11 @@ def _equal(number: int, examples: int) -> Draw:
     )
 
 
+def _few_wide(rng: np.random.Generator, seeds: int) -> Truth:
+    spreads = 0.01 * np.append(rng.uniform(0.3, 0.8, 24), [5.0] * 4)
+    return _drawn(rng, [TrueRow(0.8, sd) for sd in spreads], 600, seeds)
+
+
 def _boards(examples: int) -> Draw:
     scores, spreads = board_scores(BOARD), board_spreads(BOARD)
 
@@ -149,6 +154,7 @@ SCENARIOS: dict[str, tuple[Draw, bool]] = {
     "12 equal rows, 600 examples, to the last seed": (_equal(12, 600), True),
     "12 equal rows, 5,000 examples, to the last seed": (_equal(12, 5_000), True),
     "28 equal rows, 600 examples, to the last seed": (_equal(28, 600), True),
+    "24 equal rows of 0.3 to 0.8 points and 4 of 5, to the last seed": (_few_wide, True),
     "5 rows behind by the margin, 5,000 examples": (_at_margin(5_000), False),
     "5 rows behind by the margin, 600 examples, to the last seed": (_at_margin(600), True),
     "4 rows made from the best, 2,000 examples": (_derived, False),
