@@ -103,6 +103,8 @@ def test_what_is_printed_gives_the_same_settings_when_read_again(file):
         "budget": "standard",
         "labels": [16, "all"],
         "seeds": 2,
+        "until_decided": True,
+        "max_seeds": 7,
         "model": "/models/bert",
         "teacher": "org/teacher",
         "data_dir": Path("/data"),
@@ -277,3 +279,12 @@ def test_each_label_count_is_a_run_with_a_budget_and_a_board_of_its_own():
 )
 def test_impossible_label_counts_are_refused_by_the_flag(flags, told):
     assert refused(None, flags).startswith(told)
+
+
+def test_until_decided_every_row_begins_with_at_least_three_seeds():
+    def seeds(**flags):
+        return load_config(None, flags).seed_count
+
+    assert (seeds(), seeds(until_decided=True)) == (1, 3)
+    assert seeds(budget="full", until_decided=True) == 5
+    assert seeds(seeds=2, until_decided=True) == 2

@@ -106,6 +106,27 @@ def test_a_derived_row_is_paired_with_its_source_seed_by_seed(tmp_path):
     assert unpaired.standard_error > 5 * paired.standard_error
 
 
+def test_rows_made_from_the_same_models_are_compared_over_the_seeds_that_both_have(tmp_path):
+    # The source's further seeds are luckier by 60 and 90 points: none of int8's doing.
+    for name, counts, source in (
+        ("finetune", (700, 730, 760, 820, 850), None),
+        ("int8", (697, 726, 756), "finetune"),
+    ):
+        rows = {seed: right(count) for seed, count in enumerate(counts)}
+        for record in put_row(tmp_path, name, rows, is_teacher=source is None):
+            strategy = record.strategy.model_copy(update={"derived_from": source})
+            RecordStore(tmp_path).put(record.model_copy(update={"strategy": strategy}))
+    rows = tables_in(tmp_path).rows.set_index("strategy")
+    assert rows["seeds"].to_dict() == {"finetune": 5, "int8": 3}
+    assert rows.loc["finetune", "score"] == pytest.approx(0.772)
+    loss = rows.loc["int8"]
+    assert loss["source_difference"] == pytest.approx(-0.011 / 3)
+    assert -0.012 < loss["source_difference_low"] < -0.011 / 3 < loss["source_difference_high"] < 0.005
+    assert loss["share_kept"] == pytest.approx(2179 / 2190)
+    assert loss["share_kept_low"] < 2179 / 2190 < loss["share_kept_high"]
+    assert loss["share_kept_high"] - loss["share_kept_low"] < 0.03
+
+
 def test_what_holm_takes_back_for_many_pairs_shares_a_rank(tmp_path):
     # Eight examples that only "a" has right: p of about 0.004 by itself, too much for 45 pairs.
     put_row(tmp_path, "a", {0: right(508)})

@@ -2,6 +2,7 @@ import math
 import signal
 import threading
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 from helpers.commands import comes_true
@@ -129,3 +130,19 @@ def test_what_is_no_such_file_is_told_in_a_line(config):
     found, problem = read_state(config.results)
     assert found is None
     assert "schema 1" in problem
+
+
+def test_a_further_round_adds_its_cells_to_those_of_the_first(config, plan):
+    later = replace(plan, cells=[replace(one, seed=1) for one in plan.cells])
+    with Recorder(config) as recorder:
+        recorder.planned(plan)
+        for one in plan.cells:
+            recorder.started(one.label)
+            recorder.ended(one.label, Status.OK, None, 0.5, 1.0)
+        recorder.planned(later)
+        threads = [thread for thread in threading.enumerate() if thread.name == "live state"]
+        assert len(threads) == 1
+        assert [one.seed for one in state(config).cells] == [0, 0, 1, 1]
+        assert cell(config).state is CellState.DONE
+        assert cell(config, CELL.replace("seed 0", "seed 1")).state is CellState.QUEUED
+        assert state(config).left_s is not None

@@ -7,12 +7,14 @@ import pytest
 from helpers.commands import comes_true
 from rich.console import Console
 
+from kdbench.board.decision import TaskDecision
 from kdbench.results.records import Status
 from kdbench.run import progress
 from kdbench.run.plan import make_plan
 from kdbench.run.preflight import preflight
 from kdbench.run.process_executor import Progress
 from kdbench.run.progress import Terminal
+from kdbench.stats.sequential import Design
 
 CELL, OTHER = (f"{strategy} on toy-sentiment, seed 0" for strategy in ("finetune", "[red]odd[/b]"))
 
@@ -85,4 +87,24 @@ def test_data_that_may_surprise_is_warned_of(plan):
         "! 1,234 scored examples are also in train",
         "! 5 scored examples are nearly in train: most runs of three words are the same",
         "! no training example has the label positive",
+    ]
+
+
+def test_a_further_round_says_only_what_is_new_and_counts_on(plan):
+    text, console = shown_in(False)
+    with Terminal(console) as told:
+        told.planned(plan)
+        told.started(CELL)
+        told.ended(CELL, Status.OK, None, 0.5, 12.3)
+        before = len(text.getvalue())
+        decision = TaskDecision("toy-sentiment", Design(0.005, 3, 10))
+        told.judged([decision])
+        told.planned(replace(plan, cells=plan.cells[:1]))
+        told.started(CELL)
+        told.ended(CELL, Status.OK, None, 0.5, 12.3)
+    assert text.getvalue()[before:].splitlines() == [
+        "  toy-sentiment: no row has a score to compare",
+        "1 cell (1 pending)",
+        "  strategies: finetune",
+        f"  2/3 ok {CELL}: 50.0 (12 s)",
     ]

@@ -8,10 +8,10 @@ import pytest
 from helpers.small_run import Nobody
 from helpers.support import make_record, save_predictions
 
+from kdbench.config import to_toml
 from kdbench.errors import UsageError
 from kdbench.plugins import load_plugins
 from kdbench.results.records import RecordStore, Status
-from kdbench.run import rounds
 from kdbench.run.rounds import Rounds, design_of, plan_grid, run_until_decided
 
 EXAMPLES = 4000
@@ -135,7 +135,7 @@ def test_what_a_row_starts_from_is_run_with_it(make_rounds, monkeypatch):
     monkeypatch.setattr(
         "kdbench.board.decision.worth_a_seed", lambda prospects, max_seeds: {"linear-probe+scale", "scale"}
     )
-    made, found = make_rounds(
+    _, found = make_rounds(
         lambda row, seed: 0.9, strategy=["linear-probe+scale", "linear-probe", "scale"], max_seeds=4
     )
     assert rows_of(found[1]) == {
@@ -149,7 +149,7 @@ def test_students_come_with_their_teacher_and_joint_rows_with_their_partners(mak
 
     chosen.calls = [True, False, True, False]
     monkeypatch.setattr("kdbench.board.decision.worth_a_seed", chosen)
-    made, found = make_rounds(
+    _, found = make_rounds(
         lambda row, seed: 0.9,
         task=["toy-sentiment", "toy-tags"],
         strategy=["vanilla-kd", "together"],
@@ -183,7 +183,7 @@ def test_settings_without_a_look_are_refused(make_config, settings, message):
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_through_the_same_rounds_again(make_config, monkeypatch):
+def test_a_killed_run_goes_through_the_same_rounds_again(make_config, monkeypatch, call):
     monkeypatch.setattr("kdbench.board.decision.worth_a_seed", lambda prospects, max_seeds: {"linear-probe"})
     settings = {
         "strategy": ["linear-probe"],
@@ -192,7 +192,7 @@ def test_a_killed_run_goes_through_the_same_rounds_again(make_config, monkeypatc
         "max_seeds": 4,
         "executor": "inline",
     }
-    killed, resumed, again = Told("linear-probe on toy-sentiment, seed 3"), Told(), Told()
+    killed, resumed = Told("linear-probe on toy-sentiment, seed 3"), Told()
     config = make_config(**settings)
     registry = load_plugins(config.plugins.modules)
     with pytest.raises(Killed):
@@ -208,5 +208,37 @@ def test_a_killed_run_goes_through_the_same_rounds_again(make_config, monkeypatc
     assert resumed.judged_after == [[2], [3], [4]]
     assert (decided.savings.cells, decided.savings.of_cells) == (2, 8)
     assert (decided.outcome.failed, decided.outcome.unfinished) == (0, 0)
-    assert run_until_decided(config, registry, again).outcome.records == []
-    assert again.starts == []
+
+    settings_file = config.results.parent / "settings.toml"
+    settings_file.write_text(to_toml(config), encoding="utf-8")
+    code, told, _ = call("run", "--config", settings_file)
+    assert code == 0
+    assert [line for line in told.splitlines() if " cells (" in line or " cell (" in line] == [
+        "4 cells (4 done)",
+        "1 cell (1 done)",
+        "1 cell (1 done)",
+    ]
+    assert "\n  toy-sentiment, 3 seeds: " in told
+    assert "\ntoy-sentiment, 4 seeds: " in told
+    assert (
+        "\nRan 6 of the 8 cells of the full grid (4 seeds of every row); the other 2 would have trained for"
+        in told
+    )
+
+
+def test_a_plan_shows_the_first_round_and_the_most_that_a_run_could_take(make_config, call):
+    config = make_config(strategy=["linear-probe"], until_decided=True, max_seeds=5)
+    settings_file = config.results.parent / "settings.toml"
+    settings_file.write_text(to_toml(config), encoding="utf-8")
+    code, told, _ = call("plan", "--config", settings_file, "--json")
+    planned = json.loads(told)
+    assert code == 0
+    assert {(cell["strategy"], cell["seed"]) for cell in planned["cells"]} == {
+        (row, seed) for row in ROWS[:2] for seed in range(3)
+    }
+    assert (planned["at_most"]["cells"], planned["at_most"]["pending"]) == (10, 10)
+    code, told, _ = call("plan", "--config", settings_file)
+    assert "\n6 cells: 6 pending\n" in told
+    assert "With further ones, at most 5 seeds of every row: 10 cells: 10 pending\n" in told
+    code, _, problem = call("plan", "--config", settings_file, "--max-seeds", "2")
+    assert (code, problem.count("\n")) == (2, 1)

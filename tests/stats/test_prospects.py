@@ -116,3 +116,27 @@ def test_paired_rows_differ_by_what_their_common_seeds_do(models):
     assert found["a", "b"].of_seeds == of_seeds
     assert found["a", "c"].differ.level == pytest.approx(0.05 / 2 / 8 / 3 / 2)
     assert found["a", "c"].close.level == pytest.approx(0.05 / 2 / 8 / 3)
+
+
+def test_the_error_that_ten_seeds_would_leave_is_predicted_from_three():
+    rng = np.random.default_rng(0)
+    variances = np.exp(rng.normal(np.log(4e-4), 0.7, 12))
+    drawn = crossed(rng, 12, 10, 400, shared=1e-4, of_model=1e-4, of_seed=variances, of_answer=1e-4)
+    all_seeds = resample(list(drawn), ACCURACY, resamples=400)
+    models, spreads, pairs = {}, {}, {}
+    for seeds in (3, 10):
+        models[seeds] = [model.of_seeds(range(seeds)) for model in all_seeds]
+        spreads[seeds] = seed_spreads([model.scores.tolist() for model in models[seeds]])
+        pairs[seeds] = pairwise_differences(models[seeds], spreads[seeds], np.eye(12, dtype=bool))
+    level, predicted, now = 1e-4, [], []
+    rows = list(zip(models[3], spreads[3], strict=True))
+    for a in range(12):
+        for b in range(a):
+            actual = pairs[10].errors.bound(a, b, level)
+            bound_now = pairs[3].errors.bound(a, b, level)
+            test = OneSided(level, bound_now)
+            one = Prospect(0.0, *parts_of_variance(rows[a], rows[b]), 400, 0.0, test, test)
+            predicted.append(one.bound(test, 10) / actual)
+            now.append(bound_now / actual)
+    assert np.median(now) > 1.5
+    assert 0.85 < np.median(predicted) < 1.2
