@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 
 import numpy as np
 from scipy.special import ndtr, ndtri
@@ -164,9 +165,12 @@ def prospects(
 
 def worth_a_seed(prospects: Mapping[tuple[str, str], Prospect], max_seeds: int) -> set[str]:
     """Return the rows of the pairs that up to `max_seeds` seeds may settle."""
-    return {
-        row for pair, prospect in prospects.items() if prospect.chance(max_seeds) >= FUTILE for row in pair
-    }
+    return {row for pair, prospect in prospects.items() if _has_chance(prospect, max_seeds) for row in pair}
+
+
+def _has_chance(prospect: Prospect, seeds: int) -> bool:
+    # Most pairs have none even if variances were known, which is found much faster.
+    return all(one.chance(seeds) >= FUTILE for one in (replace(prospect, is_optimistic=True), prospect))
 
 
 def _test(level: float, a: int, b: int, pairs: PairwiseDifferences) -> OneSided:

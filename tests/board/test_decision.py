@@ -84,7 +84,7 @@ def test_the_end_is_told_in_words(look):
 def test_what_would_settle_a_pair_is_said(look):
     decision, _ = look()
     now = math.sqrt(0.1 + 0.9 / 3)
-    test = OneSided(0.025, 1.96 * now)
+    test = OneSided(0.025, lambda: 1.96 * now)
     differing = {"a": 1.0, "b": 0.65, "c": 0.625, "d": 0.5, "e": 0.4, "f": 0.3, "g": 0.2}
     decision.prospects = {
         ("best", row): Prospect(difference, 0.1, ((0.9, 3),), 1000, 0.0, test, test)

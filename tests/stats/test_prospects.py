@@ -19,7 +19,7 @@ Z = norm.isf(0.025)
 def prospect(difference=1.0, *, shared=0.1, of_seeds=((0.9, 3),), margin=0.0, excess=0.0, **known):
     """Return a prospect whose tests have the level 2.5%, and critical values `excess` above the normal ones."""
     now = math.sqrt(shared + sum(variance / seeds for variance, seeds in of_seeds))
-    test = OneSided(0.025, (Z + excess) * now)
+    test = OneSided(0.025, lambda: (Z + excess) * now)
     return Prospect(difference, shared, of_seeds, 1000, margin, test, test, **known)
 
 
@@ -134,7 +134,7 @@ def test_the_error_that_ten_seeds_would_leave_is_predicted_from_three():
         for b in range(a):
             actual = pairs[10].errors.bound(a, b, level)
             bound_now = pairs[3].errors.bound(a, b, level)
-            test = OneSided(level, bound_now)
+            test = OneSided(level, lambda bound=bound_now: bound)
             one = Prospect(0.0, *parts_of_variance(rows[a], rows[b]), 400, 0.0, test, test)
             predicted.append(one.bound(test, 10) / actual)
             now.append(bound_now / actual)
