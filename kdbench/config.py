@@ -153,16 +153,17 @@ _MODELS = ("model", "teacher")
 """Either a folder or a hub id."""
 
 
-_FIRST_SEEDS = 3
-"""Two say too little of the spread over seeds."""
-
-
 class PluginTable(BaseModel):
     """Plugins that are not installed but named in the settings."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     modules: list[str] = Field([], description="modules by dotted name, or paths of .py files")
+
+
+_FIRST_SEEDS = 3
+"""Two say too little of the spread over seeds."""
+MAX_SEEDS = 10
 
 
 class RunConfig(BaseModel):
@@ -189,7 +190,9 @@ class RunConfig(BaseModel):
         description="whether only rows that are open get further seeds, until each is shown to be worse than another or"
         " within the margin of the best",
     )
-    max_seeds: int = Field(10, ge=2, le=100, description="the most seeds of a row with until_decided")
+    max_seeds: int | None = Field(
+        None, ge=2, le=100, description=f"the most seeds of a row with until_decided; by default {MAX_SEEDS}"
+    )
     model: str | None = Field(None, description="a folder or a hub id; by default the embedded MiniLM")
     teacher: str | None = Field(
         None,
@@ -231,6 +234,13 @@ class RunConfig(BaseModel):
     grid: dict[str, dict[str, Annotated[list[Any], Field(min_length=1)]]] = Field(
         {}, description="values to try per strategy and parameter; every combination is a row"
     )
+
+    @field_validator("max_seeds")
+    @classmethod
+    def _of_until_decided(cls, number: int | None, info: ValidationInfo) -> int | None:
+        if number is not None and not info.data.get("until_decided"):
+            raise ValueError("applies to until_decided alone; set that, too, or set seeds instead")
+        return number
 
     @field_validator("budgets")
     @classmethod
@@ -294,6 +304,11 @@ class RunConfig(BaseModel):
         """The number of seeds; with `until_decided` those that every row begins with, by default at least three."""
         least = _FIRST_SEEDS if self.until_decided else 1
         return self.seeds or max(least, self.resolved_budget.seeds)
+
+    @property
+    def most_seeds(self) -> int:
+        """The most seeds of a row with `until_decided`."""
+        return self.max_seeds or MAX_SEEDS
 
     @property
     def margin_share(self) -> float:

@@ -270,7 +270,7 @@ def _states(plan: Plan) -> str:
 def print_at_most(grid: Plan, config: RunConfig, console: Console) -> None:
     """Print what a run until decided would take at most: the full `grid`."""
     console.print(
-        f"\nThe above is the first round. With further ones, at most {config.max_seeds} seeds of every row: {_states(grid)}",
+        f"\nThe above is the first round. With further ones, at most {config.most_seeds} seeds of every row: {_states(grid)}",
         soft_wrap=True,
     )
     console.print(_time_line(estimate(grid, config)), soft_wrap=True)

@@ -31,7 +31,7 @@ def design_of(config: RunConfig) -> Design:
     Raises:
         UsageError: they leave no room for a look.
     """
-    first, last = config.seed_count, config.max_seeds
+    first, last = config.seed_count, config.most_seeds
     if first < 2:
         raise UsageError(
             "--until-decided needs two seeds to begin with; set --seeds 2 or more, or leave it out"
@@ -50,7 +50,7 @@ def plan_grid(config: RunConfig, registry: Registry, *, fetch: bool) -> Plan:
         UsageError: the settings leave no room for a look, or name something that does not exist.
     """
     design_of(config)
-    return make_plan(config.model_copy(update={"seeds": config.max_seeds}), registry, fetch=fetch)
+    return make_plan(config.model_copy(update={"seeds": config.most_seeds}), registry, fetch=fetch)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from kdbench.stats.sequential import Design
 EXAMPLES = 2000
 RIGHT = {
     "best": (1800, 1790, 1810),
-    "twin": (1800, 1790, 1810),
+    "twin": (1800, 1790, 1810, 100),  # a seed more than the look asks for, as another run may have left
     "near": (1590, 1780, 1670),
     "far": (1200, 1210, 1190),
 }
