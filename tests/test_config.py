@@ -293,5 +293,5 @@ def test_until_decided_every_row_begins_with_at_least_three_seeds():
 def test_a_most_of_seeds_without_until_decided_is_refused():
     assert load_config(None, {"until_decided": True}).most_seeds == 10
     assert load_config(None, {"until_decided": True, "max_seeds": 7}).most_seeds == 7
-    with pytest.raises(UsageError, match="max.seeds.*applies to until_decided alone"):
+    with pytest.raises(UsageError, match="applies to until_decided alone"):
         load_config(None, {"max_seeds": 7})
