@@ -35,6 +35,8 @@ class TaskDecision:
         """Of each pair that is open after the last look."""
         self.seeds = 0
         """The seeds of the last look."""
+        self.examples = 0
+        """How many are scored."""
 
     @property
     def is_decided(self) -> bool:
@@ -60,6 +62,9 @@ class TaskDecision:
         """
         self.seeds = seeds
         cells = cells[cells["seed"] < seeds]
+        if cells.empty:
+            return set()
+        self.examples = int(cells["scored_examples"].max())
         statistics = task_statistics(cells, results, known, metrics)
         if statistics.pairs is None:
             return set()

@@ -323,8 +323,8 @@ class TaskAnswers:
             root = self.pairing.root(row)
             if row != root and root in found and self.pairing.are_paired(row, root):
                 seeds = self.pairing.spreads([root, row])[0, 1]
-                models = (self._answers(name).resampled for name in (root, row))
-                loss = difference_by_seed(*models, seeds.places)
+                source, derived = (self._answers(name).resampled for name in (root, row))
+                loss = difference_by_seed(source, derived, seeds.places)
                 found[row] = found[root] - drawn_means(loss, seeds.spread, rng)
         return np.stack([found[row] for row in rows], axis=1) if rows else np.zeros((0, 0))
 

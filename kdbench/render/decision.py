@@ -36,15 +36,15 @@ def decision_lines(decision: TaskDecision) -> Iterator[str]:
         yield f"  good enough, shown to be less than {points} worse than the best: {', '.join(claims.good_enough)}"
     if claims.open:
         yield f"  open, neither shown to be so nor to be worse than another row: {', '.join(claims.open)}"
-        yield from (f"    {line}" for line in _remedies(decision.prospects))
+        yield from (f"    {line}" for line in _remedies(decision.prospects, decision.examples))
 
 
-def _remedies(prospects: Mapping[tuple[str, str], Prospect]) -> Iterator[str]:
+def _remedies(prospects: Mapping[tuple[str, str], Prospect], examples: int) -> Iterator[str]:
     by_seeds, by_examples, by_many = [], [], []
     for (a, b), prospect in prospects.items():
         names = f"{a} against {b}"
         if prospect.is_limited_by_examples():
-            by_examples.append((prospect.examples_needed(), names, prospect.examples))
+            by_examples.append((examples * prospect.examples_needed(), names))
         elif (seeds := prospect.seeds_needed()) is not None:
             by_seeds.append((seeds, names))
         else:
@@ -52,7 +52,7 @@ def _remedies(prospects: Mapping[tuple[str, str], Prospect]) -> Iterator[str]:
     for seeds, names in sorted(by_seeds)[:_PAIRS]:
         yield f"{plural(seeds, 'more seed')} would settle {names}, if the difference stays as it is"
     yield from _further(by_seeds, "with more seeds")
-    for needed, names, examples in sorted(by_examples)[:_PAIRS]:
+    for needed, names in sorted(by_examples)[:_PAIRS]:
         yield (
             f"no number of seeds would settle {names}: the test set of {examples:,} examples is too small; about"
             f" {float(f'{needed:.2g}'):,.0f} would"

@@ -47,7 +47,6 @@ class Prospect:
     """The variance from what all seeds find hard in the same examples: only a larger test set makes it smaller."""
     of_seeds: tuple[tuple[float, int], ...]
     """What a single seed contributes and how many there are now, for each row, or for the differences seed by seed."""
-    examples: int
     margin: float
     differ: OneSided
     close: OneSided
@@ -82,12 +81,12 @@ class Prospect:
         """Return whether no number of seeds would settle the pair on these examples if its difference stayed."""
         return not self._would_settle(math.inf)
 
-    def examples_needed(self) -> int:
-        """Return how many examples would settle the pair if its difference stayed, with many seeds."""
+    def examples_needed(self) -> float:
+        """Return how many times as many examples would settle the pair if its difference stayed, with many seeds."""
         z_differ, z_close = (_normal(test.level) for test in (self.differ, self.close))
         size = abs(self.difference)
         largest_error = max(size / z_differ, (self.margin - size) / z_close)
-        return math.ceil(self.examples * max(1.0, self.shared / largest_error**2))
+        return max(1.0, self.shared / largest_error**2)
 
     def _would_settle(self, seeds: float) -> bool:
         differ, low, high = self._settling(seeds)
@@ -153,7 +152,6 @@ def prospects(
             difference=float(pairs.difference[first, second]),
             shared=shared,
             of_seeds=of_seeds,
-            examples=rows[a][0].examples,
             margin=claims.design.margin,
             differ=_test(claims.level_of_difference / 2, first, second, pairs),
             close=_test(claims.level_of_closeness, first, second, pairs),

@@ -87,9 +87,10 @@ def test_what_would_settle_a_pair_is_said(look):
     test = OneSided(0.025, lambda: 1.96 * now)
     differing = {"a": 1.0, "b": 0.65, "c": 0.625, "d": 0.5, "e": 0.4, "f": 0.3, "g": 0.2}
     decision.prospects = {
-        ("best", row): Prospect(difference, 0.1, ((0.9, 3),), 1000, 0.0, test, test)
+        ("best", row): Prospect(difference, 0.1, ((0.9, 3),), 0.0, test, test)
         for row, difference in differing.items()
     }
+    decision.examples = 1000
     # Worked out as in the tests of prospects: 1000 * 0.1 * (1.96 / 0.5)**2 = 1,537, with two digits.
     assert list(decision_lines(decision))[2:] == [
         "    3 more seeds would settle best against a, if the difference stays as it is",

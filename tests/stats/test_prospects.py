@@ -20,7 +20,7 @@ def prospect(difference=1.0, *, shared=0.1, of_seeds=((0.9, 3),), margin=0.0, ex
     """Return a prospect whose tests have the level 2.5%, and critical values `excess` above the normal ones."""
     now = math.sqrt(shared + sum(variance / seeds for variance, seeds in of_seeds))
     test = OneSided(0.025, lambda: (Z + excess) * now)
-    return Prospect(difference, shared, of_seeds, 1000, margin, test, test, **known)
+    return Prospect(difference, shared, of_seeds, margin, test, test, **known)
 
 
 def test_the_chance_is_that_of_what_new_seeds_may_change():
@@ -63,9 +63,9 @@ def test_where_examples_dominate_no_seed_helps_and_the_examples_are_counted():
     limited = prospect(0.5)
     assert limited.seeds_needed() is None
     assert limited.is_limited_by_examples()
-    assert limited.examples_needed() == math.ceil(1000 * 0.1 * (Z / 0.5) ** 2)
+    assert limited.examples_needed() == pytest.approx(0.1 * (Z / 0.5) ** 2)
     # To show that equal rows differ by less than the margin it takes (0.3 / 1.96)**2.
-    assert prospect(0.0, margin=0.3).examples_needed() == math.ceil(1000 * 0.1 * (Z / 0.3) ** 2)
+    assert prospect(0.0, margin=0.3).examples_needed() == pytest.approx(0.1 * (Z / 0.3) ** 2)
 
 
 def test_only_rows_of_pairs_with_a_chance_are_worth_a_seed():
@@ -135,7 +135,7 @@ def test_the_error_that_ten_seeds_would_leave_is_predicted_from_three():
             actual = pairs[10].errors.bound(a, b, level)
             bound_now = pairs[3].errors.bound(a, b, level)
             test = OneSided(level, lambda bound=bound_now: bound)
-            one = Prospect(0.0, *parts_of_variance(rows[a], rows[b]), 400, 0.0, test, test)
+            one = Prospect(0.0, *parts_of_variance(rows[a], rows[b]), 0.0, test, test)
             predicted.append(one.bound(test, 10) / actual)
             now.append(bound_now / actual)
     assert np.median(now) > 1.5
