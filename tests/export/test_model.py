@@ -148,7 +148,9 @@ def test_a_folder_that_was_not_exported_or_is_damaged_is_named(tmp_path, exporte
     with pytest.raises(UsageError, match=r"has no kdbench_export\.json; name a folder that 'kdbench export'"):
         kdbench.load(tmp_path)
     (tmp_path / "kdbench_export.json").write_text("{}")
-    with pytest.raises(UsageError, match=r"is damaged \(format: Field required\); export the model again"):
+    with pytest.raises(
+        UsageError, match=r"is damaged: no manifest \(format: Field required\); export the model again"
+    ):
         kdbench.load(tmp_path)
     for sort, weights in ((LORA, "model.safetensors"), ((*SCORE, "onnx"), "model.onnx")):
         copy = shutil.copytree(exported(*sort).folder, tmp_path / weights)
