@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pandas as pd
 
-from kdbench.board.frames import rows_of
+from kdbench.board.frames import Row, rows_of
+
+
+def cost_per_million(row: Row, price_per_hour: float) -> float | None:
+    """Return what a million examples cost on a machine of this price, all of whose cores answer in the best batches.
+
+    None for a row that was not timed so; the price of one by one would be that of a machine which mostly waits.
+    """
+    per_second = row["best_batch_throughput_per_s"]
+    return None if not per_second else 1_000_000 / per_second * price_per_hour / 3600
 
 
 def with_cost_to_obtain(table: pd.DataFrame) -> pd.DataFrame:

@@ -167,8 +167,16 @@ def compare_(config: RunConfig, a: str, b: str, examples: int, aso: bool, as_jso
     show_default=True,
     help="what decides which row is the fastest: median of single calls, batches on all cores, or the p95",
 )
+@click.option(
+    "--price-per-hour",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="PRICE",
+    help="what an hour of the machine that was timed costs you: prints what a million examples cost",
+)
 @json_flag
-def recommend_(config: RunConfig, as_json: bool, speed: str, **limits: str | None) -> int:
+def recommend_(
+    config: RunConfig, as_json: bool, speed: str, price_per_hour: float | None, **limits: str | None
+) -> int:
     """Recommend which model of a task to deploy within given limits."""
     from kdbench.board.limits import limits_of
     from kdbench.board.recommend import recommend
@@ -183,9 +191,9 @@ def recommend_(config: RunConfig, as_json: bool, speed: str, **limits: str | Non
         loaded, config.results, config.task[0], bounds, config.margin_share, Speed(speed)
     )
     if as_json:
-        print_json(recommendation_data(recommendation))
+        print_json(recommendation_data(recommendation, price_per_hour))
     else:
-        print_recommendation(recommendation, out)
+        print_recommendation(recommendation, out, price_per_hour)
     warn((*loaded.unreadable, *loaded.left_out))
     return 0
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
+from kdbench.board.costs import cost_per_million
 from kdbench.board.figures import FIGURES
 from kdbench.board.frames import Row
 from kdbench.board.recommend import Candidate, Recommendation
@@ -51,10 +52,17 @@ _FIGURES = (
 )
 
 
-def recommendation_data(recommendation: Recommendation) -> dict[str, Any]:
-    """Return `recommendation` as JSON-serializable data; scores and differences are fractions."""
+def recommendation_data(
+    recommendation: Recommendation, price_per_hour: float | None = None
+) -> dict[str, Any]:
+    """Return `recommendation` as JSON-serializable data; scores and differences are fractions.
+
+    With a price of the machine it has what a million examples cost by each row within the limits.
+    """
     low, high = recommendation.interval or (None, None)
+    costs = None if price_per_hour is None else _costs_per_million(recommendation, price_per_hour)
     return {
+        **({} if costs is None else {"cost_per_million": costs}),
         "task": recommendation.task,
         "metric": recommendation.metric,
         "limits": {limit.flag: limit.bound for limit in recommendation.limits},
@@ -83,8 +91,10 @@ def recommendation_data(recommendation: Recommendation) -> dict[str, Any]:
     }
 
 
-def print_recommendation(recommendation: Recommendation, out: Console) -> None:
-    """Print what to ship, why, what it was compared with, and what the limits excluded."""
+def print_recommendation(
+    recommendation: Recommendation, out: Console, price_per_hour: float | None = None
+) -> None:
+    """Print what to ship, why, what it was compared with, what the limits excluded, and what a million examples cost."""
     out.print(reason(recommendation), soft_wrap=True)
     out.print()
     for candidate in recommendation.candidates:
@@ -100,7 +110,26 @@ def print_recommendation(recommendation: Recommendation, out: Console) -> None:
         row, reasons = excluded.row, ", ".join(excluded.reasons)
         out.print(f"  {row['strategy']}: excluded by {reasons}{_warning(row)}", soft_wrap=True)
     out.print()
+    if price_per_hour is not None:
+        out.print(_money(_costs_per_million(recommendation, price_per_hour), price_per_hour), soft_wrap=True)
+        out.print()
     out.print(rule(recommendation), soft_wrap=True)
+
+
+def _costs_per_million(recommendation: Recommendation, price_per_hour: float) -> dict[str, float | None]:
+    rows = [candidate.row for candidate in recommendation.candidates]
+    return {row["strategy"]: cost_per_million(row, price_per_hour) for row in rows}
+
+
+def _money(costs: dict[str, float | None], price_per_hour: float) -> str:
+    """Return what a million examples cost by each row, cheapest first."""
+    known = sorted((cost, row) for row, cost in costs.items() if cost is not None)
+    if not known:
+        return "No row within the limits was timed in batches on all cores, so that a million examples have no price."
+    unknown = [row for row, cost in costs.items() if cost is None]
+    listed = ", ".join(f"{row} {cost:.3g}" for cost, row in known)
+    rest = f" Not timed so: {', '.join(unknown)}." if unknown else ""
+    return f"At {price_per_hour:g} an hour, a million examples in batches on all cores cost: {listed}.{rest}"
 
 
 def _standing(candidate: Candidate) -> str:

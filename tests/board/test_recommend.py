@@ -113,6 +113,27 @@ def test_what_fast_means_decides(results, speed, chosen, rule):
     assert sorted(name(candidate) for candidate in within) == admitted
 
 
+def test_a_million_examples_cost_what_the_machine_costs_meanwhile(results):
+    put_speeds(results, {"best": (9, 500.0), "tied": (20, 1000.0), "weak": (3, 800.0), "tiny": (2, 2000.0)})
+    found = recommended(results, max_params="12M")
+    # 1,000 a second are a million in 1,000 seconds: at 0.36 an hour 0.1.
+    costs = recommendation_data(found, 0.36)["cost_per_million"]
+    assert costs == pytest.approx({"tied": 0.1, "weak": 0.125, "tiny": 0.05})
+    out = Console(file=io.StringIO(), width=200)
+    print_recommendation(found, out, 0.36)
+    told = (
+        "At 0.36 an hour, a million examples in batches on all cores cost: tiny 0.05, tied 0.1, weak 0.125."
+    )
+    assert told in out.file.getvalue()
+    assert "cost_per_million" not in recommendation_data(found)
+
+
+def test_what_was_not_timed_in_batches_has_no_price(results):
+    out = Console(file=io.StringIO(), width=200)
+    print_recommendation(recommended(results), out, 0.36)
+    assert "so that a million examples have no price" in out.file.getvalue()
+
+
 def test_limits_leave_rows_out_and_each_says_by_which(results):
     found = recommended(results, max_latency_ms="3", max_params="10M")
     assert name(found.chosen) == "weak"
