@@ -110,7 +110,7 @@ def test_values_that_were_read_from_json_or_taken_from_params_are_the_same(regis
         ("sample-b[r=true]", "strategy 'sample-b': r must be a valid integer, got True"),
         ('sample-b[r="8"]', "strategy 'sample-b': r must be a valid integer, got '8'"),
         ("sample-b[r=null]", "strategy 'sample-b': r must be a valid integer, got None"),
-        ("sample-b[dropout=nan]", "strategy 'sample-b': dropout must be a finite number, got nan"),
+        ("sample-b[dropout=nan]", "strategy 'sample-b': dropout must be a valid number, got 'nan'"),
         ("sample-b[target=key]", "strategy 'sample-b': target must be 'query' or 'value', got 'key'"),
         ("sample-b[pairs=[1]]", "strategy 'sample-b': pairs must have an even number of members, got [1]"),
         ("sample-a[layers=x]", "strategy 'sample-a': layers must be a valid integer or a valid array, got 'x'"),

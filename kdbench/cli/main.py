@@ -23,9 +23,9 @@ def main() -> None:
     prepare_streams()
     try:
         status = _run([word for word in sys.argv[1:] if word != "--debug"], debug="--debug" in sys.argv)
+        _ignore_signals()
     except (KeyboardInterrupt, click.Abort):
-        for number in _ENDING:  # a second one must not disturb the end
-            signal.signal(number, signal.SIG_IGN)
+        _ignore_signals()
         complain("interrupted")
         status = INTERRUPTED
     sys.exit(status)
@@ -93,6 +93,12 @@ def _set_signals() -> None:
     for number in _ENDING:
         signal.signal(number, _interrupt)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+
+
+def _ignore_signals() -> None:
+    """Let no signal disturb the end: Python's own end restores their default, which kills with another status."""
+    for number in _ENDING:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -72,7 +72,7 @@ def test_it_is_the_teacher_of_every_strategy_and_nothing_is_trained(
     strategy.fit(bench)
     assert {phase for phase, *_ in reports.all} == {"training"}
     assert (
-        bench.teacher_s == TeacherStore(bench.experiment, 0).logits(bench.task.train)[1]
+        bench.teacher_cost == TeacherStore(bench.experiment, 0).logits(bench.task.train)[1]
     )  # of training it nothing is known
 
 

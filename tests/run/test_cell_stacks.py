@@ -159,9 +159,9 @@ def test_hidden_states_of_a_teacher_are_stored_while_cells_may_read_them(do, mon
     long = {"long": {"base": "smoke", "steps": {"sequence-classification": 16}}}
     _, records, results = do(strategy=["pkd[layers=2]"], budgets=long, budget="long")
     assert len(records) == 4  # and the teacher's row and two controls
-    assert stored == [["", ".json"]]
+    assert stored == [[""]]
     assert list((results / "teachers").glob("*/states-*")) == []
-    assert len(list((results / "teachers").glob("*/logits-*.json"))) == 1
+    assert len(list((results / "teachers").glob("*/logits-*/seconds.json"))) == 1
 
 
 def test_a_stack_upon_what_failed_fails_for_its_reason(do):

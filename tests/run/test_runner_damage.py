@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 WAYS = ("emptied", "halved", "removed")
 UNHEARD = r"\.lock$|live\.json$|/logs/|/tensorboard/"
 """Files that no later run reads."""
-COSTS = r"_s$|_ms|latency|speedup|tokeni|peak|busy|memory|front"
+COSTS = r"_s$|_ms|latency|speedup|tokeni|peak|busy|memory|front|back_end|calls"
 ALIKE = r"[0-9a-f]{16,}|(?<=artifact/)[^/]*json|(?<=/)[^/]*(?=\.(npy|arrow|lock|log)$)|(?<=tensorboard/).*"
 """Parts of names in which files of one kind differ."""
 

@@ -201,7 +201,15 @@ def test_an_opened_row_tells_all_of_it_and_gives_the_focus_back(page):
     assert dialog.locator(".curve").first.locator("circle").count() == 2
     latency = dialog.locator("section", has_text="Latency: torch on cpu").locator("thead th")
     # What no point has is no column: p90, p99 and calls a second.
-    assert latency.all_inner_texts() == ["batch", "length", "p50 ms", "p95 ms", "speed-up", "calls"]
+    assert latency.all_inner_texts() == [
+        "batch",
+        "length",
+        "threads",
+        "p50 ms",
+        "p95 ms",
+        "speed-up",
+        "calls",
+    ]
     assert dialog.locator(".confusion td").all_inner_texts() == ["9", "3", "3", "9"]
     page.get_by_role("button", name="Close").click()
     assert not dialog.is_visible()
