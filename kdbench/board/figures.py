@@ -239,8 +239,8 @@ _DECLARED = (
         "source_difference",
         "vs. source",
         formatting.difference,
-        "points above the row that it was made from, over the seeds that both have, with the interval of the same family; *no"
-        " loss*: shown to differ by less than the margin (two one-sided tests at 5%, Holm-corrected over the derived rows).",
+        'points above the row that it was made from, over the seeds that both have, with the interval of the same family; "no'
+        ' loss": shown to differ by less than the margin (two one-sided tests at 5%, Holm-corrected over the derived rows).',
         interval=("source_difference_low", "source_difference_high"),
         is_text=True,
         tell=_source_difference,
