@@ -25,7 +25,7 @@ from kdbench.stats.bootstrap import Resampled, resample
 from kdbench.stats.comparisons import holm_pairs, pairwise_differences
 from kdbench.stats.prospects import prospects, worth_a_seed
 from kdbench.stats.seed_variance import seed_spreads
-from kdbench.stats.sequential import Claims, Design
+from kdbench.stats.sequential import Design, SequentialClaims
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Truth:
 class Raced:
     """What came of one run."""
 
-    claims: Claims
+    claims: SequentialClaims
     cells: int
     is_board_false: bool
     """Whether a board drawn at the end claims any difference that is not true."""
@@ -53,7 +53,7 @@ def race(truth: Truth, design: Design, *, to_the_last: bool = False) -> Raced:
     metric = METRICS["accuracy"]
     all_seeds = resample(truth.statistics, metric.score, score_range=metric.score_range, resamples=RESAMPLES)
     names = [str(place) for place in range(len(all_seeds))]
-    claims = Claims(names, design)
+    claims = SequentialClaims(names, design)
     counts = dict.fromkeys(names, design.first_seeds)
     for seeds in range(design.first_seeds, design.max_seeds + 1):
         models = [model.of_seeds(range(counts[name])) for name, model in zip(names, all_seeds, strict=True)]
@@ -91,7 +91,7 @@ def _pairing(names: list[str], models: list[Resampled], sources: dict[int, int])
     )
 
 
-def is_false(claims: Claims, scores: Sequence[float]) -> bool:
+def is_false(claims: SequentialClaims, scores: Sequence[float]) -> bool:
     """Return whether `claims` has one that is not true of the `scores`."""
     true = dict(zip(claims.rows, scores, strict=True))
     lost = any(true[worse] >= true[better] - 1e-12 for worse, better in claims.worse_than.items())

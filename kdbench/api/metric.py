@@ -62,15 +62,8 @@ class Metric(ABC):
         Raises:
             UsageError: the metric is not defined for `labels`.
         """
-        offsets = predictions.offsets
-        units = self.checked_statistics(
-            Answers(predictions.predicted, predictions.references, labels, offsets)
-        )
-        if offsets is None:
-            return units
-        # Differences of running sums, since `np.add.reduceat` would give an empty sentence its neighbour's value.
-        running = np.vstack([np.zeros((1, units.shape[1])), units.cumsum(axis=0)])
-        return np.diff(running[offsets], axis=0)
+        answers = Answers(predictions.predicted, predictions.references, labels, predictions.offsets)
+        return predictions.sum_by_example(self.checked_statistics(answers))
 
     def score(self, totals: Floats) -> Floats:
         """Return (...): the scores of samples whose statistics sum to `totals` (..., k); by default column 0 / column 1."""

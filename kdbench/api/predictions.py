@@ -101,6 +101,14 @@ class Predictions:
         names, places = np.unique(self.groups, return_inverse=True)
         return None if len(names) == len(places) else places.reshape(-1).astype(np.int64)
 
+    def sum_by_example(self, units: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return (examples, k): the sums over each example of `units` (units, k)."""
+        if self.offsets is None:
+            return units
+        # Differences of running sums, since `np.add.reduceat` would give an empty sentence its neighbour's value.
+        running = np.vstack([np.zeros((1, units.shape[1])), units.cumsum(axis=0)])
+        return np.diff(running[self.offsets], axis=0)
+
     def save(self, path: Path) -> None:
         """Write a safetensors file atomically."""
         # safetensors writes an array's memory as it is, ignoring its strides.

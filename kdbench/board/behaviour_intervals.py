@@ -142,10 +142,7 @@ def _by_example(predictions: Predictions, values: Floats) -> Floats:
 
 def _sums_by_example(predictions: Predictions, statistics: Floats) -> Floats:
     """Return (examples, k), in the order of the ids: the sums of the units' `statistics` (units, k)."""
-    if predictions.offsets is not None:
-        running = np.vstack([np.zeros((1, statistics.shape[1])), statistics.cumsum(axis=0)])
-        statistics = np.diff(running[predictions.offsets], axis=0)
-    return statistics[np.argsort(predictions.ids, kind="stable")]
+    return predictions.sum_by_example(statistics)[np.argsort(predictions.ids, kind="stable")]
 
 
 def _resampled(

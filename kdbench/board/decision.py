@@ -13,7 +13,7 @@ from kdbench.board.predictions import TaskAnswers
 from kdbench.board.statistics import Known, task_statistics
 from kdbench.evaluation.metrics import METRICS
 from kdbench.stats.prospects import Prospect, prospects, worth_a_seed
-from kdbench.stats.sequential import Claims, Design
+from kdbench.stats.sequential import Design, SequentialClaims
 
 
 class TaskDecision:
@@ -29,7 +29,7 @@ class TaskDecision:
     def __init__(self, task: str, design: Design) -> None:
         self.task = task
         self.design = design
-        self.claims: Claims | None = None
+        self.claims: SequentialClaims | None = None
         """None before the first look, or where no row has a score."""
         self.prospects: dict[tuple[str, str], Prospect] = {}
         """Of each pair that is open after the last look."""
@@ -69,7 +69,7 @@ class TaskDecision:
         if statistics.pairs is None:
             return set()
         if self.claims is None:
-            self.claims = Claims(statistics.rows, self.design)
+            self.claims = SequentialClaims(statistics.rows, self.design)
         self.claims.lose(set(self.claims.rows).difference(statistics.rows))
         has_all = cells.groupby("strategy")["seed"].nunique() == seeds
         tested = [row for row in statistics.rows if row in self.claims.rows and has_all[row]]

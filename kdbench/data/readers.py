@@ -19,7 +19,7 @@ from kdbench.data.encoding import BATCH
 from kdbench.data.hub import class_names, read_hub, with_class_names
 from kdbench.data.remarks import remark
 from kdbench.data.tagging import Scheme, TagError, detect_scheme, iob2_labels, to_iob2
-from kdbench.errors import UsageError
+from kdbench.errors import UsageError, one_line
 from kdbench.utils.plain_files import plain_file
 
 _BYTE_ORDER_MARK = "\ufeff"
@@ -267,7 +267,7 @@ def read_parquet(path: Path, columns: Collection[str]) -> Iterator[tuple[str, di
                     raise UsageError(f"{path} has no column {name!r}, only {', '.join(map(repr, existing))}")
                 if existing.count(name) > 1:
                     raise UsageError(f"{path} has more than one column {name!r}; rename all but one")
-            names = _parquet_class_names(table.schema_arrow, columns)
+            names = _parquet_class_names(path, table.schema_arrow, columns)
             number = 0
             for batch in table.iter_batches(BATCH, columns=list(columns)):
                 for row in _python_rows(path, batch, number):
@@ -283,7 +283,7 @@ def read_parquet(path: Path, columns: Collection[str]) -> Iterator[tuple[str, di
         raise UsageError(f"{path} has no rows; add some")
 
 
-def _parquet_class_names(schema: Any, columns: Collection[str]) -> dict[str, list[str]]:
+def _parquet_class_names(path: Path, schema: Any, columns: Collection[str]) -> dict[str, list[str]]:
     """Return the class names that the library datasets has written into a file's metadata, by column."""
     if b"huggingface" not in (schema.metadata or {}):
         return {}
@@ -291,7 +291,12 @@ def _parquet_class_names(schema: Any, columns: Collection[str]) -> dict[str, lis
 
     try:
         features = datasets.Features.from_arrow_schema(schema)
-    except Exception:  # metadata of another version, or damaged, which the library reads in many ways
+    except (
+        Exception
+    ) as error:  # metadata of another version, or damaged, which the library reads in many ways
+        remark(
+            f"{path}: the names of classes in its metadata cannot be read ({one_line(error)}), so that numbers remain"
+        )
         return {}
     names = {name: class_names(features[name]) for name in columns if name in features}
     return {name: classes for name, classes in names.items() if classes is not None}

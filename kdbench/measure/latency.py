@@ -27,6 +27,9 @@ from kdbench.measure.stopwatch import BusyMeter, busy_warning, texts_of, time_to
 from kdbench.measure.summarized_task import Prepared, ProcessCalls, key_of, name_of, summarized
 from kdbench.measure.timed_models import TimedRow, drawn_rows, export_cells, inputs_of_process
 from kdbench.measure.timing import Candidate, time_batches, time_together
+from kdbench.models.artifacts import artifact_class
+from kdbench.models.onnx import OnnxModel
+from kdbench.results.paths import CellFiles
 from kdbench.results.timings import Tokenization, put_timing, timing_path
 from kdbench.training.bench import TrainingBench
 from kdbench.training.experiment import Experiment, OpenedExperiment, open_experiment
@@ -83,14 +86,6 @@ _OVERHEAD = 1.5
 """Memory in use by loaded models, relative to their files."""
 _MEMORY_SHARE = 0.7
 """Of the memory that is available."""
-
-
-def time_task(argument: str, report: Report) -> None:
-    """Run the whole latency phase of one task in this process; `run_latency_phase` starts a process for each part."""
-    prepare_timing(argument, report)
-    order = TimingOrder.model_validate_json(argument)
-    for process in range(order.processes):
-        time_process(order.model_copy(update={"process": process}).model_dump_json(), report)
 
 
 def prepare_timing(argument: str, report: Report) -> None:
@@ -194,7 +189,8 @@ class _TimedTask:
         wanted = [back_end for back_end in self.experiment.budget.latency_back_ends if back_end in _GRAPHS]
         exports: dict[str, tuple[str, dict[str, Any]] | str] = {}
         keys = list(self.rows) if wanted else []
-        if not wanted and any(row.is_graph() for row in self.rows.values()):
+        artifacts = [CellFiles(self.order.config.results, key).artifact for key in self.order.keys]
+        if not wanted and any(issubclass(artifact_class(artifact), OnnxModel) for artifact in artifacts):
             keys, wanted = [self.teacher], [BackEnd.ONNXRUNTIME]
         made = export_cells(self.order.config, self.order.task, keys, wanted, TEACHER)
         for number, (key, export) in enumerate(made):

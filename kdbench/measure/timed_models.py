@@ -115,10 +115,6 @@ class TimedRow:
         rows = self.experiment.task.scored
         return model_inputs(self.experiment.collate([rows[int(place)] for place in places]))
 
-    def is_graph(self) -> bool:
-        """Return whether the artifact is a graph."""
-        return isinstance(self.load(), OnnxModel)
-
     @cached_property
     def vocabulary(self) -> list[int]:
         """The ids that inputs of the grid are sampled from."""

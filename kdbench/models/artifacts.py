@@ -51,12 +51,21 @@ def load_artifact(folder: Path) -> nn.Module:
     Raises:
         KdbenchError: no loaded plugin registers its class.
     """
-    manifest = json.loads((folder / _MANIFEST).read_text())
-    key = manifest.get("model") or manifest["class"]  # version 0.1 wrote module and class
-    model_class = find_model_class(str(key))
+    model_class = artifact_class(folder)
     is_plain = issubclass(model_class, PreTrainedModel)
     model: nn.Module = load_weights(model_class, folder) if is_plain else model_class.from_pretrained(folder)
     return model.eval()
+
+
+def artifact_class(folder: Path) -> Any:
+    """Return the class of the model that `save_artifact` wrote.
+
+    Raises:
+        KdbenchError: no loaded plugin registers it.
+    """
+    manifest = json.loads((folder / _MANIFEST).read_text())
+    key = manifest.get("model") or manifest["class"]  # version 0.1 wrote module and class
+    return find_model_class(str(key))
 
 
 _WEIGHTS = "adapter_model.safetensors"

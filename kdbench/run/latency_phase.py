@@ -10,9 +10,9 @@ from kdbench.measure.latency import TimingOrder, groups_needed
 from kdbench.results.paths import CellFiles
 from kdbench.results.records import Record, RecordStore, Status
 from kdbench.results.timings import load_timings, machine_of
-from kdbench.run.executor import Ended, Executor, Job, Progress, Remark, Stage
+from kdbench.run.executor import Ended, Executor, Job, Stage
 from kdbench.run.plan import Plan
-from kdbench.run.progress import LATENCY, Watcher
+from kdbench.run.progress import LATENCY, Watcher, pass_on
 from kdbench.training.experiment import Experiment
 
 THREADS = 1
@@ -63,12 +63,9 @@ def _stages(order: TimingOrder) -> tuple[Stage, ...]:
 def _wait(executor: Executor, watcher: Watcher, name: str) -> Ended:
     while True:
         for event in executor.poll(1.0):
-            if isinstance(event, Progress):
-                watcher.progressed(name, event)
-            elif isinstance(event, Remark):
-                watcher.remark(f"{name}: {event.line}")
-            else:
-                return event
+            ended = pass_on(event, name, watcher)
+            if ended is not None:
+                return ended
 
 
 def _timed_cells(config: RunConfig, experiment: Experiment) -> list[Record]:

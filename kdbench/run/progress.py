@@ -13,7 +13,7 @@ from rich.text import Text
 from kdbench.board.decision import TaskDecision
 from kdbench.render.decision import state_line
 from kdbench.results.records import Status
-from kdbench.run.executor import Progress
+from kdbench.run.executor import Ended, Event, Progress, Remark
 from kdbench.run.plan import Plan, State, outdated_remark
 from kdbench.run.preflight import preflight
 from kdbench.utils.formatting import plural, seconds_left
@@ -62,6 +62,17 @@ class Watcher:
         """There is a remark that the user should know."""
         for other in self._others:
             other.remark(line)
+
+
+def pass_on(event: Event, name: str, watcher: Watcher) -> Ended | None:
+    """Return `event` if it is the end of a job; else tell the `watcher`, who knows the job as `name`."""
+    if isinstance(event, Progress):
+        watcher.progressed(name, event)
+    elif isinstance(event, Remark):
+        watcher.remark(f"{name}: {event.line}")
+    else:
+        return event
+    return None
 
 
 class Terminal(Watcher):

@@ -19,12 +19,12 @@ from kdbench.render.write import BoardSummary, write_board
 from kdbench.results.paths import PLACES_OF_FILES, CellFiles
 from kdbench.results.records import Record, RecordStore, Status
 from kdbench.run.cell import CellOrder
-from kdbench.run.executor import Ended, Job, Progress, Remark, Stage, is_disk_full
+from kdbench.run.executor import Ended, Job, Stage, is_disk_full
 from kdbench.run.latency_phase import run_latency_phase
 from kdbench.run.lock import lock_results
 from kdbench.run.plan import Cell, Plan, State, make_plan
 from kdbench.run.process_executor import executor_of
-from kdbench.run.progress import Watcher
+from kdbench.run.progress import Watcher, pass_on
 from kdbench.run.provenance import model_info, strategy_info, task_info
 from kdbench.training.callbacks import check_trackers
 from kdbench.training.experiment import Experiment
@@ -131,7 +131,7 @@ class _Run:
     def go(self, rounds: Iterable[Sequence[Cell]]) -> Outcome:
         try:
             for cells in rounds:
-                self._run(cells)
+                self._run_round(cells)
             if self._config.resolved_budget.labels is None:
                 self._outcome.latency_failures = run_latency_phase(
                     self._config, self._outcome.plan, self._executor, self._watcher
@@ -143,7 +143,7 @@ class _Run:
         self._draw(last=True)
         return self._outcome
 
-    def _run(self, cells: Sequence[Cell]) -> None:
+    def _run_round(self, cells: Sequence[Cell]) -> None:
         plan = self._outcome.plan
         self._outcome.plan = replace(plan, cells=[*plan.cells, *cells])
         self._waiting = [cell for cell in cells if cell.state is State.PENDING]
@@ -156,12 +156,9 @@ class _Run:
             self._start_ready_cells()
             for event in self._executor.poll(_POLL_S):
                 cell = self._running[event.job_id]
-                if isinstance(event, Progress):
-                    self._watcher.progressed(cell.label, event)
-                elif isinstance(event, Remark):
-                    self._watcher.remark(f"{cell.label}: {event.line}")
-                else:
-                    self._end(cell, event)
+                ended = pass_on(event, cell.label, self._watcher)
+                if ended is not None:
+                    self._end(cell, ended)
 
     def _clear_overwritten(self) -> None:
         """Delete the results of cells to run again, and temporary files that a killed run left behind.

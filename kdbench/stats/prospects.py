@@ -13,7 +13,7 @@ from scipy.special import ndtr, ndtri
 from kdbench.stats.bootstrap import Resampled, difference_by_seed
 from kdbench.stats.comparisons import Pair, PairedSeeds, PairwiseDifferences
 from kdbench.stats.seed_variance import SeedSpread, own_spread
-from kdbench.stats.sequential import Claims
+from kdbench.stats.sequential import SequentialClaims
 
 FUTILE = 0.1
 """The chance of being settled below which a pair is not worth a seed."""
@@ -130,7 +130,7 @@ ResampledRow = tuple[Resampled, SeedSpread | None]
 
 
 def prospects(
-    claims: Claims,
+    claims: SequentialClaims,
     rows: Mapping[str, ResampledRow],
     pairs: PairwiseDifferences,
     paired: Mapping[Pair, PairedSeeds],

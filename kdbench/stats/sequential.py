@@ -60,7 +60,7 @@ class Design:
         return self.alpha / (2 * self.looks)
 
 
-class Claims:
+class SequentialClaims:
     """What is shown of the rows of one task, at any look so far.
 
     Args:

@@ -298,9 +298,8 @@ class _StrategyTrainer(Trainer):
             with flop_counter() as counter:
                 loss = super().training_step(*args, **kwargs)
             flops = counter.get_total_flops()
-        except (
-            Exception
-        ):  # the counter knows not every way of computing; an error of the step's own is raised again
+        except Exception:
+            # The counter does not know every way of computing; an error of the step's own is raised again.
             self.examples, self.tokens, self._positions = 0, 0, 0
             self.losses.clear()
             torch.set_rng_state(random_state)

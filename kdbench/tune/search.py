@@ -12,10 +12,10 @@ from kdbench.registry import Registry
 from kdbench.results.paths import PLACES_OF_FILES
 from kdbench.results.records import Status
 from kdbench.results.tuning import StudyStore, Trial
-from kdbench.run.executor import Ended, Job, Progress, Remark, Stage, is_disk_full
+from kdbench.run.executor import Ended, Job, Stage, is_disk_full
 from kdbench.run.lock import lock_results
 from kdbench.run.process_executor import executor_of
-from kdbench.run.progress import Terminal
+from kdbench.run.progress import Terminal, pass_on
 from kdbench.training.teacher import TeacherStore
 from kdbench.tune.sampler import needed_trials, suggest
 from kdbench.tune.studies import Search, SearchPlan, plan_searches
@@ -122,12 +122,9 @@ class _Running:
                 self._start_ready()
                 for event in self._executor.poll(_POLL_S):
                     work = self._running[event.job_id]
-                    if isinstance(event, Progress):
-                        self._terminal.progressed(work.name, event)
-                    elif isinstance(event, Remark):
-                        self._terminal.remark(f"{work.name}: {event.line}")
-                    else:
-                        self._end(work, event)
+                    ended = pass_on(event, work.name, self._terminal)
+                    if ended is not None:
+                        self._end(work, ended)
         except KeyboardInterrupt:
             self._outcome.interrupted = True
         finally:

@@ -54,14 +54,14 @@ def sealed_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder that replaces `path`, with checksums of its files, if the block succeeds."""
     with folder_atomically(path) as partial:
         yield partial
-        seal(partial, _files(partial))
+        seal(partial)
 
 
-def seal(folder: Path, names: Collection[str], file: Path | None = None) -> None:
-    """Write the checksums of the files `names` in `folder` to `file`, by default to one in that folder."""
+def seal(folder: Path, names: Collection[str] | None = None, file: Path | None = None) -> None:
+    """Write the checksums of the files `names` in `folder`, by default of all, to `file`, by default to one in the folder."""
     sums = {
         name: Checksum(bytes=(folder / name).stat().st_size, sha256=sha256(folder / name))
-        for name in sorted(names)
+        for name in sorted(_files(folder) if names is None else names)
     }
     write_atomically(file or folder / CHECKSUMS, Checksums(files=sums).model_dump_json(indent=1) + "\n")
 
@@ -154,4 +154,6 @@ def _is_sealed(folder: Path) -> bool:
 
 
 def _files(folder: Path) -> list[str]:
-    return [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    """Return the paths in `folder` of all files but that of the checksums."""
+    paths = (path for path in folder.rglob("*") if path.is_file() and path != folder / CHECKSUMS)
+    return [path.relative_to(folder).as_posix() for path in paths]

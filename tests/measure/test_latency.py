@@ -14,7 +14,7 @@ from kdbench.board.predictions import TaskAnswers
 from kdbench.board.tables import board_tables
 from kdbench.budgets import BUDGETS, BackEnd
 from kdbench.config import RunConfig
-from kdbench.measure.latency import TimingOrder, mend_teacher, time_task
+from kdbench.measure.latency import TimingOrder, mend_teacher, prepare_timing, time_process
 from kdbench.measure.timed_models import export_cells
 from kdbench.measure.timing import BATCH_SIZES_ON_ALL_CORES, GRID
 from kdbench.measure.timing_summary import compare
@@ -72,7 +72,9 @@ def test_a_damaged_teacher_that_no_cell_needs_any_more_is_trained_again(trained,
 
 def time_(config, keys, teacher, threads=1):
     order = TimingOrder(config=config, task="toy-sentiment", keys=keys, teacher=teacher, threads=threads)
-    time_task(order.model_dump_json(), no_report)
+    prepare_timing(order.model_dump_json(), no_report)
+    for process in range(order.processes):
+        time_process(order.model_copy(update={"process": process}).model_dump_json(), no_report)
     (timing,), problems = load_timings(config.results)
     assert problems == []
     return timing

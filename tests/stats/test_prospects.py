@@ -11,7 +11,7 @@ from kdbench.stats.bootstrap import resample
 from kdbench.stats.comparisons import PairedSeeds, pairwise_differences
 from kdbench.stats.prospects import OneSided, Prospect, parts_of_variance, prospects, worth_a_seed
 from kdbench.stats.seed_variance import seed_spreads
-from kdbench.stats.sequential import Claims, Design
+from kdbench.stats.sequential import Design, SequentialClaims
 
 Z = norm.isf(0.025)
 
@@ -109,7 +109,7 @@ def test_paired_rows_differ_by_what_their_common_seeds_do(models):
     shared, of_seeds = parts_of_variance(rows[0], rows[1], paired[0, 1])
     assert [seeds for _, seeds in of_seeds] == [3]
     assert shared + of_seeds[0][0] / 3 == pytest.approx(pairs.standard_error[0, 1] ** 2)
-    claims = Claims("abc", Design(0.005, 3, 10))
+    claims = SequentialClaims("abc", Design(0.005, 3, 10))
     claims.look("abc", pairs, "")
     found = prospects(claims, dict(zip("abc", rows, strict=True)), pairs, paired)
     assert set(found) == {("a", "b"), ("a", "c"), ("b", "c")}

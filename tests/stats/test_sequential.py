@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdbench.stats.comparisons import PairwiseDifferences, PairwiseErrors
-from kdbench.stats.sequential import Claims, Design
+from kdbench.stats.sequential import Design, SequentialClaims
 
 MARGIN = 0.5
 EIGHT_LOOKS = Design(margin=MARGIN, first_seeds=3, max_seeds=10)
@@ -31,7 +31,7 @@ def normal_differences(scores, error=1.0):
 
 def looked(*looks, rows="abcdefgh", design=EIGHT_LOOKS, error=1.0):
     rows = rows[: len(looks[0])]
-    claims = Claims(rows, design)
+    claims = SequentialClaims(rows, design)
     for scores in looks:
         claims.look(rows, normal_differences(scores, error), rows)
     return claims
@@ -66,7 +66,7 @@ def test_a_row_is_good_enough_where_a_loss_of_the_margin_is_excluded():
 
 
 def test_a_row_that_may_be_best_itself_keeps_others_from_being_good_enough():
-    claims = Claims("abc", EIGHT_LOOKS)
+    claims = SequentialClaims("abc", EIGHT_LOOKS)
     differences = normal_differences([0.0, 0.0, -0.5], error=0.05)
     noisy = differences.errors.standard_error.copy()
     noisy[2, :2] = noisy[:2, 2] = 5.0
@@ -92,7 +92,7 @@ def test_what_an_earlier_look_showed_is_kept_and_frees_its_share():
 
 
 def test_a_row_with_fewer_seeds_than_the_look_asks_for_is_not_tested():
-    claims = Claims("abc", EIGHT_LOOKS)
+    claims = SequentialClaims("abc", EIGHT_LOOKS)
     claims.look("abc", normal_differences([9.0, 0.0, -9.0]), "ab")
     assert claims.worse_than == {"b": "a"}
     claims.look("cab", normal_differences([-9.0, 9.0, 0.0]), ["a", "c"])
@@ -118,7 +118,7 @@ def test_the_best_is_the_best_of_those_that_still_have_a_score():
     )
 )
 def test_no_row_is_stopped_but_by_a_significant_difference_and_some_row_remains(looks):
-    claims = Claims("abcde", EIGHT_LOOKS)
+    claims = SequentialClaims("abcde", EIGHT_LOOKS)
     pairs = 10
     stopped = {}
     for scores in looks:
