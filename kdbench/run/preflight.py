@@ -86,7 +86,7 @@ def _warnings(prepared: PreparedTask) -> Iterator[str]:
     if prepared.duplicates:
         yield f"! {prepared.duplicates:,} scored examples are also in train"
     if prepared.near_duplicates:
-        yield f"! {prepared.near_duplicates:,} scored examples are nearly in train: most runs of three words are the same"
+        yield f"! {plural(prepared.near_duplicates, 'scored example')} nearly in train: most runs of three words are the same"
     absent = [label for label, count in prepared.label_counts.items() if not count]
     if absent:
         yield f"! no training example has the label {', '.join(absent)}"

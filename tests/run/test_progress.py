@@ -85,7 +85,7 @@ def test_data_that_may_surprise_is_warned_of(plan):
         "! 50% of the texts are truncated; a budget with a larger max_length avoids that",
         "! 25% of the tokens are unknown; does the model know the data's language?",
         "! 1,234 scored examples are also in train",
-        "! 5 scored examples are nearly in train: most runs of three words are the same",
+        "! 5 scored examples nearly in train: most runs of three words are the same",
         "! no training example has the label positive",
     ]
 
