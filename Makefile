@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/.installed
 
-.PHONY: run test test-fast fuzz coverage check lint install clean
+.PHONY: run test test-fast fuzz coverage check lint docs install clean
 
 run: install
 	$(VENV)/bin/kdbench run
@@ -30,6 +30,10 @@ fuzz: install
 # Which lines no test runs, in whatever process; `make coverage TESTS="-m 'not slow'"` asks the quick tests alone.
 coverage: install
 	$(PYTEST) --cov --cov-report=term $(TESTS)
+
+# The documentation as a site in build/site; any warning is an error.
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build
 
 check: lint
 	$(VENV)/bin/mypy
