@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal
 
 import platformdirs
@@ -65,6 +65,21 @@ def _built_in_kind(name: object) -> TaskKind:
     raise ValueError(
         f"must be {known.replace(' or ', ', ', 1)}; a task of a plugin's kind must be defined in a plugin"
     )
+
+
+def data_suffix(name: str) -> str:
+    """Return the suffix of a file of data in lower case, such as ``.jsonl``, without that of its compression."""
+    suffixes = [suffix.lower() for suffix in PurePath(name).suffixes]
+    return next((suffix for suffix in reversed(suffixes) if suffix not in (".gz", ".bz2")), "")
+
+
+ANSWER_FILES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
+"""The suffixes by which a teacher is known to be a file of answers and not a model."""
+
+
+def is_answers(teacher: str | None) -> bool:
+    """Return whether the setting `teacher` names a file of answers; else it is a model, or None."""
+    return teacher is not None and data_suffix(teacher) in ANSWER_FILES
 
 
 def task_name(file: Path) -> str:
@@ -152,7 +167,7 @@ class TaskTable(BaseModel):
 
 _PATHS = ("data_dir", "results", "board", "cache_dir")
 _MODELS = ("model", "teacher")
-"""Either a folder or a hub id."""
+"""Either a folder (a teacher may be a file of answers, too) or a hub id."""
 
 
 class PluginTable(BaseModel):
@@ -201,7 +216,8 @@ class RunConfig(BaseModel):
     )
     teacher: str | None = Field(
         None,
-        description="a fine-tuned model, folder or hub id, to use instead of training one; for one task",
+        description="a fine-tuned model, folder or hub id, or a file of answers (.jsonl, .csv, .tsv, .parquet), to use instead"
+        " of training a teacher; for one task",
     )
     data_dir: Path | None = Field(None, description="a folder with corpora in their official layouts")
     results: Path = Field(Path("results"), description="the folder for records and models")
@@ -222,6 +238,9 @@ class RunConfig(BaseModel):
     timeout: float | None = Field(None, gt=0, description="time limit per cell in seconds")
     margin: float = Field(
         0.5, gt=0, le=100, description="points by which scores may differ and still count as no loss"
+    )
+    price_per_answer: float | None = Field(
+        None, gt=0, description="price of one answer of a teacher that is a file of answers, in any currency"
     )
     overwrite: Literal["never", "failed", "outdated", "all"] = Field(
         "never",
@@ -401,7 +420,7 @@ def _parse(file: Path, text: str) -> dict[str, Any]:
             settings[name] = _relative_to(file, settings[name])
     for name in _MODELS:
         model = settings.get(name)
-        if isinstance(model, str) and _relative_to(file, model).is_dir():
+        if isinstance(model, str) and _relative_to(file, model).exists():
             settings[name] = str(_relative_to(file, model))
     match settings:
         case {"plugins": {"modules": [*modules], **others}}:

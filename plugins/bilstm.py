@@ -104,6 +104,7 @@ class BiLSTMKD(BiLSTM):
     teacher_outputs = "logits"
     control = BiLSTM
     learning_rates = dict.fromkeys(TaskKind, 1e-2)
+    with_answers = {"augmentation": False}
     search = {"alpha": Range(0.0, 1.0), "augmentation": Choice((True, False))}
     params: Params
 

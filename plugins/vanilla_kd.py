@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+_OWN_TEXTS = ("none", "unlabelled", "answered")
+"""The values of ``transfer`` that name no file."""
+
+
 class VanillaKD(Strategy):
     """Train a student on the teacher's softened outputs and on the labels (Hinton et al. 2015, section 2)."""
 
@@ -26,7 +30,8 @@ class VanillaKD(Strategy):
             "none",
             min_length=1,
             description="additional texts, labelled by the teacher alone: none, unlabelled (training examples beyond "
-            "the budget), or the path of a UTF-8 file with one text per line",
+            "the budget), answered (those of them, and further texts, that the file of answers answers), or the path of a UTF-8 "
+            "file with one text per line",
         )
         transfer_limit: int = Field(10_000, ge=1, description="maximum number of additional texts")
 
@@ -37,17 +42,20 @@ class VanillaKD(Strategy):
     teacher_outputs = "logits"
     control = "hard-labels"
     learning_rates = dict.fromkeys(TaskKind, 2e-4)
+    with_answers = {"transfer": "answered"}
+    answers_alone = {"alpha": 1.0}
     search = {"temperature": Range(1.0, 8.0, log=True), "alpha": Range(0.1, 1.0)}
     params: Params
 
     def input_files(self) -> tuple[Path, ...]:
         """Return the file of additional texts, if one is given."""
-        return () if self.params.transfer in ("none", "unlabelled") else (Path(self.params.transfer),)
+        return () if self.params.transfer in _OWN_TEXTS else (Path(self.params.transfer),)
 
     def fit(self, bench: Bench) -> nn.Module:
         """Return the student, trained on alpha T² KL(teacher, student) + (1 - alpha) hard loss.
 
-        Texts without a label do not count in the hard loss; the number of steps does not depend on them.
+        Texts without a label do not count in the hard loss; the number of steps does not depend on them. Where labels do not
+        count at all (alpha=1) and the teacher is a file of answers, labelled examples without an answer are left out.
 
         Raises:
             UsageError: ``transfer=unlabelled``, and the budget leaves out no training example.
@@ -69,8 +77,16 @@ class VanillaKD(Strategy):
 
         from datasets import concatenate_datasets
 
-        limit = self.params.transfer_limit
-        if self.params.transfer != "unlabelled":
+        limit, train = self.params.transfer_limit, bench.task.train
+        if self.params.transfer == "answered":
+            train = bench.answered(train) if self.params.alpha == 1 else train
+            answered = concatenate_datasets([bench.answered(bench.task.unlabelled), bench.answered_texts()])
+            added = bench.sample(answered, limit)
+            if not len(train) + len(added):
+                raise UsageError(
+                    f"strategy {self.name!r}: the file of answers has none to a training example"
+                )
+        elif self.params.transfer != "unlabelled":
             (path,) = self.input_files()
             added = bench.read_texts(path, limit)
         elif len(bench.task.unlabelled):
@@ -80,4 +96,4 @@ class VanillaKD(Strategy):
                 f"strategy {self.name!r}: the budget leaves no training example of task "
                 f"{bench.task.task.name!r} out; set transfer to a file of texts, or take a smaller budget"
             )
-        return concatenate_datasets([bench.task.train, added])
+        return concatenate_datasets([train, added])

@@ -208,6 +208,20 @@ class Bench(Protocol):
             UsageError: the file is missing or empty, or a line does not fit the task; names the line.
         """
 
+    def answered(self, rows: datasets.Dataset) -> datasets.Dataset:
+        """Return those of `rows` that have an answer, where the teacher is a file of answers.
+
+        Raises:
+            UsageError: the teacher is a model.
+        """
+
+    def answered_texts(self) -> datasets.Dataset:
+        """Return the texts that are in the file of answers but in no split of the task, as rows with hidden labels.
+
+        Raises:
+            UsageError: the teacher is a model.
+        """
+
     def hide_labels(self, rows: datasets.Dataset) -> datasets.Dataset:
         """Return `rows` with `UNLABELLED` in place of every label."""
 

@@ -55,6 +55,11 @@ class Strategy(ABC):
     ``finetune[steps=budget]``, is used as it is. Each has its own default learning rate, the best of those tried,
     because a common rate would handicap one of the two.
     """
+    with_answers: ClassVar[Mapping[str, object]] = {}
+    """The parameters that it takes, unless the user sets them, where the teacher is a file of answers and not a model."""
+    answers_alone: ClassVar[Mapping[str, object]] = {}
+    """The parameters with which it learns from answers without labels: where the teacher is a file of answers, a row of them
+    is run, too. Empty for a strategy without such a row."""
     revision: ClassVar[int] = 1
     """Raised whenever the strategy does something else with the same parameters, so that its cells run again."""
     learning_rates: ClassVar[Mapping[str, float]] = FINE_TUNING_RATES

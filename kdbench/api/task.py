@@ -13,7 +13,7 @@ from kdbench.api.kinds import UNLABELLED as UNLABELLED
 from kdbench.api.kinds import TaskKind as TaskKind
 
 RESERVED_TASK_NAMES = frozenset(
-    {"readme", "cells", "rows", "overview", "latency", "records", "changes", "index"}
+    {"readme", "cells", "rows", "overview", "latency", "records", "changes", "index", "answers"}
 )
 """Names of files in a board's folder, which has files named after tasks, too; in lower case, as some disks see them."""
 

@@ -53,6 +53,15 @@ task strategy labels validation_examples steps batch_size metric seeds status sc
 _CROSSINGS = """
 task strategy other relation differences told_apart verdict leader crossing crossing_low crossing_high share changes
 """
+_ANSWERS = """
+task labels file sha256 metric train_examples answers forms labelled unlabelled unlabelled_examples further agreement
+entropy_bits refused held_out
+"""
+_WORTH = """
+task strategy control labels seeds answers score difference difference_low difference_high equivalent_labels
+equivalent_labels_low equivalent_labels_high labels_per_answer labels_per_answer_low labels_per_answer_high reached fewest
+most price price_per_point
+"""
 _CURVES = "task strategy seed loop step examples train_flops score"
 _TYPES = {
     "seed": "int64",
@@ -128,5 +137,15 @@ LABEL_COLUMNS = _typed(_LABELS) | {"labels": "int64", "seeds": "int64"}
 """The columns of the table of scores by label count, which are those of ``labels.csv``."""
 CROSSING_COLUMNS = _typed(_CROSSINGS)
 """The columns of the table of crossings, which are those of ``crossings.csv``."""
+ANSWER_COLUMNS = _typed(_ANSWERS) | dict.fromkeys(("agreement", "entropy_bits"), "float64")
+"""The columns of the table of files of answers, which are those of ``answers.csv``."""
+WORTH_COLUMNS = _typed(_WORTH) | {
+    **dict.fromkeys(_WORTH.split()[5:16], "float64"),
+    **dict.fromkeys(("price", "price_per_point"), "float64"),
+    "reached": "boolean",
+    **dict.fromkeys(("fewest", "most"), "Int64"),
+    **dict.fromkeys(("labels", "seeds"), "int64"),
+}
+"""The columns of the table of what answers were worth, which are those of ``answers-worth.csv``."""
 CURVE_COLUMNS = _typed(_CURVES)
 """The columns of the table of validations, which are those of ``curves.csv``."""

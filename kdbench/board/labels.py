@@ -31,6 +31,8 @@ class LabelTables:
     """One row per task, strategy and count, in ascending order of counts; `LABEL_COLUMNS`."""
     crossings: pd.DataFrame
     """One row per compared pair of a task; `CROSSING_COLUMNS`."""
+    counts: Mapping[str, Sequence[AtCount]]
+    """By task, the rows at each count, the fewest labels first."""
     records: tuple[Record, ...]
     left_out: tuple[str, ...]
     """One line per part of the records that is not in the tables."""
@@ -101,21 +103,31 @@ def label_tables(
     if not found:
         return None
     left_out = [line for loaded in found for line in loaded.left_out]
-    agreeing = _of_one_setting(found, left_out)
-    answers: KnownAnswers = {} if known is None else known
+    counts_of = counts_by_task(found, source, {} if known is None else known, left_out)
     scores, crossings = [], []
-    for task, parts in agreeing.items():
-        at_counts = [_at_count(cells, loaded, source, answers) for loaded, cells in parts]
-        at_counts.sort(key=lambda at: at.labels)
+    for task, at_counts in counts_of.items():
         left_out += [f"{task} at {at.labels:,} labels: {line}" for at in at_counts for line in at.problems]
         scores += [line for at in at_counts for line in _score_lines(at)]
         crossings += [line for pair in pairs_of(at_counts) if (line := pair_line(task, pair, at_counts))]
     return LabelTables(
         scores=pd.DataFrame(scores, columns=list(LABEL_COLUMNS)).astype(LABEL_COLUMNS),
         crossings=pd.DataFrame(crossings, columns=list(CROSSING_COLUMNS)).astype(CROSSING_COLUMNS),
+        counts=counts_of,
         records=tuple(record for loaded in found for record in loaded.records),
         left_out=tuple(dict.fromkeys(left_out)),
     )
+
+
+def counts_by_task(
+    found: Iterable[Loaded], source: Source, known: KnownAnswers, left_out: list[str]
+) -> dict[str, list[AtCount]]:
+    """Return by task the rows at each count, the fewest labels first; `left_out` gets a line per part that is not in it."""
+    return {
+        task: sorted(
+            (_at_count(cells, loaded, source, known) for loaded, cells in parts), key=lambda at: at.labels
+        )
+        for task, parts in _of_one_setting(found, left_out).items()
+    }
 
 
 def _of_one_setting(

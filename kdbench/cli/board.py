@@ -104,6 +104,7 @@ def board(
             against=None if older is None else Against(older, config.task, rows),
             labels=config.labels,
             margin=config.margin_share,
+            price=config.price_per_answer,
         )
     show_board(config, summary)
     if papers:

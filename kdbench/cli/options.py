@@ -106,6 +106,7 @@ def settings(command: _Command) -> _Command:
         _setting("threads", metavar="N", kind=int),
         _setting("timeout", metavar="SECONDS", kind=float),
         _setting("margin", metavar="POINTS", kind=float),
+        _setting("price_per_answer", metavar="PRICE", kind=float),
         _setting("overwrite", metavar="never|failed|outdated|all"),
         click.option(
             "--drawings/--no-drawings", default=None, help=RunConfig.model_fields["drawings"].description
@@ -228,6 +229,7 @@ def show_labels(config: RunConfig, registry: Registry, source: Source, counts: S
         labels=counts,
         cache=config.drawings_cache,
         metrics=registry.metrics,
+        price=config.price_per_answer,
     )
     warn(left_out)
     out.print(f"Label counts: {config.board_folder / LABELS_PAGE}", soft_wrap=True)

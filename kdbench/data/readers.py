@@ -252,35 +252,52 @@ def read_parquet(path: Path, columns: Collection[str]) -> Iterator[tuple[str, di
     Raises:
         UsageError: the file cannot be read, lacks a column or has no rows; names the remedy.
     """
+    with _opened_parquet(path) as table:
+        existing = table.schema_arrow.names
+        if table.metadata.num_rows > _MOST_ROWS:
+            rows = table.metadata.num_rows
+            raise UsageError(f"{path} has {rows:,} rows, more than the limit of {_MOST_ROWS:,}; split it")
+        for name in columns:
+            if name not in existing:
+                raise UsageError(f"{path} has no column {name!r}, only {', '.join(map(repr, existing))}")
+            if existing.count(name) > 1:
+                raise UsageError(f"{path} has more than one column {name!r}; rename all but one")
+        names = _parquet_class_names(path, table.schema_arrow, columns)
+        number = 0
+        for batch in table.iter_batches(BATCH, columns=list(columns)):
+            for row in _python_rows(path, batch, number):
+                number += 1
+                where = f"{path}, row {number}"
+                for name, classes in names.items():
+                    row[name] = with_class_names(where, row[name], classes)
+                yield where, row
+    if number == 0:
+        raise UsageError(f"{path} has no rows; add some")
+
+
+def parquet_columns(path: Path) -> list[str]:
+    """Return the names of the columns of a Parquet file.
+
+    Raises:
+        UsageError: the file cannot be read.
+    """
+    with _opened_parquet(path) as table:
+        names: list[str] = table.schema_arrow.names
+    return names
+
+
+@contextmanager
+def _opened_parquet(path: Path) -> Iterator[Any]:
+    """Open a Parquet file for the block, and convert errors on reading it into a `UsageError`."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         with readable(path), plain_file(path).open("rb") as file:
-            table = pq.ParquetFile(file)
-            existing = table.schema_arrow.names
-            if table.metadata.num_rows > _MOST_ROWS:
-                rows = table.metadata.num_rows
-                raise UsageError(f"{path} has {rows:,} rows, more than the limit of {_MOST_ROWS:,}; split it")
-            for name in columns:
-                if name not in existing:
-                    raise UsageError(f"{path} has no column {name!r}, only {', '.join(map(repr, existing))}")
-                if existing.count(name) > 1:
-                    raise UsageError(f"{path} has more than one column {name!r}; rename all but one")
-            names = _parquet_class_names(path, table.schema_arrow, columns)
-            number = 0
-            for batch in table.iter_batches(BATCH, columns=list(columns)):
-                for row in _python_rows(path, batch, number):
-                    number += 1
-                    where = f"{path}, row {number}"
-                    for name, classes in names.items():
-                        row[name] = with_class_names(where, row[name], classes)
-                    yield where, row
+            yield pq.ParquetFile(file)
     except (pa.ArrowException, UnicodeDecodeError) as error:
         reason = str(error).partition("\n")[0].rstrip(".")
         raise UsageError(f"{path} is not a Parquet file, or is damaged: {reason}; write it again") from error
-    if number == 0:
-        raise UsageError(f"{path} has no rows; add some")
 
 
 def _parquet_class_names(path: Path, schema: Any, columns: Collection[str]) -> dict[str, list[str]]:
@@ -401,6 +418,7 @@ __all__ = [
     "TagError",
     "detect_scheme",
     "iob2_labels",
+    "parquet_columns",
     "read_conll",
     "read_delimited",
     "read_hub",

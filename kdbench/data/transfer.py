@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import compress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -43,14 +43,11 @@ def read_transfer_set(
     """Return at most `limit` of the texts in a UTF-8 file as unlabelled rows with the columns of ``prepared.train``.
 
     A line is one text; if the task's examples are pairs, two texts separated by a tab; if they are tagged sentences,
-    words separated by white space. Blank lines are skipped. The values of ``id`` and ``example`` are negative, so that
-    they differ from those of the task's own rows.
+    words separated by white space. Blank lines are skipped. Their numbers are those of `encode_texts`.
 
     Raises:
         UsageError: the file is missing or empty, or a line does not fit the task; names the line.
     """
-    from datasets import Dataset
-
     # A separate pass, since the file may be larger than memory.
     count = sum(1 for _ in _examples(path, prepared))
     if count == 0:
@@ -59,16 +56,35 @@ def read_transfer_set(
     is_drawn[_draw_indices(count, limit)] = True
     checked = ExampleCheck(prepared.task, "transfer").check(_examples(path, prepared))
     chosen = list(compress(checked, is_drawn.tolist()))
-    texts = Dataset.from_dict(
-        {name: [example[name] for example in chosen] for name in chosen[0] if name != "where"}
-    )
+    return encode_texts(chosen, prepared, tokenizer, max_length)
+
+
+def encode_texts(
+    examples: Sequence[Example], prepared: PreparedTask, tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> Dataset:
+    """Return `examples` as rows with hidden labels and the columns of ``prepared.train``.
+
+    The values of ``id`` and ``example`` are negative, so that they differ from those of the task's own rows: the first
+    example is -1.
+    """
+    from datasets import Dataset
+
+    if not examples:
+        return prepared.train.select([])
+    kind = prepared.task.kind
+    placeholder = kind.placeholder(prepared.task.labels)
+    columns = {name: [example[name] for example in examples] for name in examples[0] if name != "where"}
+    if kind.label_column not in columns:
+        columns[kind.label_column] = [
+            [placeholder] * len(example["words"]) if kind.per_word else placeholder for example in examples
+        ]
     with TemporaryDirectory() as folder:
         file = Path(folder) / "transfer.arrow"
-        Encoder(prepared.task, tokenizer, max_length).write(texts, file)
+        Encoder(prepared.task, tokenizer, max_length).write(Dataset.from_dict(columns), file)
         rows = Dataset.from_file(str(file), in_memory=True)
     for name in ("id", "example"):
         rows = with_column(rows, name, [-1 - number for number in rows[name]])
-    return without_labels(rows, prepared.task.kind).select_columns(prepared.train.column_names)
+    return without_labels(rows, kind).select_columns(prepared.train.column_names)
 
 
 def _examples(path: Path, prepared: PreparedTask) -> Iterator[Example]:

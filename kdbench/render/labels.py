@@ -39,6 +39,7 @@ def labels_files(tables: LabelTables, budget: str, drawn: Collection[str]) -> di
         teacher_factor=formatting.plain(newest.budget.teacher_factor),
         patience=newest.budget.patience,
         external=sorted({record.model.teacher for record in tables.records if record.model.teacher}),
+        has_answers=any(record.model.answers for record in tables.records),
         has_one_seed=bool((tables.scores["seeds"] == 1).all()),
         tasks=tasks,
         left_out=list(tables.left_out),

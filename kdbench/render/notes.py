@@ -12,7 +12,7 @@ import pandas as pd
 from kdbench.api.spec import parse_spec
 from kdbench.board.statistics import TaskStatistics
 from kdbench.budgets import BUDGETS, split_label_count
-from kdbench.config import EMBEDDED_NAME
+from kdbench.config import EMBEDDED_NAME, is_answers
 from kdbench.errors import UsageError
 from kdbench.utils.formatting import on_one_line, plural
 
@@ -30,6 +30,7 @@ def task_notes(cells: pd.DataFrame, statistics: TaskStatistics) -> dict[str, Any
     noted = cells[cells["note"].notna()].drop_duplicates("strategy").sort_values("strategy")
     return {
         "source": _distinct(cells["source"]),
+        "has_answers": bool(cells["given_teacher"].dropna().map(is_answers).any()),
         "has_several_seeds": cells.duplicated("strategy").any(),
         "pairs": len(statistics.rows) * (len(statistics.rows) - 1) // 2,
         "strategies": list(_pairs(noted, "strategy", "note")),
@@ -56,7 +57,7 @@ def run_facts(cells: pd.DataFrame) -> list[tuple[str, str]]:
     """Return facts about all `cells` as names and plain texts: base model, hardware, software, dates."""
     models = sorted({f"{name}, weights {sha[:8]}" for name, sha in _pairs(cells, "model", "weights_sha256")})
     external = sorted(cells["given_teacher"].dropna().unique())
-    teachers = [("Teacher", f"{'; '.join(external)}, external, not trained here")] if external else []
+    teachers = [("Teacher", "; ".join(map(_teacher, external)))] if external else []
     days = sorted({when.strftime("%Y-%m-%d") for when in cells["finished_at"]})
     return [
         ("Base model", "; ".join(models)),
@@ -66,6 +67,12 @@ def run_facts(cells: pd.DataFrame) -> list[tuple[str, str]]:
         ("Git revision", _distinct(cells["revision"])),
         ("Measured", f"{days[0]}{f' to {days[-1]}' if len(days) > 1 else ''} (UTC)"),
     ]
+
+
+def _teacher(name: str) -> str:
+    if is_answers(name):
+        return f"{name}, a file of answers and no model (answers.md says how complete and good, and what they were worth)"
+    return f"{name}, external, not trained here"
 
 
 def unstable_timings(cells: pd.DataFrame) -> str | None:

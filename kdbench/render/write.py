@@ -12,10 +12,11 @@ from pathlib import Path
 import pandas as pd
 
 from kdbench.api.metric import Metric
+from kdbench.board.answers import answer_tables
 from kdbench.board.columns import CSV_CELL_COLUMNS, ROW_COLUMNS
 from kdbench.board.curves import curve_points
 from kdbench.board.diff import Against, Changes, changes
-from kdbench.board.labels import label_tables
+from kdbench.board.labels import counts_by_task, label_tables
 from kdbench.board.load import load_cells
 from kdbench.board.parallel import spread
 from kdbench.board.sources import Source, read_results
@@ -24,6 +25,7 @@ from kdbench.board.tables import Tables, board_tables
 from kdbench.budgets import LabelCount
 from kdbench.errors import KdbenchError
 from kdbench.evaluation.metrics import METRICS
+from kdbench.render.answers import answers_files
 from kdbench.render.diff import changes_files
 from kdbench.render.html.content import page_content
 from kdbench.render.html.page import PAGE, html_page
@@ -134,6 +136,7 @@ def write_board(
     metrics: Mapping[str, Metric] = METRICS,
     labels: Sequence[LabelCount] = (),
     margin: float = MARGIN,
+    price: float | None = None,
 ) -> BoardSummary:
     """Write the pages ``README.md`` and ``<task>.md`` and the files of `data_files` into the folder `board`.
 
@@ -155,6 +158,7 @@ def write_board(
         metrics: the registered metrics, plugins' included; by default only the built-in ones.
         labels: the label counts to compare; by default all that there are.
         margin: the difference of scores, as a fraction, below which a row counts as no loss.
+        price: of one answer, where the teacher is a file of answers.
 
     Raises:
         UsageError: there is no record to show, or none to compare with.
@@ -177,6 +181,14 @@ def write_board(
             if not pending and keys is None
             else None
         )
+        if labelled is not None:
+            answers = answer_tables(labelled.counts, labelled.records, price)
+        elif any(record.model.answers for record in loaded.records):
+            answers = answer_tables(
+                counts_by_task([loaded], source, known.answers, []), loaded.records, price
+            )
+        else:
+            answers = None
     rows, cells = tables.rows, tables.cells
     rows, column_problems = _with_plugin_columns(rows, columns) if columns else (rows, [])
     if cache is None:
@@ -199,6 +211,8 @@ def write_board(
     if labelled is not None:
         files |= labels_files(labelled, budget, drawn)
         drawn |= {LABELS_PAGE}
+    if answers is not None:
+        files |= answers_files(answers, budget)
     files |= _task_pages(rows, tables, pending, drawn, papers=papers)
     files["README.md"] = overview_page(
         rows, cells, tables.across, len(pending), loaded.left_out, len(loaded.unreadable), changed, drawn

@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kdbench.api.metric import Metric
+from kdbench.board.answers import answer_tables
 from kdbench.board.labels import label_tables
 from kdbench.board.sources import Source
 from kdbench.budgets import LabelCount
 from kdbench.errors import UsageError
 from kdbench.evaluation.metrics import METRICS
+from kdbench.render.answers import answers_files
 from kdbench.render.labels import labels_files
 from kdbench.render.write import drawn_paths, write_file
 
@@ -24,6 +26,7 @@ def write_labels(
     labels: Sequence[LabelCount] = (),
     cache: Path | None = None,
     metrics: Mapping[str, Metric] = METRICS,
+    price: float | None = None,
 ) -> tuple[str, ...]:
     """Write the files of `labels_files` alone into the folder `board`, and return a line per record that was left out.
 
@@ -46,6 +49,8 @@ def write_labels(
         for picture in planned_labels(tables):
             files |= draw(picture)
     files |= labels_files(tables, budget, drawn_paths(board, files))
+    if (answers := answer_tables(tables.counts, tables.records, price)) is not None:
+        files |= answers_files(answers, budget)
     for name, content in files.items():
         write_file(board / name, content)
     return (*source.unreadable, *tables.left_out)

@@ -12,6 +12,7 @@ from pydantic import AliasChoices, Field, model_validator
 from kdbench.api.kinds import TaskKind
 from kdbench.api.params import default_rate
 from kdbench.budgets import Budget
+from kdbench.results.answers import AnswersInfo
 from kdbench.results.fields import CellKey, MetricName, Moment
 from kdbench.results.tuning import Tuning
 from kdbench.utils.files import JsonModel, content_hash, load_json_files, read_json_file, write_atomically
@@ -112,7 +113,10 @@ class ModelInfo(JsonModel):
     name: str
     weights_sha256: str
     teacher: str | None = None
-    """The fine-tuned model that the user gave as the teacher; None where the base was fine-tuned here."""
+    """The fine-tuned model, or the file of answers, that the user gave as the teacher; None where the base was fine-tuned
+    here."""
+    answers: AnswersInfo | None = None
+    """Where the teacher is a file of answers, what is in it."""
 
 
 class Quality(JsonModel):
@@ -184,6 +188,8 @@ class Cost(JsonModel):
     seconds are not in `train_s` either. None where those of a loop are unknown."""
     unlabelled_examples: int = 0
     """Distinct training examples without a label, from a transfer set or augmentation."""
+    answers: int = 0
+    """Distinct answers trained on, where the teacher is a file of answers."""
     peak_memory_bytes: int | None
     """The largest resident set of the fitting process."""
 
@@ -308,7 +314,7 @@ def key_of_cell(
         budget: the budget that all strategies share.
         seed: the random seed of this repetition.
         partners: for a joint strategy the name and fingerprint of each task trained together, including this one.
-        teacher: the SHA-256 of the teacher that the user gave.
+        teacher: the SHA-256 of the teacher, model or file of answers, that the user gave.
     """
     return content_hash(
         {

@@ -341,5 +341,6 @@ def _cost(bench: TrainingBench, total: Seconds, previous: Cost | None) -> Cost |
         tokens=sum(run.tokens for run in bench.runs) + (previous.tokens if previous else 0),
         train_flops=sum(counted) if len(counted) == len(flops) else None,
         unlabelled_examples=bench.unlabelled_examples + (previous.unlabelled_examples if previous else 0),
+        answers=len(bench.answers_used) + (previous.answers if previous else 0),
         peak_memory_bytes=peak_memory_bytes(),
     )

@@ -26,7 +26,7 @@ def cell_key(
     Raises:
         UsageError: a file that the strategy reads is missing or cannot be read.
     """
-    teacher = experiment.external_teacher
+    teacher = experiment.answers or experiment.external_teacher
     stages = [
         {
             "strategy": stage.name,

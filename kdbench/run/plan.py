@@ -12,7 +12,7 @@ from kdbench.api.predictions import Predictions
 from kdbench.api.spec import StrategySpec
 from kdbench.api.strategy import JointStrategy, Strategy, spec_of
 from kdbench.api.task import LocalSource, Task
-from kdbench.config import RunConfig
+from kdbench.config import RunConfig, is_answers
 from kdbench.data import Download, missing_downloads
 from kdbench.data.fetch import local_files
 from kdbench.errors import KdbenchError, UsageError, nearest
@@ -22,7 +22,9 @@ from kdbench.registry import Registered, Registry
 from kdbench.results.paths import CellFiles
 from kdbench.results.records import Record, RecordStore, Status, StrategyInfo
 from kdbench.results.tuning import Tuning
+from kdbench.run.answer_rows import answers_alone, why_not_with_answers, with_answers
 from kdbench.run.keys import cell_key, study_key
+from kdbench.run.provenance import model_info
 from kdbench.run.tuned import TunedStrategies
 from kdbench.training.experiment import Experiment, make_experiment
 from kdbench.utils.formatting import plural
@@ -92,6 +94,8 @@ def cells_of(config: RunConfig, registry: Registry) -> list[Cell]:
     cells = [
         cell_of(row, task, seed, tasks) for seed in range(config.seed_count) for task in tasks for row in rows
     ]
+    if is_answers(config.teacher):
+        cells = [_with_answers_or_not_applicable(cell, registry) for cell in cells]
     return sorted(cells, key=lambda cell: (cell.seed, isinstance(cell.row.strategy, JointStrategy)))
 
 
@@ -107,10 +111,16 @@ def cell_of(row: Row, task: Task, seed: int, tasks: Sequence[Task]) -> Cell:
     return Cell(row, task, seed, partners, State.PENDING if reason is None else State.NOT_APPLICABLE, reason)
 
 
+def _with_answers_or_not_applicable(cell: Cell, registry: Registry) -> Cell:
+    reason = cell.reason or why_not_with_answers(cell.row.strategy, registry)
+    return cell if reason is None else replace(cell, state=State.NOT_APPLICABLE, reason=reason)
+
+
 def select_rows(config: RunConfig, registry: Registry) -> list[Row]:
     """Return the strategies that the settings name, preceded by the teacher's row, with every control added."""
+    reason = "the base model trained on the labels" if is_answers(config.teacher) else "the teacher itself"
     teachers = [
-        Row(registry.strategy(StrategySpec(name=registered.item.name)), "the teacher itself")
+        Row(registry.strategy(StrategySpec(name=registered.item.name)), reason)
         for registered in registry.strategies.values()
         if registered.item.is_teacher_row
     ]
@@ -123,10 +133,15 @@ def select_rows(config: RunConfig, registry: Registry) -> list[Row]:
 
 def requested_rows(config: RunConfig, registry: Registry) -> list[Row]:
     """Return the strategies that the settings name, each after its controls."""
-    requested = [registry.strategy(spec) for spec in registry.match_strategies(config.strategy)]
-    requested += [registry.strategy(spec) for spec in _grid(config.grid)]
+    specs = [*registry.match_strategies(config.strategy), *_grid(config.grid)]
+    if is_answers(config.teacher):
+        specs = [with_answers(spec, registry) for spec in specs]
     rows: dict[StrategySpec, Row] = {}
-    for strategy in requested:
+    for strategy in map(registry.strategy, specs):
+        alone = answers_alone(strategy) if is_answers(config.teacher) else None
+        if alone is not None:
+            row = Row(registry.strategy(alone), f"{spec_of(strategy)} on the answers alone")
+            rows.setdefault(row.spec, row)
         for control in (registry.control(strategy), registry.base_control(strategy)):
             if control is not None:
                 row = Row(registry.strategy(control), f"the control of {spec_of(strategy)}")
@@ -208,7 +223,7 @@ def make_plan(config: RunConfig, registry: Registry, *, fetch: bool) -> Plan:
     tasks = {cell.task.name: cell.task for cell in cells}
     check_settings(config, registry, list(tasks.values()))
     downloads = missing_model_downloads(config.model, config.cache_dir)
-    if config.teacher is not None:
+    if config.teacher is not None and not is_answers(config.teacher):
         downloads += missing_model_downloads(config.teacher, config.cache_dir)
     for task in tasks.values():
         downloads += missing_downloads(task, config.data)
@@ -216,6 +231,9 @@ def make_plan(config: RunConfig, registry: Registry, *, fetch: bool) -> Plan:
         return Plan(cells, downloads)
     base = resolve_base_model(config.model, config.cache_dir)
     experiments = {name: make_experiment(config, registry, name, base) for name in tasks}
+    for experiment in experiments.values():
+        if experiment.answers is not None:
+            remark(f"{experiment.answers.name}: {_answers_line(experiment)}")
     store = RecordStore(config.results)
     cells = _with_tuning(cells, registry, config, experiments)
     planned: dict[str, Cell] = {}
@@ -230,6 +248,12 @@ def make_plan(config: RunConfig, registry: Registry, *, fetch: bool) -> Plan:
         if key not in planned:
             planned[key] = _with_result(cell, config, store, registry)
     return Plan(list(planned.values()), downloads, base, experiments)
+
+
+def _answers_line(experiment: Experiment) -> str:
+    info = model_info(experiment).answers
+    assert info is not None
+    return info.described(experiment.task.task.metric, experiment.task.train_examples)
 
 
 def _without_enough_labels(cell: Cell, experiment: Experiment) -> Cell:

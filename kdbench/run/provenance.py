@@ -75,11 +75,13 @@ def task_info(prepared: PreparedTask, metrics: Mapping[str, Metric] = METRICS) -
 
 def model_info(experiment: Experiment) -> ModelInfo:
     """Return the record's description of the base model and of an external teacher."""
-    teacher = experiment.external_teacher
+    teacher = experiment.answers or experiment.external_teacher
+    answers = experiment.answer_teacher
     return ModelInfo(
         name=experiment.base.name,
         weights_sha256=experiment.base.sha256,
         teacher=teacher.name if teacher else None,
+        answers=answers.info if answers else None,
     )
 
 

@@ -309,6 +309,7 @@ class _Run:
                 known=self._known,
                 cache=self._config.drawings_cache if last else None,
                 margin=self._config.margin_share,
+                price=self._config.price_per_answer,
             )
         except UsageError:
             return  # no cell has ended yet

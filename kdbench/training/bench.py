@@ -24,7 +24,8 @@ from kdbench.data.transfer import read_transfer_set, sample_examples
 from kdbench.errors import UsageError
 from kdbench.models.build import build_student, load_base, load_external_teacher, starts_fresh
 from kdbench.models.foreign import load_config
-from kdbench.training.cached_outputs import STATES_LIMIT_BYTES, CachedLogits, states_bytes
+from kdbench.training.answers import AnswerTeacher
+from kdbench.training.cached_outputs import STATES_LIMIT_BYTES, LogitsByRow, states_bytes
 from kdbench.training.callbacks import Trackers
 from kdbench.training.experiment import Experiment
 from kdbench.training.predict import join_rows, predict, row_logits
@@ -62,6 +63,8 @@ class TrainingBench:
         """What was spent on the teacher and its outputs, if this cell has used them."""
         self.is_teacher = False
         """Whether `finetuned` returned the teacher itself."""
+        self.answers_used: set[int] = set()
+        """The answers that this cell trained on, by their index, where the teacher is a file of answers."""
         self.unlabelled_examples = 0
         """The number of distinct unlabelled examples that this cell trained on."""
         self._unlabelled: set[int] = set()
@@ -125,6 +128,7 @@ class TrainingBench:
     def student(self, params: StudentParams) -> PreTrainedModel:
         folder = self.experiment.base.path
         if params.init == "teacher" and not starts_fresh(params, load_config(folder)):
+            self._check_teacher_is_model("its student starts from the teacher's layers; set init=base")
             self._ensure_teacher()
             self._charge_teacher()
             folder = self._teachers.folder
@@ -133,6 +137,7 @@ class TrainingBench:
 
     @cached_property
     def teacher(self) -> PreTrainedModel:
+        self._check_teacher_is_model("it needs the teacher's weights")
         self._ensure_teacher()
         self._charge_teacher()
         model = self._teachers.load()
@@ -144,11 +149,11 @@ class TrainingBench:
     def finetuned(self) -> PreTrainedModel:
         """Return the base model fine-tuned for as many steps as the teacher, with this cell's parameters.
 
-        With default parameters it is the teacher itself.
+        With default parameters it is the teacher itself, unless that is a file of answers.
         """
         if not params_of(self.params, Params):
             self._ensure_teacher()
-            self.is_teacher = True
+            self.is_teacher = self.experiment.answers is None
             run = self._teachers.run()
             self.runs += [run] if run else []
             return self._teachers.load()
@@ -176,9 +181,11 @@ class TrainingBench:
         rows = self.task.train if rows is None else rows
         schedule = self.schedule(share, learning_rate)
         batches = self._draw_batches(rows, schedule)
+        if self._answers is not None and teacher_outputs == "logits":
+            self.answers_used |= self._answers.used(_drawn(rows, batches))
         used_rows = rows  # all of train, so that all strategies share the teacher's cached logits
         if rows is not self.task.train:
-            used_rows = rows.select(sorted({row for batch in batches for row in batch}))
+            used_rows = _drawn(rows, batches)
             self._unlabelled |= set(used_rows["example"][:]) - set(self.task.train["example"][:])
             self.unlabelled_examples = len(self._unlabelled)
         self.runs.append(
@@ -218,6 +225,7 @@ class TrainingBench:
             raise ValueError(
                 f"teacher_outputs={requested!r}: expected 'logits', 'hidden_states', 'attentions' or 'none'"
             )
+        self._check_teacher_is_model(f"it needs the teacher's {requested.replace('_', ' ')}")
         if requested == "attentions" and isinstance(model, PreTrainedModel):
             model.set_attn_implementation("eager")  # fused kernels return no attentions
         read_again = drawn >= 2 * len(rows)
@@ -266,8 +274,10 @@ class TrainingBench:
         )
         return experiment.metric.of(predictions, self.task.task.labels)
 
-    def teacher_logits(self, rows: datasets.Dataset) -> CachedLogits:
+    def teacher_logits(self, rows: datasets.Dataset) -> LogitsByRow:
         self._check_teacher_is_declared()
+        if self._answers is not None:
+            return self._answers.logits(rows)
         self._ensure_teacher()
         outputs, seconds = self._teachers.logits(rows)
         self._charge_teacher(logits=seconds)
@@ -307,13 +317,39 @@ class TrainingBench:
     def sample(self, rows: datasets.Dataset, limit: int) -> datasets.Dataset:
         return sample_examples(rows, limit)
 
+    def answered(self, rows: datasets.Dataset) -> datasets.Dataset:
+        return self._required_answers().answered(rows)
+
+    def answered_texts(self) -> datasets.Dataset:
+        return self._required_answers().further
+
     def read_texts(self, path: Path, limit: int) -> datasets.Dataset:
+        self._check_teacher_is_model(
+            f"{path} has texts for it to answer; give their answers, and set transfer=answered"
+        )
         return read_transfer_set(
             path, self.task, self.tokenizer, max_length=self.budget.max_length, limit=limit
         )
 
     def hide_labels(self, rows: datasets.Dataset) -> datasets.Dataset:
         return without_labels(rows, self.kind)
+
+    @property
+    def _answers(self) -> AnswerTeacher | None:
+        return self.experiment.answer_teacher
+
+    def _required_answers(self) -> AnswerTeacher:
+        if self._answers is None:
+            raise UsageError(
+                f"strategy {self._strategy.name!r}: the teacher is a model; name a file of answers with --teacher"
+            )
+        return self._answers
+
+    def _check_teacher_is_model(self, needed: str) -> None:
+        if self._answers is not None:
+            raise UsageError(
+                f"strategy {self._strategy.name!r}: the teacher is a file of answers, not a model, and {needed}"
+            )
 
     def _charge_teacher(self, **outputs: Seconds) -> None:
         self._outputs_cost.update(outputs)
@@ -384,3 +420,8 @@ class TrainingBench:
         labels = self.budget.labels
         task = self.task.task.name if labels is None else f"{self.task.task.name}, {labels} labels"
         return Trackers(folder, (task, *loop), self.experiment.report_to)
+
+
+def _drawn(rows: datasets.Dataset, batches: Sequence[Sequence[int]]) -> datasets.Dataset:
+    """Return those of `rows` that some batch has."""
+    return rows.select(sorted({row for batch in batches for row in batch}))

@@ -38,29 +38,21 @@ def _places(known: np.ndarray, batch: Batch) -> np.ndarray:
     return places
 
 
-class CachedLogits:
-    """Logits by row id, memory-mapped from a folder that `write` created.
+class LogitsByRow:
+    """Logits by row id.
 
-    ``ids.npy`` ``(rows,)`` sorted; ``offsets.npy`` ``(rows + 1,)``; ``logits.npy`` ``(units, classes)`` float32.
+    Args:
+        ids: ``(rows,)``, sorted.
+        offsets: ``(rows + 1,)``: row i has the units offsets[i] to offsets[i + 1].
+        logits: ``(units, classes)`` float32.
+        per_word: whether a unit is a word.
     """
 
     requested: Mapping[str, bool] = {}
 
-    def __init__(self, folder: Path, *, per_word: bool) -> None:
+    def __init__(self, ids: np.ndarray, offsets: np.ndarray, logits: np.ndarray, *, per_word: bool) -> None:
         self._per_word = per_word
-        self._ids = np.load(folder / "ids.npy")
-        self._offsets = np.load(folder / "offsets.npy")
-        self._logits = np.load(folder / "logits.npy", mmap_mode="r")
-
-    @staticmethod
-    def write(folder: Path, ids: Sequence[int], logits: Sequence[np.ndarray]) -> None:
-        """Write the logits ``(units, classes)`` of each row, with the rows' ids, to `folder`."""
-        order = np.argsort(ids)
-        rows = [logits[i] for i in order]
-        folder.mkdir(parents=True, exist_ok=True)
-        np.save(folder / "ids.npy", np.asarray(ids)[order])
-        np.save(folder / "offsets.npy", np.cumsum([0, *(len(row) for row in rows)]))
-        np.save(folder / "logits.npy", np.concatenate(rows).astype(np.float32))
+        self._ids, self._offsets, self._logits = ids, offsets, logits
 
     def __call__(self, batch: Batch) -> SimpleNamespace:
         """Return ``.logits`` for `batch`: ``(batch, classes)``, or ``(batch, sequence, classes)`` for tokens.
@@ -68,7 +60,7 @@ class CachedLogits:
         Positions that do not count are zero.
 
         Raises:
-            KeyError: a row of the batch was not passed to `write`, or had a different number of units.
+            KeyError: a row of the batch is not among them, or had a different number of units.
         """
         places = _places(self._ids, batch)
         flat = np.concatenate([self._logits[self._offsets[p] : self._offsets[p + 1]] for p in places])
@@ -81,6 +73,31 @@ class CachedLogits:
         logits = torch.zeros(*labels.shape, flat.shape[-1], device=labels.device)
         logits[counted] = torch.from_numpy(flat).to(labels.device)
         return SimpleNamespace(logits=logits)
+
+
+class CachedLogits(LogitsByRow):
+    """Logits by row id, memory-mapped from a folder that `write` created.
+
+    ``ids.npy``, ``offsets.npy`` and ``logits.npy`` as in `LogitsByRow`.
+    """
+
+    def __init__(self, folder: Path, *, per_word: bool) -> None:
+        super().__init__(
+            np.load(folder / "ids.npy"),
+            np.load(folder / "offsets.npy"),
+            np.load(folder / "logits.npy", mmap_mode="r"),
+            per_word=per_word,
+        )
+
+    @staticmethod
+    def write(folder: Path, ids: Sequence[int], logits: Sequence[np.ndarray]) -> None:
+        """Write the logits ``(units, classes)`` of each row, with the rows' ids, to `folder`."""
+        order = np.argsort(ids)
+        rows = [logits[i] for i in order]
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(folder / "ids.npy", np.asarray(ids)[order])
+        np.save(folder / "offsets.npy", np.cumsum([0, *(len(row) for row in rows)]))
+        np.save(folder / "logits.npy", np.concatenate(rows).astype(np.float32))
 
 
 def states_bytes(rows: datasets.Dataset, teacher: PretrainedConfig) -> int:

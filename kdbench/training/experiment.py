@@ -17,8 +17,9 @@ from transformers import PreTrainedTokenizerBase
 from kdbench.api.kinds import TaskKind
 from kdbench.api.metric import Metric, get_metric
 from kdbench.budgets import Budget
-from kdbench.config import RunConfig
+from kdbench.config import RunConfig, is_answers
 from kdbench.data import PreparedTask, load_task, prepare
+from kdbench.data.answers import AnswersFile, open_answers
 from kdbench.data.batches import Collator
 from kdbench.data.loading import TaskData
 from kdbench.data.splitting import Choice, choose
@@ -29,7 +30,9 @@ from kdbench.models.foreign import load_tokenizer
 from kdbench.plugins import load_registry
 from kdbench.registry import Registry
 from kdbench.results.paths import CellFiles, read_fit
+from kdbench.training.answers import AnswerTeacher
 from kdbench.training.device import pick_device, training_precision
+from kdbench.utils.files import user_path
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,8 @@ class Experiment:
     """Encodes the task's data with another tokenizer."""
     external_teacher: BaseModel | None = None
     """A fine-tuned model that the user provides as the teacher."""
+    answers: AnswersFile | None = None
+    """A file of answers that the user provides as the teacher."""
     report_to: tuple[str, ...] = ()
     """The experiment trackers that training reports to."""
     metrics: Mapping[str, Metric] = field(default_factory=lambda: METRICS)
@@ -63,6 +68,11 @@ class Experiment:
     def metric(self) -> Metric:
         """The task's headline metric."""
         return get_metric(self.task.task.metric, self.metrics)
+
+    @cached_property
+    def answer_teacher(self) -> AnswerTeacher | None:
+        """The teacher that is a file of answers; None where the teacher is a model."""
+        return None if self.answers is None else AnswerTeacher(self.answers, self)
 
     @cached_property
     def device(self) -> torch.device:
@@ -118,8 +128,10 @@ def make_experiment(
     def encode(tokenizer: PreTrainedTokenizerBase) -> PreparedTask:
         return prepare(data, config.resolved_budget, tokenizer, config.cache_dir, choice_of)
 
-    teacher = None
-    if config.teacher is not None:
+    teacher = answers = None
+    if config.teacher is not None and is_answers(config.teacher):
+        answers = open_answers(user_path(config.teacher), data)
+    elif config.teacher is not None:
         teacher = resolve_base_model(config.teacher, config.cache_dir, "--teacher")
         check_external_teacher(teacher.path, task, tokenizer)
     return Experiment(
@@ -130,6 +142,7 @@ def make_experiment(
         tokenizer=tokenizer,
         encode=encode,
         external_teacher=teacher,
+        answers=answers,
         report_to=tuple(config.report_to),
         metrics=registry.metrics,
     )

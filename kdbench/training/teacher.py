@@ -18,7 +18,7 @@ from kdbench.api.bench import Batch, model_inputs
 from kdbench.api.params import FINE_TUNING_RATES, Params, default_rate
 from kdbench.models.build import auto_class
 from kdbench.models.foreign import load_weights
-from kdbench.training.cached_outputs import CachedLogits, CachedStates
+from kdbench.training.cached_outputs import CachedLogits, CachedStates, LogitsByRow
 from kdbench.training.device import training_precision
 from kdbench.training.experiment import Experiment
 from kdbench.training.predict import row_logits
@@ -94,7 +94,7 @@ class TeacherStore:
         folder, seconds = self._computed_once("logits", rows, compute)
         return CachedLogits(folder, per_word=experiment.kind.per_word), seconds
 
-    def states(self, rows: datasets.Dataset, logits: CachedLogits) -> tuple[CachedStates, Seconds]:
+    def states(self, rows: datasets.Dataset, logits: LogitsByRow) -> tuple[CachedStates, Seconds]:
         """Return the teacher's hidden states on `rows` beside `logits`, as `logits` does."""
         experiment = self._experiment
 
