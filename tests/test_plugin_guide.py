@@ -117,6 +117,13 @@ def test_the_examples_of_the_guide_run_together(deploy):
     assert answers_alike(model, loaded)
 
 
+def test_the_strategy_of_the_readme_is_trained_and_deployed(deploy, tmp_path):
+    (block,) = code_blocks((EXAMPLES.parent / "README.md").read_text(encoding="utf-8"))
+    (tmp_path / "logit_mse.py").write_text(block, encoding="utf-8")
+    plugins = [str(tmp_path / "logit_mse.py"), str(EXAMPLES / "helpdesk.py")]
+    assert answers_alike(*deploy(plugins, "logit-mse[layers=1]", "helpdesk"))
+
+
 def test_a_plugins_own_model_class_is_trained_deployed_and_loaded_again(deploy, base_model, monkeypatch):
     monkeypatch.syspath_prepend(THIRD_PARTY / "kdbench-mean-pool")
     model, loaded = deploy(["kdbench_mean_pool"], "mean-pool[frozen=true]", "support-tickets")
