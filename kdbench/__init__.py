@@ -1,6 +1,6 @@
 """Benchmark ways of making a BERT-like model smaller or cheaper to adapt; exports everything a plugin imports.
 
-Names that load torch (`losses`, `readers`, ready-made models and what builds and saves them) are imported at first
+Names that load torch (`losses`, `readers`, `structure`, ready-made models and what builds and saves them) are imported at first
 use, so that listing plugins stays fast. `load` opens a model that ``kdbench export`` wrote.
 """
 
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from kdbench.api.models import FolderModel, architecture_of, build_architecture
     from kdbench.data import readers
     from kdbench.evaluation.metrics import METRICS
+    from kdbench.models import structure
     from kdbench.models.build import keep_layers
     from kdbench.models.foreign import load_tokenizer
     from kdbench.models.new_layers import new_layers
@@ -105,6 +106,7 @@ __all__ = [
     "params_of",
     "quantize",
     "readers",
+    "structure",
     "train_jointly",
 ]
 
@@ -113,6 +115,7 @@ _LAZY_IMPORTS = {
     "kdbench.api.models": ("FolderModel", "architecture_of", "build_architecture"),
     "kdbench.data": ("readers",),
     "kdbench.evaluation.metrics": ("METRICS",),
+    "kdbench.models": ("structure",),
     "kdbench.models.build": ("keep_layers",),
     "kdbench.models.foreign": ("load_tokenizer",),
     "kdbench.models.new_layers": ("new_layers",),
@@ -125,6 +128,6 @@ _LAZY_IMPORTS = {
 def __getattr__(name: str) -> Any:
     for module, names in _LAZY_IMPORTS.items():
         if name in names:
-            is_module = name in ("losses", "readers")
+            is_module = name in ("losses", "readers", "structure")
             return import_module(f"{module}.{name}") if is_module else getattr(import_module(module), name)
     raise AttributeError(f"module 'kdbench' has no attribute {name!r}")

@@ -8,144 +8,17 @@ A `mask` is the batch's ``attention_mask``, ``(batch, sequence)``: 1 for a text'
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from kdbench_plugins._attention_vectors import AttentionVectors
+from torch import Tensor
 from torch.nn import functional
 
 from kdbench import Bench, UsageError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-
-_LAYER_NAMES = (("query", "key", "value"), ("q_lin", "k_lin", "v_lin"))
-"""The names of the three projections in BERT, RoBERTa and ELECTRA, and in DistilBERT."""
-
-
-@dataclass
-class AttentionVectors:
-    """Hold the vectors of one self-attention layer in the latest forward pass; unset before the first.
-
-    Each is ``(batch, sequence, width)``, heads concatenated, not scaled.
-    """
-
-    query: Tensor = field(init=False)
-    key: Tensor = field(init=False)
-    value: Tensor = field(init=False)
-
-
-@contextmanager
-def read_attention(model: nn.Module, layers: Iterable[int]) -> Iterator[dict[int, AttentionVectors]]:
-    """Record queries, keys and values of `layers` by forward hooks: yield a mapping that every pass of `model` updates.
-
-    They are the outputs of the linear layers, so that any attention kernel works: scores before the softmax do not
-    need the eager implementation. When the context ends, the hooks are removed and the mapping is emptied.
-
-    Args:
-        model: a model with a ``config``; the recorded vectors carry gradients.
-        layers: numbers of transformer layers, counted from 1.
-
-    Raises:
-        UsageError: the model's attention is not laid out as BERT's is.
-    """
-    projections = _projections(model)
-    vectors = {layer: AttentionVectors() for layer in layers}
-    with ExitStack() as hooks:
-        for layer, read in vectors.items():
-            for vector, projection in zip(fields(read), projections[layer - 1], strict=True):
-                handle = projection.register_forward_hook(_recorder(read, vector.name))
-                hooks.callback(handle.remove)
-        try:
-            yield vectors
-        finally:
-            vectors.clear()
-
-
-class TeacherAttention:
-    """Computes the attention vectors of a frozen model's `layers` from its hidden states, which may be stored ones.
-
-    Args:
-        model: a frozen model with a ``config``, in evaluation mode.
-        layers: numbers of transformer layers, counted from 1.
-
-    Raises:
-        UsageError: the model's attention is not laid out as BERT's is, or does not read the hidden states as they are.
-    """
-
-    def __init__(self, model: nn.Module, layers: Iterable[int]) -> None:
-        projections = _projections(model)
-        self._projections = {layer: projections[layer - 1] for layer in layers}
-        _check_inputs(model, self._projections)
-
-    @torch.no_grad()
-    def __call__(
-        self,
-        layer: int,
-        hidden_states: Sequence[Tensor],
-        names: Sequence[str] = ("query", "key", "value"),
-        *,
-        dtype: torch.dtype,
-    ) -> AttentionVectors:
-        """Return the vectors `names` of `layer`, computed in `dtype`.
-
-        Args:
-            hidden_states: the embeddings and the output of every layer, each ``(batch, sequence, hidden)``.
-        """
-        vectors = AttentionVectors()
-        states = hidden_states[layer - 1].to(dtype)
-        for vector, linear in zip(fields(vectors), self._projections[layer], strict=True):
-            if vector.name in names:
-                bias = None if linear.bias is None else linear.bias.to(dtype)
-                setattr(vectors, vector.name, functional.linear(states, linear.weight.to(dtype), bias))
-        return vectors
-
-
-def _check_inputs(model: nn.Module, projections: Mapping[int, tuple[nn.Linear, ...]]) -> None:
-    """Check on a short text that the projections of each layer read the hidden states before it, not normalized ones."""
-    read: dict[int, Tensor] = {}
-
-    def note(layer: int) -> Callable[..., None]:
-        return lambda module, inputs: read.__setitem__(layer, inputs[0])
-
-    tokens = torch.arange(3, device=next(model.parameters()).device)[None]
-    with ExitStack() as hooks, torch.no_grad():
-        for layer, (query, *_) in projections.items():
-            hooks.callback(query.register_forward_pre_hook(note(layer)).remove)
-        states = model(input_ids=tokens, output_hidden_states=True).hidden_states
-    if not all(torch.equal(read[layer], states[layer - 1]) for layer in projections):
-        raise UsageError(
-            f"the attention of {type(model).__name__} does not read its layers' inputs as they are; to match attention "
-            "take a model built as BERT, RoBERTa, ELECTRA or DistilBERT"
-        )
-
-
-def _recorder(read: AttentionVectors, name: str) -> Callable[..., None]:
-    def hook(module: nn.Module, inputs: Any, output: Tensor) -> None:
-        setattr(read, name, output)
-
-    return hook
-
-
-def _projections(model: nn.Module) -> list[tuple[nn.Linear, ...]]:
-    """Return each transformer layer's linear layers for queries, keys and values, first layer first."""
-    projections = []
-    for module in model.modules():
-        for names in _LAYER_NAMES:
-            layers = tuple(getattr(module, name, None) for name in names)
-            if all(isinstance(layer, nn.Linear) for layer in layers):
-                projections.append(layers)
-    depth = model.config.num_hidden_layers
-    if len(projections) != depth:
-        raise UsageError(
-            f"{type(model).__name__} has {len(projections)} self-attention layers with separate query, key and value "
-            f"projections, not {depth}; to match attention take a model built as BERT, RoBERTa, ELECTRA or DistilBERT"
-        )
-    return projections
 
 
 _MASKED = -1e9
@@ -166,7 +39,13 @@ def hidden_state_loss(student: Tensor, teacher: Tensor, mask: Tensor, *, relativ
 
 
 def attention_score_loss(
-    student: AttentionVectors, teacher: AttentionVectors, mask: Tensor, *, heads: int, relative: bool = False
+    student: AttentionVectors,
+    teacher: AttentionVectors,
+    mask: Tensor,
+    *,
+    heads: int,
+    relative: bool = False,
+    window: int | None = None,
 ) -> Tensor:
     """Return the mean squared difference of attention scores before the softmax, over pairs of word pieces and heads.
 
@@ -176,11 +55,17 @@ def attention_score_loss(
         student: the vectors of the student's layer.
         teacher: those of the teacher's layer; the widths may differ.
         mask: see above.
-        heads: the number of attention heads of both models.
+        heads: the number of attention heads of both models; several may share the keys of one head.
         relative: divide by the mean square of the teacher's scores.
+        window: the largest distance of two word pieces that attend to each other; None if all do.
     """
-    own, target = (_scaled_products(model.query, model.key, heads) for model in (student, teacher))
+    own, target = (
+        _scaled_products(model.query, _key_per_query(model, heads), heads) for model in (student, teacher)
+    )
     pairs = mask[:, :, None] * mask[:, None, :]
+    if window is not None:
+        places = torch.arange(mask.shape[1], device=mask.device)
+        pairs = pairs * ((places[:, None] - places).abs() <= window)
     loss = _mean_over_texts((own - target).square().mean(dim=1), pairs)
     return loss / _mean_over_texts(target.square().mean(dim=1), pairs) if relative else loss
 
@@ -206,6 +91,13 @@ def relation_loss(student: Tensor, teacher: Tensor, mask: Tensor, *, heads: int)
     )
     divergences = functional.kl_div(student_log, teacher_log, reduction="none", log_target=True)
     return _mean_over_texts(divergences.sum(dim=-1).mean(dim=1), mask)
+
+
+def _key_per_query(vectors: AttentionVectors, heads: int) -> Tensor:
+    """Return the keys ``(batch, sequence, width)`` with a head for each of the queries' `heads`."""
+    size = vectors.query.shape[-1] // heads
+    keys = vectors.key.unflatten(-1, (-1, size))
+    return keys.repeat_interleave(heads // keys.shape[-2], dim=-2).flatten(-2)
 
 
 def _scaled_products(left: Tensor, right: Tensor, heads: int) -> Tensor:

@@ -29,7 +29,7 @@ class MiniLM(Strategy):
         relation_heads: int | None = Field(
             None,
             ge=1,
-            description="number of relation heads; by default that of the teacher's attention heads",
+            description="number of relation heads; by default that of the teacher's attention heads, of its keys where these are fewer",
         )
         relation_share: float = Field(
             0.5,
@@ -78,10 +78,11 @@ class MiniLM(Strategy):
 
     def _match_relations(self, student: nn.Module, bench: Bench, share: float) -> None:
         """Train `student` on the sum of the three relation losses (MiniLMv2, section 3.1)."""
-        from kdbench_plugins._layer_matching import TeacherAttention, read_attention, relation_loss
+        from kdbench_plugins._attention_vectors import TeacherAttention, read_attention
+        from kdbench_plugins._layer_matching import relation_loss
 
         student_layer, teacher_layer = student.config.num_hidden_layers, self._teacher_layer(bench.teacher)
-        teacher_attention = TeacherAttention(bench.teacher, [teacher_layer])
+        teacher_attention = TeacherAttention(bench.teacher, [teacher_layer], self.name)
         heads = self._relation_heads(student, bench.teacher)  # only a model with attention has heads
 
         def loss(student, batch, teacher):  # type: ignore[no-untyped-def]
@@ -92,7 +93,7 @@ class MiniLM(Strategy):
                 for name in ("query", "key", "value")
             )
 
-        with read_attention(student, [student_layer]) as student_attention:
+        with read_attention(student, [student_layer], self.name) as student_attention:
             bench.train(
                 student,
                 loss=loss,
@@ -111,8 +112,11 @@ class MiniLM(Strategy):
         return layer
 
     def _relation_heads(self, student: nn.Module, teacher: nn.Module) -> int:
-        heads = self.params.relation_heads or teacher.config.num_attention_heads
-        widths = student.config.hidden_size, teacher.config.hidden_size
+        from kdbench import structure
+
+        own, target = (structure.attentions_of(model, self.name)[-1] for model in (student, teacher))
+        heads = self.params.relation_heads or target.key_heads
+        widths = own.key.size, target.key.size  # queries are as wide, or a multiple of it
         if any(width % heads for width in widths):
             raise UsageError(
                 f"strategy 'minilm': {heads} relation heads do not divide both the student's width {widths[0]} and the "

@@ -83,12 +83,8 @@ class TinyBERT(Strategy):
 
     def _match_layers(self, student: nn.Module, bench: Bench, rows: datasets.Dataset, share: float) -> None:
         """Train `student` on the sum of equations 7 to 9 over its layers and embeddings (equation 11, lambda 1)."""
-        from kdbench_plugins._layer_matching import (
-            TeacherAttention,
-            attention_score_loss,
-            hidden_state_loss,
-            read_attention,
-        )
+        from kdbench_plugins._attention_vectors import TeacherAttention, attention_windows, read_attention
+        from kdbench_plugins._layer_matching import attention_score_loss, hidden_state_loss
 
         config, teacher_config = student.config, bench.teacher.config
         self._check_heads(config, teacher_config)
@@ -98,7 +94,10 @@ class TinyBERT(Strategy):
         attention_pairs = tuple((own, target) for own, target in pairs if target > 0)
         relative, weight = self.params.terms == "relative", self.params.attention_weight
         projections = _projections(config.hidden_size, teacher_config.hidden_size)
-        teacher_attention = TeacherAttention(bench.teacher, {target for _, target in attention_pairs})
+        teacher_attention = TeacherAttention(
+            bench.teacher, {target for _, target in attention_pairs}, self.name, rotated=True
+        )
+        windows = attention_windows(student, bench.teacher, attention_pairs, self.name)
 
         def loss(student, batch, teacher):  # type: ignore[no-untyped-def]
             mask = batch["attention_mask"]
@@ -118,10 +117,12 @@ class TinyBERT(Strategy):
                     mask,
                     heads=config.num_attention_heads,
                     relative=relative,
+                    window=windows[own],
                 )
             return total
 
-        with read_attention(student, [own for own, _ in attention_pairs]) as student_attention:
+        read_layers = [own for own, _ in attention_pairs]
+        with read_attention(student, read_layers, self.name, rotated=True) as student_attention:
             bench.train(
                 student,
                 loss=loss,
