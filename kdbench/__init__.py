@@ -50,8 +50,8 @@ if TYPE_CHECKING:
     from kdbench.data import readers
     from kdbench.evaluation.metrics import METRICS
     from kdbench.models import structure
-    from kdbench.models.build import keep_layers
     from kdbench.models.foreign import load_tokenizer
+    from kdbench.models.layers import keep_layers
     from kdbench.models.new_layers import new_layers
     from kdbench.models.onnx import OnnxModel, example_inputs, quantize
     from kdbench.training.multi_task import train_jointly
@@ -116,7 +116,7 @@ _LAZY_IMPORTS = {
     "kdbench.data": ("readers",),
     "kdbench.evaluation.metrics": ("METRICS",),
     "kdbench.models": ("structure",),
-    "kdbench.models.build": ("keep_layers",),
+    "kdbench.models.layers": ("keep_layers",),
     "kdbench.models.foreign": ("load_tokenizer",),
     "kdbench.models.new_layers": ("new_layers",),
     "kdbench.models.onnx": ("OnnxModel", "example_inputs", "quantize"),

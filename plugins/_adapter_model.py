@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from kdbench_plugins._parameter_efficient import freeze_encoder
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from kdbench import FolderModel, UsageError, architecture_of, build_architecture
+from kdbench import FolderModel, architecture_of, build_architecture, structure
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"gelu": nn.GELU, "relu": nn.ReLU}
-
-
-class _SublayerNames(NamedTuple):
-    """The names of the modules within a transformer layer that adapters wrap."""
-
-    ends: tuple[str, str]
-    """The last modules before the residual connections of attention and of the feed-forward network."""
-    norm: str
-    """The layer normalization after the second residual connection."""
-
-
-_KNOWN_NAMES = (
-    _SublayerNames(
-        ("attention.output.dropout", "output.dropout"), "output.LayerNorm"
-    ),  # BERT, RoBERTa, ELECTRA …
-    _SublayerNames(("attention.dropout", "output.dropout"), "output.LayerNorm"),  # MPNet
-    _SublayerNames(("attention.out_lin", "ffn.dropout"), "output_layer_norm"),  # DistilBERT
-)
 
 
 class Adapter(nn.Module):
@@ -91,8 +73,17 @@ class AdaptedNorm(nn.Module):
         return cast(Tensor, self.norm(total + self.adapter(self.norm(total))))
 
 
+def _adapt_output(layer: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+    """Add the adapter of a layer to what the layer returns, as a forward hook (see `AdapterModel`)."""
+    adapter: Any = layer.adapter
+    return cast(Tensor, output + adapter(output))
+
+
 class AdapterModel(FolderModel):
-    """Wrap a transformers model with adapters in every layer.
+    """Wrap a transformers model with adapters in every layer; one that all layers share has its adapters once.
+
+    In a layer that normalizes the inputs of its sublayers, no normalization follows the second residual sum s. There the
+    adapter of ``pfeiffer`` reads the sum itself, and the layer returns ``s + adapter(s)``.
 
     Args:
         architecture: class and configuration of the model, from `architecture_of`.
@@ -102,7 +93,7 @@ class AdapterModel(FolderModel):
         base: the model to add adapters to, changed in place; by default a randomly initialized one.
 
     Raises:
-        UsageError: the layers of this architecture have no module that adapters are known to wrap.
+        UsageError: the layers of this architecture are laid out as no known one's.
     """
 
     def __init__(
@@ -122,11 +113,16 @@ class AdapterModel(FolderModel):
             }
         )
         self.model = base if base is not None else build_architecture(architecture)
-        for layer, names in _layers(self.model, placement):
-            for name in names.ends if placement == "houlsby" else [names.norm]:
-                adapter = Adapter(self.model.config.hidden_size, bottleneck, activation)
-                adapted = AdaptedSublayer if placement == "houlsby" else AdaptedNorm
-                layer.set_submodule(name, adapted(layer.get_submodule(name), adapter))
+        width = self.model.config.hidden_size
+        for layer in structure.structure_of(self.model, f"adapter-{placement}").layers:
+            if placement == "houlsby":
+                for end in layer.ends:
+                    _wrap(layer.module, end, AdaptedSublayer, Adapter(width, bottleneck, activation))
+            elif layer.last_norm is not None:
+                _wrap(layer.module, layer.last_norm, AdaptedNorm, Adapter(width, bottleneck, activation))
+            else:
+                layer.module.adapter = Adapter(width, bottleneck, activation)
+                layer.module.register_forward_hook(_adapt_output)
 
     @classmethod
     def around(
@@ -142,31 +138,10 @@ class AdapterModel(FolderModel):
     def train_only_adapters(self, *, norms: bool) -> None:
         """Freeze what was pretrained, except, with `norms`, the layer normalizations."""
         freeze_encoder(self.model)
-        for module in self.model.base_model.modules():
-            # By class name: DeBERTa defines its own layer normalization class.
-            if isinstance(module, Adapter) or (norms and type(module).__name__.endswith("LayerNorm")):
-                module.requires_grad_(True)
+        trained = [module for module in self.model.base_model.modules() if isinstance(module, Adapter)]
+        for module in (*trained, *(structure.norms_of(self.model.base_model) if norms else ())):
+            module.requires_grad_(True)
 
 
-def _layers(model: PreTrainedModel, placement: str) -> list[tuple[nn.Module, _SublayerNames]]:
-    """Return the transformer layers of `model`, each with the names of the modules that adapters wrap."""
-    layers = [
-        (module, names)
-        for module in model.base_model.modules()
-        for names in _KNOWN_NAMES
-        if all(_has(module, name) for name in (*names.ends, names.norm))
-    ]
-    if not layers:
-        raise UsageError(
-            f"strategy 'adapter-{placement}': cannot place adapters in {type(model).__name__}; "
-            "take a model like BERT, RoBERTa, ELECTRA, DeBERTa, MPNet or DistilBERT"
-        )
-    return layers
-
-
-def _has(module: nn.Module, name: str) -> bool:
-    try:
-        module.get_submodule(name)
-    except AttributeError:
-        return False
-    return True
+def _wrap(layer: nn.Module, name: str, wrapper: type[nn.Module], adapter: Adapter) -> None:
+    layer.set_submodule(name, wrapper(layer.get_submodule(name), adapter))

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel
 
+    from kdbench import structure
+
 
 class LongWarmUp(Params):
     """Warm up over half of the steps, for strategies that add weights to every layer and start with a random head.
@@ -105,20 +107,12 @@ def _saved_whole(layers: list[str], encoder: str) -> list[str]:
     )
 
 
-_ELSEWHERE = {
-    "query": ("q_lin", "query_proj", "q_proj"),
-    "key": ("k_lin", "key_proj", "k_proj"),
-    "value": ("v_lin", "value_proj", "v_proj"),
-    "intermediate.dense": ("lin1", "ffn", "fc1"),
-    "output.dense": ("lin2", "ffn_output", "fc2"),
-}
-"""What DistilBERT, DeBERTa, ALBERT, BART and others call the layers of BERT."""
-
-
-def linear_layers(base: nn.Module, ends: tuple[str, ...], *, strategy: str, parameter: str) -> list[str]:
+def linear_layers(
+    base: PreTrainedModel, ends: tuple[str, ...], *, strategy: str, parameter: str
+) -> list[str]:
     """Return the full names of the linear layers of `base` that end with one of `ends` at a dot.
 
-    A name of BERT's stands for the one that the architecture of `base` has instead.
+    A name of BERT's stands for the layers that do the same in the architecture of `base`, where no name ends so.
 
     Raises:
         UsageError: one of `ends` matches no layer: peft ignores it silently where another matches.
@@ -126,18 +120,49 @@ def linear_layers(base: nn.Module, ends: tuple[str, ...], *, strategy: str, para
     from torch import nn
 
     linear = [name for name, module in base.named_modules() if isinstance(module, nn.Linear)]
-    found = []
+    found: set[str] = set()
     for end in ends:
-        names = (end, *_ELSEWHERE.get(end, ()))
-        existing = next((name for name in names if _with_suffix(linear, name)), None)
-        if existing is None:
+        names = _with_suffix(linear, end) or _with_role(base, end)
+        if not names:
             known = sorted({name.rpartition(".")[2] for name in linear})
             raise UsageError(
                 f"strategy {strategy!r}: {type(base).__name__} has no linear layer {end!r}; "
                 f"set {parameter} to some of {', '.join(known)}"
             )
-        found.append(existing)
-    return [name for name in linear if any(_with_suffix([name], end) for end in found)]
+        found.update(names)
+    return [name for name in linear if name in found]
+
+
+def attention_outputs(base: PreTrainedModel) -> set[str]:
+    """Return the full names of the linear layers that end the attention of `base`; none where its layers are unknown."""
+    return set(_with_role(base, "attention.output.dense"))
+
+
+def _with_role(base: PreTrainedModel, role: str) -> list[str]:
+    """Return the full names of the linear layers of `base` that do what BERT's layer `role` does, whatever they are called.
+
+    One layer that computes queries, keys and values stands for each of them.
+    """
+    from kdbench import structure
+
+    whole = structure.find_structure(base)
+    layers = [] if whole is None else [_roles(layer).get(role, ()) for layer in whole.layers]
+    wanted = {id(linear) for parts in layers for linear in parts}
+    return [name for name, module in base.named_modules() if id(module) in wanted]
+
+
+def _roles(layer: structure.Layer) -> dict[str, tuple[nn.Module, ...]]:
+    """Return the linear layers of a transformer layer by their names in BERT."""
+    attention, network = layer.attention, layer.feed_forward
+    roles: dict[str, tuple[nn.Module, ...]] = {
+        "attention.output.dense": (layer.attention_output,),
+        "intermediate.dense": tuple(projection.linear for projection in network.inner),
+        "output.dense": (layer.attention_output, network.outer),  # in BERT both are called so
+    }
+    if attention is not None:
+        for name in ("query", "key", "value"):
+            roles[name] = (getattr(attention, name).linear,)
+    return roles
 
 
 def _with_suffix(names: list[str], end: str) -> list[str]:

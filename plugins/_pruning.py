@@ -22,22 +22,7 @@ from kdbench import (
     architecture_of,
     build_architecture,
     model_inputs,
-)
-
-_ATTENTION = (
-    # the module with the head counts, query, key, value, output projection; relative to a transformer layer
-    (
-        "attention.self",
-        "attention.self.query",
-        "attention.self.key",
-        "attention.self.value",
-        "attention.output.dense",
-    ),
-    ("attention", "attention.q_lin", "attention.k_lin", "attention.v_lin", "attention.out_lin"),
-)
-_FEED_FORWARD = (
-    ("intermediate.dense", "output.dense"),
-    ("ffn.lin1", "ffn.lin2"),
+    structure,
 )
 
 
@@ -45,42 +30,46 @@ _FEED_FORWARD = (
 class AttentionBlock:
     """Prune the self-attention heads of one layer."""
 
-    module: Any
-    inputs: tuple[nn.Linear, ...]
-    """Query, key and value: each ``(heads * head size, hidden)``."""
-    output: nn.Linear
-    """``(hidden, heads * head size)``."""
+    parts: structure.Attention
+
+    @property
+    def output(self) -> nn.Linear:
+        """The output projection, ``(hidden, heads * head size)``."""
+        return self.parts.output
 
     @property
     def heads(self) -> int:
         """The number of heads."""
-        return self.output.in_features // int(self.module.attention_head_size)
+        return self.parts.heads
 
     def keep(self, heads: Sequence[int]) -> None:
         """Remove all heads except `heads`."""
-        size = self.output.in_features // self.heads
+        size = self.parts.head_size
         units = [head * size + unit for head in heads for unit in range(size)]
-        for linear in self.inputs:
+        _keep_units((self.parts.query, self.parts.key, self.parts.value), units)
+        for linear in self.parts.positions:
             _keep_rows(linear, units)
         _keep_columns(self.output, units)
-        # Forward passes use the head size alone; these attributes are for other readers of the module.
+        # Most forward passes use the head size alone; these attributes are for the others and for readers of the module.
         for name, value in {
             "num_attention_heads": len(heads),
             "n_heads": len(heads),
             "all_head_size": len(units),
         }.items():
-            if hasattr(self.module, name):
-                setattr(self.module, name, value)
+            if hasattr(self.parts.module, name):
+                setattr(self.parts.module, name, value)
 
 
 @dataclass(frozen=True)
 class FeedForward:
     """Prune the feed-forward neurons of one layer."""
 
-    inner: nn.Linear
-    """``(neurons, hidden)``."""
-    outer: nn.Linear
-    """``(hidden, neurons)``."""
+    parts: structure.FeedForward
+
+    @property
+    def outer(self) -> nn.Linear:
+        """The projection from the neurons, ``(hidden, neurons)``."""
+        return self.parts.outer
 
     @property
     def neurons(self) -> int:
@@ -88,33 +77,39 @@ class FeedForward:
         return self.outer.in_features
 
     def keep(self, neurons: Sequence[int]) -> None:
-        """Remove all neurons except `neurons`."""
-        _keep_rows(self.inner, neurons)
+        """Remove all neurons except `neurons`, with their gates."""
+        _keep_units(self.parts.inner, neurons)
         _keep_columns(self.outer, neurons)
 
 
 def attention_blocks(model: PreTrainedModel, strategy: str) -> list[AttentionBlock]:
-    """Return the self-attention of each layer, first to last.
+    """Return the self-attention of each layer, first to last, or of the one that all share.
 
     Raises:
         UsageError: `strategy` cannot prune the attention of this architecture.
     """
-    layers = _layer_modules(model, _ATTENTION, strategy, "attention heads")
-    return [
-        AttentionBlock(module, (query, key, value), output) for module, query, key, value, output in layers
-    ]
+    attentions = structure.attentions_of(model, strategy)
+    name = type(model).__name__
+    if any(attention.key_heads != attention.heads for attention in attentions):
+        raise UsageError(
+            f"strategy {strategy!r}: in {name} several heads share the keys of one, and cannot be pruned alone; take prune-ffn"
+        )
+    tables = [module for module in model.modules() if hasattr(module, "relative_attention_bias")]
+    if tables:
+        raise UsageError(
+            f"strategy {strategy!r}: the layers of {name} share a table of relative positions with a column per head, and so "
+            "must have equally many heads; take prune-ffn"
+        )
+    return [AttentionBlock(attention) for attention in attentions]
 
 
 def feed_forwards(model: PreTrainedModel, strategy: str) -> list[FeedForward]:
-    """Return the feed-forward network of each layer, first to last.
+    """Return the feed-forward network of each layer, first to last, or of the one that all share.
 
     Raises:
         UsageError: `strategy` cannot prune the feed-forward networks of this architecture.
     """
-    return [
-        FeedForward(inner, outer)
-        for inner, outer in _layer_modules(model, _FEED_FORWARD, strategy, "feed-forward layers")
-    ]
+    return [FeedForward(layer.feed_forward) for layer in structure.structure_of(model, strategy).layers]
 
 
 def set_intermediate_size(model: PreTrainedModel, neurons: int) -> None:
@@ -124,30 +119,13 @@ def set_intermediate_size(model: PreTrainedModel, neurons: int) -> None:
             setattr(model.config, name, neurons)
 
 
-def _layer_modules(
-    model: PreTrainedModel, layouts: Sequence[Sequence[str]], strategy: str, what: str
-) -> list[list[Any]]:
-    """Return the modules of the layout that each transformer layer has, first layer to last."""
-    layers = [
-        [module.get_submodule(path) for path in layout]
-        for module in model.modules()
-        for layout in layouts
-        if all(_has(module, path) for path in layout)
-    ]
-    if not layers or len(layers) != model.config.num_hidden_layers:
-        raise UsageError(
-            f"strategy {strategy!r} cannot find the {what} of {type(model).__name__}; "
-            "take a base model built as BERT, RoBERTa, ELECTRA or DistilBERT"
-        )
-    return layers
-
-
-def _has(module: nn.Module, path: str) -> bool:
-    try:
-        module.get_submodule(path)
-    except AttributeError:
-        return False
-    return True
+def _keep_units(projections: Iterable[structure.Projection], units: Sequence[int]) -> None:
+    """Keep the rows of `units` of each projection; several may be parts of one layer."""
+    rows: dict[nn.Linear, list[int]] = {}
+    for projection in projections:
+        rows.setdefault(projection.linear, []).extend(projection.rows.start + unit for unit in units)
+    for linear, kept in rows.items():
+        _keep_rows(linear, kept)
 
 
 def _keep_rows(linear: nn.Linear, rows: Sequence[int]) -> None:

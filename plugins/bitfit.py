@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 
 class BitFit(ParameterEfficient):
-    """Train the encoder's biases, including those of normalizations, and the head (Ben Zaken et al. 2022, section 3)."""
+    """Train the encoder's biases, including those of normalizations, and the head (Ben Zaken et al. 2022, section 3).
+
+    The paper's sets of weights are biases and nothing else. A model without any is therefore refused: training the factors
+    of its normalizations instead would be another method (Qi et al. 2022, LN-tuning, arXiv:2211.08682).
+    """
 
     name = "bitfit"
     title = "BitFit (biases alone)"
@@ -37,12 +41,12 @@ class BitFit(ParameterEfficient):
         biases = [
             (name, weight)
             for name, weight in base.base_model.named_parameters()
-            if name.rpartition(".")[2] == "bias"
+            if name.endswith("bias")  # the first DeBERTa has a q_bias and a v_bias
         ]
         if not biases:
             raise UsageError(
-                f"strategy 'bitfit': {type(base).__name__} has no biases to train; "
-                "take a model with biases, such as BERT or RoBERTa"
+                f"strategy 'bitfit': the encoder of {type(base).__name__} has no biases to train; "
+                "take lora, ia3 or adapter-pfeiffer, or a base model with biases, such as BERT or RoBERTa"
             )
         freeze_encoder(base)
         for _, bias in biases:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kdbench_plugins._parameter_efficient import PeftStrategy, linear_layers
+from kdbench_plugins._parameter_efficient import PeftStrategy, attention_outputs, linear_layers
 from pydantic import Field
 
 from kdbench import Bench, TaskKind
@@ -48,5 +48,5 @@ class IA3(PeftStrategy):
         outputs = linear_layers(base, self.params.target, strategy=self.name, parameter="target")
         suffixed = linear_layers(base, self.params.feedforward, strategy=self.name, parameter="feedforward")
         # In BERT the attention's output projection is also called output.dense.
-        inputs = [layer for layer in suffixed if "attention" not in layer]
+        inputs = [layer for layer in suffixed if layer not in attention_outputs(base)]
         return IA3Config(target_modules=outputs + inputs, feedforward_modules=inputs)

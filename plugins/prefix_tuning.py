@@ -38,7 +38,7 @@ class PrefixTuning(ParameterEfficient):
         """Return the frozen base model with a trained prefix and head.
 
         Raises:
-            UsageError: the base model does not accept ``past_key_values``.
+            UsageError: the attention of the base model takes no keys and values but the text's.
         """
         from kdbench_plugins._prefix_model import PrefixModel
 

@@ -20,6 +20,7 @@ from kdbench.api.params import StudentParams
 from kdbench.api.task import Task, TaskKind
 from kdbench.errors import UsageError
 from kdbench.models.foreign import load_config, load_tokenizer, load_weights
+from kdbench.models.layers import keep_layers, layers_to_keep, set_layers
 
 
 def auto_class(kind: TaskKind) -> Any:
@@ -38,8 +39,6 @@ _DROPOUTS = (
 )
 _WIDTHS = ("intermediate_size", "hidden_dim", "pooler_hidden_size")
 """Names, in various architectures, of the widths that scale with the hidden size."""
-_PER_LAYER = ("layer_types", "mlp_layer_types", "attention_window", "attn_layers", "no_rope_layers")
-"""Names, in various architectures, of lists with an entry for each layer: local or global attention, a window's width."""
 _OF_ANOTHER_TASK = ("finetuning_task", "task_specific_params")
 """What a base model's configuration may say of a task that it was fine-tuned on."""
 
@@ -129,61 +128,12 @@ def starts_fresh(params: StudentParams, base: PretrainedConfig) -> bool:
     )
 
 
-def layers_to_keep(layers: int | tuple[int, ...], depth: int) -> tuple[int, ...]:
-    """Return the indices of the layers, of `depth`, that a student keeps; a number of layers is spaced evenly from the first.
-
-    Three of six are 0, 2, 4: every second layer, as in DistilBERT's initialization (Sanh et al. 2019, arXiv:1910.01108).
-    """
-    if isinstance(layers, int):
-        if not 1 <= layers <= depth:
-            raise UsageError(
-                f"layers={layers}: the base model has {depth} layers; keep between 1 and {depth}"
-            )
-        return tuple(i * depth // layers for i in range(layers))
-    if not layers or list(layers) != sorted(set(layers)) or not 0 <= layers[0] <= layers[-1] < depth:
-        raise UsageError(
-            f"layers={list(layers)}: name layers from 0 to {depth - 1}, each once, in rising order"
-        )
-    return layers
-
-
-def keep_layers(model: PreTrainedModel, kept: Sequence[int]) -> PreTrainedModel:
-    """Remove all transformer layers of `model` except those with the indices `kept`, and return it."""
-    stack = _layer_stack(model)
-    layers = list(stack)
-    del stack[:]
-    stack.extend(layers[i] for i in kept)
-    _keep_in_config(model.config, kept)
-    return model
-
-
-def _keep_in_config(config: PretrainedConfig, kept: Sequence[int]) -> None:
-    depth = config.num_hidden_layers
-    for name in _PER_LAYER:
-        entries = getattr(config, name, None)
-        if isinstance(entries, list | tuple) and len(entries) == depth:
-            setattr(config, name, [entries[i] for i in kept])
-    config.num_hidden_layers = len(kept)
-
-
-def _layer_stack(model: PreTrainedModel) -> nn.ModuleList:
-    """Return the list of the encoder's layers, whatever its name in the architecture."""
-    depth = model.config.num_hidden_layers
-    for module in model.base_model.modules():
-        if isinstance(module, nn.ModuleList) and len(module) == depth:
-            return module
-    raise UsageError(
-        f"{type(model).__name__} has no list of {depth} layers to choose from (layers shared by all, perhaps); choose a base "
-        "model with layers of its own"
-    )
-
-
 def _random_student(
     base: PretrainedConfig, kept: Sequence[int], params: StudentParams, kind: TaskKind, seed: int
 ) -> PreTrainedModel:
     config = copy.deepcopy(base)
     width = params.hidden_size
-    _keep_in_config(config, kept)
+    set_layers(config, kept)
     if width is not None:
         if width % config.num_attention_heads:
             raise UsageError(

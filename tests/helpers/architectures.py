@@ -38,9 +38,20 @@ _ROBERTA: dict[str, Any] = {
 _ENDS = {"bos_token_id": 2, "eos_token_id": 3, "cls_token_id": 2, "sep_token_id": 3, "pad_token_id": 0}
 
 
+_DISTILBERT = {
+    "hidden_size": "dim",
+    "num_hidden_layers": "n_layers",
+    "num_attention_heads": "n_heads",
+    "intermediate_size": "hidden_dim",
+}
+"""What DistilBERT calls the others' settings."""
+
+
 def config(name: str, vocabulary: int = 40, **changes: Any) -> PretrainedConfig:
     """Return the configuration of a tiny model of the architecture `name`, one of `NAMES`."""
     make, settings = _CONFIGS[name]
+    if name == "distilbert":
+        changes = {_DISTILBERT.get(setting, setting): value for setting, value in changes.items()}
     made: PretrainedConfig = make(**{**settings, "vocab_size": vocabulary, **changes})
     return made
 

@@ -17,9 +17,10 @@ from kdbench.api.task import TaskKind
 from kdbench.config import EMBEDDED_NAME
 from kdbench.data import default_cache_dir
 from kdbench.errors import UsageError
-from kdbench.models.build import build_student, layers_to_keep, load_base
+from kdbench.models.build import build_student, load_base
 from kdbench.models.cost import count_parameters
 from kdbench.models.embedded import EMBEDDED
+from kdbench.models.layers import layers_to_keep
 
 LABELS = {
     TaskKind.SEQUENCE_CLASSIFICATION: ("no", "yes", "maybe"),
@@ -190,12 +191,24 @@ def test_a_width_that_the_heads_cannot_share_is_refused_with_one_they_can(encode
         student_of(encoders / "bert", layers=2, hidden_size=9)
 
 
-def test_shared_layers_cannot_be_chosen_from_but_built_anew(encoders):
-    for init in ("teacher", "base"):
-        with pytest.raises(UsageError, match=r"Albert.*init=random"):
-            student_of(encoders / "albert", layers=3, init=init)
-    student, _, _ = student_of(encoders / "albert", layers=3, init="random")
-    assert answers(student).shape == (2, 3)
+def test_a_layer_that_all_share_is_passed_through_less_often(encoders):
+    student, base, _ = student_of(encoders / "albert", layers=3, init="base")
+    assert (student.config.num_hidden_layers, base.config.num_hidden_layers) == (3, 6)
+    assert count_parameters(student) == count_parameters(base)
+    with torch.no_grad():
+        states = base(**BATCH, output_hidden_states=True).hidden_states
+        mine = student(**BATCH, output_hidden_states=True).hidden_states
+    assert len(mine) == 4
+    assert all(torch.equal(one, other) for one, other in zip(mine, states, strict=False))
+
+
+def test_layers_that_cannot_be_saved_as_the_first_are_refused(encoders):
+    """ModernBERT's first layer has no normalization before its attention."""
+    with pytest.raises(
+        UsageError, match=r"layers=\[1, 2\]: in ModernBert.* not every layer can be the first .*attn_norm"
+    ):
+        student_of(encoders / "modernbert", layers=(1, 2))
+    student_of(encoders / "modernbert", layers=(0, 2))
 
 
 def test_a_fresh_head_follows_from_the_seed_and_the_encoder_from_the_folder(encoders):

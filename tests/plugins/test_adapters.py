@@ -3,22 +3,17 @@ import re
 
 import pytest
 import torch
+from helpers.architectures import NAMES, config
 from kdbench_plugins._adapter_model import AdaptedNorm, AdaptedSublayer, Adapter, AdapterModel
 from kdbench_plugins.adapters import AdapterHoulsby, AdapterPfeiffer
 from pydantic import ValidationError
 from torch import nn
 from transformers import (
-    AlbertConfig,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
-    BertConfig,
     DebertaConfig,
-    DebertaV2Config,
-    DistilBertConfig,
-    ElectraConfig,
-    ModernBertConfig,
-    MPNetConfig,
-    RobertaConfig,
+    FNetConfig,
+    FNetForSequenceClassification,
 )
 
 from kdbench.errors import UsageError
@@ -26,28 +21,10 @@ from kdbench.errors import UsageError
 STRATEGIES = [AdapterHoulsby, AdapterPfeiffer]
 
 
-SHAPE = {
-    "vocab_size": 30,
-    "hidden_size": 8,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 2,
-    "intermediate_size": 16,
-    "max_position_embeddings": 20,
-    "pad_token_id": 0,
-}
-
-
-CONFIGS = {
-    "bert": BertConfig(**SHAPE),
-    "roberta": RobertaConfig(**SHAPE),
-    "electra": ElectraConfig(**SHAPE, embedding_size=6),
-    "deberta": DebertaConfig(**SHAPE),
-    "deberta-v2": DebertaV2Config(**SHAPE, relative_attention=True, pos_att_type=["c2p", "p2c"]),
-    "mpnet": MPNetConfig(**SHAPE),
-    "distilbert": DistilBertConfig(
-        vocab_size=30, dim=8, n_layers=3, n_heads=2, hidden_dim=16, max_position_embeddings=20, pad_token_id=0
-    ),
-}
+FIRST_DEBERTA = DebertaConfig(
+    vocab_size=40, hidden_size=16, num_hidden_layers=4, num_attention_heads=4, intermediate_size=24
+)
+OWN_LAYERS = ["deberta", *(name for name in NAMES if name != "albert")]
 
 
 BATCH = {
@@ -58,7 +35,7 @@ BATCH = {
 
 def base(name="bert", auto=AutoModelForSequenceClassification):
     torch.manual_seed(0)
-    return auto.from_config(CONFIGS[name])
+    return auto.from_config(FIRST_DEBERTA if name == "deberta" else config(name))
 
 
 def around(model, placement, bottleneck=4):
@@ -131,18 +108,19 @@ def test_an_adapter_starts_with_a_cut_normal_distribution_and_at_zero():
 
 @pytest.mark.parametrize("auto", [AutoModelForSequenceClassification, AutoModelForTokenClassification])
 @pytest.mark.parametrize("placement", ["houlsby", "pfeiffer"])
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", [*OWN_LAYERS, "albert"])
 def test_untrained_adapters_change_no_bit_and_each_gets_a_gradient(name, placement, auto):
     model = base(name, auto)
     before = answers(model)
     adapted = around(model, placement)
     assert torch.equal(answers(adapted), before)
-    assert len(adapters(adapted)) == 3 * (2 if placement == "houlsby" else 1)
+    layers = 1 if name == "albert" else 4  # ALBERT's layers are one and the same
+    assert len(adapters(adapted)) == layers * (2 if placement == "houlsby" else 1)
     adapted(**BATCH).logits.square().sum().backward()
     assert all(adapter.up.weight.grad.any() for adapter in adapters(adapted))
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", [*OWN_LAYERS, "albert"])
 def test_every_layer_normalization_is_trained_where_asked(name):
     model = around(base(name), "houlsby")
     model.train_only_adapters(norms=True)
@@ -154,8 +132,11 @@ def test_every_layer_normalization_is_trained_where_asked(name):
         if value.requires_grad and ".adapter." not in weight and not weight.startswith("pooler.")
     }
     plain = base(name).base_model.named_parameters()
-    assert trained == {weight for weight, _ in plain if re.search("layer_?norm", weight, re.IGNORECASE)}
-    assert len(trained) == 2 * (3 * 2 + 1)
+    assert trained == {weight for weight, _ in plain if re.search("norm", weight, re.IGNORECASE)}
+    # Two a layer, and one of the embeddings or of the last layer; in ModernBERT both, but none before its first attention;
+    # in DeBERTa-v3 one of relative positions.
+    norms = {"albert": 3, "deberta-v3": 10}.get(name, 9)
+    assert len(trained) == norms * (1 if name in ("modernbert", "eurobert") else 2)  # a factor, and a bias
 
 
 @pytest.mark.parametrize("placement", ["houlsby", "pfeiffer"])
@@ -163,7 +144,7 @@ def test_adapters_stand_where_the_paper_puts_them(placement):
     model = base().eval()
     plain = copy.deepcopy(model.bert.encoder.layer[0])
     layer = shaken(around(model, placement)).model.bert.encoder.layer[0]
-    inputs = torch.randn(2, 5, 8)
+    inputs = torch.randn(2, 5, 16)
     attended = plain.attention.output.dense(plain.attention.self(inputs)[0])
     if placement == "houlsby":
         first, second = adapters(layer)
@@ -181,7 +162,7 @@ def test_adapters_stand_where_the_paper_puts_them(placement):
 
 
 @pytest.mark.parametrize("placement", ["houlsby", "pfeiffer"])
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", [*OWN_LAYERS, "albert"])
 def test_a_reloaded_model_answers_the_same(name, placement, tmp_path):
     model = shaken(around(base(name), placement))
     model.save_pretrained(tmp_path)
@@ -190,18 +171,42 @@ def test_a_reloaded_model_answers_the_same(name, placement, tmp_path):
 
 
 @pytest.mark.parametrize("placement", ["houlsby", "pfeiffer"])
-@pytest.mark.parametrize(
-    "config",
-    [AlbertConfig(**SHAPE, embedding_size=4), ModernBertConfig(**SHAPE, cls_token_id=1, sep_token_id=2)],
-    ids=["albert", "modernbert"],
-)
-def test_an_architecture_with_other_layers_is_refused_by_name(config, placement):
-    model = AutoModelForSequenceClassification.from_config(config)
+@torch.no_grad()
+def test_where_sublayers_normalize_their_inputs_adapters_read_what_is_added_to_the_residual(placement):
+    """ModernBERT's second layer by hand."""
+    model = base("modernbert").eval()
+    plain = copy.deepcopy(model.model.layers[1])
+    adapted = shaken(around(model, placement))
+    layer = adapted.model.model.layers[1]
+    inputs = torch.randn(2, 5, 16)
+    places = torch.arange(5)[None]
+    position_embeddings = model.model.rotary_emb(inputs, places, "sliding_attention")
+    attended, _ = plain.attn(plain.attn_norm(inputs), position_embeddings=position_embeddings)
+    if placement == "houlsby":
+        first, second = adapters(layer)
+        middle = inputs + attended + first(attended)
+        fed = plain.mlp(plain.mlp_norm(middle))
+        expected = middle + fed + second(fed)
+    else:
+        (only,) = adapters(layer)
+        total = inputs + attended + plain.mlp(plain.mlp_norm(inputs + attended))
+        expected = total + only(total)
+    torch.testing.assert_close(layer(inputs, position_embeddings=position_embeddings), expected)
+    assert not torch.allclose(expected, plain(inputs, position_embeddings=position_embeddings), atol=0.01)
+    # A copy has adapters of its own.
+    again = copy.deepcopy(adapted)
+    for adapter in adapters(again):
+        adapter.up.bias[0] += 1  # one value: the same added to all would be normalized away
+    assert not torch.allclose(answers(again), answers(adapted), atol=1e-4)
+
+
+def test_an_architecture_with_other_layers_is_refused_by_name():
+    sizes = {"vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 1, "intermediate_size": 32}
+    model = FNetForSequenceClassification(FNetConfig(**sizes))
     with pytest.raises(
-        UsageError,
-        match=f"strategy 'adapter-{placement}': cannot place adapters in {type(model).__name__}; take",
+        UsageError, match=r"strategy 'adapter-houlsby' cannot find the layers of FNet.*; take"
     ):
-        around(model, placement)
+        around(model, "houlsby")
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

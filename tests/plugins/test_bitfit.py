@@ -41,5 +41,7 @@ def test_a_model_without_biases_is_refused():
                 pad_token_id=0,
             )
         )
-    with pytest.raises(UsageError, match="ModernBertForSequenceClassification has no biases"):
+    with pytest.raises(
+        UsageError, match="encoder of ModernBertForSequenceClassification has no biases to train; take lora"
+    ):
         BitFit(BitFit.Params()).freeze(base)

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from helpers.architectures import NAMES, config
 from helpers.training import KINDS
 from kdbench_plugins._pruning import (
     PrunedModel,
@@ -16,25 +17,18 @@ from kdbench_plugins._pruning import (
 )
 from torch import nn
 from transformers import (
-    AlbertConfig,
-    AlbertForSequenceClassification,
-    BertConfig,
-    BertForSequenceClassification,
-    DistilBertConfig,
-    DistilBertForTokenClassification,
-    ElectraConfig,
-    ElectraForSequenceClassification,
-    ModernBertConfig,
-    ModernBertForSequenceClassification,
-    RobertaConfig,
-    RobertaForTokenClassification,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    FNetConfig,
+    FNetForSequenceClassification,
 )
 
 from kdbench import TaskKind
 from kdbench.errors import UsageError
 from kdbench.models.artifacts import load_artifact
-from kdbench.models.build import keep_layers, load_base
+from kdbench.models.build import load_base
 from kdbench.models.cost import count_parameters
+from kdbench.models.layers import keep_layers
 
 
 class Sum(nn.Module):
@@ -123,28 +117,26 @@ def test_no_more_training_rows_are_drawn_than_asked_for_each_once(make_bench):
     assert sum(len(batch["id"]) for batch in training_batches(bench, 1000)) == len(bench.task.train) == 64
 
 
-SMALL = {"vocab_size": 50, "num_attention_heads": 4, "num_hidden_layers": 2, "hidden_size": 16}
-
-
 HEADS = [[0, 2], [3]]
 
 
 NEURONS = [[1, 5, 30], [0, 2, 31]]
 
 
-def make(config, model_class, **settings):
+KINDS = {"roberta": AutoModelForTokenClassification, "distilbert": AutoModelForTokenClassification}
+"""Of what kind a model is where it is not a text classifier."""
+
+
+def make(name):
+    """A model of two layers, which in ALBERT are one."""
     torch.manual_seed(0)
-    return model_class(config(**{**SMALL, **settings}, initializer_range=0.3)).eval()
+    settings = config(name, num_hidden_layers=2, intermediate_size=32)
+    return KINDS.get(name, AutoModelForSequenceClassification).from_config(settings).eval()
 
 
-MODELS = {
-    "bert": lambda: make(BertConfig, BertForSequenceClassification, intermediate_size=32),
-    "roberta": lambda: make(RobertaConfig, RobertaForTokenClassification, intermediate_size=32),
-    "electra": lambda: make(
-        ElectraConfig, ElectraForSequenceClassification, intermediate_size=32, embedding_size=8
-    ),
-    "distilbert": lambda: make(DistilBertConfig, DistilBertForTokenClassification, hidden_dim=32),
-}
+WITHOUT_BIASES = GATED = ("modernbert", "eurobert")
+OWN_LAYERS = [name for name in NAMES if name != "albert"]
+OWN_HEADS = [name for name in OWN_LAYERS if name != "mpnet"]
 
 
 INPUTS = {
@@ -173,73 +165,100 @@ def cut_heads(model):
     return PrunedModel.around(model)
 
 
-@pytest.mark.parametrize("implementation", ["sdpa", "eager"])
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    ("name", "implementation"), [("bert", "sdpa"), *((name, "eager") for name in OWN_HEADS)]
+)
 def test_heads_cut_out_are_heads_that_have_no_say(name, implementation):
-    model = MODELS[name]()
-    model.set_attn_implementation(implementation)
+    model = make(name)
+    if name != "deberta-v3":  # which has one implementation
+        model.set_attn_implementation(implementation)
     whole, size = answers(model), count_parameters(model)
     expected = answers(masked_heads(model))
     pruned = cut_heads(model)
     torch.testing.assert_close(answers(pruned), expected, rtol=0, atol=1e-5)
     assert (whole - expected).abs().max() > 0.01
-    head = 3 * (4 * 16 + 4) + 16 * 4
+    bias = 0 if name in WITHOUT_BIASES else 4
+    head = 3 * (4 * 16 + bias) + 16 * 4
     assert size - count_parameters(pruned) == 5 * head
     assert [block.heads for block in attention_blocks(model, "test")] == [2, 1]
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", OWN_LAYERS)
 def test_neurons_cut_out_are_neurons_that_have_no_say(name, tmp_path):
-    model = MODELS[name]()
+    model = make(name)
     masked, size = copy.deepcopy(model), count_parameters(model)
     for block, kept in zip(feed_forwards(masked, "test"), NEURONS, strict=True):
         block.outer.weight.data[:, sorted(set(range(32)) - set(kept))] = 0
     for block, kept in zip(feed_forwards(model, "test"), NEURONS, strict=True):
         block.keep(kept)
     set_intermediate_size(model, 3)
+    neuron = (2 if name in GATED else 1) * 16 + (0 if name in WITHOUT_BIASES else 1) + 16
     torch.testing.assert_close(answers(model), answers(masked), rtol=0, atol=1e-5)
-    assert size - count_parameters(model) == 2 * 29 * (16 + 1 + 16)
+    assert size - count_parameters(model) == 2 * 29 * neuron
     model.save_pretrained(tmp_path)  # the plain model of its class, whose configuration tells the size
     torch.testing.assert_close(answers(type(model).from_pretrained(tmp_path).eval()), answers(model))
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", OWN_HEADS)
 def test_what_is_cut_further_is_saved_as_it_stands(name, registry, tmp_path):
     assert registry.strategies  # loading the plugins registers their model classes
-    pruned = cut_heads(MODELS[name]())
+    pruned = cut_heads(make(name))
     inner = hf_model(pruned, "test")
     for block in feed_forwards(inner, "test"):
         block.keep([4, 8])
     set_intermediate_size(inner, 2)
-    keep_layers(inner, [1])
+    keep_layers(inner, [0])
     pruned.save_pretrained(tmp_path)
     (tmp_path / "kdbench.json").write_text(json.dumps({"model": "pruned"}))
     again = load_artifact(tmp_path)
     torch.testing.assert_close(answers(again), answers(pruned), rtol=0, atol=0)
     assert count_parameters(again) == count_parameters(pruned)
-    assert [block.heads for block in attention_blocks(again.inner, "test")] == [1]
+    assert [block.heads for block in attention_blocks(again.inner, "test")] == [2]
 
 
 def test_heads_can_be_cut_twice():
-    pruned = cut_heads(MODELS["bert"]())
+    pruned = cut_heads(make("bert"))
     attention_blocks(pruned.inner, "test")[0].keep([1])  # what was head 2
-    once = MODELS["bert"]()
+    once = make("bert")
     for block, kept in zip(attention_blocks(once, "test"), [[2], [3]], strict=True):
         block.keep(kept)
     torch.testing.assert_close(answers(pruned), answers(once), rtol=0, atol=0)
 
 
+@torch.no_grad()
+def test_what_is_cut_of_a_layer_that_all_share_is_cut_of_all(tmp_path):
+    masked, model = make("albert"), make("albert")
+    (heads,), (network,) = attention_blocks(masked, "test"), feed_forwards(masked, "test")
+    heads.output.weight[:, [*range(4), *range(8, 12)]] = 0
+    network.outer.weight[:, 3:] = 0
+    (heads,), (network,) = attention_blocks(model, "test"), feed_forwards(model, "test")
+    heads.keep([1, 3])
+    network.keep(range(3))
+    set_intermediate_size(model, 3)
+    pruned = PrunedModel.around(model)
+    torch.testing.assert_close(answers(pruned), answers(masked), rtol=0, atol=1e-5)
+    pruned.save_pretrained(tmp_path)
+    assert torch.equal(answers(PrunedModel.from_pretrained(tmp_path).eval()), answers(pruned))
+
+
+def test_heads_that_cannot_be_pruned_alone_are_refused_with_what_can():
+    with pytest.raises(UsageError, match=r"'prune-heads': the layers of MPNet.* take prune-ffn"):
+        attention_blocks(make("mpnet"), "prune-heads")
+    grouped = AutoModelForSequenceClassification.from_config(config("eurobert", num_key_value_heads=2))
+    with pytest.raises(
+        UsageError, match=r"'prune-heads': in EuroBert.* share the keys of one.* take prune-ffn"
+    ):
+        attention_blocks(grouped, "prune-heads")
+
+
 def test_an_architecture_whose_blocks_are_not_known_is_refused():
-    small = {"vocab_size": 50, "hidden_size": 16, "num_attention_heads": 4, "intermediate_size": 32}
-    modern = ModernBertForSequenceClassification(
-        ModernBertConfig(**small, num_hidden_layers=2, pad_token_id=0, cls_token_id=1, sep_token_id=2)
-    )
-    with pytest.raises(UsageError, match="'prune-heads' cannot find the attention heads of ModernBert"):
-        attention_blocks(modern, "prune-heads")
-    # All of ALBERT's layers are one and the same: cutting one layer would cut all.
-    albert = AlbertForSequenceClassification(AlbertConfig(**small, embedding_size=8))
-    with pytest.raises(UsageError, match="'prune-ffn' cannot find the feed-forward layers of Albert"):
-        feed_forwards(albert, "prune-ffn")
+    sizes = {"vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 1, "intermediate_size": 32}
+    model = FNetForSequenceClassification(FNetConfig(**sizes))
+    for find in (attention_blocks, feed_forwards):
+        with pytest.raises(
+            UsageError, match=r"'prune-ffn' cannot find the layers of FNet.*; take a base model built as"
+        ):
+            find(model, "prune-ffn")
 
 
 def test_a_model_of_another_make_is_refused_with_what_can_be_done():
