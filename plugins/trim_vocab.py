@@ -48,57 +48,69 @@ class TrimVocab(Transform):
             for pieces in rows["input_ids"][:]:
                 used.update(pieces)
         tokenizer = bench.tokenizer
-        new_ids = kept_pieces(
-            tokenizer, {piece for piece, count in used.items() if count >= self.params.min_count}
-        )
+        often = {piece for piece, count in used.items() if count >= self.params.min_count}
+        new_ids = kept_pieces(tokenizer, often | _before_padding(inner))
+        trimmed = trimmed_tokenizer(tokenizer, new_ids)
         keep_embeddings(inner, new_ids)
-        bench.replace_tokenizer(trimmed_tokenizer(tokenizer, new_ids))
+        bench.replace_tokenizer(trimmed)
         return model
 
 
 def kept_pieces(tokenizer: PreTrainedTokenizerBase, used: set[int]) -> dict[int, int]:
     """Return the word pieces to keep: new id by old id, in the old order.
 
-    These are `used`, the special and added tokens, and every single character of `used`, at a word's start and
-    inside, that is in the vocabulary: any word of the same letters can still be split. A word that was split into
-    `used` pieces is split the same way, since the longest known piece is taken first; a word that was unknown may
-    become known.
+    These are `used`, the special and added tokens, and every single character of `used` (in WordPiece, at a word's start and
+    inside) that is in the vocabulary: any word of the same letters can still be split. A word that was split into kept
+    pieces is split the same way (see `kdbench_plugins._vocabulary`); a word that was unknown may become known.
 
     Raises:
-        UsageError: the tokenizer is not WordPiece.
+        UsageError: it is not known how the tokenizer splits words.
     """
-    state = _wordpiece(tokenizer)
-    vocabulary, prefix = state["model"]["vocab"], state["model"]["continuing_subword_prefix"]
-    added = {token["id"] for token in state["added_tokens"]} | {vocabulary[state["model"]["unk_token"]]}
-    letters = {
-        letter
-        for piece, number in vocabulary.items()
-        if number in used - added
-        for letter in piece.removeprefix(prefix)
-    }
-    single = letters | {prefix + letter for letter in letters}
-    kept = used | added | {vocabulary[piece] for piece in single if piece in vocabulary}
+    from kdbench_plugins._vocabulary import needed
+
+    kept = needed(_state(tokenizer), used)
     return {old: new for new, old in enumerate(sorted(kept))}
 
 
 def trimmed_tokenizer(
     tokenizer: PreTrainedTokenizerBase, new_ids: Mapping[int, int]
 ) -> PreTrainedTokenizerBase:
-    """Return a copy of `tokenizer` with only the word pieces of `new_ids`, renumbered."""
+    """Return a copy of `tokenizer` with only the word pieces of `new_ids`, renumbered.
+
+    Raises:
+        UsageError: transformers gives the copy's pieces other numbers.
+    """
+    from kdbench_plugins._vocabulary import trimmed
+
     from kdbench import load_tokenizer
 
     with TemporaryDirectory() as folder:
         tokenizer.save_pretrained(folder)
-        state = _wordpiece(tokenizer)
-        state["model"]["vocab"] = {
-            piece: new_ids[number] for piece, number in state["model"]["vocab"].items() if number in new_ids
-        }
-        for token in state["added_tokens"]:
-            token["id"] = new_ids[token["id"]]
-        state["truncation"] = state["padding"] = None  # set by callers
-        _renumber(state["post_processor"] or {}, new_ids)
+        state = trimmed(_state(tokenizer), new_ids)
         (Path(folder) / "tokenizer.json").write_text(json.dumps(state), encoding="utf-8")
-        return load_tokenizer(Path(folder))
+        copy = load_tokenizer(Path(folder))
+    expected = {piece: new_ids[old] for piece, old in tokenizer.get_vocab().items() if old in new_ids}
+    if copy.get_vocab() != expected:
+        raise UsageError(
+            f"strategy 'trim-vocab': transformers would number the remaining pieces of a {type(tokenizer).__name__} otherwise "
+            "than they are; take prune-ffn or drop-layers"
+        )
+    return copy
+
+
+def _state(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    state: dict[str, Any] = json.loads(tokenizer.backend_tokenizer.to_str())
+    return state
+
+
+def _before_padding(model: PreTrainedModel) -> set[int]:
+    """Return the ids that padding must keep before it where a table of positions starts after padding's number (RoBERTa)."""
+    paddings = [
+        module.padding_idx
+        for name, module in model.named_modules()
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None
+    ]
+    return set(range(max(paddings, default=-1) + 1))
 
 
 def keep_embeddings(model: PreTrainedModel, new_ids: Mapping[int, int]) -> None:
@@ -113,24 +125,5 @@ def keep_embeddings(model: PreTrainedModel, new_ids: Mapping[int, int]) -> None:
     for name, number in vars(model.config).items():
         if name.endswith("_token_id") and isinstance(number, int):
             setattr(model.config, name, new_ids.get(number))
-
-
-def _wordpiece(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
-    """Return the state of a WordPiece tokenizer."""
-    state: dict[str, Any] = json.loads(tokenizer.backend_tokenizer.to_str())
-    if state["model"]["type"] != "WordPiece":
-        raise UsageError(
-            f"strategy 'trim-vocab' trims WordPiece vocabularies only, and this base model's is {state['model']['type']}: "
-            "without some of its pieces it would split known words differently; take a BERT, DistilBERT or ELECTRA"
-        )
-    return state
-
-
-def _renumber(processor: dict[str, Any], new_ids: Mapping[int, int]) -> None:
-    """Renumber the special tokens in a tokenizer's post-processor, of any kind."""
-    for token in processor.get("special_tokens", {}).values():
-        token["ids"] = [new_ids[number] for number in token["ids"]]
-    for name in {"cls", "sep"} & processor.keys():
-        processor[name][1] = new_ids[processor[name][1]]
-    for step in processor.get("processors", ()):
-        _renumber(step, new_ids)
+        elif name.endswith("_token_id") and isinstance(number, list):
+            setattr(model.config, name, [new_ids[one] for one in number if one in new_ids])

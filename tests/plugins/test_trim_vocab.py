@@ -1,14 +1,25 @@
+import json
 from string import ascii_lowercase
 
 import pytest
 import torch
+from helpers.architectures import config
 from helpers.cutting import transformed
-from helpers.training import KINDS, every_kind
+from helpers.training import KINDS as TASKS
+from helpers.training import every_kind
+from helpers.vocabularies import KINDS, WORDS, tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kdbench_plugins.trim_vocab import TrimVocab, keep_embeddings, kept_pieces, trimmed_tokenizer
+from kdbench_plugins._vocabulary import needed, trimmed
+from kdbench_plugins.trim_vocab import (
+    TrimVocab,
+    _before_padding,
+    keep_embeddings,
+    kept_pieces,
+    trimmed_tokenizer,
+)
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerFast
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerFast
 
 from kdbench.api.bench import model_inputs
 from kdbench.errors import UsageError
@@ -62,7 +73,7 @@ def test_on_the_training_text_it_answers_as_before(make_experiment, fitted, task
     torch.testing.assert_close(logits(model, bench.experiment), logits(whole, experiment), rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("task", KINDS)
+@pytest.mark.parametrize("task", TASKS)
 def test_training_text_is_split_as_before_but_for_the_numbers(make_experiment, fitted, task):
     experiment = make_experiment(task)
     _, bench = transformed(TrimVocab, fitted(experiment), experiment)
@@ -189,9 +200,102 @@ def test_special_tokens_of_the_configuration_are_renumbered(fitted, make_experim
     assert model.config.vocab_size == 3
 
 
-def test_a_tokenizer_of_another_kind_is_refused_with_the_reason():
-    bpe = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE({"a": 0}, [])))
+@pytest.fixture(scope="module")
+def tokenizers(tmp_path_factory):
+    """Tokenizers of every kind, as they come from their folders."""
+    folder = tmp_path_factory.mktemp("tokenizers")
+    for kind in KINDS:
+        tokenizer(kind).save_pretrained(folder / kind)
+    return {kind: load_tokenizer(folder / kind) for kind in KINDS}
+
+
+TEXTS = st.lists(
+    st.sampled_from([*WORDS, "ouagadougou"]) | st.text("aeinorthé猫Z", max_size=4), max_size=6
+).map(" ".join)
+
+
+def pieces_of(tokenizer, text):
+    return tokenizer.convert_ids_to_tokens(tokenizer(text)["input_ids"])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_of_every_kind_of_vocabulary_a_part_splits_texts_of_its_pieces_alike(tokenizers, kind):
+    old = tokenizers[kind]
+
+    @settings(max_examples=25)
+    @given(st.lists(TEXTS, min_size=1, max_size=3), st.lists(TEXTS, max_size=6))
+    def hold(known, others):
+        new_ids = kept_pieces(old, {number for text in known for number in old(text)["input_ids"]})
+        new = trimmed_tokenizer(old, new_ids)
+        assert len(new) == len(new_ids)
+        for text in [*known, *others]:
+            pieces = old(text)["input_ids"]
+            if text in known or set(pieces) <= new_ids.keys():
+                assert new(text)["input_ids"] == [new_ids[number] for number in pieces]
+            if old.unk_token_id not in pieces and kind in ("roberta", "modernbert", "mmbert", "eurobert"):
+                assert (
+                    new.unk_token_id not in new(text)["input_ids"] or new.unk_token_id is None
+                )  # bytes are kept
+
+    hold()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_trimmed_tokenizer_of_every_kind_is_read_by_transformers_alone(tokenizers, kind, tmp_path):
+    old, texts = tokenizers[kind], ["the film was funny", "ouagadougou and oslo"]
+    new = trimmed_tokenizer(old, kept_pieces(old, {n for text in texts for n in old(text)["input_ids"]}))
+    new.save_pretrained(tmp_path)
+    again = AutoTokenizer.from_pretrained(tmp_path)
+    assert type(again) is type(old)
+    assert len(again) < len(old)
+    assert again.get_vocab() == new.get_vocab()
+    assert sorted(again.get_vocab().values()) == list(range(len(again)))
+    for text in texts:
+        assert pieces_of(again, text) == pieces_of(old, text)
+        assert again.decode(again(text)["input_ids"], skip_special_tokens=True) == old.decode(
+            old(text)["input_ids"], skip_special_tokens=True
+        )
+    assert again.special_tokens_map == old.special_tokens_map
+
+
+def test_merges_that_can_no_longer_be_made_are_gone(tokenizers):
+    state = json.loads(tokenizers["roberta"].backend_tokenizer.to_str())
+    words = {piece for piece in state["model"]["vocab"] if len(piece) > 1 and piece.startswith("Ġ")}
+    assert {"Ġfilm", "Ġfil", "Ġfi"} <= words
+    kept = needed(state, {state["model"]["vocab"]["Ġfilm"]})
+    model = trimmed(state, {old: new for new, old in enumerate(sorted(kept))})["model"]
+    assert {tuple(merge) for merge in model["merges"]} == {
+        ("Ġ", "f"),
+        ("Ġf", "i"),
+        ("Ġfi", "l"),
+        ("Ġfil", "m"),
+    }
+    assert len(model["vocab"]) == 5 + 256 + 4
+
+
+def test_what_is_unknown_costs_as_much_as_before(tokenizers):
+    """The worst piece sets the cost of an unknown letter; without it, two unknown letters would be cheaper than a word."""
+    old = tokenizers["xlm-roberta"]
+    new_ids = kept_pieces(old, set(old("the film")["input_ids"]))
+    assert old.get_vocab()["▁ouagadougou"] in new_ids
+
+
+def test_padding_keeps_its_number_where_positions_are_counted_from_it(make_experiment):
+    base = AutoModelForSequenceClassification.from_config(config("roberta", pad_token_id=5))
+    assert _before_padding(base) == set(range(6))
+    assert _before_padding(AutoModelForSequenceClassification.from_config(config("modernbert"))) == set()
+
+
+@pytest.mark.parametrize(
+    ("model", "what"),
+    [
+        (models.WordLevel({"a": 0}, unk_token="a"), "WordLevel"),
+        (models.BPE({"a</w>": 0}, [], end_of_word_suffix="</w>"), "BPE with end_of_word_suffix"),
+    ],
+)
+def test_a_tokenizer_of_another_kind_is_refused_with_the_reason(model, what):
+    other = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(model))
     with pytest.raises(
-        UsageError, match="'trim-vocab' trims WordPiece vocabularies only, and this base model's is BPE"
+        UsageError, match=f"'trim-vocab' trims WordPiece, BPE and Unigram .* {what}, .* take prune-ffn"
     ):
-        kept_pieces(bpe, {0})
+        kept_pieces(other, {0})
