@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -54,8 +55,9 @@ def keep_layers(model: PreTrainedModel, kept: Sequence[int]) -> PreTrainedModel:
 
 def _check_layout(model: PreTrainedModel, kept: Sequence[int]) -> None:
     """Raise a UsageError if a model of the same class and configuration has other weights."""
+    model_class: Any = type(model)
     with torch.device("meta"):
-        fresh = type(model)._from_config(model.config)
+        fresh = model_class._from_config(model.config)
     other = {name for name, _ in fresh.named_parameters()} ^ {name for name, _ in model.named_parameters()}
     if other:
         raise UsageError(

@@ -176,10 +176,11 @@ class Attention:
         positions = torch.arange(vectors.shape[1], device=vectors.device)[None]
         which = () if self.layer_type is None else (self.layer_type,)
         cosine, sine = (angles[:, :, None] for angles in self.rotary(vectors.float(), positions, *which))
-        heads = vectors.float().unflatten(-1, (-1, self.head_size))  # (batch, sequence, heads, head_size)
+        heads = vectors.float().view(*vectors.shape[:2], -1, self.head_size)
         first, second = heads.chunk(2, dim=-1)
         turned = heads * cosine + torch.cat([-second, first], dim=-1) * sine
-        return turned.flatten(-2).to(vectors.dtype)
+        rotated: Tensor = turned.flatten(-2).to(vectors.dtype)
+        return rotated
 
 
 @dataclass(frozen=True)
@@ -332,7 +333,7 @@ def _attention(model: PreTrainedModel, layer: nn.Module, layout: _Layout, output
         value=value,
         output=output,
         positions=tuple(getattr(module, name) for name in layout.positions if hasattr(module, name)),
-        head_size=getattr(module, "attention_head_size", None) or getattr(module, "head_dim", 0),
+        head_size=module.attention_head_size if hasattr(module, "attention_head_size") else module.head_dim,
         window=config.sliding_window if layer_type == "sliding_attention" else None,
         rotary=getattr(model.base_model, "rotary_emb", None),
         layer_type=layer_type,
