@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from enum import Enum
 from typing import Any, Literal
@@ -24,11 +24,12 @@ from kdbench.errors import nearest, shown
 
 
 class BackEnd(str, Enum):
-    """An inference back end: PyTorch in eager mode, or ONNX Runtime with weights in float32 or 8-bit integers."""
+    """An inference back end: PyTorch in eager mode, ONNX Runtime with weights in float32 or 8-bit integers, or OpenVINO."""
 
     TORCH = "torch"
     ONNXRUNTIME = "onnxruntime"
     ONNXRUNTIME_INT8 = "onnxruntime-int8"
+    OPENVINO = "openvino"
 
     __str__ = str.__str__
 
@@ -37,6 +38,14 @@ class BackEnd(str, Enum):
         """The back end of the same program with float32 weights: speed-ups are stated within a runtime."""
         return BackEnd.ONNXRUNTIME if self is BackEnd.ONNXRUNTIME_INT8 else self
 
+    @property
+    def prepares_sizes(self) -> bool:
+        """Whether the first call of a size also prepares kernels for it, which later calls use."""
+        return self is BackEnd.OPENVINO
+
+
+ALWAYS_INSTALLED = (BackEnd.TORCH, BackEnd.ONNXRUNTIME, BackEnd.ONNXRUNTIME_INT8)
+"""The back ends that every installation has."""
 
 _CLASSIFICATION = TaskKind.SEQUENCE_CLASSIFICATION
 _REGRESSION = TaskKind.SEQUENCE_REGRESSION
@@ -135,6 +144,11 @@ class Budget(BaseModel):
         """
         name = f"{self.name}{_AT}{count}"
         return self.model_copy(update={"name": name, "train_examples": count, "max_epochs": None})
+
+    def timed_in(self, back_ends: Iterable[BackEnd]) -> Budget:
+        """Return this budget with models timed in `back_ends`, too."""
+        wanted = {*self.latency_back_ends, *back_ends}
+        return self.model_copy(update={"latency_back_ends": tuple(one for one in BackEnd if one in wanted)})
 
     def latency_settings(self) -> dict[str, Any]:
         """Return the fields that control how models are timed."""
@@ -247,7 +261,7 @@ BUDGETS: dict[str, Budget] = {
             latency_processes=5,
             latency_rounds=300,
             latency_seconds=1,
-            latency_back_ends=tuple(BackEnd),
+            latency_back_ends=ALWAYS_INSTALLED,
             latency_grid=(BackEnd.TORCH,),
             latency_grid_rounds=5,
             latency_grid_seconds=20,  # a process makes a call of each size that does not count
@@ -264,7 +278,7 @@ BUDGETS: dict[str, Budget] = {
             latency_processes=10,
             latency_rounds=1000,
             latency_seconds=3,
-            latency_back_ends=tuple(BackEnd),
+            latency_back_ends=tuple(BackEnd),  # those that are not installed are absent, with the reason
             latency_grid=tuple(BackEnd),
             latency_grid_rounds=30,
             latency_grid_seconds=90,

@@ -26,7 +26,15 @@ from pydantic import (
 from tomlkit.exceptions import ParseError, TOMLKitError
 
 from kdbench.api.task import RESERVED_TASK_NAMES, TaskKind
-from kdbench.budgets import BUDGETS, Budget, LabelCount, custom_budget, split_label_count, with_label_count
+from kdbench.budgets import (
+    BUDGETS,
+    BackEnd,
+    Budget,
+    LabelCount,
+    custom_budget,
+    split_label_count,
+    with_label_count,
+)
 from kdbench.errors import UsageError, nearest, shown
 from kdbench.utils.files import user_path
 from kdbench.utils.system import default_workers
@@ -236,6 +244,10 @@ class RunConfig(BaseModel):
         None, ge=1, le=1024, description="threads per cell; by default cores / workers"
     )
     timeout: float | None = Field(None, gt=0, description="time limit per cell in seconds")
+    back_end: list[BackEnd] = Field(
+        [],
+        description="back ends in which models are timed beside the budget's own, such as openvino",
+    )
     margin: float = Field(
         0.5, gt=0, le=100, description="points by which scores may differ and still count as no loss"
     )
@@ -303,8 +315,16 @@ class RunConfig(BaseModel):
 
     @property
     def resolved_budget(self) -> Budget:
-        """The selected budget."""
-        return with_label_count(self.budget, self.known_budgets)
+        """The selected budget, with the back ends of `back_end` beside its own."""
+        budget = with_label_count(self.budget, self.known_budgets)
+        return budget.timed_in(self.back_end) if self.back_end else budget
+
+    @property
+    def requested_back_ends(self) -> set[BackEnd]:
+        """The back ends that the user has named, here or in a budget of their own."""
+        table = self.budgets.get(split_label_count(self.budget)[0], {})
+        named = [*table.get("latency_back_ends", ()), *table.get("latency_grid", ())]
+        return {*self.back_end, *map(BackEnd, named)}
 
     @property
     def by_labels(self) -> dict[LabelCount, RunConfig]:

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from kdbench.api.task import TaskKind
-from kdbench.budgets import BUDGETS
+from kdbench.budgets import BUDGETS, BackEnd
 from kdbench.config import TaskTable, load_config, to_toml
 from kdbench.errors import UsageError
 
@@ -56,6 +56,19 @@ def test_a_budget_of_the_user_s_own_differs_from_its_base_in_what_it_says(file):
     assert config.board_folder == Path("leaderboards/long")
     assert list(config.known_budgets) == [*BUDGETS, "long"]
     assert load_config(path, {"budget": "smoke"}).resolved_budget == BUDGETS["smoke"]
+
+
+def test_back_ends_are_added_to_those_of_the_budget_and_change_no_quality(file):
+    config = load_config(file('back_end = ["openvino", "torch"]\n'), {})
+    assert config.resolved_budget.latency_back_ends == (BackEnd.TORCH, BackEnd.OPENVINO)
+    assert config.resolved_budget.identity() == BUDGETS["quick"].identity()
+    assert config.requested_back_ends == {BackEnd.TORCH, BackEnd.OPENVINO}
+    own = 'budget = "served"\n[budgets.served]\nlatency_back_ends = ["torch", "openvino"]\n'
+    assert load_config(file(own), {}).requested_back_ends == {BackEnd.TORCH, BackEnd.OPENVINO}
+    # What a budget of ours has is timed where it is installed; nobody has asked for it.
+    assert load_config(None, {"budget": "full"}).requested_back_ends == set()
+    with pytest.raises(UsageError, match=r"^--back-end: .*'openvino'.*got 'tensorrt'"):
+        load_config(None, {"back_end": ["tensorrt"]})
 
 
 def test_a_board_s_folder_follows_from_the_budget_unless_it_is_named():

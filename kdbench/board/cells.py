@@ -15,7 +15,7 @@ from kdbench.board.diagnostics import Behaviour
 from kdbench.board.figures import FIGURES
 from kdbench.budgets import BackEnd
 from kdbench.results.records import Environment, Record
-from kdbench.results.timings import ModelTiming, Speed, Throughput, Timing, machine_of, runtimes_of
+from kdbench.results.timings import ModelTiming, Speed, Throughput, Timing
 from kdbench.results.tuning import Tuning, params_text
 from kdbench.utils.formatting import listing, percent, plural, ratio
 
@@ -24,7 +24,7 @@ Timed = tuple[Timing, ModelTiming]
 
 def setting_of(timing: Timing) -> str:
     """Return what two latencies must share to be compared: batch, threads, hardware, versions of libraries."""
-    return _setting(timing, machine_of(timing.environment))
+    return _setting(timing, timing.machine())
 
 
 def _setting(timing: Timing, machine: Mapping[str, str]) -> str:
@@ -144,7 +144,7 @@ def _latency(timing: Timing | None, timed: ModelTiming | None) -> dict[str, Any]
         "onnxruntime_int8_lost": int8[0] if int8 else None,
         "latency_setting": setting_of(timing),
         "latency_hardware": _setting(timing, timing.environment.hardware),
-        "latency_runtimes": runtimes_of(timing.environment),
+        "latency_runtimes": timing.runtimes(),
         "latency_unsteady_after": timed.back_ends[0].unsteady_after,
         "latency_rounds": timing.rounds,
         "latency_processes": timing.processes,

@@ -105,6 +105,7 @@ def settings(command: _Command) -> _Command:
         _setting("workers", metavar="N", kind=int),
         _setting("threads", metavar="N", kind=int),
         _setting("timeout", metavar="SECONDS", kind=float),
+        _setting("back_end", metavar="NAME", multiple=True),
         _setting("margin", metavar="POINTS", kind=float),
         _setting("price_per_answer", metavar="PRICE", kind=float),
         _setting("overwrite", metavar="never|failed|outdated|all"),

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Collection, Iterable
 from functools import cache
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -31,6 +32,8 @@ _LIBRARIES = (
     "numpy",
     "scipy",
 )
+_EXTRAS = ("openvino",)
+"""Libraries that some installations lack."""
 _CPU_FLAGS = (
     "avx2",
     "fma",
@@ -57,7 +60,9 @@ def describe_environment() -> Environment:
     revision, dirty = _git(Path(__file__).parent)
     return Environment(
         hardware=_hardware(),
-        libraries={name: version(name) for name in _LIBRARIES} | {"python": platform.python_version()},
+        libraries={name: version(name) for name in _LIBRARIES}
+        | {name: version(name) for name in _EXTRAS if find_spec(name) is not None}
+        | {"python": platform.python_version()},
         git_revision=revision,
         git_dirty=dirty,
     )

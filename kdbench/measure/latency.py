@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timezone
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,10 @@ from kdbench.budgets import BackEnd, Budget
 from kdbench.config import RunConfig
 from kdbench.data import load_task
 from kdbench.measure.environment import describe_environment
+from kdbench.measure.exports import export_cells
 from kdbench.measure.stopwatch import BusyMeter, busy_warning, texts_of, time_tokenizers
-from kdbench.measure.summarized_task import Prepared, ProcessCalls, key_of, name_of, summarized
-from kdbench.measure.timed_models import TimedRow, drawn_rows, export_cells, inputs_of_process
+from kdbench.measure.summarized_task import Prepared, ProcessCalls, back_end_in, key_of, name_of, summarized
+from kdbench.measure.timed_models import TimedRow, drawn_rows, inputs_of_process
 from kdbench.measure.timing import Candidate, time_batches, time_together
 from kdbench.models.artifacts import artifact_class
 from kdbench.models.onnx import OnnxModel
@@ -80,7 +82,12 @@ def groups_needed(artifacts: Iterable[Path], budget: Budget, memory_bytes: int) 
     return max(1, math.ceil(needed / (_MEMORY_SHARE * memory_bytes)))
 
 
-_RELATIVE_BYTES = {BackEnd.TORCH: 0.0, BackEnd.ONNXRUNTIME: 1.0, BackEnd.ONNXRUNTIME_INT8: 0.3}
+_RELATIVE_BYTES = {
+    BackEnd.TORCH: 0.0,
+    BackEnd.ONNXRUNTIME: 1.0,
+    BackEnd.ONNXRUNTIME_INT8: 0.3,
+    BackEnd.OPENVINO: 2.0,
+}
 """The memory of an export, relative to the artifact."""
 _OVERHEAD = 1.5
 """Memory in use by loaded models, relative to their files."""
@@ -182,17 +189,22 @@ class _TimedTask:
         return cls(order, open_experiment(order.config, order.task).experiment)
 
     def export(self, report: Report) -> dict[str, tuple[str, dict[str, Any]] | str]:
-        """Write the graphs of all artifacts that become one; return the file and configuration of each, or why not.
+        """Write the graphs of all artifacts that become some; return the file and configuration of each, or why not.
 
         The teacher is exported to every runtime in which an artifact runs, since the artifact is compared with it there.
         """
-        wanted = [back_end for back_end in self.experiment.budget.latency_back_ends if back_end in _GRAPHS]
+        wanted = [
+            back_end for back_end in self.experiment.budget.latency_back_ends if back_end is not BackEnd.TORCH
+        ]
+        orders = [(list(self.rows), wanted)] if wanted else []
+        if BackEnd.ONNXRUNTIME not in wanted and self._has_graphs():
+            orders.append(([self.teacher], [BackEnd.ONNXRUNTIME]))
+        made = chain.from_iterable(
+            export_cells(self.order.config, self.order.task, keys, back_ends, TEACHER)
+            for keys, back_ends in orders
+        )
+        total = sum(len(keys) for keys, _ in orders)
         exports: dict[str, tuple[str, dict[str, Any]] | str] = {}
-        keys = list(self.rows) if wanted else []
-        artifacts = [CellFiles(self.order.config.results, key).artifact for key in self.order.keys]
-        if not wanted and any(issubclass(artifact_class(artifact), OnnxModel) for artifact in artifacts):
-            keys, wanted = [self.teacher], [BackEnd.ONNXRUNTIME]
-        made = export_cells(self.order.config, self.order.task, keys, wanted, TEACHER)
         for number, (key, export) in enumerate(made):
             for back_end, graph in export.made.items():
                 name = name_of(key, back_end)
@@ -201,11 +213,16 @@ class _TimedTask:
                 else:
                     (self.folder / name).write_bytes(graph[0])
                     exports[name] = (name, graph[1])
-                    self.export_s[name] = export.seconds
+                    self.export_s[name] = export.seconds[back_end]
             if export.lost is not None:
                 self.lost[name_of(key, BackEnd.ONNXRUNTIME_INT8)] = export.lost
-            report("exporting", number + 1, len(keys), None)
+            report("exporting", number + 1, total, None)
         return exports
+
+    def _has_graphs(self) -> bool:
+        """Return whether an artifact is a graph, which runs in ONNX Runtime alone."""
+        artifacts = (CellFiles(self.order.config.results, key).artifact for key in self.order.keys)
+        return any(issubclass(artifact_class(artifact), OnnxModel) for artifact in artifacts)
 
     def prepared(self) -> Prepared:
         """Return what `prepare_timing` left."""
@@ -253,7 +270,7 @@ class _TimedTask:
         candidates[SECOND_TEACHER] = self.rows[self.teacher].candidate()
         for name, (file, config) in graphs.items():
             path = self.folder / file
-            candidates[name] = self.rows[key_of(name)].graph(path, config)
+            candidates[name] = self.rows[key_of(name)].graph(path, config, back_end_in(name))
             report("loading", len(candidates), total, None)
         return candidates
 
@@ -288,9 +305,6 @@ class _TimedTask:
             report=report,
         )
         return {key: timed[str(id(tokenizer))] for key, tokenizer in tokenizers.items()}
-
-
-_GRAPHS = (BackEnd.ONNXRUNTIME, BackEnd.ONNXRUNTIME_INT8)
 
 
 def _share(budget: Budget) -> Budget:

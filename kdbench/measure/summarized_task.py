@@ -35,6 +35,11 @@ def key_of(name: str) -> str:
     return name.partition(".")[0]
 
 
+def back_end_in(name: str) -> BackEnd:
+    """Return the back end in a name by `name_of`."""
+    return BackEnd(name.partition(".")[2])
+
+
 class Prepared(BaseModel):
     """What is known before anything is timed; names are those of `name_of`."""
 
@@ -186,7 +191,7 @@ class _Found:
         """Return a model in each back end, that of the artifact first, and why it does not run in others."""
         ran = [self._back_end(name) for name in self._names if key_of(name) == key]
         absent = [
-            BackEndTiming(back_end=BackEnd(name.partition(".")[2]), device="cpu", reason=reason)
+            BackEndTiming(back_end=back_end_in(name), device="cpu", reason=reason)
             for name, reason in self._prepared.reasons.items()
             if key_of(name) == key
         ]

@@ -146,6 +146,9 @@ class Candidate:
         typical = self.inputs[int(order[len(order) // 2])]
         self.load_weights()
         self.model(**self.inputs[int(order[-1])])
+        if self.back_end.prepares_sizes:
+            for batch in {batch["input_ids"].shape[1]: batch for batch in self.inputs}.values():
+                self.model(**batch)
         return warm_up(lambda: self._timed(typical))
 
     def _timed(self, batch: Batch) -> float:
@@ -265,6 +268,8 @@ def time_batches(
 def _first_call(candidate: Candidate, batch: Batch) -> float | str:
     """Return the milliseconds of a call that does not count, or why the model does not answer such a batch."""
     try:
+        if candidate.back_end.prepares_sizes:
+            candidate.model(**batch)
         return candidate.turn([batch])[0]
     except Exception as error:
         return f"the model does not answer such a batch: {described(error)}"

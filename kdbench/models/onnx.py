@@ -84,11 +84,7 @@ class OnnxModel(nn.Module):
         exported = cls(_export(model, list(example)), config_of(model))
         with torch.no_grad():
             expected = model(**example).logits
-        drift = float((exported(**example).logits - expected).abs().max())
-        if not drift <= _MAX_DRIFT * max(1.0, float(expected.abs().max())):
-            raise KdbenchError(
-                f"the ONNX graph of {type(model).__name__} does not match the model: their logits differ by {drift:.1e}"
-            )
+        check_logits(exported(**example).logits, expected, f"the ONNX graph of {type(model).__name__}")
         return exported
 
     def forward(self, **inputs: Tensor) -> SimpleNamespace:
@@ -124,6 +120,17 @@ class OnnxModel(nn.Module):
         graph = onnx.load_from_string(self.graph).graph
         tables = {node.input[0] for node in graph.node if node.op_type == "Gather"}
         return sum(count for name, count in _weights(graph).items() if name not in tables)
+
+
+def check_logits(answered: Tensor, expected: Tensor, what: str) -> None:
+    """Check that the logits that `what` has `answered` are those of the model, `expected`, up to rounding.
+
+    Raises:
+        KdbenchError: they differ by more than 1e-4, relative to the largest logit if that is above 1.
+    """
+    drift = float((answered - expected).abs().max())
+    if not drift <= _MAX_DRIFT * max(1.0, float(expected.abs().max())):
+        raise KdbenchError(f"{what} does not match the model: their logits differ by {drift:.1e}")
 
 
 def example_inputs(rows: datasets.Dataset, collate: Collate) -> Batch:

@@ -212,18 +212,23 @@ class Timing(JsonModel):
     teacher: tuple[BackEndTiming, ...] = ()
     """The teacher's times, where it is none of `models`."""
 
+    def machine(self, environment: Environment | None = None) -> dict[str, str]:
+        """Return what latencies must share to be compared: the hardware, and the versions of the runtimes.
+
+        With an `environment`, what these models timed again would have there.
+        """
+        environment = environment or self.environment
+        return environment.hardware | self.runtimes(environment)
+
+    def runtimes(self, environment: Environment | None = None) -> dict[str, str]:
+        """Return the versions of the libraries that run the models, in an `environment` or in that of the timing."""
+        libraries = (environment or self.environment).libraries
+        back_ends = {part.back_end for model in self.models for part in model.back_ends}
+        names = [*_RUNTIMES, *(["openvino"] if BackEnd.OPENVINO in back_ends else [])]
+        return {name: libraries[name] for name in names if name in libraries}
+
 
 _RUNTIMES = ("torch", "transformers", "onnxruntime")
-
-
-def machine_of(environment: Environment) -> dict[str, str]:
-    """Return what latencies must share to be compared: the hardware, and the versions of the runtimes."""
-    return environment.hardware | runtimes_of(environment)
-
-
-def runtimes_of(environment: Environment) -> dict[str, str]:
-    """Return the versions of the libraries that run models."""
-    return {name: environment.libraries[name] for name in _RUNTIMES if name in environment.libraries}
 
 
 def put_timing(results: Path, timing: Timing) -> None:

@@ -9,7 +9,7 @@ from kdbench.measure.environment import describe_environment
 from kdbench.measure.latency import TimingOrder, groups_needed
 from kdbench.results.paths import CellFiles
 from kdbench.results.records import Record, RecordStore, Status
-from kdbench.results.timings import load_timings, machine_of
+from kdbench.results.timings import load_timings
 from kdbench.run.executor import Ended, Executor, Job, Stage
 from kdbench.run.plan import Plan
 from kdbench.run.progress import LATENCY, Watcher, pass_on
@@ -96,6 +96,6 @@ def _is_timed(config: RunConfig, experiment: Experiment, keys: list[str]) -> boo
         timing.task == experiment.task.task.name
         and {model.key for model in timing.models} == set(keys)
         and timing.settings == experiment.budget.latency_settings()
-        and machine_of(timing.environment) == machine_of(describe_environment())
+        and timing.machine() == timing.machine(describe_environment())
         for timing in timings
     )

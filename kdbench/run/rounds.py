@@ -16,6 +16,7 @@ from kdbench.board.load import load_cells
 from kdbench.board.statistics import Known
 from kdbench.config import RunConfig
 from kdbench.errors import UsageError
+from kdbench.measure.back_ends import check_back_ends
 from kdbench.registry import Registry
 from kdbench.results.records import Record, RecordStore
 from kdbench.run.plan import Cell, Plan, State, make_plan
@@ -70,6 +71,7 @@ def run_until_decided(config: RunConfig, registry: Registry, watcher: Watcher) -
         KdbenchError: a file cannot be written.
     """
     check_trackers(config.report_to)
+    check_back_ends(config.requested_back_ends)
     with locked_results(config):
         rounds = Rounds(config, registry, watcher, plan_grid(config, registry, fetch=True))
         outcome = execute(config, registry, watcher, rounds.grid, rounds, rounds.known)

@@ -13,6 +13,7 @@ from kdbench.api.strategy import JointStrategy
 from kdbench.board.statistics import Known
 from kdbench.config import RunConfig
 from kdbench.errors import KdbenchError, UsageError
+from kdbench.measure.back_ends import check_back_ends
 from kdbench.measure.environment import describe_environment
 from kdbench.registry import Registry
 from kdbench.render.write import BoardSummary, write_board
@@ -67,6 +68,7 @@ def run(config: RunConfig, registry: Registry, watcher: Watcher) -> Outcome:
         KdbenchError: a file cannot be written.
     """
     check_trackers(config.report_to)
+    check_back_ends(config.requested_back_ends)
     with locked_results(config):
         plan = make_plan(config, registry, fetch=True)
         return execute(config, registry, watcher, plan, [plan.cells])

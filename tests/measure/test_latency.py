@@ -12,10 +12,10 @@ from kdbench.api.spec import parse_spec
 from kdbench.board.load import load_cells
 from kdbench.board.predictions import TaskAnswers
 from kdbench.board.tables import board_tables
-from kdbench.budgets import BUDGETS, BackEnd
+from kdbench.budgets import ALWAYS_INSTALLED, BUDGETS, BackEnd
 from kdbench.config import RunConfig
+from kdbench.measure.exports import export_cells
 from kdbench.measure.latency import TimingOrder, mend_teacher, prepare_timing, time_process
-from kdbench.measure.timed_models import export_cells
 from kdbench.measure.timing import BATCH_SIZES_ON_ALL_CORES, GRID
 from kdbench.measure.timing_summary import compare
 from kdbench.results.paths import CellFiles
@@ -27,6 +27,8 @@ from kdbench.training.experiment import open_experiment
 from kdbench.training.teacher import TeacherStore
 
 pytestmark = pytest.mark.slow
+
+FULL = (*ALWAYS_INSTALLED, BackEnd.OPENVINO)
 
 ONE, GRAPH, TWIN = map(key_named, ("one", "graph", "twin"))
 SPECS = {
@@ -125,7 +127,7 @@ def test_exports_are_the_same_whoever_makes_them(trained, monkeypatch):
     config = trained.model_copy(update={"results": trained.results.resolve()})
     back_ends = (BackEnd.ONNXRUNTIME, BackEnd.ONNXRUNTIME_INT8)
     here = dict(export_cells(config, "toy-sentiment", [ONE, GRAPH], back_ends))
-    monkeypatch.setattr("kdbench.measure.timed_models.MIN_PARALLEL", 1)
+    monkeypatch.setattr("kdbench.measure.exports.MIN_PARALLEL", 1)
     elsewhere = dict(export_cells(config, "toy-sentiment", [ONE, GRAPH], back_ends))
     for key, export in elsewhere.items():
         assert (export.made, export.lost) == (here[key].made, here[key].lost)
@@ -136,7 +138,7 @@ def test_exports_are_the_same_whoever_makes_them(trained, monkeypatch):
 def test_a_full_phase_has_every_back_end_and_the_grid(trained, monkeypatch):
     budget = BUDGETS["smoke"].model_copy(
         update={
-            "latency_back_ends": tuple(BackEnd),
+            "latency_back_ends": FULL,
             "latency_grid": (BackEnd.TORCH, BackEnd.ONNXRUNTIME),
             "latency_grid_rounds": 6,
             "latency_processes": 3,
@@ -146,8 +148,8 @@ def test_a_full_phase_has_every_back_end_and_the_grid(trained, monkeypatch):
     timing = time_(trained, [ONE, GRAPH], ONE)
     one, graph = timing.models
     assert timing.processes == 3
-    assert [run.back_end for run in one.back_ends] == list(BackEnd)
-    torch_run, float_run, int_run = one.back_ends
+    assert [run.back_end for run in one.back_ends] == list(FULL)
+    torch_run, float_run, int_run, openvino_run = one.back_ends
     for run in one.back_ends:
         assert run.reason is None
         assert (run.points[0].length, run.points[0].calls) == (None, 21)
@@ -162,7 +164,12 @@ def test_a_full_phase_has_every_back_end_and_the_grid(trained, monkeypatch):
     # On 64 examples a score comes in steps; a few answers may turn.
     assert int_run.score_lost * 64 == pytest.approx(round(int_run.score_lost * 64))
     assert abs(int_run.score_lost) < 0.1
-    assert torch_run.score_lost is float_run.score_lost is None
+    assert torch_run.score_lost is float_run.score_lost is openvino_run.score_lost is None
+    assert [run.points[0].speedup for run in (torch_run, float_run, openvino_run)] == [
+        1,
+        1,
+        1,
+    ]  # the teacher's own
     for point in (*torch_run.points[1:], *float_run.points[1:]):
         if point.length == 128:
             assert point.calls == 0
@@ -174,14 +181,17 @@ def test_a_full_phase_has_every_back_end_and_the_grid(trained, monkeypatch):
             assert point.speedup is not None
             assert point.p90_ms is None
     # What is a graph runs as it is, and nowhere else; what it gains on the grid is known, too.
-    own, other = graph.back_ends
+    own, *others = graph.back_ends
     assert own.back_end is BackEnd.ONNXRUNTIME_INT8
     assert own.reason is None
     assert len(own.points) == 1 + len(GRID) + len(in_batches)
     assert all(point.speedup is not None for point in own.points if point.calls)
-    assert (other.back_end, other.points) == (BackEnd.ONNXRUNTIME, ())
-    assert other.reason == "the artifact is a graph for onnxruntime-int8; it is not converted to another"
-    assert one.best_at(Speed.SINGLE).back_end in (BackEnd.TORCH, BackEnd.ONNXRUNTIME)
+    assert [(other.back_end, other.points) for other in others] == [
+        (BackEnd.ONNXRUNTIME, ()),
+        (BackEnd.OPENVINO, ()),
+    ]
+    assert others[0].reason == "the artifact is a graph for onnxruntime-int8; it is not converted to another"
+    assert one.best_at(Speed.SINGLE).back_end in (BackEnd.TORCH, BackEnd.ONNXRUNTIME, BackEnd.OPENVINO)
 
 
 def test_equal_graphs_under_two_names_tie(trained, monkeypatch):

@@ -67,3 +67,15 @@ def test_a_models_numbers_are_those_of_the_tasks_own_sentences_in_its_own_back_e
     )
     assert (timing.main.p50_ms, timing.main.p90_ms, timing.main.p95_ms) == (4, 5, None)
     assert (timing.main.speedup, timing.main.speedup_low, timing.main.speedup_high) == (2, 1.9, 2.2)
+
+
+def test_the_version_of_openvino_matters_to_what_is_timed_in_it_alone():
+    timing = make_timing({KEY: 5.0})
+    libraries = {"torch": "2.13.0", "onnxruntime": "1.32.0", "openvino": "2026.4.1"}
+    environment = timing.environment.model_copy(update={"libraries": libraries})
+    assert timing.runtimes(environment) == {"torch": "2.13.0", "onnxruntime": "1.32.0"}
+    (model,) = timing.models
+    absent = BackEndTiming(back_end=BackEnd.OPENVINO, device="cpu", reason="OpenVINO is not installed")
+    in_both = model.model_copy(update={"back_ends": (*model.back_ends, absent)})
+    # Also where it was absent: once it is installed, the models are timed again.
+    assert timing.model_copy(update={"models": (in_both,)}).runtimes(environment) == libraries
