@@ -24,9 +24,10 @@ from kdbench.errors import nearest, shown
 
 
 class BackEnd(str, Enum):
-    """An inference back end: PyTorch in eager mode, ONNX Runtime with weights in float32 or 8-bit integers, or OpenVINO."""
+    """An inference back end: PyTorch in eager mode or compiled, ONNX Runtime in float32 or 8-bit integers, or OpenVINO."""
 
     TORCH = "torch"
+    TORCH_COMPILE = "torch-compile"
     ONNXRUNTIME = "onnxruntime"
     ONNXRUNTIME_INT8 = "onnxruntime-int8"
     OPENVINO = "openvino"
@@ -40,8 +41,8 @@ class BackEnd(str, Enum):
 
     @property
     def prepares_sizes(self) -> bool:
-        """Whether the first call of a size also prepares kernels for it, which later calls use."""
-        return self is BackEnd.OPENVINO
+        """Whether the first call of a size also prepares code for it, which later calls use."""
+        return self in (BackEnd.TORCH_COMPILE, BackEnd.OPENVINO)
 
 
 ALWAYS_INSTALLED = (BackEnd.TORCH, BackEnd.ONNXRUNTIME, BackEnd.ONNXRUNTIME_INT8)

@@ -246,7 +246,7 @@ class RunConfig(BaseModel):
     timeout: float | None = Field(None, gt=0, description="time limit per cell in seconds")
     back_end: list[BackEnd] = Field(
         [],
-        description="back ends in which models are timed beside the budget's own, such as openvino",
+        description="back ends in which models are timed beside the budget's own, such as torch-compile",
     )
     margin: float = Field(
         0.5, gt=0, le=100, description="points by which scores may differ and still count as no loss"

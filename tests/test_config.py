@@ -128,6 +128,7 @@ def test_what_is_printed_gives_the_same_settings_when_read_again(file):
         "workers": 3,
         "threads": 1,
         "timeout": 1.5,
+        "back_end": ["openvino"],
         "margin": 1.0,
         "overwrite": "failed",
         "drawings": False,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 from collections.abc import Iterable
 from importlib.util import find_spec
 
@@ -13,6 +16,10 @@ def absence(back_end: BackEnd) -> str | None:
     """Return why nothing can run in `back_end` on this machine, and the remedy; None where it can."""
     if back_end is BackEnd.OPENVINO and find_spec("openvino") is None:
         return "OpenVINO is not installed; run pip install 'kdbench[openvino]'"
+    if back_end is BackEnd.TORCH_COMPILE:
+        compiler = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
+        if shutil.which(compiler) is None:
+            return f"torch.compile needs a C++ compiler, and there is no {compiler}; install it, or name yours in CXX"
     return None
 
 

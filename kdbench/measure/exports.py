@@ -6,7 +6,7 @@ import multiprocessing
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from kdbench.errors import KdbenchError
 from kdbench.evaluation.diagnostics import select_examples
 from kdbench.measure.back_ends import absence
 from kdbench.measure.timed_models import TimedRow, back_end_of, drawn_rows
+from kdbench.models.compiled import check_compiled
 from kdbench.models.onnx import OnnxModel, check_logits, example_inputs, quantize
 from kdbench.models.openvino_graph import OpenVinoModel
 from kdbench.results.paths import CellFiles
@@ -38,8 +39,9 @@ MIN_PARALLEL = 8
 class Export:
     """The exports of one artifact."""
 
-    made: dict[BackEnd, tuple[bytes, dict[str, Any]] | str]
-    """The graph and the configuration for each back end, or why there is none."""
+    made: dict[BackEnd, tuple[bytes, dict[str, Any]] | str | None]
+    """The graph and the configuration for each back end; None where each process compiles the model itself; or why it
+    does not run there."""
     lost: float | None
     """The loss in score of the quantized one; None where there is none, or the cell's own answers are missing."""
     seconds: dict[BackEnd, float]
@@ -61,60 +63,87 @@ def export_cells(
         yield from zip(keys, pool.map(export, keys), strict=True)
 
 
-Exported = OnnxModel | OpenVinoModel | str
-"""An artifact in a back end, or why it does not run there."""
+Exported = OnnxModel | OpenVinoModel | str | None
+"""An artifact in a back end: a graph, None where each process compiles the model itself, or why it does not run there."""
 
 
 def export_row(row: TimedRow, back_ends: Collection[BackEnd]) -> dict[BackEnd, tuple[Exported, float]]:
-    """Export the model of `row` to each of `back_ends` that runs graphs; also return the seconds that each took.
+    """Export the model of `row` to each of `back_ends`; also return the seconds that each took.
 
     Weights are float32, whatever type the artifact stores; or 8-bit integers with one scale per output of a layer,
     including embedding tables. An artifact that is already a graph runs only in its own back end, and has no entry
     for it.
     """
-    absent = {back_end: reason for back_end in back_ends if (reason := absence(back_end))}
-    found: dict[BackEnd, tuple[Exported, float]] = {name: (reason, 0.0) for name, reason in absent.items()}
-    wanted = [back_end for back_end in BackEnd if back_end in back_ends and back_end not in absent]
     model = row.load()
-    if isinstance(model, OnnxModel):
-        own = back_end_of(model)
-        reason = f"the artifact is a graph for {own}; it is not converted to another"
-        found |= dict.fromkeys(wanted, (reason, 0.0))
-        return {back_end: one for back_end, one in found.items() if back_end is not own}
-    clock = Clock()
-    example = example_inputs(row.experiment.task.scored, row.experiment.collate)
-    try:
-        graph = OnnxModel.of(model, example)
-    except KdbenchError as error:
-        return found | dict.fromkeys(wanted, (str(error), clock.read().wall))
-    graph_s = clock.read().wall
-    for back_end in wanted:
-        clock = Clock()
-        try:
-            made: Exported = _converted(graph, back_end, model, example)
-        except KdbenchError as error:
-            made = str(error)
-        found[back_end] = made, graph_s + clock.read().wall
+    own = back_end_of(model) if isinstance(model, OnnxModel) else None
+    exporter = _Exporter(row, model)
+    found: dict[BackEnd, tuple[Exported, float]] = {}
+    for back_end in BackEnd:
+        if back_end not in back_ends or back_end is own:
+            continue
+        reason = absence(back_end)
+        if reason is None and own is not None:
+            reason = f"the artifact is a graph for {own}; it is not converted to another"
+        found[back_end] = exporter.to(back_end) if reason is None else (reason, 0.0)
     return found
 
 
-def _converted(
-    graph: OnnxModel, back_end: BackEnd, model: nn.Module, example: Batch
-) -> OnnxModel | OpenVinoModel:
-    """Return `graph`, that of `model`, as it runs in `back_end`.
+class _Exporter:
+    """Exports a PyTorch artifact; the graph that several back ends start from is made once."""
 
-    Raises:
-        KdbenchError: OpenVINO cannot run it, or answers differently.
-    """
-    if back_end is BackEnd.ONNXRUNTIME_INT8:
-        return OnnxModel(quantize(graph.graph), graph.config)
-    if back_end is BackEnd.ONNXRUNTIME:
-        return graph
-    converted = OpenVinoModel(graph.graph, graph.config)
-    with torch.no_grad():
-        expected = model(**example).logits
-    check_logits(converted(**example).logits, expected, f"OpenVINO's graph of {type(model).__name__}")
-    return converted
+    def __init__(self, row: TimedRow, model: nn.Module) -> None:
+        self._row = row
+        self._model = model
+
+    def to(self, back_end: BackEnd) -> tuple[Exported, float]:
+        """Return the artifact in `back_end`, or why it does not run there, and the seconds from the artifact on."""
+        if back_end is BackEnd.TORCH_COMPILE:
+            return self._compiled()
+        graph, seconds = self._graph
+        if isinstance(graph, str):
+            return graph, seconds
+        clock = Clock()
+        try:
+            made: Exported = self._converted(graph, back_end)
+        except KdbenchError as error:
+            made = str(error)
+        return made, seconds + clock.read().wall
+
+    @cached_property
+    def _example(self) -> Batch:
+        return example_inputs(self._row.experiment.task.scored, self._row.experiment.collate)
+
+    @cached_property
+    def _graph(self) -> tuple[OnnxModel | str, float]:
+        clock = Clock()
+        try:
+            graph: OnnxModel | str = OnnxModel.of(self._model, self._example)
+        except KdbenchError as error:
+            graph = str(error)
+        return graph, clock.read().wall
+
+    def _converted(self, graph: OnnxModel, back_end: BackEnd) -> OnnxModel | OpenVinoModel:
+        if back_end is BackEnd.ONNXRUNTIME_INT8:
+            return OnnxModel(quantize(graph.graph), graph.config)
+        if back_end is BackEnd.ONNXRUNTIME:
+            return graph
+        converted = OpenVinoModel(graph.graph, graph.config)
+        with torch.no_grad():
+            expected = self._model(**self._example).logits
+        name = type(self._model).__name__
+        check_logits(converted(**self._example).logits, expected, f"OpenVINO's graph of {name}")
+        return converted
+
+    def _compiled(self) -> tuple[str | None, float]:
+        device = self._row.experiment.device
+        model = self._row.load().float().to(device).eval()
+        example = {name: value.to(device) for name, value in self._example.items()}
+        clock = Clock()
+        try:
+            check_compiled(model, example)
+        except KdbenchError as error:
+            return str(error), clock.read().wall
+        return None, clock.read().wall
 
 
 def _export_cell(config: str, task: str, back_ends: tuple[BackEnd, ...], teacher: str, key: str) -> Export:
@@ -127,7 +156,7 @@ def _export_cell(config: str, task: str, back_ends: tuple[BackEnd, ...], teacher
     quantized = made.get(BackEnd.ONNXRUNTIME_INT8)
     return Export(
         {
-            name: model if isinstance(model, str) else (model.graph, model.config)
+            name: (model.graph, model.config) if isinstance(model, nn.Module) else model
             for name, model in made.items()
         },
         _score_lost(key, quantized, row) if is_cell and isinstance(quantized, OnnxModel) else None,

@@ -30,6 +30,7 @@ from kdbench.measure.summarized_task import Prepared, ProcessCalls, back_end_in,
 from kdbench.measure.timed_models import TimedRow, drawn_rows, inputs_of_process
 from kdbench.measure.timing import Candidate, time_batches, time_together
 from kdbench.models.artifacts import artifact_class
+from kdbench.models.compiled import compiled_in
 from kdbench.models.onnx import OnnxModel
 from kdbench.results.paths import CellFiles
 from kdbench.results.timings import Tokenization, put_timing, timing_path
@@ -84,6 +85,7 @@ def groups_needed(artifacts: Iterable[Path], budget: Budget, memory_bytes: int) 
 
 _RELATIVE_BYTES = {
     BackEnd.TORCH: 0.0,
+    BackEnd.TORCH_COMPILE: 1.0,
     BackEnd.ONNXRUNTIME: 1.0,
     BackEnd.ONNXRUNTIME_INT8: 0.3,
     BackEnd.OPENVINO: 2.0,
@@ -108,7 +110,8 @@ def prepare_timing(argument: str, report: Report) -> None:
         exports = task.export(report)
         tokenizations = task.time_tokenizers(report)
     prepared = Prepared(
-        graphs={name: graph for name, graph in exports.items() if not isinstance(graph, str)},
+        graphs={name: graph for name, graph in exports.items() if isinstance(graph, tuple)},
+        compiled=[name for name, graph in exports.items() if graph is None],
         reasons={name: reason for name, reason in exports.items() if isinstance(reason, str)},
         lost=task.lost,
         export_s=task.export_s,
@@ -120,7 +123,7 @@ def prepare_timing(argument: str, report: Report) -> None:
 def time_process(argument: str, report: Report) -> None:
     """Time all models and back ends together in this process; the last one stores the timing of the task."""
     task = _TimedTask.of(argument)
-    with torch_threads(task.order.threads):
+    with torch_threads(task.order.threads), compiled_in(task.folder / "compiled"):
         found = task.measure(report)
     (task.folder / f"process-{task.order.process}.json").write_text(found.model_dump_json())
     if task.order.process == task.order.processes - 1:
@@ -188,10 +191,10 @@ class _TimedTask:
         order = TimingOrder.model_validate_json(argument)
         return cls(order, open_experiment(order.config, order.task).experiment)
 
-    def export(self, report: Report) -> dict[str, tuple[str, dict[str, Any]] | str]:
+    def export(self, report: Report) -> dict[str, tuple[str, dict[str, Any]] | str | None]:
         """Write the graphs of all artifacts that become some; return the file and configuration of each, or why not.
 
-        The teacher is exported to every runtime in which an artifact runs, since the artifact is compared with it there.
+        What is compiled leaves no file. The teacher is exported to every runtime in which an artifact runs, since the artifact is compared with it there.
         """
         wanted = [
             back_end for back_end in self.experiment.budget.latency_back_ends if back_end is not BackEnd.TORCH
@@ -204,15 +207,14 @@ class _TimedTask:
             for keys, back_ends in orders
         )
         total = sum(len(keys) for keys, _ in orders)
-        exports: dict[str, tuple[str, dict[str, Any]] | str] = {}
+        exports: dict[str, tuple[str, dict[str, Any]] | str | None] = {}
         for number, (key, export) in enumerate(made):
             for back_end, graph in export.made.items():
                 name = name_of(key, back_end)
-                if isinstance(graph, str):
-                    exports[name] = graph
-                else:
+                exports[name] = graph if not isinstance(graph, tuple) else (name, graph[1])
+                if isinstance(graph, tuple):
                     (self.folder / name).write_bytes(graph[0])
-                    exports[name] = (name, graph[1])
+                if not isinstance(graph, str):
                     self.export_s[name] = export.seconds[back_end]
             if export.lost is not None:
                 self.lost[name_of(key, BackEnd.ONNXRUNTIME_INT8)] = export.lost
@@ -258,9 +260,11 @@ class _TimedTask:
 
     def _candidates(self, report: Report) -> dict[str, Candidate]:
         keys = {*self.order.timed_by_process(), self.teacher}
-        graphs = {name: graph for name, graph in self.prepared().graphs.items() if key_of(name) in keys}
+        prepared = self.prepared()
+        graphs = {name: graph for name, graph in prepared.graphs.items() if key_of(name) in keys}
+        compiled = [name for name in prepared.compiled if key_of(name) in keys]
         candidates: dict[str, Candidate] = {}
-        total = len(keys) + len(graphs) + 1
+        total = len(keys) + len(graphs) + len(compiled) + 1
         for key, row in self.rows.items():
             if key not in keys:
                 continue
@@ -271,6 +275,9 @@ class _TimedTask:
         for name, (file, config) in graphs.items():
             path = self.folder / file
             candidates[name] = self.rows[key_of(name)].graph(path, config, back_end_in(name))
+            report("loading", len(candidates), total, None)
+        for name in compiled:
+            candidates[name] = self.rows[key_of(name)].compiled()
             report("loading", len(candidates), total, None)
         return candidates
 

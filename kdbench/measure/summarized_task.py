@@ -45,8 +45,10 @@ class Prepared(BaseModel):
 
     graphs: dict[str, tuple[str, dict[str, Any]]]
     """The file and the configuration of each exported graph."""
+    compiled: list[str]
+    """What each process compiles itself."""
     reasons: dict[str, str]
-    """Why there is no graph."""
+    """Why a model does not run in a back end."""
     lost: dict[str, float]
     """The score that an artifact loses in a back end."""
     export_s: dict[str, float]

@@ -18,6 +18,7 @@ from kdbench.data.encoding import example_numbers
 from kdbench.measure.stopwatch import stopwatch_for
 from kdbench.measure.timing import Candidate, vocabulary
 from kdbench.models.artifacts import load_artifact
+from kdbench.models.compiled import compiled
 from kdbench.models.onnx import OnnxModel
 from kdbench.models.openvino_graph import OpenVinoModel
 from kdbench.results.paths import CellFiles
@@ -68,6 +69,12 @@ class TimedRow:
 
         return self._graph(load(), back_end, load)
 
+    def compiled(self) -> Candidate:
+        """Load the model, in float32 as it is exported, as torch.compile compiles it at its first call."""
+        device = self.experiment.device
+        model = self.load().float().to(device).eval()
+        return self._candidate(compiled(model), BackEnd.TORCH_COMPILE, device)
+
     def _graph(self, model: nn.Module, back_end: BackEnd, load: Callable[[], nn.Module]) -> Candidate:
         """Return `model`, which `load` loads again, as a candidate; graphs always run on the CPU."""
         return self._candidate(_without_graph(model), back_end, _CPU, lambda: _without_graph(load()))
@@ -79,6 +86,7 @@ class TimedRow:
         device: torch.device,
         reload: Callable[[], nn.Module] | None = None,
     ) -> Candidate:
+        @torch.inference_mode(False)  # for inputs of another kind, a compiled model is compiled again
         def padded(batch_size: int) -> Batch:
             return {name: value.to(device) for name, value in self.padded(batch_size).items()}
 

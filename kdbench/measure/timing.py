@@ -154,6 +154,7 @@ class Candidate:
     def _timed(self, batch: Batch) -> float:
         return self.stopwatch(lambda: self.model(**batch))
 
+    @torch.inference_mode(False)  # for inputs of another kind, a compiled model is compiled again
     def synthetic(self, batch_size: int, length: int) -> Batch:
         """Return a batch of the grid."""
         batch = synthetic_batch(self.vocabulary, self.inputs[0], batch_size, length)
@@ -343,7 +344,7 @@ def _in_shared_memory(candidates: Mapping[str, Candidate]) -> Iterator[dict[str,
     on_cpu = {
         name: candidate
         for name, candidate in candidates.items()
-        if candidate.back_end is BackEnd.TORCH and candidate.device.type == "cpu"
+        if candidate.back_end in (BackEnd.TORCH, BackEnd.TORCH_COMPILE) and candidate.device.type == "cpu"
     }
     with shared_memory(candidate.model for candidate in on_cpu.values()) as loaders:
         shared = {

@@ -45,6 +45,7 @@ def candidate(name, ms, slow):
 def put_together(processes):
     prepared = Prepared(
         graphs={},
+        compiled=[],
         reasons={name_of(INT8, GRAPH): "the artifact is a graph"},
         lost={name_of(TEACHER, QUANTIZED): 0.01},
         export_s={name_of(STUDENT, GRAPH): 2.5},

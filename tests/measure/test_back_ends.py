@@ -28,3 +28,13 @@ def test_a_run_that_asks_for_a_back_end_that_is_absent_ends_before_anything_is_r
     with pytest.raises(UsageError, match=r"openvino: OpenVINO is not installed; .*'kdbench\[openvino\]'$"):
         start(config, registry=None, watcher=None)
     assert not config.results.exists()
+
+
+def test_compiling_needs_a_compiler_that_is_found(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    assert absence(BackEnd.TORCH_COMPILE).startswith("torch.compile needs a C++ compiler, and there is no ")
+    compiler = tmp_path / "my-compiler"
+    compiler.touch(mode=0o755)
+    monkeypatch.setenv("CXX", "my-compiler")
+    assert absence(BackEnd.TORCH_COMPILE) is None
