@@ -115,7 +115,7 @@ class TaskTable(BaseModel):
 
     kind: Annotated[TaskKind, PlainValidator(_built_in_kind), PlainSerializer(str)] = Field(
         TaskKind.SEQUENCE_CLASSIFICATION,
-        description="sequence-classification, sequence-regression or token-classification",
+        description="sequence-classification, sequence-regression, token-classification or multi-label-classification",
     )
     title: str = ""
     train: str = Field("", description="file of training examples; for a hub data set the name of the split")
@@ -128,10 +128,21 @@ class TaskTable(BaseModel):
         "",
         description="column of the text (two for a pair) or of the words; in CoNLL files its number",
     )
-    label: int | str = Field("", description="column of the label or of the tags; in CoNLL files its number")
+    label: int | str | tuple[str, ...] = Field(
+        "",
+        description="column of the label or of the tags; in CoNLL files its number; several columns, a,b, are labels of which"
+        " a text has those with a 1 (multi-label-classification)",
+    )
+    separator: str = Field(
+        ";",
+        min_length=1,
+        description="separator of the labels in one column of a multi-label-classification, unless it has lists",
+    )
     group: str = Field("", description="column whose equal values must stay in one split")
     labels: tuple[str, ...] = Field((), description="the classes or entity types; by default those in train")
-    metric: str = Field("", description="headline metric; by default accuracy, pearson or entity-f1")
+    metric: str = Field(
+        "", description="headline metric; by default accuracy, pearson, entity-f1 or micro-f1"
+    )
     metrics: tuple[str, ...] = Field((), description="additional metrics")
     delimiter: str = Field(
         "",
@@ -144,6 +155,13 @@ class TaskTable(BaseModel):
     def _named(cls, delimiter: str) -> str:
         return named_delimiter(delimiter)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _several_columns_are_labels(cls, table: Any) -> Any:
+        if isinstance(table, dict) and isinstance(table.get("label"), list | tuple) and "kind" not in table:
+            return {**table, "kind": TaskKind.MULTI_LABEL_CLASSIFICATION}
+        return table
+
     @model_validator(mode="after")
     def _has_one_source(self) -> TaskTable:
         if not self.dataset and not self.train:
@@ -152,7 +170,19 @@ class TaskTable(BaseModel):
             raise ValueError("text names one column of words, since the task is a token classification")
         if self.kind is TaskKind.SEQUENCE_REGRESSION and self.labels:
             raise ValueError("a sequence-regression task has no labels; leave labels out")
+        if isinstance(self.label, tuple):
+            self._check_label_columns(self.label)
         return self
+
+    def _check_label_columns(self, columns: tuple[str, ...]) -> None:
+        if self.kind is not TaskKind.MULTI_LABEL_CLASSIFICATION:
+            raise ValueError(
+                f"label names one column, since the task is a {self.kind}; several are for multi-label-classification"
+            )
+        if not columns or not all(columns) or len(set(columns)) < len(columns):
+            raise ValueError(f"label must name distinct columns, not {shown(columns)}")
+        if self.labels:
+            raise ValueError("the columns that label names are the labels; leave labels out")
 
     @property
     def headline(self) -> str:
@@ -168,9 +198,11 @@ class TaskTable(BaseModel):
         return (str(self.text) if self.text != "" else default,)
 
     @property
-    def label_column(self) -> str:
-        """The column of the label, or of the tags."""
-        return str(self.label) if self.label != "" else self.kind.label_column
+    def label_columns(self) -> tuple[str, ...]:
+        """The columns of the label, or of the tags: one, unless each is a label of its own."""
+        if isinstance(self.label, tuple):
+            return self.label
+        return (str(self.label) if self.label != "" else self.kind.label_column,)
 
 
 _PATHS = ("data_dir", "results", "board", "cache_dir")

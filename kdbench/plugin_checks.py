@@ -91,13 +91,20 @@ def _strategy_problems(strategy: type[Strategy]) -> Iterator[str]:
     yield from _search_problems(strategy.search, defaults)
 
 
+_RATED_KINDS = (
+    TaskKind.SEQUENCE_CLASSIFICATION,
+    TaskKind.SEQUENCE_REGRESSION,
+    TaskKind.TOKEN_CLASSIFICATION,
+)
+
+
 def _rate_problems(rates: object, kinds: set[Any] | frozenset[Any]) -> Iterator[str]:
     if not isinstance(rates, Mapping):
         yield f"learning_rates must be a mapping from TaskKind to a number, not {shown(rates)}"
         return
     for kind in sorted(kinds):
-        if kind not in rates and kind not in list(TaskKind):
-            continue  # a plugin's kind brings its own default, see `default_rate`
+        if kind not in rates and kind not in _RATED_KINDS:
+            continue  # `default_rate` scales that of sequence classification
         rate = rates.get(kind)
         if not (isinstance(rate, (int, float)) and rate > 0):
             yield f"learning_rates must have a positive number for {kind}"

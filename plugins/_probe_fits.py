@@ -45,6 +45,31 @@ def logistic_fits(
         yield _for_raw(*weights_of_all_classes(model, classes), mean, scale)
 
 
+def multi_label_fits(features: np.ndarray, labels: np.ndarray, penalties: Sequence[float]) -> Iterator[Fit]:
+    """Yield per penalty a binary logistic regression of every label on `features`, as in `logistic_fits`.
+
+    A label that all examples have, or none, is answered alike for every text.
+
+    Args:
+        features: ``(examples, width)``.
+        labels: ``(examples, labels)`` zeros and ones.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    standard, mean, scale = _standardized(features)
+    for penalty in penalties:
+        weights, bias = np.zeros((labels.shape[1], features.shape[1])), np.zeros(labels.shape[1])
+        for label, given in enumerate(labels.T):
+            if given.min() == given.max():
+                bias[label] = -_NEVER if given[0] else _NEVER
+                continue
+            model = LogisticRegression(C=1 / (penalty * len(labels)), max_iter=_ITERATIONS).fit(
+                standard, given
+            )
+            weights[label], bias[label] = model.coef_[0], model.intercept_[0]
+        yield _for_raw(weights, bias, mean, scale)
+
+
 def check_labels(strategy: str, task: Task, labels: np.ndarray) -> None:
     """Check that there is something to tell apart.
 

@@ -55,6 +55,7 @@ class LinearProbe(Strategy):
             features_of,
             last_layer,
             logistic_fits,
+            multi_label_fits,
             ridge_fits,
         )
         from kdbench_plugins._probe_model import MeanProbe
@@ -76,6 +77,8 @@ class LinearProbe(Strategy):
 
         if task.kind is TaskKind.SEQUENCE_REGRESSION:
             fits = ridge_fits(features, labels, self.params.penalties)
+        elif task.kind is TaskKind.MULTI_LABEL_CLASSIFICATION:
+            fits = multi_label_fits(features, labels, self.params.penalties)
         else:
             check_labels(self.name, task, labels)
             fits = logistic_fits(features, labels, self.params.penalties, len(task.labels))

@@ -25,7 +25,12 @@ class _Kinds(ABCMeta):
 
     def __iter__(cls) -> Iterator[TaskKind]:
         return iter(
-            (TaskKind.SEQUENCE_CLASSIFICATION, TaskKind.SEQUENCE_REGRESSION, TaskKind.TOKEN_CLASSIFICATION)
+            (
+                TaskKind.SEQUENCE_CLASSIFICATION,
+                TaskKind.SEQUENCE_REGRESSION,
+                TaskKind.TOKEN_CLASSIFICATION,
+                TaskKind.MULTI_LABEL_CLASSIFICATION,
+            )
         )
 
     def __len__(cls) -> int:
@@ -47,6 +52,7 @@ class TaskKind(str, metaclass=_Kinds):
     SEQUENCE_CLASSIFICATION: ClassVar[TaskKind]
     SEQUENCE_REGRESSION: ClassVar[TaskKind]
     TOKEN_CLASSIFICATION: ClassVar[TaskKind]
+    MULTI_LABEL_CLASSIFICATION: ClassVar[TaskKind]
 
     name: ClassVar[str]
     """Lower case, digits and dashes."""
@@ -60,6 +66,8 @@ class TaskKind(str, metaclass=_Kinds):
     """The transformers class that adds the task's head to an encoder."""
     problem_type: ClassVar[str | None] = None
     """The `problem_type` of the model's configuration, where transformers would otherwise infer a wrong one."""
+    decides_by_thresholds: ClassVar[bool] = False
+    """Whether every output is a yes or no of its own, decided by a threshold that is chosen on validation examples."""
     pipeline: ClassVar[str] = "text-classification"
     """The hub's pipeline tag, for model cards."""
 
@@ -174,8 +182,16 @@ class TaskKind(str, metaclass=_Kinds):
         """Return the predictions (units, ...) for logits (units, outputs), in the form of encoded labels."""
 
     @abstractmethod
-    def answer(self, logits: npt.NDArray[np.float32], labels: Sequence[str]) -> Any:
-        """Return the prediction for a text's logits (outputs,) as a dataclass, for users of `kdbench.load`."""
+    def answer(
+        self,
+        logits: npt.NDArray[np.float32],
+        labels: Sequence[str],
+        thresholds: npt.NDArray[np.float32] | None = None,
+    ) -> Any:
+        """Return the prediction for a text's logits (outputs,) as a dataclass, for users of `kdbench.load`.
+
+        `thresholds` (outputs,) are passed only where some were chosen for the model, see `decides_by_thresholds`.
+        """
 
     def constant_logits(
         self, counts: Mapping[str, int], labels: Sequence[str]

@@ -24,8 +24,9 @@ _ARRAYS = {
     "offsets": (("int64",), 1),
     "decoded": (("int64", "float32"), None),
     "groups": (("int64",), 1),
+    "thresholds": (("float32",), None),
 }
-"""The types and the number of dimensions of each array; None for as many as the references have."""
+"""The types and the number of dimensions of each array; None where it depends on others."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +45,8 @@ class Predictions:
     logits: npt.NDArray[np.float32]
     """(units, classes); one column in regression."""
     references: npt.NDArray[np.int64] | npt.NDArray[np.float32]
-    """(units,): class indices, or float32 targets in regression; (units, ...) for a plugin's kind of task."""
+    """(units,): class indices, or float32 targets in regression; (units, labels) in multi-label classification: 1 for each
+    label of the text and 0 for each other; (units, ...) for a plugin's kind of task."""
     offsets: npt.NDArray[np.int64] | None = None
     """(examples + 1,): example i has the units offsets[i] to offsets[i + 1]; None where a unit is an example."""
     decoded: npt.NDArray[np.int64] | npt.NDArray[np.float32] | None = None
@@ -53,6 +55,9 @@ class Predictions:
     groups: npt.NDArray[np.int64] | None = None
     """(examples,): the number of each example's group, such as the film of a review, where a task has groups: the answers
     within one are not independent. None where every example stands alone."""
+    thresholds: npt.NDArray[np.float32] | None = None
+    """(classes,), or (units, classes) in `decisions`: what is subtracted from the logits before deciding, chosen on
+    validation examples; always there in multi-label classification."""
 
     def __post_init__(self) -> None:
         problem = self._problem()
@@ -69,24 +74,54 @@ class Predictions:
 
     @property
     def is_classification(self) -> bool:
-        """Whether each unit's answer is the class of its largest logit."""
-        return self.decoded is None and not self.is_regression
+        """Whether each unit's answer is one class: that of its largest logit, less the class's threshold if it has one."""
+        return self.decoded is None and not self.is_regression and not self.is_multi_label
+
+    @property
+    def is_multi_label(self) -> bool:
+        """Whether each unit's answer is any number of labels: those whose logits exceed their thresholds."""
+        return self.thresholds is not None and self.references.ndim == 2
 
     @cached_property
     def predicted(self) -> npt.NDArray[np.int64] | npt.NDArray[np.float32]:
         """(units,): the class of the largest logit (the first of equals), or the value in regression; else `decoded`.
 
-        Read-only, as the array is cached.
+        In multi-label classification (units, labels), in the form of the references. Read-only, as the array is cached.
         """
         predicted = self.decoded
         if predicted is None:
-            predicted = self.logits[:, 0] if self.is_regression else self.logits.argmax(axis=1)
+            scores = self.logits if self.thresholds is None else self.logits - self.thresholds
+            if self.is_regression:
+                predicted = scores[:, 0]
+            else:
+                predicted = (scores > 0).astype(np.int64) if self.is_multi_label else scores.argmax(axis=1)
         predicted.flags.writeable = False
         return predicted
 
     @cached_property
+    def decisions(self) -> Predictions:
+        """These predictions with one class per unit: in multi-label classification every label of a text is a unit.
+
+        Its two classes are no and yes, with the logits 0 and the label's own.
+        """
+        if not self.is_multi_label:
+            return self
+        assert self.thresholds is not None  # by `is_multi_label`
+        texts, labels = self.logits.shape
+        thresholds = np.tile(self.thresholds, texts)
+        zeros = np.zeros(texts * labels, dtype=np.float32)
+        return Predictions(
+            ids=self.ids,
+            logits=np.column_stack([zeros, self.logits.ravel()]),
+            references=self.references.ravel(),
+            offsets=np.arange(texts + 1, dtype=np.int64) * labels,
+            groups=self.groups,
+            thresholds=np.column_stack([zeros, thresholds]),
+        )
+
+    @cached_property
     def probabilities(self) -> npt.NDArray[np.float64]:
-        """(units, classes): the softmax of the logits; read-only, too."""
+        """(units, classes): the softmax of the logits, for units of one class (see `decisions`); read-only, too."""
         from scipy.special import softmax
 
         probabilities: npt.NDArray[np.float64] = softmax(self.logits.astype(np.float64), axis=1)
@@ -134,7 +169,7 @@ class Predictions:
         except SafetensorError as error:
             reason = f"damaged: {error}"
         except (KeyError, TypeError):  # a type that numpy lacks, or a missing or extra array
-            reason = "its arrays must be ids, logits, references, for words offsets, for groups of examples groups, and decoded for a plugin's kind"
+            reason = "its arrays must be ids, logits, references, for words offsets, for groups of examples groups, for several labels thresholds, and decoded for a plugin's kind"
         except KdbenchError as error:
             reason = str(error)
         raise KdbenchError(f"cannot read {path} ({reason}); delete it with its record and run again")
@@ -149,6 +184,8 @@ class Predictions:
             types, dimensions = _ARRAYS[name]
             if name == "references" and self.decoded is not None:
                 dimensions = self.decoded.ndim
+            elif name == "references" and self.thresholds is not None:
+                dimensions = None  # one class or several labels
             if array.dtype.name not in types or dimensions not in (None, array.ndim):
                 expected = f"{dimensions} dimension(s) of {' or '.join(types)}"
                 return f"{name} must have {expected}, but is {array.dtype.name} of shape {array.shape}"
@@ -161,15 +198,32 @@ class Predictions:
             return f"the offsets do not delimit {len(self.ids)} examples of {units} words in all"
         if not (np.isfinite(self.logits).all() and np.isfinite(self.references).all()):
             return "an output is not finite; if training diverged, lower the learning rate"
+        if self.thresholds is not None and (problem := self._threshold_problem(self.thresholds)):
+            return problem
         if self.decoded is not None:
             if self.decoded.shape == self.references.shape:
                 return None
             return f"the answers have shape {self.decoded.shape}, but the references {self.references.shape}"
         classes = self.logits.shape[1]
+        if self.is_multi_label:
+            return None
         if self.is_regression:
             return None if classes == 1 else f"regression needs one output, not {classes}"
         if ((self.references < 0) | (self.references >= classes)).any():
             return f"a reference is not one of the {classes} classes"
+        return None
+
+    def _threshold_problem(self, thresholds: npt.NDArray[np.float32]) -> str | None:
+        """Return why these `thresholds` do not suit the other arrays, or None where they do."""
+        shape = self.logits.shape
+        if thresholds.shape not in (shape[1:], shape) or not np.isfinite(thresholds).all():
+            return f"the thresholds must be finite and {shape[1]}, one for each logit, but have the shape {thresholds.shape}"
+        if self.decoded is not None or self.references.dtype != np.int64:
+            return "thresholds decide between classes or on labels, but these are neither"
+        if self.references.ndim > 1 and not (
+            self.references.shape == shape and np.isin(self.references, (0, 1)).all()
+        ):
+            return f"the labels of a text must be {shape[1]} zeros and ones, one for each logit"
         return None
 
 

@@ -44,7 +44,12 @@ class ClassKind(LossesByType):
         classes: npt.NDArray[np.int64] = logits.argmax(axis=1).astype(np.int64)
         return classes
 
-    def answer(self, logits: npt.NDArray[np.float32], labels: Sequence[str]) -> LabelPrediction:
+    def answer(
+        self,
+        logits: npt.NDArray[np.float32],
+        labels: Sequence[str],
+        thresholds: npt.NDArray[np.float32] | None = None,
+    ) -> LabelPrediction:
         """Return the most probable label and the probability of every label."""
         from scipy.special import softmax
 

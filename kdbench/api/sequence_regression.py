@@ -79,5 +79,10 @@ class SequenceRegression(LossesByType):
     def decode(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         return logits[:, 0]
 
-    def answer(self, logits: npt.NDArray[np.float32], labels: Sequence[str]) -> ValuePrediction:
+    def answer(
+        self,
+        logits: npt.NDArray[np.float32],
+        labels: Sequence[str],
+        thresholds: npt.NDArray[np.float32] | None = None,
+    ) -> ValuePrediction:
         return ValuePrediction(float(logits[0]))

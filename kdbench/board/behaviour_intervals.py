@@ -71,7 +71,8 @@ class BehaviourIntervals:
         return found
 
     def _means(self, cells: Sequence[Row], stored: Sequence[Predictions]) -> dict[str, Resampled]:
-        """Return the figures that are means over units: a unit is a text, or a word in token classification."""
+        """Return the figures that are means over units: a unit is a text, a word or, of several per text, a label."""
+        stored = [predictions.decisions for predictions in stored]
         if not all(predictions.is_classification for predictions in stored):
             return {}
         groups = groups_in_order(stored[0])
@@ -88,7 +89,7 @@ class BehaviourIntervals:
         pairs = [
             (p, self._behaviour.teacher_predictions(cell)) for cell, p in zip(cells, stored, strict=True)
         ]
-        students = [(own, teacher) for own, teacher in pairs if teacher is not None]
+        students = [(own, teacher.decisions) for own, teacher in pairs if teacher is not None]
         for name, agreements in (
             ("label_loyalty", label_agreements),
             ("probability_loyalty", probability_agreements),

@@ -78,6 +78,9 @@ def _disagreement(
 
 
 def _named(answer: npt.NDArray[Any], labels: tuple[str, ...]) -> str:
+    if answer.ndim > 1 and answer.shape[1] == len(labels):
+        given = [label for label, is_given in zip(labels, answer[0], strict=True) if is_given == 1]
+        return ", ".join(given) or "no label"
     if answer.ndim > 1:  # a plugin's kind, with several numbers per text
         return str(answer[0].tolist())
     return labels[int(answer[0])] if labels else f"{float(answer[0]):.3f}"

@@ -41,6 +41,7 @@ json_flag = click.option("--json", "as_json", is_flag=True, help="print JSON")
 _TASK_FLAGS = {
     "text": "--text",
     "label": "--label",
+    "separator": "--separator",
     "kind": "--kind",
     "test": "--test-file",
     "group": "--group",
@@ -141,6 +142,8 @@ def settings(command: _Command) -> _Command:
             flags["plugins"] = {"modules": list(plugin)}
         fields = {name: given.pop(f"file_{name}") for name in _TASK_FLAGS}
         table = {name: value for name, value in fields.items() if value not in (None, "", ())}
+        if "," in table.get("label", ""):
+            table["label"] = tuple(table["label"].split(","))
         if task_file is not None:
             flags["tasks"] = {task_name or name_of(task_file): {"train": str(task_file), **table}}
         elif table or task_name:

@@ -61,7 +61,7 @@ def file_rows(path: Path, table: TaskTable) -> Rows:
 def columns_of(table: TaskTable) -> tuple[str, ...]:
     """Return the columns that `table` reads."""
     group = (table.group,) if table.group else ()
-    return (*table.text_columns, table.label_column, *group)
+    return (*table.text_columns, *table.label_columns, *group)
 
 
 def _column_rows(path: Path, table: TaskTable) -> Rows:
@@ -71,7 +71,7 @@ def _column_rows(path: Path, table: TaskTable) -> Rows:
     if table.group:
         raise UsageError(f"{path} has no column for a group; use JSON Lines, or leave group out")
     for where, words, tags in read_conll(path, word=word, tag=tag):
-        yield where, {table.text_columns[0]: words, table.label_column: tags}
+        yield where, {table.text_columns[0]: words, table.label_columns[0]: tags}
 
 
 def _column_number(path: Path, column: int | str | tuple[str, ...], default: int) -> int:
@@ -89,12 +89,21 @@ _FRACTION = re.compile(r"[+-]?(\d+\.\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 
 
 def _labelled(table: TaskTable, rows: Rows) -> Iterator[Example]:
-    read = _number if table.kind is TaskKind.SEQUENCE_REGRESSION else _class_name
     columns = dict(zip(("text", "text_pair"), table.text_columns, strict=False))
-    label = table.label_column
+    read = _label_reader(table)
     for where, row in rows:
         texts = {name: row[column] for name, column in columns.items()}
-        yield {**texts, "label": read(where, row[label], table), **_location(where, row, table)}
+        label = read(where, [row[column] for column in table.label_columns], table)
+        yield {**texts, "label": label, **_location(where, row, table)}
+
+
+def _label_reader(table: TaskTable) -> Callable[[str, list[Any], TaskTable], Any]:
+    """Return what reads a row's label from its place, the values in the label columns, and the table."""
+    if table.kind is TaskKind.SEQUENCE_REGRESSION:
+        return _number
+    if table.kind is not TaskKind.MULTI_LABEL_CLASSIFICATION:
+        return _class_name
+    return _marked_labels if isinstance(table.label, tuple) else _listed_labels
 
 
 def _tagged(table: TaskTable, rows: Callable[[], Rows]) -> Iterator[Example]:
@@ -109,10 +118,10 @@ def _tagged(table: TaskTable, rows: Callable[[], Rows]) -> Iterator[Example]:
 
 
 def _tags(where: str, row: dict[str, Any], table: TaskTable) -> list[str]:
-    tags = row[table.label_column]
+    tags = row[table.label_columns[0]]
     if not isinstance(tags, list) or not all(isinstance(tag, str) and tag for tag in tags):
         raise UsageError(
-            f"{where}: {table.label_column!r} is not a list of tags; write a list of strings, one per word"
+            f"{where}: {table.label_columns[0]!r} is not a list of tags; write a list of strings, one per word"
         )
     return tags
 
@@ -121,23 +130,56 @@ def _location(where: str, row: dict[str, Any], table: TaskTable) -> Example:
     return {"group": str(row[table.group]), "where": where} if table.group else {"where": where}
 
 
-def _number(where: str, value: object, table: TaskTable) -> float:
+def _number(where: str, values: list[Any], table: TaskTable) -> float:
+    (value,) = values
     try:
-        return float(value)  # type: ignore[arg-type]  # anything that is not a number raises
+        return float(value)
     except (TypeError, ValueError, OverflowError):
         comma = _DECIMAL_COMMA.fullmatch(value.strip()) if isinstance(value, str) else None
         remedy = "write the decimal comma as a point" if comma else "correct or remove the row"
         raise UsageError(
-            f"{where}: the label {shown(value)} in column {table.label_column!r} is not a number; {remedy}"
+            f"{where}: the label {shown(value)} in column {table.label_columns[0]!r} is not a number; {remedy}"
         ) from None
 
 
-def _class_name(where: str, value: object, table: TaskTable) -> str:
-    """Return the class name of `value`, which the file may give as a string, a whole number or a truth value."""
+def _marked_labels(where: str, values: list[Any], table: TaskTable) -> list[str]:
+    """Return the names of the label columns with a 1 among `values`: the others have a 0."""
+    given = []
+    for name, value in zip(table.label_columns, values, strict=True):
+        mark = _MARKS.get(str(value).strip().lower())
+        if mark is None:
+            raise UsageError(
+                f"{where}: {shown(value)} in the label column {name!r} is neither 1 nor 0; correct or remove the row"
+            )
+        if mark:
+            given.append(name)
+    return given
+
+
+_MARKS = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}
+"""What a column of a label may contain; pandas writes 1.0 in columns from which values were once missing."""
+
+
+def _listed_labels(where: str, values: list[Any], table: TaskTable) -> list[str]:
+    """Return the labels of a row: a list, or names joined by the table's separator; an empty text has none."""
+    (value,) = values
+    if isinstance(value, str):
+        return [name for part in value.split(table.separator) if (name := part.strip())]
+    if isinstance(value, list):
+        return [_class_name(where, [name], table) for name in value]
+    raise UsageError(
+        f"{where}: the label {shown(value)} in column {table.label_columns[0]!r} is neither a list of labels nor their "
+        f"names separated by {table.separator!r}; correct the row, an empty list or text if it has no label"
+    )
+
+
+def _class_name(where: str, values: list[Any], table: TaskTable) -> str:
+    """Return the class name, which the file may give as a string, a whole number or a truth value."""
+    (value,) = values
     name = str(value).lower() if isinstance(value, bool) else str(value).strip()
     if value is None or not name or value != value:  # NaN, as pandas writes what is missing
         raise UsageError(
-            f"{where}: the label in column {table.label_column!r} is empty; fill it or remove the row"
+            f"{where}: the label in column {table.label_columns[0]!r} is empty; fill it or remove the row"
         )
     if not isinstance(value, str | int | float):
         raise UsageError(
@@ -194,6 +236,8 @@ class UserTask(Task):
         """
         if self.kind is TaskKind.SEQUENCE_REGRESSION:
             return ()
+        if isinstance(self._table.label, tuple):
+            return self._table.label
         names = self._table.labels or self._names_in_train()
         return iob2_labels(*names) if self.kind.per_word else names
 
@@ -244,22 +288,22 @@ class UserTask(Task):
             if self.kind.per_word:
                 names.update(tag[2:] for tag in example["tags"] if tag != "O")
             else:
-                names.add(example["label"])
+                names.update(self.kind.names(example["label"]))
             if len(names) > _MAX_LISTED:
                 break
         if len(names) > _MAX_LISTED or (len(names) > _MAX_CLASSES and 2 * len(names) > count):
             raise UsageError(
-                f"task {self.name!r}: column {self._table.label_column!r} of train has {len(names):,} different values in "
+                f"task {self.name!r}: column {self._table.label_columns[0]!r} of train has {len(names):,} different values in "
                 f"{count:,} rows, so they are hardly classes; name another column by --label, or each class by --class "
                 "(label and labels in a config file)"
             )
         if self.kind is TaskKind.SEQUENCE_CLASSIFICATION and len(names) == 1:
             raise UsageError(
-                f"task {self.name!r}: column {self._table.label_column!r} of train has one class only, "
+                f"task {self.name!r}: column {self._table.label_columns[0]!r} of train has one class only, "
                 f"{names.pop()!r}; a classifier needs two or more"
             )
         if not names:
-            raise UsageError(f"task {self.name!r}: train has no entity at all; check the column of the tags")
+            raise UsageError(f"task {self.name!r}: train {self.kind.train_problem(())}")
         return sorted(names)
 
     def _examples(self, split: str) -> Iterator[Example]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +30,10 @@ class ClassScore:
 
 
 def class_scores(predictions: Predictions, labels: tuple[str, ...]) -> tuple[ClassScore, ...] | None:
-    """Return the scores of each of `labels` (for tokens: of each tag, by word); None where answers are not classes."""
+    """Return the scores of each of `labels` (for tokens: of each tag, by word); None where answers are not labels."""
+    if predictions.is_multi_label:
+        predicted, actual = predictions.predicted == 1, predictions.references == 1
+        return _scores(labels, (predicted & actual).sum(axis=0), predicted.sum(axis=0), actual.sum(axis=0))
     matrix = confusion_matrix(predictions, labels)
     if matrix is None:
         return None
@@ -105,11 +109,13 @@ LEAST_UNITS = 10
 def expected_calibration_error(predictions: Predictions, bins: int = 15) -> float | None:
     """Return the root mean squared gap between confidence and accuracy, debiased; None where answers are not classes.
 
-    A unit's confidence is the largest of its probabilities. Bins hold equally many units, in the order of confidence,
+    A unit's confidence is the probability of its answer. Bins hold equally many units, in the order of confidence,
     and at least `LEAST_UNITS`. Luck alone makes a squared gap positive, by the variance of the bin's accuracy, which is
     subtracted (Kumar, Liang & Ma 2019, arXiv:1909.10155, section 5; compared with other estimators by Roelofs et al.
     2022, arXiv:2012.08668). 0 is best, and stands where no gap exceeds luck. With fewer than two units there is none.
+    In multi-label classification, here and below, every label of a text is a unit with the classes no and yes.
     """
+    predictions = predictions.decisions
     if not predictions.is_classification or len(predictions.references) < 2:
         return None
     squared = float(squared_calibration_error(calibration_statistics(predictions, bins).sum(axis=0)))
@@ -121,7 +127,7 @@ def calibration_statistics(predictions: Predictions, bins: int = 15) -> Floats:
 
     Of the unit's bin these are 1, whether it is right, and its confidence.
     """
-    confidence = predictions.probabilities.max(axis=1)
+    confidence = _of_classes(predictions.probabilities, predictions.predicted)
     right = predictions.predicted == predictions.references
     parts = np.array_split(
         np.argsort(confidence, kind="stable"), max(1, min(bins, len(right) // LEAST_UNITS))
@@ -146,15 +152,20 @@ def squared_calibration_error(totals: Floats) -> Floats:
 
 def negative_log_likelihood(predictions: Predictions) -> float | None:
     """Return the mean over units of -log of the probability of the right label, in nats; None where answers are not classes."""
+    predictions = predictions.decisions
     return float(negative_log_likelihoods(predictions).mean()) if predictions.is_classification else None
 
 
 def negative_log_likelihoods(predictions: Predictions) -> Floats:
     """Return (units,): -log of the probability of the right label, in nats; answers are classes."""
     logits = predictions.logits.astype(np.float64)
-    right = np.take_along_axis(logits, predictions.references[:, None].astype(np.int64), axis=1)[:, 0]
-    losses: Floats = logsumexp(logits, axis=1) - right
+    losses: Floats = logsumexp(logits, axis=1) - _of_classes(logits, predictions.references)
     return losses
+
+
+def _of_classes(values: Floats, classes: npt.NDArray[Any]) -> Floats:
+    """Return (units,): of `values` (units, classes) that of each unit's class."""
+    return np.take_along_axis(values, classes[:, None].astype(np.int64), axis=1)[:, 0]
 
 
 def brier_score(predictions: Predictions) -> float | None:
@@ -163,6 +174,7 @@ def brier_score(predictions: Predictions) -> float | None:
     From 0, the best, to 2: with two classes, twice the usual score of a single probability. Source: Brier 1950,
     Verification of Forecasts Expressed in Terms of Probability, equation 2. None where answers are not classes.
     """
+    predictions = predictions.decisions
     return float(brier_scores(predictions).mean()) if predictions.is_classification else None
 
 
@@ -201,6 +213,7 @@ def select_examples(predictions: Predictions, ids: npt.NDArray[np.int64]) -> Pre
         offsets,
         None if decoded is None else decoded[units],
         None if predictions.groups is None else predictions.groups[positions],
+        predictions.thresholds[units] if np.ndim(predictions.thresholds) == 2 else predictions.thresholds,
     )
 
 
@@ -241,6 +254,7 @@ def label_loyalty(student: Predictions, teacher: Predictions) -> float | None:
     Raises:
         KdbenchError: the predictions are not for the same examples.
     """
+    student, teacher = student.decisions, teacher.decisions
     agreements = label_agreements(student, teacher)
     return float(agreements.mean()) if student.is_classification else None
 
@@ -264,6 +278,7 @@ def probability_loyalty(student: Predictions, teacher: Predictions) -> float | N
     Raises:
         KdbenchError: the predictions are not for the same examples.
     """
+    student, teacher = student.decisions, teacher.decisions
     if not student.is_classification:
         same_units(student, teacher)
         return None

@@ -6,7 +6,7 @@ constant answers), the score is 0.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from kdbench.api.kinds import TaskKind
 from kdbench.api.metric import Answers, Floats, Metric, quotient
+from kdbench.api.predictions import Predictions
 from kdbench.errors import UsageError
 
 Integers = npt.NDArray[np.int64]
@@ -88,11 +89,15 @@ class MacroF1(_ClassMetric):
     """The mean F1 over the classes that occur among predictions or labels."""
 
     name = "macro-f1"
+    kinds = _ClassMetric.kinds | {TaskKind.MULTI_LABEL_CLASSIFICATION}
 
     def unit_statistics(self, answers: Answers) -> Floats:
         """Return (units, 2 * classes): the first F1 term of each class, then the second of each."""
-        classes = np.arange(len(answers.labels))
-        predicted, actual = answers.predicted[:, None] == classes, answers.references[:, None] == classes
+        if answers.references.ndim == 2:
+            predicted, actual = answers.predicted == 1, answers.references == 1
+        else:
+            classes = np.arange(len(answers.labels))
+            predicted, actual = answers.predicted[:, None] == classes, answers.references[:, None] == classes
         return _f1_terms(predicted & actual, predicted, actual)
 
     def score(self, totals: Floats) -> Floats:
@@ -100,6 +105,72 @@ class MacroF1(_ClassMetric):
         numerators, denominators = np.split(totals, 2, axis=-1)
         f1 = quotient(numerators, denominators)
         return quotient(f1.sum(axis=-1), (denominators > 0).sum(axis=-1))
+
+
+class MicroF1(Metric):
+    """F1 over all labels of all texts together, in multi-label classification."""
+
+    name = "micro-f1"
+    kinds = frozenset({TaskKind.MULTI_LABEL_CLASSIFICATION})
+
+    def unit_statistics(self, answers: Answers) -> Floats:
+        """Return (texts, 2): the terms of F1, summed over a text's labels."""
+        predicted, actual = answers.predicted == 1, answers.references == 1
+        return _columns(2.0 * (predicted & actual).sum(axis=1), predicted.sum(axis=1) + actual.sum(axis=1))
+
+
+class MeanAveragePrecision(Metric):
+    """The mean over labels of average precision: how well each label's logits rank the texts, whatever the thresholds.
+
+    Average precision is the sum over recall steps of precision at the step, without interpolation, equal logits being
+    one step, as in scikit-learn. Labels that no text has do not count. A resample is ranked again.
+    """
+
+    name = "map"
+    title = "Mean average precision over labels"
+    kinds = frozenset({TaskKind.MULTI_LABEL_CLASSIFICATION})
+
+    def statistics(self, predictions: Predictions, labels: tuple[str, ...]) -> Floats:
+        """Return (texts, 1 + 2 * labels): each text's part of the score, then the logits, then 1 for each label it has."""
+        ranked = _columns(predictions.logits, predictions.references == 1)
+        once = np.ones((1, len(ranked)))
+        parts = [_average_precision_parts(once, *columns)[0] for columns in _by_label(ranked)]
+        counted = [part for part in parts if part.any()]
+        return np.column_stack([np.mean(counted or [np.zeros(len(ranked))], axis=0), ranked])
+
+    def unit_statistics(self, answers: Answers) -> Floats:
+        """Raise: the score ranks logits, which answers lack; `statistics` reads them."""
+        raise NotImplementedError
+
+    def score(self, totals: Floats) -> Floats:
+        """Return the score of all texts, the sum of their parts."""
+        return np.asarray(totals[..., 0])
+
+    def rescore(self, counts: Floats, statistics: Floats) -> Floats:
+        """Return (resamples,): the mean over the labels that a resample has."""
+        of_labels = [
+            _average_precision_parts(counts, *columns).sum(axis=1) for columns in _by_label(statistics[:, 1:])
+        ]
+        return quotient(np.sum(of_labels, axis=0), np.sum([values > 0 for values in of_labels], axis=0))
+
+
+def _by_label(ranked: Floats) -> Iterator[tuple[Floats, Floats]]:
+    """Yield each label's logits and whether each text has it, from `ranked` (texts, 2 * labels)."""
+    logits, actual = np.split(ranked, 2, axis=1)
+    yield from zip(logits.T, actual.T, strict=True)
+
+
+def _average_precision_parts(counts: Floats, logits: Floats, actual: Floats) -> Floats:
+    """Return (resamples, texts): what each text adds to a label's average precision, drawn `counts` (resamples, texts) times."""
+    order = np.argsort(-logits, kind="stable")
+    hits = counts[:, order] * actual[order]
+    # A text's precision is that of all texts down to the last one with the same logit.
+    last = np.append(np.flatnonzero(np.diff(logits[order])), len(order) - 1)
+    last = last[np.searchsorted(last, np.arange(len(order)))]
+    precision = quotient(hits.cumsum(axis=1)[:, last], counts[:, order].cumsum(axis=1)[:, last])
+    parts = np.empty_like(hits)
+    parts[:, order] = quotient(hits * precision, hits.sum(axis=1, keepdims=True) * np.ones_like(hits))
+    return parts
 
 
 class Matthews(_ClassMetric):
@@ -213,6 +284,16 @@ def _columns(*parts: npt.NDArray[Any]) -> Floats:
 
 METRICS: Mapping[str, Metric] = {
     metric.name: metric
-    for metric in (Accuracy(), F1(), MacroF1(), Matthews(), Pearson(), Spearman(), EntityF1())
+    for metric in (
+        Accuracy(),
+        F1(),
+        MacroF1(),
+        MicroF1(),
+        MeanAveragePrecision(),
+        Matthews(),
+        Pearson(),
+        Spearman(),
+        EntityF1(),
+    )
 }
 """kdbench's own metrics by name; they are registered like those of any plugin."""

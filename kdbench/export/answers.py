@@ -21,6 +21,7 @@ from kdbench.data.batches import Collator
 from kdbench.data.encoding import example_numbers, rows_of
 from kdbench.errors import KdbenchError, shown
 from kdbench.evaluation.metrics import entity_ends
+from kdbench.export.manifest import Manifest
 from kdbench.training.predict import predict
 
 _MOST_TEXTS = 200
@@ -62,7 +63,7 @@ class Answered:
 
 
 def ask(
-    exported: nn.Module, task: PreparedTask, examples: datasets.Dataset, collate: Collator, max_length: int
+    exported: nn.Module, task: PreparedTask, examples: datasets.Dataset, collate: Collator, manifest: Manifest
 ) -> Asked:
     """Return up to 200 scored texts, spread over the split, with the predictions of `exported`.
 
@@ -77,8 +78,8 @@ def ask(
     chosen = whole[np.unique(np.linspace(0, len(whole) - 1, min(_MOST_TEXTS, len(whole))).astype(int))]
     rows = rows_of(task.scored, chosen)
     if collate.kind.per_word:  # a single word may be cut
-        rows = rows.select(np.flatnonzero(np.asarray(rows["length"]) < max_length))
-    predictions = predict(exported, rows, collate, device=torch.device("cpu"))
+        rows = rows.select(np.flatnonzero(np.asarray(rows["length"]) < manifest.max_length))
+    predictions = predict(exported, rows, collate, device=torch.device("cpu"), thresholds=manifest.thresholds)
     texts: list[Any] = []
     sentences: list[list[str]] = []
     for number in predictions.ids:
@@ -112,14 +113,7 @@ def compare(
         return _compare_entities(asked, answers, labels, metric)
     is_rough = not exact or any(weight.dtype.itemsize < 4 for weight in model.parameters())
     tolerance = _ROUGH_TOLERANCE if is_rough else _TOLERANCE
-    same = [
-        _is_value(answer, logits, tolerance)
-        if asked.predictions.is_regression
-        else _is_class(answer, probabilities, labels, tolerance)
-        for answer, logits, probabilities in zip(
-            answers, asked.predictions.logits, asked.predictions.probabilities, strict=True
-        )
-    ]
+    same = _agreements(asked.predictions, answers, labels, tolerance)
     other = [place for place, agrees in enumerate(same) if not agrees]
     if exact and len(other) > max(1, _TIES * len(same)):
         raise KdbenchError(
@@ -127,6 +121,42 @@ def compare(
             f"such as {shown(asked.texts[other[0]])} with {shown(answers[other[0]])}; nothing was written"
         )
     return Answered(len(same), sum(same))
+
+
+def _agreements(
+    predictions: Predictions, answers: Sequence[Any], labels: Sequence[str], tolerance: float
+) -> list[bool]:
+    """Return for each text whether the example's answer is the one that was predicted."""
+    if predictions.is_multi_label:
+        probabilities = predictions.decisions.probabilities[:, 1].reshape(predictions.logits.shape)
+        return [
+            _are_labels(answer, given, own, labels, tolerance)
+            for answer, given, own in zip(answers, predictions.predicted, probabilities, strict=True)
+        ]
+    return [
+        _is_value(answer, logits, tolerance)
+        if predictions.is_regression
+        else _is_class(answer, probabilities, labels, tolerance)
+        for answer, logits, probabilities in zip(
+            answers, predictions.logits, predictions.probabilities, strict=True
+        )
+    ]
+
+
+def _are_labels(
+    answer: Any, given: np.ndarray, probabilities: np.ndarray, labels: Sequence[str], tolerance: float
+) -> bool:
+    """Return whether `answer` is the given labels: their names, with probabilities, or what `kdbench.load` answers."""
+    expected = {
+        name: score for name, score, is_given in zip(labels, probabilities, given, strict=True) if is_given
+    }
+    if isinstance(answer, list):
+        return sorted(answer) == sorted(expected)
+    scores = {name: answer["scores"][name] for name in answer["labels"]} if "scores" in answer else answer
+    return bool(
+        scores.keys() == expected.keys()
+        and all(abs(float(scores[name]) - expected[name]) <= tolerance for name in expected)
+    )
 
 
 def _is_value(answer: Any, logits: np.ndarray, tolerance: float) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -49,6 +49,7 @@ def check_export(
     *,
     metrics: Mapping[str, Metric] = METRICS,
     exact: bool,
+    thresholds: Sequence[float] | None = None,
 ) -> Checked:
     """Compare `exported` with `reference` on the probe's examples and score it on the evaluation split.
 
@@ -58,12 +59,13 @@ def check_export(
         recorded: the artifact's scores in its run.
         metrics: by default the built-in ones.
         exact: whether a difference is an error; that of a quantized model is only measured.
+        thresholds: of the artifact's decisions, if any were chosen.
 
     Raises:
         KdbenchError: logits or scores differ by more than is allowed.
     """
     rows = task.scored.select(np.flatnonzero(np.isin(np.asarray(task.scored["example"]), probe.ids)))
-    answers = partial(predict, collate=collate, device=torch.device("cpu"))
+    answers = partial(predict, collate=collate, device=torch.device("cpu"), thresholds=thresholds)
     actual, expected = answers(exported, rows), answers(reference, rows)
     drift = float(np.abs(actual.logits - expected.logits).max())
     quality = quality_of(answers(exported, task.scored), task.task, metrics)

@@ -55,6 +55,24 @@ predict = pipeline({task!r}, model=folder, {option})
 for text in {texts!r}:
     print(text, "->", predict(text))
 '''
+_LABELS_PIPELINE = '''"""Predict the labels of texts, with their probabilities; needs transformers and torch."""
+from pathlib import Path
+
+from transformers import pipeline
+
+folder = str(Path(__file__).parent)
+thresholds = {thresholds!r}
+classify = pipeline({task!r}, model=folder, top_k=None, {option})
+
+
+def predict(text):
+    scores = {{answer["label"]: answer["score"] for answer in classify(text)}}
+    return {{label: score for label, score in scores.items() if score > thresholds[label]}}
+
+
+for text in {texts!r}:
+    print(text, "->", predict(text))
+'''
 _LOGITS = '''"""Predict texts; needs transformers and torch."""
 from pathlib import Path
 
@@ -187,6 +205,9 @@ def _pipeline(manifest: Manifest, kind: TaskKind) -> str:
     if kind.per_word:
         return _PIPELINE.format(task=kind.pipeline, option='aggregation_strategy="first"', texts=texts)
     option = f"truncation=True, max_length={manifest.max_length}"
+    if kind.decides_by_thresholds:
+        thresholds = manifest.probability_thresholds
+        return _LABELS_PIPELINE.format(task=kind.pipeline, option=option, texts=texts, thresholds=thresholds)
     if kind is TaskKind.SEQUENCE_REGRESSION:
         option += ', function_to_apply="none"'
     return _PIPELINE.format(task=kind.pipeline, option=option, texts=texts)
@@ -197,6 +218,10 @@ def _prediction(manifest: Manifest, kind: TaskKind) -> str:
     index = "str({})" if manifest.format in (Format.ONNX, Format.ONNX_INT8) else "{}"
     if kind is TaskKind.SEQUENCE_REGRESSION:
         return "logits[0]"
+    if kind.decides_by_thresholds:
+        labels = "labels.values()" if manifest.format in (Format.ONNX, Format.ONNX_INT8) else "labels"
+        units = f"zip({labels}, logits, {list(manifest.logit_thresholds)})"
+        return f"[label for label, logit, threshold in {units} if logit > threshold]"
     if kind.per_word:
         label = f"labels[{index.format('row.argmax()')}]"
         return f"[(piece, {label}) for piece, row in zip(encoding.tokens()[1:-1], logits[1:-1])]"

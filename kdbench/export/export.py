@@ -40,6 +40,7 @@ from kdbench.models.cost import count_parameters
 from kdbench.models.foreign import load_tokenizer
 from kdbench.models.onnx import OnnxModel, example_inputs
 from kdbench.registry import Registry
+from kdbench.results.paths import read_fit
 from kdbench.training.experiment import quiet_libraries
 from kdbench.utils.files import folder_atomically, folder_bytes
 from kdbench.utils.formatting import percent, plural, size, with_interval
@@ -138,6 +139,7 @@ def _finish(folder: Path, form: Format, source: _Source, base: BaseModel | None)
         key=record.key,
         base_model=record.model.name,
         base_sha256=record.model.weights_sha256,
+        thresholds=read_fit(source.choice.files).thresholds,
         metric=record.task.metric,
         score=record.quality.score,
     )
@@ -157,12 +159,13 @@ def _finish(folder: Path, form: Format, source: _Source, base: BaseModel | None)
         record.quality,
         metrics=source.registry.metrics,
         exact=not quantizes(source.model, form),
+        thresholds=manifest.thresholds,
     )
     manifest = manifest.model_copy(update={"score": checked.quality.score})
     write_manifest(manifest, folder)
     write_example(manifest, kind, folder)
     examples = source.data.splits[task.task.eval_split]
-    asked = ask(exported, task, examples, source.collate, manifest.max_length)
+    asked = ask(exported, task, examples, source.collate, manifest)
     printed, answers = run_example(
         manifest, folder, *([str(base.path)] if base else []), texts=asked.texts if is_built_in else ()
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import Enum
 from pathlib import Path
 
@@ -51,9 +52,22 @@ class Manifest(JsonModel):
     """The cell's key."""
     base_model: str
     base_sha256: str
+    thresholds: tuple[float, ...] | None = None
+    """Of the logits, above which each of `labels` is given, in multi-label classification; None elsewhere."""
     metric: str
     score: float
     """The headline metric of the exported model on the evaluation split, as a fraction."""
+
+    @property
+    def logit_thresholds(self) -> tuple[float, ...]:
+        """The threshold of each label's logit: 0 where none were chosen."""
+        return self.thresholds or (0.0,) * len(self.labels)
+
+    @property
+    def probability_thresholds(self) -> dict[str, float]:
+        """The threshold of each label's probability, which is the sigmoid of its logit."""
+        pairs = zip(self.labels, self.logit_thresholds, strict=True)
+        return {label: round(1 / (1 + math.exp(-threshold)), 6) for label, threshold in pairs}
 
 
 def write_manifest(manifest: Manifest, folder: Path) -> None:

@@ -18,6 +18,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from kdbench.api.kinds import TaskKind
+from kdbench.api.multi_label_classification import LabelsPrediction
 from kdbench.api.predictions import Predictions
 from kdbench.api.sequence_classification import LabelPrediction
 from kdbench.api.sequence_regression import ValuePrediction
@@ -58,7 +59,7 @@ class TagsPrediction:
     """By strict IOB2: an entity starts only with ``B-``. Empty if the tags are not IOB2."""
 
 
-Prediction = LabelPrediction | ValuePrediction | TagsPrediction | Any
+Prediction = LabelPrediction | LabelsPrediction | ValuePrediction | TagsPrediction | Any
 """A prediction; for a plugin's kind of task, the dataclass that its `answer` method returns."""
 
 
@@ -133,7 +134,9 @@ class ExportedModel:
         labels = [self._kind.placeholder(self.manifest.labels)] * len(inputs)
         columns = _text_columns(inputs, self.manifest.paired)
         predictions = self._predict_columns({**columns, "label": labels})
-        return [self._kind.answer(row, self.manifest.labels) for row in predictions.logits]
+        thresholds = predictions.thresholds
+        options = {} if thresholds is None else {"thresholds": thresholds}
+        return [self._kind.answer(row, self.manifest.labels, **options) for row in predictions.logits]
 
     def _tags(self, inputs: list[Text]) -> list[Prediction]:
         sentences = [_words(text, place) for place, text in enumerate(inputs)]
@@ -174,7 +177,13 @@ class ExportedModel:
             path = Path(folder) / "rows.arrow"
             self._encoder.write(datasets.Dataset.from_dict(columns), path)
             rows = read_table(path)
-            return predict(self.model, rows, Collator(self.tokenizer, self._kind), device=torch.device("cpu"))
+            return predict(
+                self.model,
+                rows,
+                Collator(self.tokenizer, self._kind),
+                device=torch.device("cpu"),
+                thresholds=self.manifest.thresholds,
+            )
 
 
 class _AsTask(Task):

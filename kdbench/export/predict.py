@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from kdbench.api.multi_label_classification import LabelsPrediction
 from kdbench.api.sequence_classification import LabelPrediction
 from kdbench.api.sequence_regression import ValuePrediction
 from kdbench.data.readers import read_delimited, read_jsonl
@@ -79,7 +80,7 @@ def prediction_columns(prediction: Prediction) -> dict[str, Any]:
         return {"predicted_label": prediction.label, "predicted_score": prediction.score}
     if isinstance(prediction, ValuePrediction):
         return {"predicted_value": prediction.value}
-    if not isinstance(prediction, TagsPrediction):  # a plugin's kind of task
+    if not isinstance(prediction, TagsPrediction):  # of several labels, or of a plugin's kind of task
         return {f"predicted_{name}": value for name, value in asdict(prediction).items()}
     return {
         "predicted_words": list(prediction.words),
@@ -203,6 +204,9 @@ def predictions_table(predictions: Iterable[Prediction]) -> Table:
 def _prediction_text(prediction: Prediction) -> str:
     if isinstance(prediction, LabelPrediction):
         return f"{prediction.label} ({prediction.score:.3f})"
+    if isinstance(prediction, LabelsPrediction):
+        given = (f"{label} ({prediction.scores[label]:.3f})" for label in prediction.labels)
+        return ", ".join(given) or "no label"
     if isinstance(prediction, ValuePrediction):
         return f"{prediction.value:.4g}"
     if not isinstance(prediction, TagsPrediction):

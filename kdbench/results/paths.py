@@ -125,6 +125,8 @@ class Fit(BaseModel):
     """Whether the artifact's tokenizer differs from the base model's."""
     warnings: tuple[str, ...] = ()
     """Reasons why its scores are not evidence."""
+    thresholds: tuple[float, ...] | None = None
+    """Of its decisions, see `Predictions`; None where none were chosen."""
 
 
 def read_fit(files: CellFiles) -> Fit:

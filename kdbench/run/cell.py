@@ -21,6 +21,7 @@ from kdbench.data import PreparedTask
 from kdbench.data.encoding import example_numbers, rows_of
 from kdbench.errors import KdbenchError, shown
 from kdbench.evaluation.diagnostics import select_examples
+from kdbench.evaluation.thresholds import f1_thresholds
 from kdbench.measure.environment import describe_environment, peak_memory_bytes
 from kdbench.measure.footprint import load_measured
 from kdbench.models.artifacts import Adapter, load_artifact, save_artifact
@@ -91,12 +92,14 @@ def score_cell(argument: str, report: Report) -> None:
     experiment = with_own_tokenizer(opened.experiment, files)
     measured = load_measured(files.artifact, experiment)
     model = measured.model
-    _check_unchanged(
-        Predictions.load(files.probe), _predict(model, experiment, _probe(experiment), report), experiment
-    )
-    predictions = with_groups(_predict(model, experiment, experiment.task.scored, report), experiment.task)
+
+    def answers(rows: datasets.Dataset) -> Predictions:
+        return _predict(model, experiment, rows, report, fit.thresholds)
+
+    _check_unchanged(Predictions.load(files.probe), answers(_probe(experiment)), experiment)
+    predictions = with_groups(answers(experiment.task.scored), experiment.task)
     predictions.save(files.predictions)
-    noisy = _predict(model, experiment, experiment.task.noisy, report)
+    noisy = answers(experiment.task.noisy)
     noisy.save(files.noisy_predictions)
     quality, info = _quality(predictions, noisy, experiment), task_info(experiment.task, experiment.metrics)
     RecordStore(order.config.results).put(
@@ -225,7 +228,11 @@ def _save(
             adapter.save(partial / files.adapter.name)
         artifact_bytes = folder_bytes(artifact)
         total = fitting + clock.read()
-        _predict(model, experiment, _probe(experiment), report).save(partial / files.probe.name)
+        thresholds = None
+        if experiment.kind.decides_by_thresholds:
+            thresholds = f1_thresholds(_predict(model, experiment, experiment.task.validation, report))
+        probe = _predict(model, experiment, _probe(experiment), report, thresholds)
+        probe.save(partial / files.probe.name)
         fit = Fit(
             cost=_cost(bench, total, previous.cost if previous else None),
             size=Size(
@@ -242,6 +249,7 @@ def _save(
             is_teacher=bench.is_teacher,
             own_tokenizer=bench.own_tokenizer,
             warnings=warnings,
+            thresholds=thresholds,
         )
         (partial / files.fit.name).write_text(fit.model_dump_json(indent=1) + "\n")
 
@@ -261,13 +269,20 @@ def _probe(experiment: Experiment) -> datasets.Dataset:
     return rows_of(rows, example_numbers(rows)[picked])
 
 
-def _predict(model: nn.Module, experiment: Experiment, rows: datasets.Dataset, report: Report) -> Predictions:
+def _predict(
+    model: nn.Module,
+    experiment: Experiment,
+    rows: datasets.Dataset,
+    report: Report,
+    thresholds: tuple[float, ...] | None = None,
+) -> Predictions:
     return predict(
         model.to(experiment.device),
         rows,
         experiment.collate,
         device=experiment.device,
         report=lambda done, total: report("scoring", done, total, None),
+        thresholds=thresholds,
     )
 
 
@@ -305,13 +320,19 @@ def _quality(predictions: Predictions, noisy: Predictions, experiment: Experimen
 def score_warnings(predictions: Predictions, score: float, info: TaskInfo) -> tuple[str, ...]:
     """Return warnings for the board about a trivial model."""
     if len(predictions.predicted) and (predictions.predicted == predictions.predicted[0]).all():
-        label = (
-            repr(info.labels[int(predictions.predicted[0])]) if predictions.is_classification else "the same"
-        )
-        return (f"predicts {label} for every example",)
+        return (f"predicts {_named(predictions, info.labels)} for every example",)
     if info.majority_score is not None and score <= info.majority_score:
         return (f"does not beat always predicting the most frequent label ({100 * info.majority_score:.1f})",)
     return ()
+
+
+def _named(predictions: Predictions, labels: tuple[str, ...]) -> str:
+    """Return the name of the first of `predictions`."""
+    first = predictions.predicted[0]
+    if predictions.is_multi_label:
+        given = [repr(label) for label, is_given in zip(labels, first, strict=True) if is_given]
+        return ", ".join(given) or "no label"
+    return repr(labels[int(first)]) if predictions.is_classification else "the same"
 
 
 def _cost(bench: TrainingBench, total: Seconds, previous: Cost | None) -> Cost | None:

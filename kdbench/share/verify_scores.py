@@ -93,7 +93,8 @@ def load_predictions(
     except KdbenchError as error:
         report.problem(name, str(error), RERUN)
         return None
-    if predictions.is_classification and predictions.logits.shape[1] != labels:
+    by_label = predictions.is_classification or predictions.is_multi_label
+    if by_label and predictions.logits.shape[1] != labels:
         classes = predictions.logits.shape[1]
         report.problem(name, f"{classes} classes, but the record has {labels} labels", RERUN)
         return None

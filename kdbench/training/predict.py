@@ -26,6 +26,7 @@ def predict(
     device: torch.device,
     precision: AbstractContextManager[object] | None = None,
     report: Callable[[int, int], None] = lambda done, total: None,
+    thresholds: Sequence[float] | None = None,
 ) -> Predictions:
     """Return the predictions of `model` on `rows`, one per example, in the order of the rows.
 
@@ -34,13 +35,18 @@ def predict(
     Args:
         precision: the autocast context; by default the precision of the weights.
         report: called after each batch with the number of rows done and the total.
+        thresholds: those of the model's decisions, if any were chosen, see `Predictions`.
     """
     logits, labels = row_logits(model, rows, collate, device=device, precision=precision, report=report)
-    return join_rows(rows, logits, labels, collate.kind)
+    return join_rows(rows, logits, labels, collate.kind, thresholds)
 
 
 def join_rows(
-    rows: datasets.Dataset, logits: Sequence[np.ndarray], labels: Sequence[np.ndarray], kind: TaskKind
+    rows: datasets.Dataset,
+    logits: Sequence[np.ndarray],
+    labels: Sequence[np.ndarray],
+    kind: TaskKind,
+    thresholds: Sequence[float] | None = None,
 ) -> Predictions:
     """Join the result of `row_logits` on `rows` into predictions, one per example, for a task of `kind`."""
     examples = np.asarray(rows["example"], dtype=np.int64)
@@ -55,6 +61,7 @@ def join_rows(
         logits=np.concatenate(logits),
         references=np.concatenate(labels),
         offsets=offsets,
+        thresholds=thresholds,
     )
 
 
@@ -65,10 +72,22 @@ def predictions_of(
     logits: np.ndarray,
     references: np.ndarray,
     offsets: np.ndarray | None = None,
+    thresholds: Sequence[float] | None = None,
 ) -> Predictions:
-    """Return predictions for a task of `kind`; for a plugin's kind they contain the decoded answers besides logits."""
-    decoded = None if kind in list(TaskKind) else kind.decode(logits)
-    return Predictions(ids=ids, logits=logits, references=references, offsets=offsets, decoded=decoded)
+    """Return predictions for a task of `kind`; for a plugin's kind they contain the decoded answers besides logits.
+
+    Where `kind` decides by thresholds and none were chosen, they are 0.
+    """
+    if thresholds is None and kind.decides_by_thresholds:
+        thresholds = [0.0] * logits.shape[1]
+    return Predictions(
+        ids=ids,
+        logits=logits,
+        references=references,
+        offsets=offsets,
+        decoded=None if kind in list(TaskKind) or kind.decides_by_thresholds else kind.decode(logits),
+        thresholds=None if thresholds is None else np.asarray(thresholds, dtype=np.float32),
+    )
 
 
 @torch.inference_mode()

@@ -182,6 +182,77 @@ def test_whole_numbers_and_truth_values_are_classes(load, tmp_path):
     assert load(train="a.jsonl", label="ok").task.labels == ("false", "true")
 
 
+EFFECTS = [("pain", "sleep"), (), ("sleep",), ("pain",)]
+"""Of every four texts in turn."""
+
+
+def effects_in(data):
+    rows = [row for split in data.splits.values() for row in split]
+    return {int(row["text"].rpartition(" ")[2]): tuple(row["label"]) for row in rows}
+
+
+def test_several_columns_of_zeros_and_ones_are_the_labels_of_a_text(load, tmp_path):
+    marks = [("1", "1.0"), ("0", "False"), (" 0", "true"), ("TRUE", "0.0")]
+    rows = [
+        {"text": f"text {i}", "pain": marks[i % 4][0], "sleep": marks[i % 4][1], "note": "x"}
+        for i in range(40)
+    ]
+    write_csv(tmp_path / "a.csv", rows)
+    data = load(train="a.csv", label=["pain", "sleep"])
+    assert (data.task.kind, data.task.metric) == ("multi-label-classification", "micro-f1")
+    assert data.task.labels == ("pain", "sleep")
+    assert {name: len(rows) for name, rows in data.splits.items()} == {HELD_OUT: 8, "train": 32}
+    assert effects_in(data) == {i: EFFECTS[i % 4] for i in range(40)}
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet", "other"])
+def test_one_column_of_several_labels_is_a_list_or_names_with_a_separator(load, tmp_path, form):
+    texts = [f"text {i}" for i in range(40)]
+    lists = [list(EFFECTS[i % 4]) for i in range(40)]
+    joined = " | " if form == "other" else "; "
+    if form == "parquet":
+        pq.write_table(pa.table({"text": texts, "label": lists}), tmp_path / "a.parquet")
+    elif form == "jsonl":
+        rows = [{"text": text, "label": names} for text, names in zip(texts, lists, strict=True)]
+        write_jsonl(tmp_path / "a.jsonl", rows)
+    else:
+        rows = [{"text": text, "label": joined.join(names)} for text, names in zip(texts, lists, strict=True)]
+        write_csv(tmp_path / "a.csv", rows)
+    file = "a.csv" if form == "other" else f"a.{form}"
+    data = load(train=file, kind="multi-label-classification", separator=joined.strip())
+    assert data.task.labels == ("pain", "sleep")
+    assert effects_in(data) == {i: EFFECTS[i % 4] for i in range(40)}
+
+
+@pytest.mark.parametrize(
+    ("label", "rows", "message"),
+    [
+        (["pain", "sleep"], "a,1,2", r"line 2: '2' in the label column 'sleep' is neither 1 nor 0; correct"),
+        (["pain", "dream"], "a,1,0", "has no column 'dream', only 'text', 'pain', 'sleep'"),
+        ("pain", "a,a;b;a,0", r"line 2: the label .* has a name twice; remove one of the two"),
+        ("pain", "a,,0", "train has no text with a label; check the column of the labels"),
+    ],
+)
+def test_labels_that_cannot_be_read_are_told_with_their_line(load, tmp_path, label, rows, message):
+    (tmp_path / "a.csv").write_text(f"text,pain,sleep\n{rows}\nb,,0\n")
+    with pytest.raises(UsageError, match=message):
+        load(train="a.csv", label=label, kind="multi-label-classification")
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"label": ["a", "b"], "kind": "sequence-classification"}, "several are for multi-label"),
+        ({"label": ["a", "a"]}, "distinct columns"),
+        ({"label": ["a", ""]}, "distinct columns"),
+        ({"label": ["a", "b"], "labels": ["a", "b"]}, "leave labels out"),
+    ],
+)
+def test_a_table_whose_label_columns_make_no_sense_is_refused(table, message):
+    with pytest.raises(ValueError, match=message):
+        TaskTable(train="a.csv", **table)
+
+
 def test_listed_classes_keep_their_order(load, tmp_path):
     write_csv(tmp_path / "a.csv", TICKETS)
     names = ("support", "spam", "sales", "other")

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from kdbench_plugins._probe_fits import logistic_fits, ridge_fits
+from kdbench_plugins._probe_fits import logistic_fits, multi_label_fits, ridge_fits
 
 
 def test_ridge_of_two_points_is_that_of_the_formula():
@@ -53,3 +53,13 @@ def test_a_constant_feature_does_not_matter():
     ((weights, bias),) = ridge_fits(features, np.array([0.0, 1.0, 2.0], np.float32), (1e-6,))
     assert weights == pytest.approx(np.array([[1.0, 0.0]]), abs=1e-4)
     assert bias == pytest.approx([0.0], abs=1e-4)
+
+
+def test_each_of_several_labels_has_its_own_logistic_regression():
+    # As above: of two points the logit of a label is ±1 where the penalty is 1 / (1 + e); nobody and all have the others.
+    features, labels = np.array([[-3.0], [5.0]], np.float32), np.array([[0, 0, 1], [1, 0, 1]])
+    ((weights, bias),) = multi_label_fits(features, labels, (1 / (1 + math.e),))
+    logits = features @ weights.T + bias
+    assert logits[:, 0] == pytest.approx([-1.0, 1.0], abs=1e-3)
+    assert (logits[:, 1] < -10).all()
+    assert (logits[:, 2] > 10).all()

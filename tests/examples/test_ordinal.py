@@ -16,24 +16,24 @@ from kdbench.plugins import load_plugins
 from kdbench.results.records import RecordStore
 from kdbench.run.runner import run
 
-PLUGIN = Path(__file__).parents[2] / "examples" / "multi_label.py"
-LABELS = ("story", "music", "actor")
+PLUGIN = Path(__file__).parents[2] / "examples" / "ordinal.py"
+LABELS = ("one", "two", "three", "four")
 
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory, tiny_model, cache_dir):
     """The settings of a run of the task with the teacher's row, labels alone and distillation."""
-    folder = tmp_path_factory.mktemp("multi-label")
+    folder = tmp_path_factory.mktemp("ordinal")
     config = RunConfig.model_validate(
         {
-            "task": ["topics"],
+            "task": ["stars"],
             "strategy": ["finetune[learning_rate=0.003]", "vanilla-kd[layers=2]"],
             "drawings": False,
             "budget": "tiny",
             "budgets": {
                 "tiny": {
                     "base": "smoke",
-                    "steps": {"multi-label": 120},
+                    "steps": {"ordinal": 120},
                     "train_examples": 128,
                     "max_length": 32,
                 }
@@ -59,7 +59,7 @@ def records(ran):
 
 @pytest.fixture(scope="module")
 def kind():
-    return load_plugins([str(PLUGIN)]).kind("multi-label")
+    return load_plugins([str(PLUGIN)]).kind("ordinal")
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def budget(tmp_path):
     file = tmp_path / "kdbench.toml"
     file.write_text(
         '[budgets.tiny]\nbase = "smoke"\ntrain_examples = 128\nmax_length = 32\n'
-        "[budgets.tiny.steps]\nmulti-label = 120\n",
+        "[budgets.tiny.steps]\nordinal = 120\n",
         encoding="utf-8",
     )
     return file
@@ -84,29 +84,28 @@ def test_its_cells_run_in_processes_of_their_own_and_have_records(records):
         "vanilla-kd[layers=2]",
     }
     assert {(record.task.kind, record.task.metric, record.status.value) for record in records.values()} == {
-        ("multi-label", "micro-f1", "ok")
+        ("ordinal", "closeness", "ok")
     }
     assert {record.cost.steps for label, record in records.items() if "layers" in label} == {120}
 
 
 @pytest.mark.slow
-def test_the_score_is_micro_f1_of_each_labels_sigmoid(ran, records):
+def test_the_score_is_how_close_the_classes_are(ran, records):
     record = records["finetune[learning_rate=0.003]"]
     answers = Predictions.load(ran.results / "predictions" / f"{record.key}.safetensors")
-    found, there = answers.logits > 0, answers.references == 1
-    assert answers.references.shape == (64, 3)
-    expected = 2 * (found & there).sum() / (found.sum() + there.sum())
-    assert record.quality.score == pytest.approx(expected)
+    assert answers.logits.shape == (64, 3)
+    distances = np.abs((answers.logits > 0).sum(axis=1) - answers.references)
+    assert record.quality.score == pytest.approx(1 - distances.mean() / 3)
     assert record.quality.low <= record.quality.score <= record.quality.high
     assert record.quality.score > record.task.majority_score
 
 
 @pytest.mark.slow
 def test_the_board_shows_its_rows_with_intervals(ran):
-    rows = pd.read_csv(ran.board / "topics.csv")
-    assert set(rows["metric"]) == {"micro-f1"}
+    rows = pd.read_csv(ran.board / "stars.csv")
+    assert set(rows["metric"]) == {"closeness"}
     assert rows["score"].notna().all()
-    assert (ran.board / "topics.md").is_file()
+    assert (ran.board / "stars.md").is_file()
 
 
 @pytest.mark.slow
@@ -127,20 +126,20 @@ def test_a_board_without_the_plugin_shows_the_stored_scores_and_says_what_is_mis
     )
     assert code == 0
     assert (
-        "no installed plugin provides the metric 'micro-f1'" in (tmp_path / "board" / "topics.md").read_text()
+        "no installed plugin provides the metric 'closeness'" in (tmp_path / "board" / "stars.md").read_text()
     )
-    assert pd.read_csv(tmp_path / "board" / "topics.csv")["score"].notna().all()
+    assert pd.read_csv(tmp_path / "board" / "stars.csv")["score"].notna().all()
 
 
 @pytest.mark.slow
 def test_verify_recomputes_its_scores_with_the_plugin_and_says_what_it_leaves_without(call, ran):
     code, out, _ = call("verify", ran.results, "--plugin", PLUGIN)
     assert code == 0, out
-    assert "multi-label" not in out
+    assert "ordinal" not in out
     code, out, _ = call("verify", ran.results)
     assert code == 0, out
-    assert "no installed plugin provides the metric 'micro-f1'" in out
-    assert "no installed plugin provides the kind of task 'multi-label'" in out
+    assert "no installed plugin provides the metric 'closeness'" in out
+    assert "no installed plugin provides the kind of task 'ordinal'" in out
 
 
 @pytest.mark.slow
@@ -148,33 +147,33 @@ def test_verify_recomputes_its_scores_with_the_plugin_and_says_what_it_leaves_wi
 def test_an_exported_model_answers_with_labels(call, ran, budget, tmp_path, form):
     folder = tmp_path / form
     code, out, err = call(
-        *("export", "--config", budget, "--results", ran.results, "--budget", "tiny", "--task", "topics"),
+        *("export", "--config", budget, "--results", ran.results, "--budget", "tiny", "--task", "stars"),
         *("--strategy", "finetune[learning_rate=0.003]", "--model", ran.model, "--plugin", PLUGIN),
         *("--format", form, "--out", folder),
     )
     assert code == 0, err
-    with pytest.raises(UsageError, match="kind 'multi-label', which no installed plugin provides"):
+    with pytest.raises(UsageError, match="kind 'ordinal', which no installed plugin provides"):
         kdbench.load(folder)
-    text = "a film with story and cats"
+    text = "a great film with cats"
     (answer,) = kdbench.load(folder, plugins=[str(PLUGIN)]).predict([text])
-    assert list(answer.scores) == list(LABELS)
-    assert set(answer.labels) == {name for name, score in answer.scores.items() if score > 0.5}
+    assert list(answer.above) == list(LABELS[:3])
+    assert answer.label == LABELS[sum(probability > 0.5 for probability in answer.above.values())]
     code, out, err = call("predict", folder, text, "--plugin", PLUGIN)
     assert code == 0, err
-    assert "story" in out
+    assert answer.label in out
 
 
 def test_its_losses_are_the_formulas(kind):
     logits = torch.tensor([[0.0, 2.0], [1.0, -1.0]])
-    labels = torch.tensor([[1, 0], kind.hide_label([0, 1])])
-    expected = (np.log(2) + np.log1p(np.exp(2.0))) / 2  # the second text has no label
+    labels = torch.tensor([1, kind.hide_label(2)])
+    expected = (
+        np.log(2) + np.log1p(np.exp(2.0))
+    ) / 2  # above the first and not above the second; the other is hidden
     assert kind.label_loss(logits, labels).item() == pytest.approx(expected)
     assert kind.soft_target_loss(logits, logits, labels, temperature=3.0).item() == pytest.approx(0, abs=1e-6)
     assert kind.soft_target_loss(logits, -logits, labels, temperature=1.0).item() > 0.1
 
 
-def test_examples_that_are_no_list_of_the_tasks_labels_are_refused(kind):
-    assert kind.label_problem(["story"], LABELS) is None
-    assert kind.label_problem([], LABELS) is None
-    assert "are not labels of the task" in kind.label_problem(["plot"], LABELS)
-    assert "not a list" in kind.label_problem("story", LABELS)
+def test_a_label_that_is_not_the_tasks_is_refused(kind):
+    assert kind.label_problem("two", LABELS) is None
+    assert "none of the task's" in kind.label_problem("five", LABELS)
