@@ -100,10 +100,10 @@ def test_values_that_were_read_from_json_or_taken_from_params_are_the_same(regis
     ("spec", "told"),
     [
         ("sampel-a", "unknown strategy 'sampel-a' (did you mean 'sample-a'?)"),
-        ("sample-b[rr=16]", "strategy 'sample-b' has no parameter 'rr' (did you mean 'r'?); it has: dropout, "
-         "learning_rate, max_grad_norm, new_layers, pairs, patience, r, target, warmup, weight_decay"),
-        ("sample-b[temperature=2]", "strategy 'sample-b' has no parameter 'temperature'; it has: dropout, learning_rate, "
-         "max_grad_norm, new_layers, pairs, patience, r, target, warmup, weight_decay"),
+        ("sample-b[rr=16]", "strategy 'sample-b' has no parameter 'rr' (did you mean 'r'?); it has: class_weights, "
+         "dropout, focal_gamma, learning_rate, max_grad_norm, new_layers, pairs, patience, r, target, warmup, weight_decay"),
+        ("sample-b[temperature=2]", "strategy 'sample-b' has no parameter 'temperature'; it has: class_weights, dropout, "
+         "focal_gamma, learning_rate, max_grad_norm, new_layers, pairs, patience, r, target, warmup, weight_decay"),
         ("sample-b[r=x]", "strategy 'sample-b': r must be a valid integer, got 'x'"),
         ("sample-b[r=0]", "strategy 'sample-b': r must be greater than or equal to 1, got 0"),
         ("sample-b[r=8.5]", "strategy 'sample-b': r must be a valid integer, got 8.5"),

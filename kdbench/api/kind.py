@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from abc import ABCMeta, abstractmethod
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
+
+from kdbench.errors import UsageError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -18,6 +21,17 @@ IGNORED = -100
 
 UNLABELLED = -101
 """The class of a text or word without a label, for which only the teacher's answer counts; NaN in regression."""
+
+
+@dataclass(frozen=True)
+class LabelWeighting:
+    """How much each label counts in the loss against labels."""
+
+    weights: tuple[float, ...] | None
+    """One per label; None where all count alike."""
+    gamma: float
+    """Each term is multiplied by (1 - p) to the power of gamma, p being the probability of the right answer (focal loss,
+    Lin et al. 2017, arXiv:1708.02002, section 3.2)."""
 
 
 class _Kinds(ABCMeta):
@@ -76,7 +90,7 @@ class TaskKind(str, metaclass=_Kinds):
         return super().__new__(cls, cls.name)
 
     def __reduce__(self) -> tuple[type[TaskKind], tuple[()]]:
-        """Pickle only the class, since a kind has no state."""
+        """Pickle only the class: a weighting belongs to the process that trains."""
         return type(self), ()
 
     @property
@@ -174,6 +188,25 @@ class TaskKind(str, metaclass=_Kinds):
         """
         soft = self.soft_target_loss(student, teacher, labels, temperature=temperature)
         return alpha * soft + (1 - alpha) * self.label_loss(student, labels)
+
+    weighting: LabelWeighting | None = None
+    """How `label_loss` weighs labels; None where all count alike."""
+
+    def weighing(self, weighting: LabelWeighting) -> TaskKind:
+        """Return this kind with a `label_loss` by `weighting`.
+
+        Raises:
+            UsageError: the kind's label loss cannot be weighted.
+        """
+        raise UsageError(f"class_weights and focal_gamma have no effect on a {self} task; leave them out")
+
+    def balanced_weights(self, counts: Mapping[str, int], examples: int) -> tuple[float, ...]:
+        """Return the weights by which all labels count alike, for kinds that can weigh.
+
+        `counts` is how often each of the task's labels, in their order, occurs in the `examples` of train.
+        """
+        total = sum(counts.values())
+        return tuple(total / (len(counts) * max(1, count)) for count in counts.values())
 
     # Predictions.
 

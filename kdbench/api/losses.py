@@ -35,6 +35,50 @@ def task_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return total / known.sum().clamp(min=1)
 
 
+def weighted_class_loss(
+    logits: Tensor, labels: Tensor, *, weights: Sequence[float] | None, gamma: float
+) -> Tensor:
+    """Return the weighted mean of the focal loss ``-(1 - p)^gamma log p``, p being the right class's probability.
+
+    Lin et al. 2017, arXiv:1708.02002, equation 5, whose alpha are `weights`, by class; with gamma 0 it is torch's weighted
+    cross-entropy. It is zero where no position is labelled. Shapes are those of `task_loss`.
+    """
+    known = labels >= 0
+    log_p = functional.log_softmax(logits[known].float(), dim=-1)
+    right = log_p.gather(-1, labels[known][:, None])[:, 0]
+    counted = torch.ones_like(right) if weights is None else right.new_tensor(weights)[labels[known]]
+    terms = -counted * _focus(right, gamma) * right
+    return terms.sum() / counted.sum().clamp(min=torch.finfo(terms.dtype).tiny)
+
+
+def several_labels_loss(
+    logits: Tensor, labels: Tensor, *, weights: Sequence[float] | None = None, gamma: float = 0.0
+) -> Tensor:
+    """Return the mean over texts and labels of the binary focal loss; with gamma 0 it is binary cross-entropy.
+
+    Args:
+        logits: ``(batch, labels)``.
+        labels: ``(batch, labels)``: 1 for each label of a text, 0 for each other, `UNLABELLED` where unknown.
+        weights: one per label, by which the term of a text with the label is multiplied.
+        gamma: as in `weighted_class_loss`.
+    """
+    known = labels >= 0
+    given = labels.clamp(min=0).float()
+    log_p = functional.logsigmoid(logits.float() * (2 * given - 1))
+    counted = torch.ones_like(given)
+    if weights is not None:
+        counted = torch.where(given > 0, given.new_tensor(weights), counted)
+    terms = -counted * _focus(log_p, gamma) * log_p
+    return terms[known].sum() / known.sum().clamp(min=1)
+
+
+def _focus(log_p: Tensor, gamma: float) -> Tensor:
+    """Return ``(1 - p)^gamma``; of a gamma below 1 the gradient is that of p slightly below 1."""
+    if not gamma:
+        return torch.ones_like(log_p)
+    return (-torch.expm1(log_p)).clamp(min=1e-6) ** gamma
+
+
 def soft_target_loss(student: Tensor, teacher: Tensor, labels: Tensor, *, temperature: float) -> Tensor:
     """Return the distillation loss against the teacher's logits.
 

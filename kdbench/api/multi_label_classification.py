@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from kdbench.api.kind import UNLABELLED, TaskKind, is_text, quote_names
+from kdbench.api.kind import UNLABELLED, LabelWeighting, TaskKind, is_text, quote_names
 from kdbench.errors import shown
 
 if TYPE_CHECKING:
@@ -94,15 +94,21 @@ class MultiLabelClassification(TaskKind):
 
         return torch.tensor(labels)
 
-    def label_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the binary cross-entropy, averaged over texts and labels."""
-        from torch.nn import functional
+    def weighing(self, weighting: LabelWeighting) -> TaskKind:
+        weighted = type(self)()
+        weighted.weighting = weighting
+        return weighted
 
-        known = labels != UNLABELLED
-        total = functional.binary_cross_entropy_with_logits(
-            logits[known].float(), labels[known].float(), reduction="sum"
-        )
-        return total / known.sum().clamp(min=1)
+    def balanced_weights(self, counts: Mapping[str, int], examples: int) -> tuple[float, ...]:
+        """Return for each label how many texts lack it per text that has it, by which those that have it count."""
+        return tuple(max(1, examples - count) / max(1, count) for count in counts.values())
+
+    def label_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the binary cross-entropy, averaged over texts and labels; see `kdbench.api.losses.several_labels_loss`."""
+        from kdbench.api.losses import several_labels_loss
+
+        weighting = self.weighting or LabelWeighting(None, 0.0)
+        return several_labels_loss(logits, labels, weights=weighting.weights, gamma=weighting.gamma)
 
     def soft_target_loss(
         self, student: Tensor, teacher: Tensor, labels: Tensor, *, temperature: float

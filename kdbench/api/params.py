@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -49,10 +49,23 @@ class Params(BaseModel):
         ge=1,
         description="stop after this many validations without a better score; by default the budget's",
     )
+    class_weights: Literal["none", "balanced"] = Field(
+        "none",
+        description="weights of the labels in the loss against labels: none, or balanced, inverse to their frequency in train",
+    )
+    focal_gamma: float = Field(
+        0.0,
+        ge=0,
+        description="that loss is multiplied by (1 - p)^gamma, p being the probability of the right answer (focal loss)",
+    )
     new_layers: Literal["normal", "xavier"] = Field(
         "normal",
         description="how new layers start: normal, as the base model's own were drawn, or xavier (Glorot uniform)",
     )
+
+    def identity(self) -> dict[str, object]:
+        """Return the fields that a model's quality depends on, as keys hash them: see `identity_of_params`."""
+        return identity_of_params(self.model_dump(mode="json"))
 
     @model_validator(mode="after")
     def _nothing_without_effect(self) -> Params:
@@ -60,6 +73,20 @@ class Params(BaseModel):
             if name in self.without_effect and getattr(self, name) != field.default:
                 raise ValueError(f"{name} has no effect on this strategy; leave it out")
         return self
+
+
+def identity_of_params(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `params` without those of `Params` that came later and are not set, so that keys made before stay."""
+    fields = Params.model_fields
+    return {
+        name: value
+        for name, value in params.items()
+        if name not in _LATER_FIELDS or value != fields[name].default
+    }
+
+
+_LATER_FIELDS = frozenset({"class_weights", "focal_gamma"})
+"""Fields that the first versions' keys and records lack."""
 
 
 class UntrainedParams(Params):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from kdbench.api.kind import UNLABELLED, LossesByType, is_text, quote_names
+from kdbench.api.kind import UNLABELLED, LabelWeighting, LossesByType, TaskKind, is_text, quote_names
 from kdbench.errors import shown
 
 if TYPE_CHECKING:
@@ -32,6 +32,19 @@ class ClassKind(LossesByType):
     """Base of kinds with one class per unit: cross-entropy, and argmax decoding."""
 
     metric = "accuracy"
+
+    def weighing(self, weighting: LabelWeighting) -> TaskKind:
+        weighted = type(self)()
+        weighted.weighting = weighting
+        return weighted
+
+    def label_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return cross-entropy, weighted if there is a weighting, see `kdbench.api.losses.weighted_class_loss`."""
+        from kdbench.api.losses import weighted_class_loss
+
+        if self.weighting is None:
+            return super().label_loss(logits, labels)
+        return weighted_class_loss(logits, labels, weights=self.weighting.weights, gamma=self.weighting.gamma)
 
     def hide_label(self, encoded: Any) -> Any:
         return UNLABELLED

@@ -206,6 +206,9 @@ def select_examples(predictions: Predictions, ids: npt.NDArray[np.int64]) -> Pre
         offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         # Each unit's index: the start of its sentence plus its offset within the sentence.
         units = np.repeat(starts - offsets[:-1], sizes) + np.arange(offsets[-1])
+    thresholds = predictions.thresholds
+    if thresholds is not None and thresholds.ndim == 2:
+        thresholds = thresholds[units]
     return Predictions(
         ids,
         predictions.logits[units],
@@ -213,7 +216,7 @@ def select_examples(predictions: Predictions, ids: npt.NDArray[np.int64]) -> Pre
         offsets,
         None if decoded is None else decoded[units],
         None if predictions.groups is None else predictions.groups[positions],
-        predictions.thresholds[units] if np.ndim(predictions.thresholds) == 2 else predictions.thresholds,
+        thresholds,
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import AliasChoices, Field, model_validator
 
 from kdbench.api.kinds import TaskKind
-from kdbench.api.params import default_rate
+from kdbench.api.params import default_rate, identity_of_params
 from kdbench.budgets import Budget
 from kdbench.results.answers import AnswersInfo
 from kdbench.results.fields import CellKey, MetricName, Moment
@@ -336,4 +336,7 @@ def spelled_out(
 ) -> dict[str, Any]:
     """Return `params` with an explicit learning rate: the strategy's own for tasks of `kind` where the user set none."""
     given = params["learning_rate"]
-    return {**params, "learning_rate": default_rate(learning_rates, kind) if given is None else given}
+    return {
+        **identity_of_params(params),
+        "learning_rate": default_rate(learning_rates, kind) if given is None else given,
+    }

@@ -28,9 +28,10 @@ from kdbench.training.answers import AnswerTeacher
 from kdbench.training.cached_outputs import STATES_LIMIT_BYTES, LogitsByRow, states_bytes
 from kdbench.training.callbacks import Trackers
 from kdbench.training.experiment import Experiment
+from kdbench.training.label_weighting import weighted_kind
 from kdbench.training.predict import join_rows, predict, row_logits
 from kdbench.training.teacher import TEACHER_PARAMS, RunningTeacher, TeacherStore
-from kdbench.training.trainer import Schedule, TrainingRun, train
+from kdbench.training.trainer import Schedule, TrainingRun, hard_label_loss, train
 from kdbench.utils.files import scratch_folder
 from kdbench.utils.system import Report, Seconds, axis_seed
 
@@ -83,9 +84,10 @@ class TrainingBench:
     def task(self) -> PreparedTask:
         return self._data or self.experiment.task
 
-    @property
+    @cached_property
     def kind(self) -> TaskKind:
-        return self.experiment.kind
+        """The task's kind, with the label loss that the strategy's parameters ask for."""
+        return weighted_kind(self.experiment.kind, self.params, self.task)
 
     @property
     def budget(self) -> Budget:
@@ -196,7 +198,7 @@ class TrainingBench:
                 rows=rows,
                 phase="training",
                 validate=self.validation_score if keep == "best" else None,
-                loss=loss,
+                loss=loss or hard_label_loss(lambda batch: self.kind),
                 teacher_outputs=self._teacher_outputs(
                     teacher_outputs, model, used_rows, drawn=sum(map(len, batches))
                 ),

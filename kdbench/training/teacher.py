@@ -156,7 +156,7 @@ def teacher_key(experiment: Experiment, seed: int) -> str:
     """
     external = experiment.external_teacher
     origin: dict[str, object] = {
-        "params": TEACHER_PARAMS.model_dump(mode="json"),
+        "params": TEACHER_PARAMS.identity(),
         "learning_rate": default_rate(FINE_TUNING_RATES, experiment.kind),
         "seed": seed,
     }

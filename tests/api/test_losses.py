@@ -7,8 +7,17 @@ from torch import Tensor
 from torch.nn import functional
 
 from kdbench.api.bench import model_inputs
-from kdbench.api.losses import cosine_loss, patient_loss, soft_target_loss, task_loss
-from kdbench.api.task import IGNORED, UNLABELLED
+from kdbench.api.kind import LabelWeighting
+from kdbench.api.losses import (
+    cosine_loss,
+    patient_loss,
+    several_labels_loss,
+    soft_target_loss,
+    task_loss,
+    weighted_class_loss,
+)
+from kdbench.api.task import IGNORED, UNLABELLED, TaskKind
+from kdbench.errors import UsageError
 from kdbench.models.build import load_base
 
 
@@ -218,3 +227,76 @@ def test_matching_losses_of_a_padded_batch_equal_those_of_its_rows_one_by_one(ma
     alone = torch.stack([loss * weights for loss, weights in parts]).sum(0) / counts
     assert (whole > 1e-4).all()
     torch.testing.assert_close(whole, alone, rtol=1e-4, atol=1e-7)
+
+
+WEIGHTS = (0.5, 1.0, 3.0)
+
+
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+def test_weighted_class_loss_is_torchs_cross_entropy_without_focus(weights: tuple[float, ...] | None) -> None:
+    torch.manual_seed(0)
+    logits, labels = torch.randn(4, 5, 3), torch.randint(3, (4, 5))
+    labels[0, 0], labels[1, 1] = IGNORED, UNLABELLED
+    expected = functional.cross_entropy(
+        logits[labels >= 0], labels[labels >= 0], None if weights is None else torch.tensor(weights)
+    )
+    torch.testing.assert_close(weighted_class_loss(logits, labels, weights=weights, gamma=0.0), expected)
+
+
+def test_focal_loss_by_hand() -> None:
+    logits, labels = torch.cat([logits_of(0.9, 0.1), logits_of(0.4, 0.6)]), torch.tensor([0, 0])
+    expected = (0.1**2 * -math.log(0.9) + 0.6**2 * -math.log(0.4)) / 2
+    assert weighted_class_loss(logits, labels, weights=None, gamma=2.0).item() == pytest.approx(expected)
+    certain = torch.tensor([[50.0, 0.0]], requires_grad=True)
+    weighted_class_loss(certain, torch.tensor([0]), weights=None, gamma=0.5).backward()  # type: ignore[no-untyped-call]
+    assert certain.grad is not None
+    assert certain.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+def test_the_loss_of_several_labels_is_torchs_with_weights_of_positives(
+    weights: tuple[float, ...] | None,
+) -> None:
+    torch.manual_seed(0)
+    logits, labels = torch.randn(6, 3), torch.randint(2, (6, 3))
+    expected = functional.binary_cross_entropy_with_logits(
+        logits, labels.float(), pos_weight=None if weights is None else torch.tensor(weights)
+    )
+    torch.testing.assert_close(several_labels_loss(logits, labels, weights=weights), expected)
+    hidden = torch.full_like(labels, UNLABELLED)
+    both = several_labels_loss(logits.repeat(2, 1), torch.cat([labels, hidden]), weights=weights)
+    torch.testing.assert_close(both, expected)
+    assert several_labels_loss(logits, hidden).item() == 0.0
+
+
+def test_the_focal_loss_of_several_labels_by_hand() -> None:
+    logits = torch.tensor([[math.log(4), -math.log(4)]])  # probabilities 0.8 and 0.2
+    expected = (0.2**2 * -math.log(0.8) + 0.8**2 * -math.log(0.2)) / 2
+    loss = several_labels_loss(logits, torch.tensor([[1, 1]]), gamma=2.0)
+    assert loss.item() == pytest.approx(expected)
+
+
+def test_binary_divergence_equals_the_sum_done_by_hand() -> None:
+    kind = TaskKind.MULTI_LABEL_CLASSIFICATION
+    student, teacher = logits_of(0.8, 0.5), logits_of(0.9, 0.5)
+    student, teacher = (side - torch.log(1 - side.exp()) for side in (student, teacher))
+    loss = kind.soft_target_loss(student, teacher, torch.zeros(1, 2), temperature=1.0)
+    divergence = 0.9 * math.log(0.9 / 0.8) + 0.1 * math.log(0.1 / 0.2)
+    assert loss.item() == pytest.approx(divergence / 2, abs=1e-6)
+    assert kind.soft_target_loss(
+        student, student, torch.zeros(1, 2), temperature=3.0
+    ).item() == pytest.approx(0)
+
+
+def test_balanced_weights_are_scikit_learns_and_a_regression_has_none() -> None:
+    counts = {"no": 6, "yes": 2}
+    classes, several = TaskKind.SEQUENCE_CLASSIFICATION, TaskKind.MULTI_LABEL_CLASSIFICATION
+    assert classes.balanced_weights(counts, 8) == (8 / (2 * 6), 8 / (2 * 2))
+    assert several.balanced_weights(counts, 8) == (2 / 6, 6 / 2)
+    weighted = classes.weighing(LabelWeighting((1.0, 3.0), 0.0))
+    logits, labels = torch.tensor([[0.0, 1.0], [0.0, 1.0]]), torch.tensor([0, 1])
+    expected = functional.cross_entropy(logits, labels, torch.tensor([1.0, 3.0]))
+    torch.testing.assert_close(weighted.label_loss(logits, labels), expected)
+    assert weighted == classes
+    with pytest.raises(UsageError, match="no effect on a sequence-regression task"):
+        TaskKind.SEQUENCE_REGRESSION.weighing(LabelWeighting(None, 2.0))

@@ -88,7 +88,9 @@ def test_odd_json_lines(folder: Path, content: bytes) -> None:
         assert repr([row for _, row in rows]) == repr([json.loads(line) for line in lines if line.strip()])
 
 
-_KINDS = st.sampled_from(["sequence-classification", "sequence-regression", "token-classification"])
+_KINDS = st.sampled_from(
+    ["sequence-classification", "sequence-regression", "token-classification", "multi-label-classification"]
+)
 
 
 @fuzz(800)

@@ -13,7 +13,7 @@ from transformers import pipeline
 import kdbench
 from kdbench.api.predictions import Predictions
 from kdbench.config import RunConfig
-from kdbench.plugins import load_plugins
+from kdbench.plugins import load_registry
 from kdbench.results.paths import CellFiles, read_fit
 from kdbench.results.records import RecordStore
 from kdbench.run.runner import run
@@ -59,7 +59,7 @@ def ran(tmp_path_factory, tiny_model, cache_dir):
             "cache_dir": cache_dir,
         }
     )
-    outcome = run(config, load_plugins([]), Nobody())
+    outcome = run(config, load_registry(config), Nobody())
     assert outcome.failed == 0
     return config
 

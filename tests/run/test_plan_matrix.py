@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from kdbench.api.params import Params
 from kdbench.api.spec import parse_spec
 from kdbench.api.strategy import spec_of
 from kdbench.api.task import TaskKind
@@ -12,6 +13,7 @@ from kdbench.budgets import BUDGETS
 from kdbench.errors import UsageError
 from kdbench.plugins import load_plugins
 from kdbench.run.keys import cell_key
+from kdbench.results.records import spelled_out
 from kdbench.run.plan import cells_of, select_rows, select_tasks
 
 CHOOSY = """
@@ -287,3 +289,12 @@ def test_the_default_learning_rate_is_part_of_the_key(key, registry, monkeypatch
     lora = registry.strategies["lora"].item
     monkeypatch.setattr(lora, "learning_rates", dict.fromkeys(TaskKind, 0.001))
     assert key("lora") != default
+
+
+def test_parameters_that_came_later_change_keys_only_where_they_are_set(key):
+    default = Params().model_dump(mode="json")
+    before = {name: value for name, value in default.items() if name not in ("class_weights", "focal_gamma")}
+    kind = TaskKind.SEQUENCE_CLASSIFICATION
+    assert spelled_out(default, {}, kind) == spelled_out(before, {}, kind)
+    assert Params().identity() == before
+    assert len({key("lora"), key("lora[focal_gamma=2]"), key("lora[class_weights=balanced]")}) == 3
