@@ -12,8 +12,8 @@ from kdbench.api.task import TaskKind
 from kdbench.budgets import BUDGETS
 from kdbench.errors import UsageError
 from kdbench.plugins import load_plugins
-from kdbench.run.keys import cell_key
 from kdbench.results.records import spelled_out
+from kdbench.run.keys import cell_key
 from kdbench.run.plan import cells_of, select_rows, select_tasks
 
 CHOOSY = """
