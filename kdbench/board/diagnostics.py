@@ -16,6 +16,7 @@ from kdbench.board.predictions import MadeFrom, load_predictions, made_from
 from kdbench.errors import KdbenchError
 from kdbench.evaluation.diagnostics import (
     ClassScore,
+    area_under_risk_coverage,
     brier_score,
     class_scores,
     confusion_matrix,
@@ -24,6 +25,7 @@ from kdbench.evaluation.diagnostics import (
     label_loyalty,
     negative_log_likelihood,
     probability_loyalty,
+    risk_at_coverage,
 )
 from kdbench.results.paths import CellFiles
 from kdbench.results.records import Status
@@ -39,6 +41,8 @@ class Behaviour:
     calibration_error: float | None = None
     brier_score: float | None = None
     negative_log_likelihood: float | None = None
+    aurc: float | None = None
+    risk_at_coverage: float | None = None
 
 
 KnownBehaviour = MutableMapping[MadeFrom, Behaviour]
@@ -96,7 +100,13 @@ def _behaviour(own: Predictions, teacher: Predictions | None) -> Behaviour:
         with suppress(KdbenchError):  # scored on other examples than the teacher: the row's warning says so
             labels, probabilities = label_loyalty(own, teacher), probability_loyalty(own, teacher)
     return Behaviour(
-        labels, probabilities, expected_calibration_error(own), brier_score(own), negative_log_likelihood(own)
+        labels,
+        probabilities,
+        expected_calibration_error(own),
+        brier_score(own),
+        negative_log_likelihood(own),
+        area_under_risk_coverage(own),
+        risk_at_coverage(own),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -184,6 +185,40 @@ def brier_scores(predictions: Predictions) -> Floats:
     distances[np.arange(len(distances)), predictions.references] -= 1
     squares: Floats = np.square(distances).sum(axis=1)
     return squares
+
+
+def selective_risks(predictions: Predictions) -> Floats | None:
+    """Return (units,): the share of wrong answers among the k most confident, for k from 1 to all units.
+
+    This is the risk-coverage curve of abstaining wherever confidence, the probability of the answer, is below a threshold
+    (Geifman & El-Yaniv 2017, arXiv:1705.08500, section 2). Answers of equal confidence count in proportion. None where
+    answers are not classes.
+    """
+    predictions = predictions.decisions
+    if not predictions.is_classification:
+        return None
+    confidence = _of_classes(predictions.probabilities, predictions.predicted)
+    order = np.argsort(-confidence, kind="stable")
+    wrong = (predictions.predicted != predictions.references)[order].cumsum()
+    last = np.append(np.flatnonzero(np.diff(confidence[order])), len(order) - 1)
+    counts = np.arange(1, len(order) + 1)
+    errors = np.interp(counts, np.append(0, last + 1), np.append(0, wrong[last]))
+    return np.asarray(errors / counts)
+
+
+def area_under_risk_coverage(predictions: Predictions) -> float | None:
+    """Return the mean of `selective_risks`, AURC (Geifman et al. 2019, arXiv:1805.08206, section 2); 0 is best."""
+    risks = selective_risks(predictions)
+    return None if risks is None or not len(risks) else float(risks.mean())
+
+
+COVERAGE = 0.8
+
+
+def risk_at_coverage(predictions: Predictions) -> float | None:
+    """Return the share of wrong answers among the most confident `COVERAGE` of all, rounded up to whole answers."""
+    risks = selective_risks(predictions)
+    return None if risks is None or not len(risks) else float(risks[math.ceil(COVERAGE * len(risks)) - 1])
 
 
 def select_examples(predictions: Predictions, ids: npt.NDArray[np.int64]) -> Predictions:

@@ -13,6 +13,7 @@ from sklearn.metrics import brier_score_loss, log_loss, precision_recall_fscore_
 from kdbench.errors import KdbenchError, UsageError
 from kdbench.evaluation.diagnostics import (
     ClassScore,
+    area_under_risk_coverage,
     brier_score,
     class_scores,
     confusion_matrix,
@@ -21,6 +22,8 @@ from kdbench.evaluation.diagnostics import (
     label_loyalty,
     negative_log_likelihood,
     probability_loyalty,
+    risk_at_coverage,
+    selective_risks,
 )
 from kdbench.evaluation.metrics import METRICS
 
@@ -244,3 +247,20 @@ def test_labels_that_are_no_tags_have_no_entities():
 def test_a_regression_has_no_classes():
     assert class_scores(REGRESSION, ()) is None
     assert confusion_matrix(REGRESSION, ()) is None
+
+
+def test_selective_risks_are_the_errors_among_the_most_confident():
+    # In the order of confidence: right, wrong, right, right, wrong.
+    probabilities = [[0.6, 0.4], [0.05, 0.95], [0.1, 0.9], [0.8, 0.2], [0.7, 0.3]]
+    predictions = predictions_of(probabilities, [1, 1, 0, 0, 0])
+    assert selective_risks(predictions) == pytest.approx([0, 1 / 2, 1 / 3, 1 / 4, 2 / 5])
+    assert area_under_risk_coverage(predictions) == pytest.approx((1 / 2 + 1 / 3 + 1 / 4 + 2 / 5) / 5)
+    assert risk_at_coverage(predictions) == pytest.approx(1 / 4)  # the four most confident of five
+    assert selective_risks(REGRESSION) is None
+    assert area_under_risk_coverage(REGRESSION) is None
+
+
+def test_answers_of_equal_confidence_count_in_proportion_whatever_their_order():
+    for references in ([0, 0, 1, 1], [1, 0, 1, 0], [1, 1, 0, 0]):
+        risks = selective_risks(predictions_of([[0.9, 0.1]] * 4, references))
+        assert risks == pytest.approx([1 / 2] * 4)
