@@ -226,14 +226,18 @@ def test_a_flag_s_mistake_is_told_by_the_flag_even_if_the_file_sets_the_same(fil
 
 def test_columns_and_metric_follow_the_kind_where_the_table_is_silent():
     table = TaskTable(train="a.csv")
-    assert (table.kind, table.text_columns, table.label_column, table.headline) == (
+    assert (table.kind, table.text_columns, table.label_columns, table.headline) == (
         TaskKind.SEQUENCE_CLASSIFICATION,
         ("text",),
-        "label",
+        ("label",),
         "accuracy",
     )
     tokens = TaskTable(train="a.jsonl", kind="token-classification")
-    assert (tokens.text_columns, tokens.label_column, tokens.headline) == (("tokens",), "tags", "entity-f1")
+    assert (tokens.text_columns, tokens.label_columns, tokens.headline) == (
+        ("tokens",),
+        ("tags",),
+        "entity-f1",
+    )
     assert TaskTable(train="a.csv", kind="sequence-regression").headline == "pearson"
 
 

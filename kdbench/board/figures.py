@@ -315,21 +315,6 @@ _DECLARED = (
         is_lower_better=True,
     ),
     _behaviour(
-        "aurc",
-        "AURC",
-        formatting.share,
-        "the area under the risk-coverage curve: the share of wrong answers among the most confident, averaged over all"
-        " numbers of these, for a model that abstains where it is least sure (Geifman et al. 2019); 0% is best.",
-        is_lower_better=True,
-    ),
-    _behaviour(
-        "risk_at_coverage",
-        "errors at 80% coverage",
-        formatting.share,
-        "the share of wrong answers where the model abstains on the fifth of answers that it is least sure of.",
-        is_lower_better=True,
-    ),
-    _behaviour(
         "noisy_score",
         "score with typos",
         formatting.percent,
@@ -720,6 +705,21 @@ _DECLARED = (
         formatting.count,
         "distinct training examples without a label, from a transfer set or augmentation.",
         dtype="Int64",
+    ),
+    _behaviour(
+        "aurc",
+        "AURC",
+        formatting.share,
+        "the area under the risk-coverage curve: the share of wrong answers among the most confident, averaged over all"
+        " numbers of these, for a model that abstains where it is least sure (Geifman et al. 2019); 0% is best.",
+        is_lower_better=True,
+    ),
+    _behaviour(
+        "risk_at_coverage",
+        "errors at 80% coverage",
+        formatting.share,
+        "the share of wrong answers where the model abstains on the fifth of answers that it is least sure of.",
+        is_lower_better=True,
     ),
 )
 

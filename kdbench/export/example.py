@@ -62,11 +62,11 @@ from transformers import pipeline
 
 folder = str(Path(__file__).parent)
 thresholds = {thresholds!r}
-classify = pipeline({task!r}, model=folder, top_k=None, {option})
+classify = pipeline({task!r}, model=folder, {option})
 
 
 def predict(text):
-    scores = {{answer["label"]: answer["score"] for answer in classify(text)}}
+    scores = {{answer["label"]: answer["score"] for answer in classify(text, top_k=None)}}
     return {{label: score for label, score in scores.items() if score > thresholds[label]}}
 
 

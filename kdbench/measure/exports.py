@@ -184,10 +184,12 @@ MAX_EXAMPLES = 1000
 def score_lost(model: nn.Module, answers: Predictions, experiment: Experiment) -> float:
     """Return how much higher `answers` score on the headline metric than those of `model` to the same examples.
 
-    The model, which runs on the CPU, answers the first of the scored rows, encoded by its own tokenizer.
+    The model, which runs on the CPU, answers the first of the scored rows, encoded by its own tokenizer, by the thresholds
+    of `answers` where there are any.
     """
     task, rows = experiment.task.task, experiment.task.scored
     answered = rows_of(rows, np.unique(example_numbers(rows))[:MAX_EXAMPLES])
-    own = predict(model, answered, experiment.collate, device=_CPU)
+    thresholds = None if answers.thresholds is None else answers.thresholds.tolist()
+    own = predict(model, answered, experiment.collate, device=_CPU, thresholds=thresholds)
     metric = experiment.metric
     return metric.of(select_examples(answers, own.ids), task.labels) - metric.of(own, task.labels)

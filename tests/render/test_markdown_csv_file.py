@@ -148,6 +148,8 @@ COLUMNS = [
     "export_s",
     "obtain_s",
     "break_even_calls",
+    "aurc",
+    "risk_at_coverage",
 ]
 FIRST_COLUMNS = COLUMNS[:17]
 

@@ -115,5 +115,5 @@ def test_an_exported_model_answers_by_its_thresholds_in_kdbench_and_in_transform
     key = records["finetune[learning_rate=0.003]"].key
     assert model.manifest.thresholds == read_fit(CellFiles(ran.results, key)).thresholds
     if form == "hf":
-        scores = pipeline("text-classification", model=str(tmp_path / form), top_k=None)(TEXT)
+        scores = pipeline("text-classification", model=str(tmp_path / form))(TEXT, top_k=None)
         assert {item["label"]: item["score"] for item in scores} == pytest.approx(answer.scores, abs=1e-4)
