@@ -76,8 +76,10 @@ def open_answers(path: Path, data: TaskData) -> AnswersFile:
     """Return the file of answers at `path` to the examples in `data`.
 
     Raises:
-        UsageError: the file cannot be read, or the task's kind is a plugin's.
+        UsageError: the file cannot be read, or the task's kind is a plugin's or has several labels per text.
     """
+    if data.task.kind is TaskKind.MULTI_LABEL_CLASSIFICATION:
+        raise UsageError(f"--teacher {path}: answers of several labels per text cannot be read; name a model")
     if data.task.kind not in list(TaskKind):
         raise UsageError(
             f"--teacher {path}: answers to tasks of the kind {str(data.task.kind)!r} cannot be read, since a plugin "

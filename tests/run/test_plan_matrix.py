@@ -239,6 +239,7 @@ def key(make_config, registry):
                 base=SimpleNamespace(sha256=base),
                 budget=config.resolved_budget,
                 external_teacher=None,
+                answers=None,
             )
 
         partners = [experiment(registry.task(name), "data") for name in together]
