@@ -11,6 +11,7 @@ from markupsafe import Markup
 from kdbench.board.diff import Changes
 from kdbench.board.figures import FIGURES, WARNING_SIGN, Figure, marked
 from kdbench.board.frames import Row, first_row, rows_of
+from kdbench.render.answers import ANSWERS_PAGE
 from kdbench.render.diff import CHANGES_PAGE, headline
 from kdbench.render.html.page import PAGE
 from kdbench.render.labels import LABELS_PAGE
@@ -53,6 +54,7 @@ def overview_page(
         headline=ONE_SEED if is_of_one_seed(rows) else "",
         page=PAGE,
         labels_page=LABELS_PAGE,
+        answers_page=ANSWERS_PAGE,
         drawn=drawn,
         done=len(cells),
         pending=pending,

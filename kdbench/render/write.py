@@ -25,7 +25,7 @@ from kdbench.board.tables import Tables, board_tables
 from kdbench.budgets import LabelCount
 from kdbench.errors import KdbenchError
 from kdbench.evaluation.metrics import METRICS
-from kdbench.render.answers import answers_files
+from kdbench.render.answers import ANSWERS_PAGE, answers_files
 from kdbench.render.diff import changes_files
 from kdbench.render.html.content import page_content
 from kdbench.render.html.page import PAGE, html_page
@@ -213,6 +213,7 @@ def write_board(
         drawn |= {LABELS_PAGE}
     if answers is not None:
         files |= answers_files(answers, budget)
+        drawn |= {ANSWERS_PAGE}
     files |= _task_pages(rows, tables, pending, drawn, papers=papers)
     files["README.md"] = overview_page(
         rows, cells, tables.across, len(pending), loaded.left_out, len(loaded.unreadable), changed, drawn

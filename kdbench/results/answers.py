@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
+
 from kdbench.utils.files import JsonModel
 from kdbench.utils.formatting import percent, plural, three_digits
+
+Count = Annotated[int, Field(ge=0)]
 
 
 class AnswersInfo(JsonModel):
     """How complete a file of answers is for the examples of a budget, and what it says."""
 
-    sha256: str
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     """Of the file."""
-    answers: int
+    answers: Count
     """The distinct texts that the file has an answer to."""
-    forms: dict[str, int]
+    forms: dict[str, Count]
     """How many of them are ``label``, ``probabilities``, ``votes``, ``tags`` or ``spans``."""
-    refused: int = 0
+    refused: Count = 0
     """Rows of the file without an answer."""
-    held_out: int = 0
+    held_out: Count = 0
     """Answers to texts of the splits for validation and scoring, which nothing was trained on."""
-    labelled: int
+    labelled: Count
     """The labelled training examples that have an answer."""
-    unlabelled: int
+    unlabelled: Count
     """The training examples without a label that have an answer."""
-    unlabelled_examples: int
+    unlabelled_examples: Count
     """The training examples without a label."""
-    further: int = 0
+    further: Count = 0
     """Answered texts that are in no split of the task."""
     agreement: float | None = None
     """The headline metric of the answers against the labels of the labelled training examples that have both."""

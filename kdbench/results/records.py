@@ -115,7 +115,7 @@ class ModelInfo(JsonModel):
     teacher: str | None = None
     """The fine-tuned model, or the file of answers, that the user gave as the teacher; None where the base was fine-tuned
     here."""
-    answers: AnswersInfo | None = None
+    answers: AnswersInfo | None = Field(None, exclude_if=lambda info: info is None)
     """Where the teacher is a file of answers, what is in it."""
 
 
@@ -188,7 +188,7 @@ class Cost(JsonModel):
     seconds are not in `train_s` either. None where those of a loop are unknown."""
     unlabelled_examples: int = 0
     """Distinct training examples without a label, from a transfer set or augmentation."""
-    answers: int = 0
+    answers: int = Field(0, ge=0, exclude_if=lambda answers: not answers)
     """Distinct answers trained on, where the teacher is a file of answers."""
     peak_memory_bytes: int | None
     """The largest resident set of the fitting process."""

@@ -248,7 +248,8 @@ class _Run:
             record = self._put(cell, status, ended.reason or "its record disappeared from the results folder")
         self._outcome.records.append(record)
         self._ended.append(cell)
-        if is_teachers_row(cell) and not self._teacher(cell).exists():
+        is_answered = self._experiment(cell).answers is not None  # then no cell needs that model
+        if is_teachers_row(cell) and not is_answered and not self._teacher(cell).exists():
             self._teacher_failures[cell.task.name, cell.seed] = record.reason or "for an unknown reason"
         self._remove_models_of_further_seeds()
         if not any(_same_teacher(cell, other) for other in (*self._waiting, *self._running.values())):

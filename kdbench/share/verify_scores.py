@@ -216,7 +216,7 @@ def check_key(
 
 def unknown_key_part(record: Record, registry: Registry) -> str | None:
     """Return which input of the hash in `record`'s key is not in the record, or None if all are."""
-    if record.model.teacher is not None:
+    if record.model.teacher is not None and record.model.answers is None:
         return "the hash of an external teacher is not in the record"
     if record.task.kind not in registry.kinds:
         return f"no installed plugin provides the kind of task {record.task.kind!r}, whose default learning rate may matter"
@@ -284,6 +284,7 @@ def _keys(record: Record, tasks: Iterable[tuple[str, str]], registry: Registry) 
             base=record.model.weights_sha256,
             budget=record.budget,
             seed=record.seed,
+            teacher=record.model.answers.sha256 if record.model.answers else None,
             partners=partners,
         )
         for partners in ([], list(tasks))

@@ -10,7 +10,7 @@ from datetime import datetime
 from kdbench.api.spec import StrategySpec, parse_spec
 from kdbench.api.strategy import Strategy, Transform
 from kdbench.api.task import Task
-from kdbench.config import RunConfig
+from kdbench.config import RunConfig, is_answers
 from kdbench.data.splitting import TUNING_EXAMPLES
 from kdbench.errors import UsageError
 from kdbench.models.base import BaseModel, resolve_base_model
@@ -66,8 +66,13 @@ def plan_searches(config: RunConfig, registry: Registry, repeats: int | None) ->
         repeats: how many seeds each trial is trained with; by default as many as make 1,000 scored examples, at most 5.
 
     Raises:
-        UsageError: nothing is left to search, or an earlier search had another number of repeats.
+        UsageError: the teacher is a file of answers, nothing is left to search, or an earlier search had another number of repeats.
     """
+    if is_answers(config.teacher):
+        raise UsageError(
+            f"--teacher {config.teacher}: parameters cannot be searched with a file of answers; leave it out here, or name a"
+            " model"
+        )
     tasks = select_tasks(config, registry)
     check_settings(config, registry, tasks)
     base = resolve_base_model(config.model, config.cache_dir)

@@ -12,6 +12,7 @@ from kdbench.config import RunConfig
 from kdbench.errors import UsageError
 from kdbench.registry import Registry
 from kdbench.run.plan import Plan, State, make_plan
+from kdbench.tune.studies import plan_searches
 
 Settings = Callable[..., RunConfig]
 
@@ -67,3 +68,9 @@ def test_a_wrong_file_ends_the_plan(
     config = make_config(strategy=["vanilla-kd"], teacher="missing.jsonl")
     with pytest.raises(UsageError, match=r"missing\.jsonl does not exist"):
         make_plan(config, registry, fetch=True)
+
+
+def test_parameters_are_not_searched_with_answers(make_config: Settings, registry: Registry) -> None:
+    config = make_config(strategy=["vanilla-kd"], teacher="answers.csv")
+    with pytest.raises(UsageError, match=r"--teacher answers\.csv: parameters cannot be searched"):
+        plan_searches(config, registry, None)

@@ -1,8 +1,13 @@
 """A key is recomputed from a record, or it is said which part of it is in no record."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from kdbench.api.spec import parse_spec
+from kdbench.data.answers import AnswersFile
+from kdbench.results.answers import AnswersInfo
 from kdbench.results.records import Record
 from kdbench.run.keys import cell_key
 from kdbench.run.provenance import model_info, strategy_info, task_info
@@ -90,6 +95,18 @@ def test_a_given_teacher_s_hash_is_in_no_record(record_of, checked):
         update={"model": record.model.model_copy(update={"teacher": "mine"}), "key": "0" * 20}
     )
     assert checked(given) == ([], ["the hash of an external teacher is not in the record"])
+
+
+def test_the_hash_of_answers_is_in_the_record(record_of, checked, make_experiment, registry):
+    record = record_of("finetune")
+    file = AnswersFile(Path("answers.csv"), "a" * 64, None)
+    key = cell_key(registry.strategy(parse_spec("finetune")), replace(make_experiment(), answers=file), 1)
+    counts = {"answers": 1, "forms": {"label": 1}, "labelled": 1, "unlabelled": 0, "unlabelled_examples": 0}
+    answers = AnswersInfo(sha256=file.sha256, **counts)
+    model = record.model.model_copy(update={"teacher": file.name, "answers": answers})
+    assert checked(record.model_copy(update={"model": model, "key": key})) == ([], [])
+    problems, _ = checked(record.model_copy(update={"model": model}))
+    assert "is not the hash of its strategy" in problems[0]
 
 
 def test_a_strategy_that_is_not_installed_is_told(record_of, checked):
