@@ -128,3 +128,14 @@ def test_answers_of_a_model_are_none(
     strategy, bench = make_bench("vanilla-kd[init=base,transfer=answered]")
     with pytest.raises(UsageError, match="the teacher is a model; name a file of answers with --teacher"):
         strategy.fit(bench)
+
+
+def test_a_file_may_answer_labelled_examples_alone(
+    with_answers: Callable[..., Made], make_experiment: Callable[..., Experiment]
+) -> None:
+    labelled = set(make_experiment().task.train["example"])
+    strategy, bench = with_answers(
+        "vanilla-kd[init=base,transfer=answered]",
+        lambda number, row: {"id": number, "label": row["label"]} if number in labelled else None,
+    )
+    assert strategy._rows(bench)["example"] == bench.task.train["example"]
