@@ -76,6 +76,15 @@ class Budget(BaseModel):
     )
     max_epochs: int | None = Field(None, ge=1, description="maximum number of epochs")
     max_length: int = Field(128, ge=8, description="tokens kept per text")
+    window_stride: int | None = Field(
+        None,
+        ge=0,
+        description="tokens that consecutive windows of a long text share: texts of more than max_length tokens are then read in"
+        " windows instead of being cut; if absent, they are cut (long sentences of tagged words are split without overlap)",
+    )
+    window_pooling: Literal["mean", "max"] = Field(
+        "mean", description="how a text's logits are made from those of its windows"
+    )
     evaluations: int = Field(
         4, ge=1, description="validations during training; the best weights are restored"
     )
@@ -127,11 +136,17 @@ class Budget(BaseModel):
     def _limits_steps(self) -> Budget:
         if not self.steps and self.max_epochs is None:
             raise ValueError("must set steps or max_epochs")
+        if self.window_stride is not None and self.window_stride > self.max_length // 2:
+            raise ValueError(
+                f"must have a window_stride of at most half its max_length, {self.max_length // 2}"
+            )
         return self
 
     def identity(self) -> dict[str, Any]:
         """Return the fields that a model's quality depends on: all but the number of seeds and the timing settings."""
-        return self.model_dump(mode="json", exclude={"seeds", *_LATENCY})
+        # Keys made before there were windows stay.
+        of_windows = set() if self.window_stride is not None else {"window_stride", "window_pooling"}
+        return self.model_dump(mode="json", exclude={"seeds", *_LATENCY, *of_windows})
 
     @property
     def labels(self) -> int | None:

@@ -3,7 +3,7 @@ import re
 import pytest
 
 from kdbench.api.task import TaskKind
-from kdbench.budgets import BUDGETS, BackEnd, Budget, with_label_count
+from kdbench.budgets import BUDGETS, BackEnd, Budget, custom_budget, with_label_count
 
 SENTENCES, TOKENS = TaskKind.SEQUENCE_CLASSIFICATION, TaskKind.TOKEN_CLASSIFICATION
 
@@ -66,7 +66,7 @@ def test_how_models_are_timed_is_no_part_of_what_their_quality_follows_from(name
 
 
 def test_settings_of_a_budget_are_of_its_models_or_of_their_timing():
-    budget = BUDGETS["full"]
+    budget = BUDGETS["full"].model_copy(update={"window_stride": 8})
     identity, settings = set(budget.identity()), set(budget.latency_settings())
     assert settings == set(OTHERWISE_TIMED)
     assert identity | settings | {"seeds"} == set(type(budget).model_fields)
@@ -108,3 +108,12 @@ def test_a_budget_is_found_with_and_without_a_label_count():
 def test_an_impossible_label_count_is_refused(name, told):
     with pytest.raises(ValueError, match=f"^{re.escape(told)}"):
         with_label_count(name, BUDGETS)
+
+
+def test_windows_are_part_of_a_budgets_identity_only_where_they_are_set():
+    assert not {"window_stride", "window_pooling"} & BUDGETS["quick"].identity().keys()
+    windows = custom_budget("mine", {"base": "quick", "window_stride": 8})
+    assert windows.identity()["window_stride"] == 8
+    assert windows.identity()["window_pooling"] == "mean"
+    with pytest.raises(ValueError, match="at most half its max_length, 24"):
+        custom_budget("mine", {"base": "quick", "window_stride": 25})

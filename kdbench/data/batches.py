@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,6 +14,8 @@ from transformers import PreTrainedTokenizerBase
 from kdbench.api.bench import Batch
 from kdbench.api.kinds import TaskKind
 
+Pooling = Literal["mean", "max"]
+"""How a text's logits are made from those of its windows."""
 _BATCHES_SORTED_TOGETHER = 50
 
 
@@ -61,8 +63,10 @@ def length_grouped_batches(lengths: Sequence[int], batch_size: int, seed: int) -
 class Collator:
     """Collates encoded examples of one kind of task, padded to the longest of the batch."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, kind: TaskKind) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, kind: TaskKind, pooling: Pooling = "mean") -> None:
         self.kind = kind
+        self.pooling = pooling
+        """How predictions join the windows of a text, if it has several."""
         self._inputs = [name for name in tokenizer.model_input_names if name != "attention_mask"]
         self._padding = {"input_ids": tokenizer.pad_token_id or 0}
 

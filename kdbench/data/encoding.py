@@ -1,4 +1,4 @@
-"""Encode examples into word pieces: texts are truncated, long sentences of tagged words are split between words."""
+"""Encode examples into word pieces: long texts are cut or read in windows, long sentences of words split between words."""
 
 from __future__ import annotations
 
@@ -96,15 +96,32 @@ class Counts:
 
     examples: int = 0
     too_long: int = 0
-    """Examples longer than the maximum length, which were truncated or, for tagged words, split."""
+    """Examples longer than the maximum length, which were truncated, read in windows or, for tagged words, split."""
     pieces: int = 0
     unknown: int = 0
 
 
-class Encoder:
-    """Encodes the examples of a task into rows of at most `max_length` word pieces."""
+@dataclass(frozen=True)
+class Window:
+    """The words of one row of a sentence, from `start` to `end`, and those from `first` to `last` that it labels."""
 
-    def __init__(self, task: Task, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
+    start: int
+    end: int
+    first: int
+    last: int
+
+
+class Encoder:
+    """Encodes the examples of a task into rows of at most `max_length` word pieces.
+
+    Args:
+        stride: the word pieces that consecutive windows of a long text share, each window being a row; by default a long
+            text is cut, as pairs of texts always are, and a long sentence of words is split without overlap.
+    """
+
+    def __init__(
+        self, task: Task, tokenizer: PreTrainedTokenizerBase, max_length: int, stride: int | None = None
+    ) -> None:
         if not tokenizer.is_fast:
             raise UsageError(
                 f"tokenizer {type(tokenizer).__name__} has no fast version; use a model that has one"
@@ -112,6 +129,7 @@ class Encoder:
         self.task = task
         self.max_length = min(max_length, tokenizer.model_max_length)
         self._kind = task.kind
+        self._stride = stride
         # Calls change a tokenizer's truncation settings; the caller's tokenizer must not change.
         self._tokenizer = copy.deepcopy(tokenizer)
         if self._kind.per_word:
@@ -127,6 +145,8 @@ class Encoder:
         parts = [state, self._with_types, self.max_length, str(self.task.kind), list(self.task.labels)]
         if self._kind not in list(TaskKind):  # a plugin's author may change it without incrementing `_LAYOUT`
             parts.append(source_hashes(type(self._kind), TaskKind))
+        if self._stride is not None:
+            parts.append(f"windows that share {self._stride}")
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def write(self, rows: Dataset, path: Path) -> Counts:
@@ -163,28 +183,42 @@ class Encoder:
             )
 
     def _encode_texts(self, batch: Mapping[str, list[Any]], counts: Counts) -> dict[str, Any]:
-        encoded = self._encode(counts, batch["text"], batch.get("text_pair"))
         size = len(batch["text"])
         first = counts.examples
         counts.examples += size
-        counts.too_long += sum(bool(encoding.overflowing) for encoding in encoded.encodings or ())
         labels = [self._kind.encode_label(label, self._label_ids) for label in batch["label"]]
-        return {**encoded, "example": range(first, first + size), "labels": labels}
+        if self._stride is None or "text_pair" in batch:
+            encoded = self._encode(counts, batch["text"], batch.get("text_pair"))
+            counts.too_long += sum(bool(encoding.overflowing) for encoding in encoded.encodings or ())
+            return {**encoded, "example": range(first, first + size), "labels": labels}
+        windows = self._encode(counts, batch["text"], stride=self._stride, return_overflowing_tokens=True)
+        texts = windows.pop("overflow_to_sample_mapping")
+        counts.too_long += sum(number > 1 for number in Counter(texts).values())
+        return {
+            **windows,
+            "example": [first + text for text in texts],
+            "labels": [labels[text] for text in texts],
+        }
 
     def _encode_tokens(self, batch: Mapping[str, list[Any]], counts: Counts) -> dict[str, Any]:
         examples: list[int] = []
         sentences: list[list[str]] = []
-        tags: list[list[str]] = []
+        tags: list[list[str | None]] = []
         for words, sizes, word_tags in zip(
             *self._replace_unencodable(batch["words"]), batch["tags"], strict=True
         ):
-            starts = self._row_starts(sizes)
-            for start, end in pairwise([*starts, len(words)]):
+            windows = self._windows(sizes)
+            for window in windows:
                 examples.append(counts.examples)
-                sentences.append(words[start:end])
-                tags.append(word_tags[start:end])
+                sentences.append(words[window.start : window.end])
+                tags.append(
+                    [
+                        tag if window.first <= word < window.last else None
+                        for word, tag in enumerate(word_tags[window.start : window.end], window.start)
+                    ]
+                )
             counts.examples += 1
-            counts.too_long += len(starts) > 1
+            counts.too_long += len(windows) > 1
         # This truncates only single words of more pieces than fit; the first piece, which is scored, remains.
         encoded = self._encode(counts, sentences, is_split_into_words=True)
         labels = [self._piece_labels(encoded.word_ids(row), row_tags) for row, row_tags in enumerate(tags)]
@@ -214,25 +248,42 @@ class Encoder:
             sizes.append([pieces[index] or 1 for index in range(len(words))])
         return replaced, sizes
 
-    def _row_starts(self, sizes: list[int]) -> list[int]:
-        """Return the indices of the words at which rows begin, given each word's number of pieces."""
-        room = self.max_length - self._tokenizer.num_special_tokens_to_add()
-        starts, used = [0], 0
-        for index, size in enumerate(sizes):
-            if index > 0 and used + size > room:
-                starts.append(index)
-                used = 0
-            used += size
-        return starts
+    def _windows(self, sizes: list[int]) -> list[Window]:
+        """Return the rows of a sentence, given each word's number of pieces: one, unless it is too long.
 
-    def _piece_labels(self, words: list[int | None], tags: list[str]) -> list[int]:
-        """Return the tag's index for the first piece of each word, `IGNORED` for every other piece."""
+        Rows overlap by at most the stride; a word of two rows is labelled in the one where it is further from the edge.
+        """
+        room = self.max_length - self._tokenizer.num_special_tokens_to_add()
+        edges = np.concatenate([[0], np.cumsum(sizes)])
+        spans, start = [], 0
+        while True:
+            end = max(start + 1, int(np.searchsorted(edges, edges[start] + room, side="right")) - 1)
+            spans.append((start, end))
+            if end >= len(sizes):
+                break
+            shared = int(np.searchsorted(edges, edges[end] - (self._stride or 0), side="left"))
+            start = max(start + 1, min(shared, end))
+        bounds = [
+            0,
+            *(_middle(edges, later[0], earlier[1]) for earlier, later in pairwise(spans)),
+            len(sizes),
+        ]
+        return [Window(*span, *labelled) for span, labelled in zip(spans, pairwise(bounds), strict=True)]
+
+    def _piece_labels(self, words: list[int | None], tags: list[str | None]) -> list[int]:
+        """Return the tag's index for the first piece of each word with a tag, `IGNORED` for every other piece."""
         return [
             IGNORED
-            if word is None or word == previous
-            else self._kind.encode_label(tags[word], self._label_ids)
+            if word is None or word == previous or (tag := tags[word]) is None
+            else self._kind.encode_label(tag, self._label_ids)
             for previous, word in pairwise([None, *words])
         ]
+
+
+def _middle(edges: npt.NDArray[np.int64], start: int, end: int) -> int:
+    """Return the first word of those from `start` to `end`, which two rows share, that lies beyond their middle piece."""
+    middle = (edges[start] + edges[end]) / 2
+    return start + int(np.searchsorted(edges[start:end], middle))
 
 
 def add_prefix_space(tokenizer: PreTrainedTokenizerBase) -> bool:

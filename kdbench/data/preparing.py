@@ -33,8 +33,8 @@ _META = "meta.json"
 class PreparedTask:
     """A task's splits as rows of word pieces, limited to a budget.
 
-    Columns: ``id`` (the row's index in the complete encoded split), ``example`` (the example's index in the split; in
-    token classification, a long sentence is split into several rows), ``input_ids``, ``token_type_ids`` if the
+    Columns: ``id`` (the row's index in the complete encoded split), ``example`` (the example's index in the split; a long
+    sentence of tagged words and, with the budget's windows, a long text have several rows), ``input_ids``, ``token_type_ids`` if the
     tokenizer has them, ``labels`` (class index; value; or for tokens a list with -100 on all but each word's first
     piece) and ``length`` in word pieces. Rows are not padded.
     """
@@ -89,7 +89,7 @@ def prepare(
         UsageError: no validation split can be held out, or the cache cannot be written.
     """
     task = data.task
-    encoder = Encoder(task, tokenizer, budget.max_length)
+    encoder = Encoder(task, tokenizer, budget.max_length, budget.window_stride)
     folder = cache_dir / "encoded" / f"{task.name}-{data.fingerprint[:16]}-{encoder.key[:16]}-{_LAYOUT}"
 
     def encode(partial: Path) -> None:

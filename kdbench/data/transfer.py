@@ -39,6 +39,7 @@ def read_transfer_set(
     *,
     max_length: int,
     limit: int,
+    stride: int | None = None,
 ) -> Dataset:
     """Return at most `limit` of the texts in a UTF-8 file as unlabelled rows with the columns of ``prepared.train``.
 
@@ -56,16 +57,20 @@ def read_transfer_set(
     is_drawn[_draw_indices(count, limit)] = True
     checked = ExampleCheck(prepared.task, "transfer").check(_examples(path, prepared))
     chosen = list(compress(checked, is_drawn.tolist()))
-    return encode_texts(chosen, prepared, tokenizer, max_length)
+    return encode_texts(chosen, prepared, tokenizer, max_length, stride)
 
 
 def encode_texts(
-    examples: Sequence[Example], prepared: PreparedTask, tokenizer: PreTrainedTokenizerBase, max_length: int
+    examples: Sequence[Example],
+    prepared: PreparedTask,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    stride: int | None = None,
 ) -> Dataset:
     """Return `examples` as rows with hidden labels and the columns of ``prepared.train``.
 
     The values of ``id`` and ``example`` are negative, so that they differ from those of the task's own rows: the first
-    example is -1.
+    example is -1. `max_length` and `stride` are those of `Encoder`.
     """
     from datasets import Dataset
 
@@ -80,7 +85,7 @@ def encode_texts(
         ]
     with TemporaryDirectory() as folder:
         file = Path(folder) / "transfer.arrow"
-        Encoder(prepared.task, tokenizer, max_length).write(Dataset.from_dict(columns), file)
+        Encoder(prepared.task, tokenizer, max_length, stride).write(Dataset.from_dict(columns), file)
         rows = Dataset.from_file(str(file), in_memory=True)
     for name in ("id", "example"):
         rows = with_column(rows, name, [-1 - number for number in rows[name]])

@@ -67,14 +67,14 @@ def ask(
 ) -> Asked:
     """Return up to 200 scored texts, spread over the split, with the predictions of `exported`.
 
-    Long sentences, which scoring splits into several rows, are left out.
+    Long texts that scoring reads in several rows are left out.
 
     Args:
         examples: the evaluation split as text.
     """
     numbers = example_numbers(task.scored)
     unique, counts = np.unique(numbers, return_counts=True)
-    whole = unique[counts == 1] if collate.kind.per_word else unique
+    whole = unique[counts == 1]
     chosen = whole[np.unique(np.linspace(0, len(whole) - 1, min(_MOST_TEXTS, len(whole))).astype(int))]
     rows = rows_of(task.scored, chosen)
     if collate.kind.per_word:  # a single word may be cut

@@ -87,7 +87,7 @@ def export_model(
     artifact = choice.files.artifact
     tokenizer = load_tokenizer(artifact)
     data, task = _task(config, registry, choice, tokenizer)
-    collate = Collator(tokenizer, task.task.kind)
+    collate = Collator(tokenizer, task.task.kind, choice.record.budget.window_pooling)
     source = _Source(
         choice, load_artifact(artifact), task, data, collate, registry, int(tokenizer.model_max_length)
     )
@@ -135,6 +135,8 @@ def _finish(folder: Path, form: Format, source: _Source, base: BaseModel | None)
         labels=task.task.labels,
         paired=task.paired,
         max_length=min(record.budget.max_length, source.model_max_length),
+        window_stride=record.budget.window_stride,
+        window_pooling=record.budget.window_pooling,
         strategy=record.strategy.label,
         key=record.key,
         base_model=record.model.name,

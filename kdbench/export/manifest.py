@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from enum import Enum
 from pathlib import Path
+from typing import Literal
 
 from pydantic import ConfigDict, Field
 
@@ -47,6 +48,10 @@ class Manifest(JsonModel):
     """Whether an example is a pair of texts."""
     max_length: int = Field(ge=1)
     """The number of tokens that texts were truncated to in training and scoring."""
+    window_stride: int | None = None
+    """The number of tokens that consecutive windows of a longer text share; None where such a text is truncated."""
+    window_pooling: Literal["mean", "max"] = "mean"
+    """How a text's logits are made from those of its windows."""
     strategy: str
     key: str
     """The cell's key."""

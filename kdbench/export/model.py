@@ -113,13 +113,15 @@ class ExportedModel:
         self.tokenizer = tokenizer
         self.manifest = manifest
         self._kind = kind
-        self._encoder = Encoder(_AsTask(manifest, kind), tokenizer, manifest.max_length)
+        self._encoder = Encoder(
+            _AsTask(manifest, kind), tokenizer, manifest.max_length, manifest.window_stride
+        )
 
     def predict(self, texts: Iterable[Text]) -> list[Prediction]:
         """Return the prediction for each of `texts`, in their order.
 
-        A text longer than ``manifest.max_length`` tokens is truncated; for token classification it is split between
-        words and predicted part by part.
+        A text longer than ``manifest.max_length`` tokens is truncated or, if ``manifest.window_stride`` is set, read in
+        windows; for token classification it is split between words and predicted part by part.
 
         Raises:
             UsageError: one of `texts` has the wrong type, or `texts` is a single string.
@@ -180,7 +182,7 @@ class ExportedModel:
             return predict(
                 self.model,
                 rows,
-                Collator(self.tokenizer, self._kind),
+                Collator(self.tokenizer, self._kind, self.manifest.window_pooling),
                 device=torch.device("cpu"),
                 thresholds=self.manifest.thresholds,
             )

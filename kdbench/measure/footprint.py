@@ -128,6 +128,9 @@ def load_measured(artifact: Path, experiment: Experiment) -> Measured:
     by_length = np.argsort(lengths, kind="stable")
     answered = by_length[np.linspace(0, len(lengths) - 1, ANSWERED_EXAMPLES).astype(int)]
     typical = int(np.abs(lengths - lengths.mean()).argmin())
+    windows = 1.0
+    if experiment.budget.window_stride is not None:
+        windows = len(lengths) / experiment.task.scored_examples
     batches = [_single(experiment, int(row)) for row in answered]
     remarks = []
     memory, flops = InferenceMemory(None, None, None), None
@@ -139,7 +142,8 @@ def load_measured(artifact: Path, experiment: Experiment) -> Measured:
         model = load_artifact(artifact).to(experiment.device)
         remarks.append(f"its memory could not be measured: {described(error)}")
     try:
-        flops = forward_flops(model, _single(experiment, typical))
+        counted = forward_flops(model, _single(experiment, typical))
+        flops = None if counted is None else round(windows * counted)
     except Exception as error:  # the counter knows not every way of computing
         remarks.append(f"its operations could not be counted: {described(error)}")
     compute = Compute(

@@ -104,16 +104,27 @@ class TimedRow:
 
     @cached_property
     def inputs(self) -> list[Batch]:
-        """Single scored rows, sampled with the task's distribution of lengths."""
+        """Single scored rows, sampled with the task's distribution of lengths; with windows all those of a text."""
         return [self._batch([place]) for place in self.places]
 
     def padded(self, batch_size: int) -> Batch:
-        """Return a batch of sampled rows, padded to the longest of them."""
+        """Return a batch of sampled rows, padded to the longest of them; with windows, of so many texts."""
         return self._batch(np.resize(self.places, batch_size))
 
     def _batch(self, places: Iterable[int]) -> Batch:
         rows = self.experiment.task.scored
+        if self.experiment.budget.window_stride is not None:
+            places = [row for place in places for row in self._windows(int(place))]
         return model_inputs(self.experiment.collate([rows[int(place)] for place in places]))
+
+    def _windows(self, place: int) -> range:
+        """Return the rows of the text whose first row is at `place`."""
+        return range(place, int(np.searchsorted(self._examples, self._examples[place], side="right")))
+
+    @cached_property
+    def _examples(self) -> np.ndarray:
+        """The number of each scored row's example, in ascending order."""
+        return example_numbers(self.experiment.task.scored)
 
     @cached_property
     def vocabulary(self) -> list[int]:

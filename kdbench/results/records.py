@@ -151,7 +151,8 @@ class Compute(JsonModel):
     """The operations and memory for answering one example at a time, on the machine of the record."""
 
     flops_per_example: int | None = None
-    """Operations of its matrix products (integer ones in an integer graph); a multiply-add counts as two."""
+    """Operations of its matrix products (integer ones in an integer graph); a multiply-add counts as two. Where long texts
+    are read in windows, those of one window times the mean number of a text's windows."""
     flops_length: int
     """The word pieces of that example: of all scored lengths the one nearest to the mean."""
     inference_peak_bytes: int | None = None

@@ -57,10 +57,20 @@ def _task_lines(prepared: PreparedTask, metrics: Mapping[str, Metric]) -> list[s
         f"{prepared.validation_split}) / {prepared.scored_examples:,} scored ({prepared.task.eval_split}) "
         f"examples from {prepared.source}",
         f"tokens per text: median {p50:.0f}, 95th percentile {p95:.0f}; {prepared.too_long_share:.1%} of texts "
-        f"{'split into several rows' if prepared.task.kind.per_word else 'truncated'}; {prepared.unknown_share:.1%} of tokens unknown to the tokenizer",
+        f"{_treatment(prepared)}; {prepared.unknown_share:.1%} of tokens unknown to the tokenizer",
         *_labels(prepared, metrics),
         *_warnings(prepared),
     ]
+
+
+_TRUNCATED = "truncated"
+
+
+def _treatment(prepared: PreparedTask) -> str:
+    """Return what happens to texts that are too long."""
+    if prepared.task.kind.per_word or len(set(prepared.scored["example"][:])) < len(prepared.scored):
+        return "split into several rows"
+    return _TRUNCATED
 
 
 def _labels(prepared: PreparedTask, metrics: Mapping[str, Metric]) -> Iterator[str]:
@@ -79,8 +89,9 @@ def _labels(prepared: PreparedTask, metrics: Mapping[str, Metric]) -> Iterator[s
 
 def _warnings(prepared: PreparedTask) -> Iterator[str]:
     yield from (f"! {remark}" for remark in prepared.remarks)
-    if prepared.too_long_share > _LARGE_SHARE and not prepared.task.kind.per_word:
-        yield f"! {prepared.too_long_share:.0%} of the texts are truncated; a budget with a larger max_length avoids that"
+    if prepared.too_long_share > _LARGE_SHARE and _treatment(prepared) == _TRUNCATED:
+        windows = "" if prepared.paired else ", or with window_stride, which reads long texts in windows,"
+        yield f"! {prepared.too_long_share:.0%} of the texts are truncated; a budget with a larger max_length{windows} avoids that"
     if prepared.unknown_share > _LARGE_SHARE:
         yield f"! {prepared.unknown_share:.0%} of the tokens are unknown; does the model know the data's language?"
     if prepared.duplicates:

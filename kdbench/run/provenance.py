@@ -11,6 +11,7 @@ from kdbench.api.spec import StrategySpec
 from kdbench.api.strategy import spec_of
 from kdbench.api.task import IGNORED
 from kdbench.data import PreparedTask
+from kdbench.data.encoding import example_numbers
 from kdbench.evaluation.metrics import METRICS
 from kdbench.registry import Registry
 from kdbench.results.records import ModelInfo, StrategyInfo, TaskInfo
@@ -91,7 +92,10 @@ def majority_score(prepared: PreparedTask, metrics: Mapping[str, Metric] = METRI
     logits = task.kind.constant_logits(prepared.label_counts, task.labels)
     if logits is None:
         return None
+    _, firsts = np.unique(example_numbers(prepared.scored), return_index=True)
     rows = prepared.scored["labels"][:]
+    if not task.kind.per_word:
+        rows = [rows[first] for first in firsts.tolist()]  # the windows of a text have the same label
     ids, offsets = np.arange(len(rows)), None
     if task.kind.per_word:
         # With one tag for every word, sentence boundaries make no difference: one sentence suffices.

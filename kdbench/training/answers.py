@@ -63,7 +63,11 @@ class AnswerTeacher:
         """The texts that only the file has, as rows with hidden labels; their numbers are negative."""
         experiment = self._experiment
         return encode_texts(
-            self.answers.further, experiment.task, experiment.tokenizer, experiment.budget.max_length
+            self.answers.further,
+            experiment.task,
+            experiment.tokenizer,
+            experiment.budget.max_length,
+            experiment.budget.window_stride,
         )
 
     def logits(self, rows: datasets.Dataset) -> LogitsByRow:

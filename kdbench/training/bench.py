@@ -299,7 +299,7 @@ class TrainingBench:
     def score(
         self, rows: datasets.Dataset, logits: Sequence[np.ndarray], labels: Sequence[np.ndarray]
     ) -> float:
-        predictions = join_rows(rows, logits, labels, self.kind)
+        predictions = join_rows(rows, logits, labels, self.kind, pooling=self.budget.window_pooling)
         return self.experiment.metric.of(predictions, self.task.task.labels)
 
     def count_fit(
@@ -330,7 +330,12 @@ class TrainingBench:
             f"{path} has texts for it to answer; give their answers, and set transfer=answered"
         )
         return read_transfer_set(
-            path, self.task, self.tokenizer, max_length=self.budget.max_length, limit=limit
+            path,
+            self.task,
+            self.tokenizer,
+            max_length=self.budget.max_length,
+            stride=self.budget.window_stride,
+            limit=limit,
         )
 
     def hide_labels(self, rows: datasets.Dataset) -> datasets.Dataset:

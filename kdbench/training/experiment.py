@@ -87,7 +87,7 @@ class Experiment:
     @cached_property
     def collate(self) -> Collator:
         """The collator of encoded rows."""
-        return Collator(self.tokenizer, self.kind)
+        return Collator(self.tokenizer, self.kind, self.budget.window_pooling)
 
 
 def with_own_tokenizer(experiment: Experiment, files: CellFiles) -> Experiment:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from kdbench.api.bench import model_inputs
 from kdbench.api.kinds import IGNORED, TaskKind
 from kdbench.api.predictions import Predictions
-from kdbench.data.batches import Collator
+from kdbench.data.batches import Collator, Pooling
 
 BATCH_SIZE = 64
 
@@ -38,7 +38,7 @@ def predict(
         thresholds: those of the model's decisions, if any were chosen, see `Predictions`.
     """
     logits, labels = row_logits(model, rows, collate, device=device, precision=precision, report=report)
-    return join_rows(rows, logits, labels, collate.kind, thresholds)
+    return join_rows(rows, logits, labels, collate.kind, thresholds, collate.pooling)
 
 
 def join_rows(
@@ -47,22 +47,37 @@ def join_rows(
     labels: Sequence[np.ndarray],
     kind: TaskKind,
     thresholds: Sequence[float] | None = None,
+    pooling: Pooling = "mean",
 ) -> Predictions:
-    """Join the result of `row_logits` on `rows` into predictions, one per example, for a task of `kind`."""
+    """Join the result of `row_logits` on `rows` into predictions, one per example, for a task of `kind`.
+
+    Of a text that is read in several windows, the logits are the mean or the largest over these.
+    """
     examples = np.asarray(rows["example"], dtype=np.int64)
     starts = np.flatnonzero(np.diff(examples, prepend=-1))
     offsets = None
     if kind.per_word:
         units = np.add.reduceat([len(row) for row in labels], starts)
         offsets = np.concatenate([[0], np.cumsum(units)]).astype(np.int64)
+    joined, references = np.concatenate(logits), np.concatenate(labels)
+    if not kind.per_word and len(starts) < len(rows):
+        joined, references = _pooled(joined, starts, pooling), references[starts]
     return predictions_of(
         kind,
         ids=examples[starts],
-        logits=np.concatenate(logits),
-        references=np.concatenate(labels),
+        logits=joined,
+        references=references,
         offsets=offsets,
         thresholds=thresholds,
     )
+
+
+def _pooled(logits: np.ndarray, starts: np.ndarray, pooling: Pooling) -> np.ndarray:
+    """Return (examples, classes): the pooled `logits` (rows, classes) of each example, whose rows begin at `starts`."""
+    if pooling == "max":
+        return np.asarray(np.maximum.reduceat(logits, starts))
+    windows = np.diff(starts, append=len(logits))
+    return np.asarray(np.add.reduceat(logits, starts) / windows[:, None], dtype=np.float32)
 
 
 def predictions_of(

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from helpers.toytasks import ToyTask, settings_in
@@ -33,10 +35,10 @@ def roberta(tmp_path_factory):
 
 @pytest.fixture
 def encode(tmp_path):
-    def encode(tokenizer, rows, kind, labels=(), max_length=128):
+    def encode(tokenizer, rows, kind, labels=(), max_length=128, stride=None):
         task = ToyTask({"train": rows, "test": rows}, kind, labels)
         data = load_task(task, settings_in(tmp_path))
-        encoder = Encoder(data.task, tokenizer, max_length)
+        encoder = Encoder(data.task, tokenizer, max_length, stride)
         counts = encoder.write(data.splits["train"], tmp_path / "train.arrow")
         return read_table(tmp_path / "train.arrow"), counts
 
@@ -163,3 +165,49 @@ def test_rows_across_batches_keep_their_order(encode, bert):
     assert encoded["example"][:] == list(range(4_500))
     assert np.array_equal(encoded["labels"][:], np.arange(4_500) % 2)
     assert bert.decode(encoded["input_ids"][4_321], skip_special_tokens=True) == "4321"
+
+
+def pieces_of(encoded, tokenizer):
+    """Return the word pieces of each row without the special tokens at both ends."""
+    return [tokenizer.convert_ids_to_tokens(ids)[1:-1] for ids in encoded["input_ids"]]
+
+
+@pytest.mark.parametrize("stride", [0, 2, 4])
+def test_a_long_text_is_read_in_windows_that_share_the_stride(encode, bert, stride):
+    words = [f"a{chr(97 + i)}" for i in range(26)]
+    long = bert.tokenize(" ".join(words))
+    rows = [{"text": "short", "label": "no"}, {"text": " ".join(words), "label": "yes"}]
+    encoded, counts = encode(bert, rows, TaskKind.SEQUENCE_CLASSIFICATION, ("no", "yes"), 12, stride)
+    first, *windows = pieces_of(encoded, bert)
+    assert first == ["short"]
+    assert all(len(window) == 10 for window in windows[:-1])
+    assert all(a[len(a) - stride :] == b[:stride] for a, b in pairwise(windows))
+    assert windows[0] + [piece for window in windows[1:] for piece in window[stride:]] == long
+    assert encoded["example"][:] == [0] + [1] * len(windows)
+    assert encoded["labels"][:] == [0] + [1] * len(windows)
+    assert (counts.examples, counts.too_long) == (2, 1)
+
+
+@pytest.mark.parametrize("stride", [0, 2, 4])
+def test_each_word_of_a_long_sentence_is_labelled_in_the_window_with_most_context(encode, bert, stride):
+    words = [f"a{chr(97 + i)}" for i in range(26)]
+    tags = ["B-PER"] * 26
+    rows = [{"words": words, "tags": tags}]
+    encoded, _ = encode(bert, rows, TaskKind.TOKEN_CLASSIFICATION, TAGS, 12, stride)
+    windows = pieces_of(encoded, bert)
+    sizes = [len(bert.tokenize(word)) for word in words]
+    labelled = []
+    for window, labels in zip(windows, encoded["labels"], strict=True):
+        labelled += [window[place] for place, label in enumerate(labels[1:-1]) if label != IGNORED]
+    assert labelled == [bert.tokenize(word)[0] for word in words]
+    assert sum(map(len, windows)) <= sum(sizes) + stride * (len(windows) - 1)
+    if stride == 4 and set(sizes) == {1}:
+        # Ten pieces each: of the four that two windows share, each labels the two that are further from its edge.
+        assert [label != IGNORED for label in encoded["labels"][0][1:-1]] == [True] * 8 + [False] * 2
+        assert [label != IGNORED for label in encoded["labels"][1][1:-1]][:3] == [False, False, True]
+
+
+def test_windows_change_the_key_of_the_encoding(bert):
+    task = ToyTask({})
+    keys = {Encoder(task, bert, 64, stride).key for stride in (None, 0, 8)}
+    assert len(keys) == 3

@@ -1,13 +1,16 @@
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 from helpers.training import KINDS
 
 from kdbench.api.bench import model_inputs
-from kdbench.api.task import IGNORED
+from kdbench.api.task import IGNORED, TaskKind
 from kdbench.data import DataSettings, load_task
+from kdbench.measure.timed_models import TimedRow
 from kdbench.models.build import load_base
-from kdbench.training.predict import predict, row_logits
+from kdbench.run.provenance import majority_score
+from kdbench.training.predict import join_rows, predict, row_logits
 
 
 @pytest.fixture
@@ -86,3 +89,35 @@ def test_progress_is_told_up_to_the_last_row(setting):
     assert rows > 64
     assert told[0] == (64, rows)
     assert told[-1] == (rows, rows)
+
+
+@pytest.mark.parametrize(
+    ("pooling", "expected"), [("mean", [[1.0, 2.0], [2.0, 0.0]]), ("max", [[1.0, 2.0], [3.0, 1.0]])]
+)
+def test_the_windows_of_a_text_give_one_answer(pooling, expected):
+    rows = Dataset.from_dict({"example": [4, 7, 7]})
+    logits = [np.array([row], dtype=np.float32) for row in ([1.0, 2.0], [1.0, 1.0], [3.0, -1.0])]
+    labels = [np.array([label]) for label in (1, 0, 0)]
+    joined = join_rows(rows, logits, labels, TaskKind.SEQUENCE_CLASSIFICATION, pooling=pooling)
+    assert joined.ids.tolist() == [4, 7]
+    assert joined.logits.tolist() == expected
+    assert joined.references.tolist() == [1, 0]
+
+
+def test_a_text_in_windows_is_answered_and_timed_as_a_whole(make_experiment, tiny_budget):
+    windows = {"max_length": 8, "window_stride": 2, "scored_examples": None}
+    experiment = make_experiment("toy-sentiment", budget=tiny_budget.model_copy(update=windows))
+    task = experiment.task
+    assert len(task.scored) > task.scored_examples
+    assert task.too_long_share > 0
+    model = load_base(experiment.base.path, experiment.kind, task.task.labels, seed=0)
+    predictions = answer(experiment, model, task.scored)
+    assert len(predictions) == len(predictions.references) == task.scored_examples
+    logits, _ = row_logits(model, task.scored, experiment.collate, device=experiment.device)
+    example = int(predictions.ids[-1])
+    own = [row for row, number in zip(logits, task.scored["example"], strict=True) if number == example]
+    np.testing.assert_allclose(predictions.logits[-1], np.concatenate(own).mean(axis=0), rtol=1e-5)
+    assert majority_score(task) == pytest.approx(max(np.bincount(predictions.references)) / len(predictions))
+    _, firsts = np.unique(task.scored["example"][:], return_index=True)
+    timed = TimedRow(lambda: model, experiment, firsts)
+    assert sum(len(batch["input_ids"]) for batch in timed.inputs) == len(task.scored)
