@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kdbench.api.kind import quote_names
 from kdbench.api.task import Task, TaskKind
+from kdbench.data.answer_spans import AnswerError, tags_of_spans
 from kdbench.errors import shown
 
 Floats = npt.NDArray[np.float64]
@@ -37,10 +37,6 @@ FORMS: Mapping[str, tuple[str, ...]] = {
 }
 """The columns that each form of answer is read from; of several forms in a row the first that is not empty counts."""
 _STRUCTURED = ("probabilities", "votes", "tags", "spans")
-
-
-class AnswerError(ValueError):
-    """What is wrong with an answer, with the remedy, without its place."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +98,10 @@ class AnswerReader:
         if words is None:
             return _logits(self._distribution(form, column, value))[None]
         if form == "spans":
-            form, value = "tags", self._tags_of_spans(value, words, text)
+            form, value = (
+                "tags",
+                self._checked_tags("tags", tags_of_spans(value, words, text, self._labels), words),
+            )
         elif form in ("tags", "votes"):
             value = self._checked_tags(form, value, words)
         elif not isinstance(value, Sequence) or len(value) != len(words):
@@ -205,43 +204,6 @@ class AnswerReader:
                 raise AnswerError(problem)
         return value
 
-    def _tags_of_spans(self, value: object, words: Sequence[str], text: object) -> list[str]:
-        """Return the tags that spans of characters say; a span that ends inside a word has the whole word."""
-        if not isinstance(value, list):
-            raise AnswerError(f"spans is {shown(value)}, not a list of objects; correct it")
-        whole = text if isinstance(text, str) else " ".join(words)
-        ends = _word_ends(whole, words)
-        tags = ["O"] * len(words)
-        for span in value:
-            start, end, label = self._span(span, len(whole))
-            inside = [place for place, (first, last) in enumerate(ends) if first < end and start < last]
-            if not inside:
-                raise AnswerError(f"the span {start} to {end} has no word; correct it")
-            if any(tags[place] != "O" for place in inside):
-                raise AnswerError(f"the span {start} to {end} shares a word with another; keep one of them")
-            for place in inside:
-                tags[place] = f"{'B' if place == inside[0] else 'I'}-{label}"
-        for tag in tags:
-            self._label(tag)
-        return tags
-
-    def _span(self, span: object, length: int) -> tuple[int, int, str]:
-        if not isinstance(span, Mapping):
-            raise AnswerError(f"the span {shown(span)} is not an object of start, end and label; correct it")
-        start, end, label = span.get("start"), span.get("end"), span.get("label")
-        types = dict.fromkeys(tag[2:] for tag in self._labels if tag != "O")
-        if label not in list(types):
-            raise AnswerError(
-                f"the span's label {shown(label)} is no entity type ({quote_names(types)}); correct it"
-            )
-        places = [place for place in (start, end) if isinstance(place, int) and not isinstance(place, bool)]
-        if len(places) != 2 or not 0 <= places[0] < places[1] <= length:
-            raise AnswerError(
-                f"the span {shown(start)} to {shown(end)} is not inside the text of {length} characters; give the number of "
-                "its first character, counted from 0, and of the first after it"
-            )
-        return places[0], places[1], str(label)
-
 
 def own_probabilities(target: Target) -> Floats:
     """Return the probabilities ``(units, labels)`` that an answer gave, without the smoothing of labels and votes."""
@@ -288,17 +250,3 @@ def _logits(probabilities: Floats) -> npt.NDArray[np.float32]:
     logits = np.log(np.maximum(probabilities, SMALLEST_PROBABILITY))
     centred: npt.NDArray[np.float32] = (logits - logits.mean()).astype(np.float32)
     return centred
-
-
-def _word_ends(text: str, words: Iterable[str]) -> list[tuple[int, int]]:
-    """Return where each of `words`, which `text` has in this order, begins and ends in it."""
-    ends, position = [], 0
-    for word in words:
-        start = text.find(word, position)
-        if start < 0:
-            raise AnswerError(
-                f"the text lacks the sentence's word {shown(word)}; give the sentence itself as text"
-            )
-        position = start + len(word)
-        ends.append((start, position))
-    return ends

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from kdbench.api.kind import is_text
 from kdbench.api.task import Example, TaskKind
 from kdbench.config import data_suffix
-from kdbench.data.answer_values import AnswerError, AnswerReader, Target
+from kdbench.data.answer_spans import AnswerError
+from kdbench.data.answer_values import AnswerReader, Target
 from kdbench.data.loading import MAX_CHARACTERS, TaskData
 from kdbench.data.readers import parquet_columns, read_delimited, read_jsonl, read_parquet, readable
 from kdbench.errors import UsageError, shown
@@ -125,7 +126,7 @@ class _Reading:
             raise UsageError(
                 f"{self._path} has no answer; give each row one of {', '.join(self._reader.columns)}"
             )
-        of_example = {**self._by_text(), **self._of_id}
+        of_example = self._by_example()
         known = {self._key(row) for row in _examples(self._train, self._columns)} if self._texts else set()
         held_out = self._held_out() - known
         further = [
@@ -220,6 +221,18 @@ class _Reading:
         if self._kind.per_word:
             return (" ".join(" ".join(example["words"]).split()),)
         return tuple(" ".join(example[name].split()) for name in self._columns)
+
+    def _by_example(self) -> dict[int, int]:
+        """Return the index of its answer by the number of a training example, whether named by number or by text."""
+        found = self._by_text()
+        for number, answer in self._of_id.items():
+            other = found.setdefault(number, answer)
+            if not _equal(self._targets[other], self._targets[answer]):
+                raise UsageError(
+                    f"{self._places[answer]}: training example {number} has another answer, by its text, in "
+                    f"{self._places[other]}; keep one of them, or give votes"
+                )
+        return found
 
     def _by_text(self) -> dict[int, int]:
         if not self._of_key:

@@ -214,11 +214,15 @@ class _Run:
         strategy = cell.row.strategy
         before = _key_before(cell)
         return any(
-            (is_teachers_row(other) and _same_teacher(other, cell))
+            (self._trains_teacher(other) and _same_teacher(other, cell))
             or _key(other) == before
             or (isinstance(strategy, JointStrategy) and other.row.strategy is strategy)
             for other in self._running.values()
         ) or any(_key(other) == before for other in self._waiting)
+
+    def _trains_teacher(self, cell: Cell) -> bool:
+        """Return whether the cell trains or loads what others learn from; with a file of answers, none does."""
+        return is_teachers_row(cell) and self._experiment(cell).answers is None
 
     def _job(self, cell: Cell) -> Job:
         key = _key(cell)
@@ -248,8 +252,7 @@ class _Run:
             record = self._put(cell, status, ended.reason or "its record disappeared from the results folder")
         self._outcome.records.append(record)
         self._ended.append(cell)
-        is_answered = self._experiment(cell).answers is not None  # then no cell needs that model
-        if is_teachers_row(cell) and not is_answered and not self._teacher(cell).exists():
+        if self._trains_teacher(cell) and not self._teacher(cell).exists():
             self._teacher_failures[cell.task.name, cell.seed] = record.reason or "for an unknown reason"
         self._remove_models_of_further_seeds()
         if not any(_same_teacher(cell, other) for other in (*self._waiting, *self._running.values())):

@@ -168,6 +168,7 @@ TEXT_FAULTS = [
         "the same text has another answer in",
     ),
     ([{"text": "", "label": "no"}], 1, "its text is empty"),
+    ([{"text": "good film", "label": "no"}, {"id": 0, "label": "yes"}], 2, "another answer, by its text, in"),
 ]
 WORD_FAULTS = [
     ([{"id": 1, "tags": ["O", "O"]}], 1, "2 tags for a sentence of 1 words"),
