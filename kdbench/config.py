@@ -256,8 +256,8 @@ class RunConfig(BaseModel):
     )
     teacher: str | None = Field(
         None,
-        description="a fine-tuned model, folder or hub id, or a file of answers (.jsonl, .csv, .tsv, .parquet), to use instead"
-        " of training a teacher; for one task",
+        description="what teaches instead of the base model: a fine-tuned model or an encoder to be fine-tuned, named as the"
+        f" base model is ({EMBEDDED_TEACHER_NAME} is embedded), or a file of answers (.jsonl, .csv, .tsv, .parquet); for one task",
     )
     data_dir: Path | None = Field(None, description="a folder with corpora in their official layouts")
     results: Path = Field(Path("results"), description="the folder for records and models")

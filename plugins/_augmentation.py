@@ -60,9 +60,7 @@ def augmented_rows(
             "set augmentation=false"
         )
     words = Words(train, tokenizer)
-    replacements = _Replacements(
-        words, bench.teacher.get_input_embeddings().weight.detach().float().cpu().numpy()
-    )
+    replacements = _Replacements(words, bench.teacher_embeddings().cpu().numpy())
     if bench.kind.per_word:
         ngram_rate = 0.0
     draw = np.random.default_rng(seed)

@@ -135,10 +135,10 @@ class BiLSTMModel(FolderModel):
 
 def build_bilstm(bench: Bench, params: BiLSTMParams) -> BiLSTMModel:
     """Return the untrained network that `params` describes, with the embeddings that `params.init` names."""
-    table = (
-        (bench.teacher if params.init == "teacher" else bench.base()).get_input_embeddings().weight.detach()
-    )
-    table = table.float().cpu()
+    if params.init == "teacher":
+        table = bench.teacher_embeddings().cpu()
+    else:
+        table = bench.base().get_input_embeddings().weight.detach().float().cpu()
     embedding_size = min(params.embedding_size, table.shape[1])
     if params.reduction == "svd":
         table = reduce_width(table, embedding_size)

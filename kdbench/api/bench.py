@@ -113,7 +113,17 @@ class Bench(Protocol):
 
     @property
     def teacher(self) -> PreTrainedModel:
-        """The fine-tuned teacher, frozen and in evaluation mode; trained on first use and shared by all cells."""
+        """The fine-tuned teacher, frozen and in evaluation mode; trained on first use and shared by all cells.
+
+        One that the user provides may have another tokenizer: what `train` passes to a loss is matched already.
+        """
+
+    def teacher_embeddings(self) -> Tensor:
+        """Return the teacher's input embeddings of the word pieces of `tokenizer`, ``(vocabulary, width)``, float32.
+
+        Raises:
+            UsageError: the teacher splits texts into other word pieces.
+        """
 
     def base(self) -> PreTrainedModel:
         """Return the base model with a newly initialized head for the task."""

@@ -36,7 +36,7 @@ class TimedRow:
     load: Callable[[], nn.Module]
     experiment: Experiment
     places: np.ndarray
-    """The scored rows that are answered."""
+    """The scored rows that are answered, in the word pieces of the model's own tokenizer."""
 
     @classmethod
     def of_cell(cls, experiment: Experiment, key: str, places: np.ndarray) -> TimedRow:
@@ -47,12 +47,14 @@ class TimedRow:
         """
         files = CellFiles(experiment.results, key)
         files.check_model()
-        return cls(lambda: load_artifact(files.artifact), with_own_tokenizer(experiment, files), places)
+        own = with_own_tokenizer(experiment, files)
+        return cls(lambda: load_artifact(files.artifact), own, _same_examples(places, experiment, own))
 
     @classmethod
     def of_teacher(cls, experiment: Experiment, places: np.ndarray) -> TimedRow:
         """Return the task's teacher, for a task without a row for it."""
-        return cls(TeacherStore(experiment, seed=0).load, experiment, places)
+        own = experiment.of_teacher if experiment.teacher_has_own_ids else experiment
+        return cls(TeacherStore(experiment, seed=0).load, own, _same_examples(places, experiment, own))
 
     def candidate(self) -> Candidate:
         """Load the model in the back end that it is made for."""
@@ -135,6 +137,15 @@ class TimedRow:
 def graph_model(graph: bytes, config: dict[str, Any], back_end: BackEnd) -> OnnxModel | OpenVinoModel:
     """Return the model of an ONNX `graph` that runs in `back_end`."""
     return (OpenVinoModel if back_end is BackEnd.OPENVINO else OnnxModel)(graph, config)
+
+
+def _same_examples(places: np.ndarray, experiment: Experiment, own: Experiment) -> np.ndarray:
+    """Return where the scored examples at `places` of `experiment` begin in the rows of `own`, of another tokenizer."""
+    if own is experiment:
+        return places
+    examples, firsts = np.unique(example_numbers(own.task.scored), return_index=True)
+    found: np.ndarray = firsts[np.searchsorted(examples, example_numbers(experiment.task.scored)[places])]
+    return found
 
 
 def _without_graph(model: nn.Module) -> nn.Module:

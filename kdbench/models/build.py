@@ -1,4 +1,4 @@
-"""Build models: the base model with a head for the task, students made of its layers, and external teachers."""
+"""Build models: the base model with a head for the task, and students made of its layers."""
 
 from __future__ import annotations
 
@@ -10,16 +10,12 @@ from typing import Any
 import torch
 import transformers
 from torch import Tensor, nn
-from transformers import (
-    PretrainedConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import PretrainedConfig, PreTrainedModel
 
 from kdbench.api.params import StudentParams
-from kdbench.api.task import Task, TaskKind
+from kdbench.api.task import TaskKind
 from kdbench.errors import UsageError
-from kdbench.models.foreign import load_config, load_tokenizer, load_weights
+from kdbench.models.foreign import load_config, load_weights
 from kdbench.models.layers import keep_layers, layers_to_keep, set_layers
 
 
@@ -184,67 +180,3 @@ def _task_config(
             if getattr(config, name, None) is not None:
                 setattr(config, name, dropout)
     return config
-
-
-def check_external_teacher(folder: Path, task: Task, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Check that the model in `folder` can be the teacher of `task` for a base model with `tokenizer`.
-
-    Raises:
-        UsageError: its labels are not the task's, or its vocabulary is not the base model's.
-    """
-    _outputs_in_task_order(folder, task)
-    if load_tokenizer(folder).get_vocab() != tokenizer.get_vocab():
-        raise UsageError(
-            f"teacher {folder.name} has another vocabulary than the base model; set --model to a model with the "
-            "teacher's vocabulary, such as the one that it was fine-tuned from"
-        )
-
-
-def load_external_teacher(folder: Path, task: Task) -> PreTrainedModel:
-    """Load the model in `folder`, with its outputs reordered to the task's labels."""
-    order = _outputs_in_task_order(folder, task)
-    model: PreTrainedModel = load_weights(auto_class(task.kind), folder, dtype=torch.float32)
-    if order is None:
-        return model
-    head = _head(model)
-    with torch.no_grad():
-        head.weight.copy_(head.weight[order].clone())
-        if head.bias is not None:
-            head.bias.copy_(head.bias[order].clone())
-    model.config.id2label = dict(enumerate(task.labels))
-    model.config.label2id = {label: index for index, label in enumerate(task.labels)}
-    return model
-
-
-def _outputs_in_task_order(folder: Path, task: Task) -> list[int] | None:
-    """Return the index of the model's output for each label of `task`; None if the task has no labels."""
-    config: Any = load_config(folder)
-    if not task.labels:
-        expected = task.kind.outputs(task.labels)
-        if config.num_labels != expected:
-            raise UsageError(
-                f"teacher {folder.name} has {config.num_labels} outputs, but task {task.name!r} is a {task.kind} "
-                f"with {expected}"
-            )
-        return None
-    names = [str(config.id2label[index]) for index in range(config.num_labels)]
-    if sorted(names) != sorted(task.labels):
-        raise UsageError(
-            f"teacher {folder.name} has the labels {', '.join(names)}, but task {task.name!r} has "
-            f"{', '.join(task.labels)}; set id2label in its config.json to the task's names"
-        )
-    return [names.index(label) for label in task.labels]
-
-
-def _head(model: PreTrainedModel) -> nn.Linear:
-    """Return the layer that computes the logits: the last linear layer with as many outputs as there are labels."""
-    candidates = [
-        module
-        for module in model.modules()
-        if isinstance(module, nn.Linear) and module.out_features == model.config.num_labels
-    ]
-    if not candidates:
-        raise UsageError(
-            f"{type(model).__name__} has no linear layer that computes its logits; choose another teacher"
-        )
-    return candidates[-1]

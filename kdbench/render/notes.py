@@ -57,7 +57,7 @@ def run_facts(cells: pd.DataFrame) -> list[tuple[str, str]]:
     """Return facts about all `cells` as names and plain texts: base model, hardware, software, dates."""
     models = sorted({f"{name}, weights {sha[:8]}" for name, sha in _pairs(cells, "model", "weights_sha256")})
     external = sorted(cells["given_teacher"].dropna().unique())
-    teachers = [("Teacher", "; ".join(map(_teacher, external)))] if external else []
+    teachers = [("Teacher", "; ".join(_teacher(cells, name) for name in external))] if external else []
     days = sorted({when.strftime("%Y-%m-%d") for when in cells["finished_at"]})
     return [
         ("Base model", "; ".join(models)),
@@ -69,10 +69,14 @@ def run_facts(cells: pd.DataFrame) -> list[tuple[str, str]]:
     ]
 
 
-def _teacher(name: str) -> str:
+def _teacher(cells: pd.DataFrame, name: str) -> str:
+    """Return the name of a teacher that the user provided, and what it is."""
     if is_answers(name):
         return f"{name}, a file of answers and no model (answers.md says how complete and good, and what they were worth)"
-    return f"{name}, external, not trained here"
+    own_rows = cells[(cells["given_teacher"] == name) & cells["is_teacher"].astype(bool)]
+    return (
+        f"{name}, {'fine-tuned here' if own_rows['train_s'].notna().any() else 'external, not trained here'}"
+    )
 
 
 def unstable_timings(cells: pd.DataFrame) -> str | None:

@@ -113,8 +113,9 @@ class ModelInfo(JsonModel):
     name: str
     weights_sha256: str
     teacher: str | None = None
-    """The fine-tuned model, or the file of answers, that the user gave as the teacher; None where the base was fine-tuned
-    here."""
+    """The model, or the file of answers, that the user gave as the teacher; None where the base model was fine-tuned as it."""
+    teacher_sha256: str | None = Field(None, exclude_if=lambda digest: digest is None)
+    """A hash over the files of that model, as `weights_sha256`; records of earlier versions lack it."""
     answers: AnswersInfo | None = Field(None, exclude_if=lambda info: info is None)
     """Where the teacher is a file of answers, what is in it."""
 

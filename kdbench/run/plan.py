@@ -25,6 +25,7 @@ from kdbench.results.tuning import Tuning
 from kdbench.run.answer_rows import answers_alone, why_not_with_answers, with_answers
 from kdbench.run.keys import cell_key, study_key
 from kdbench.run.provenance import model_info
+from kdbench.run.teacher_rows import from_base, students_start_from_base, why_not_matched
 from kdbench.run.tuned import TunedStrategies
 from kdbench.training.experiment import Experiment, make_experiment
 from kdbench.utils.formatting import plural
@@ -136,6 +137,8 @@ def requested_rows(config: RunConfig, registry: Registry) -> list[Row]:
     specs = [*registry.match_strategies(config.strategy), *_grid(config.grid)]
     if is_answers(config.teacher):
         specs = [with_answers(spec, registry) for spec in specs]
+    elif students_start_from_base(config):
+        specs = [from_base(spec, registry) for spec in specs]
     rows: dict[StrategySpec, Row] = {}
     for strategy in map(registry.strategy, specs):
         alone = answers_alone(strategy) if is_answers(config.teacher) else None
@@ -230,6 +233,9 @@ def make_plan(config: RunConfig, registry: Registry, *, fetch: bool) -> Plan:
     if downloads and not fetch:
         return Plan(cells, downloads)
     base = resolve_base_model(config.model, config.cache_dir)
+    if config.teacher is not None and downloads and not is_answers(config.teacher):
+        resolve_base_model(config.teacher, config.cache_dir, "--teacher")
+        cells = cells_of(config, registry)  # where students start is known now
     experiments = {name: make_experiment(config, registry, name, base) for name in tasks}
     for experiment in experiments.values():
         if experiment.answers is not None:
@@ -245,6 +251,9 @@ def make_plan(config: RunConfig, registry: Registry, *, fetch: bool) -> Plan:
         keys_before = tuple(cell_key(stage, experiments[cell.task.name], cell.seed) for stage in earlier)
         cell = replace(cell, key=key, keys_before=keys_before)
         cell = _without_enough_labels(cell, experiments[cell.task.name])
+        reason = why_not_matched(cell.row.strategy, experiments[cell.task.name], registry)
+        if reason is not None and cell.state is not State.NOT_APPLICABLE:
+            cell = replace(cell, state=State.NOT_APPLICABLE, reason=reason)
         if key not in planned:
             planned[key] = _with_result(cell, config, store, registry)
     return Plan(list(planned.values()), downloads, base, experiments)

@@ -82,6 +82,7 @@ def model_info(experiment: Experiment) -> ModelInfo:
         name=experiment.base.name,
         weights_sha256=experiment.base.sha256,
         teacher=teacher.name if teacher else None,
+        teacher_sha256=experiment.external_teacher.sha256 if experiment.external_teacher else None,
         answers=answers.info if answers else None,
     )
 

@@ -214,9 +214,15 @@ def check_key(
         )
 
 
+def _teacher_sha256(record: Record) -> str | None:
+    """Return the hash of the model, or of the file of answers, that the user gave as the teacher; None if it is unknown."""
+    answers = record.model.answers
+    return answers.sha256 if answers else record.model.teacher_sha256
+
+
 def unknown_key_part(record: Record, registry: Registry) -> str | None:
     """Return which input of the hash in `record`'s key is not in the record, or None if all are."""
-    if record.model.teacher is not None and record.model.answers is None:
+    if record.model.teacher is not None and _teacher_sha256(record) is None:
         return "the hash of an external teacher is not in the record"
     if record.task.kind not in registry.kinds:
         return f"no installed plugin provides the kind of task {record.task.kind!r}, whose default learning rate may matter"
@@ -284,7 +290,7 @@ def _keys(record: Record, tasks: Iterable[tuple[str, str]], registry: Registry) 
             base=record.model.weights_sha256,
             budget=record.budget,
             seed=record.seed,
-            teacher=record.model.answers.sha256 if record.model.answers else None,
+            teacher=_teacher_sha256(record),
             partners=partners,
         )
         for partners in ([], list(tasks))

@@ -10,11 +10,11 @@ from typing import Any, Literal
 import datasets
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
 from kdbench.api.bench import Batch, Keep, Loss, TeacherOutput, TeacherOutputs
-from kdbench.api.params import FINE_TUNING_RATES, Params, StudentParams, default_rate, params_of
+from kdbench.api.params import Params, StudentParams, default_rate, params_of
 from kdbench.api.strategy import Strategy
 from kdbench.api.task import TaskKind
 from kdbench.budgets import Budget
@@ -22,7 +22,8 @@ from kdbench.data import PreparedTask
 from kdbench.data.preparing import without_labels
 from kdbench.data.transfer import read_transfer_set, sample_examples
 from kdbench.errors import UsageError
-from kdbench.models.build import build_student, load_base, load_external_teacher, starts_fresh
+from kdbench.models.build import build_student, load_base, starts_fresh
+from kdbench.models.external_teacher import load_external_teacher
 from kdbench.models.foreign import load_config
 from kdbench.training.answers import AnswerTeacher
 from kdbench.training.cached_outputs import STATES_LIMIT_BYTES, LogitsByRow, states_bytes
@@ -30,7 +31,7 @@ from kdbench.training.callbacks import Trackers
 from kdbench.training.experiment import Experiment
 from kdbench.training.label_weighting import weighted_kind
 from kdbench.training.predict import join_rows, predict, row_logits
-from kdbench.training.teacher import TEACHER_PARAMS, RunningTeacher, TeacherStore
+from kdbench.training.teacher import TEACHER_PARAMS, RunningTeacher, TeacherStore, teacher_rate
 from kdbench.training.trainer import Schedule, TrainingRun, hard_label_loss, train
 from kdbench.utils.files import scratch_folder
 from kdbench.utils.system import Report, Seconds, axis_seed
@@ -76,6 +77,8 @@ class TrainingBench:
         self._fitted = fitted
         self._strategy = strategy
         self._teachers = TeacherStore(experiment, seed)
+        self._texts: list[tuple[datasets.Dataset, datasets.Dataset]] = []
+        """The texts that were read besides the task's, in the word pieces of the student and of the teacher."""
         self._drawn_from: datasets.Dataset | None = None
         self._drawn = 0
         """The rows that the latest training loop drew from, and how many batches; the next stage continues there."""
@@ -131,6 +134,11 @@ class TrainingBench:
         folder = self.experiment.base.path
         if params.init == "teacher" and not starts_fresh(params, load_config(folder)):
             self._check_teacher_is_model("its student starts from the teacher's layers; set init=base")
+            if self.experiment.teacher_has_own_ids:
+                raise UsageError(
+                    f"strategy {self._strategy.name!r}: the layers of the teacher {self.experiment.of_teacher.base.name} belong to its own word "
+                    "pieces; leave init=teacher out, so that the student starts from the base model"
+                )
             self._ensure_teacher()
             self._charge_teacher()
             folder = self._teachers.folder
@@ -148,6 +156,19 @@ class TrainingBench:
         model.train(False)
         return model
 
+    def teacher_embeddings(self) -> Tensor:
+        if self.experiment.other_splits is not None:
+            raise UsageError(
+                f"strategy {self._strategy.name!r}: the teacher {self.experiment.of_teacher.base.name} has no embeddings of the "
+                f"word pieces of {self.experiment.base.name}; leave augmentation and init=teacher out"
+            )
+        embeddings: Any = self.teacher.get_input_embeddings()
+        table: Tensor = embeddings.weight.detach().float()
+        if not self.experiment.teacher_has_own_ids:
+            return table
+        ids = torch.from_numpy(self.experiment.teacher_ids).to(table.device)
+        return table[ids] * (ids >= 0)[:, None]  # a piece that the teacher lacks is in no text
+
     def finetuned(self) -> PreTrainedModel:
         """Return the base model fine-tuned for as many steps as the teacher, with this cell's parameters.
 
@@ -158,6 +179,8 @@ class TrainingBench:
             self.is_teacher = self.experiment.answers is None
             run = self._teachers.run()
             self.runs += [run] if run else []
+            if self.experiment.teacher_has_own_ids:
+                self.replace_tokenizer(self.experiment.of_teacher.tokenizer)
             return self._teachers.load()
         model = self.base()
         self.train(model, share=self.budget.teacher_factor)
@@ -228,6 +251,10 @@ class TrainingBench:
                 f"teacher_outputs={requested!r}: expected 'logits', 'hidden_states', 'attentions' or 'none'"
             )
         self._check_teacher_is_model(f"it needs the teacher's {requested.replace('_', ' ')}")
+        if self.experiment.other_splits is not None:
+            raise UsageError(
+                f"strategy {self._strategy.name!r}: {self.experiment.other_splits}; take one that learns from logits"
+            )
         if requested == "attentions" and isinstance(model, PreTrainedModel):
             model.set_attn_implementation("eager")  # fused kernels return no attentions
         read_again = drawn >= 2 * len(rows)
@@ -235,7 +262,7 @@ class TrainingBench:
             states, seconds = self._teachers.states(rows, self.teacher_logits(rows))
             self._charge_teacher(states=seconds)
             return states
-        return RunningTeacher(self.teacher, attentions=requested == "attentions")
+        return RunningTeacher(self.teacher, self.experiment, attentions=requested == "attentions")
 
     def _states_fit(self, rows: datasets.Dataset) -> bool:
         self._ensure_teacher()
@@ -251,13 +278,16 @@ class TrainingBench:
         self, share: float = 1.0, learning_rate: float | None = None, *, of_teacher: bool = False
     ) -> Schedule:
         """Return the schedule by which `train`, or the training of the teacher, trains on this task."""
-        params, rates = self.params, self._strategy.learning_rates
-        if of_teacher:
-            params, rates = TEACHER_PARAMS, FINE_TUNING_RATES
+        params = TEACHER_PARAMS if of_teacher else self.params
+        rate = (
+            teacher_rate(self.experiment)
+            if of_teacher
+            else params.learning_rate or default_rate(self._strategy.learning_rates, self.kind)
+        )
         return Schedule(
             steps=max(1, round(share * self.steps)),
             batch_size=self.budget.batch_size_for(self.kind),
-            learning_rate=learning_rate or params.learning_rate or default_rate(rates, self.kind),
+            learning_rate=learning_rate or rate,
             evaluations=self.budget.evaluations,
             patience=params.patience or self.budget.patience,
             data_seed=axis_seed(self.seed, "data"),
@@ -266,10 +296,12 @@ class TrainingBench:
 
     def validation_score(self, model: nn.Module) -> float:
         """Return the headline metric of `model` on the validation split, in training precision; higher is better."""
-        experiment = self.experiment
+        return self._validation_score(model, self.experiment, self.task.validation)
+
+    def _validation_score(self, model: nn.Module, experiment: Experiment, rows: datasets.Dataset) -> float:
         predictions = predict(
             model,
-            self.task.validation,
+            rows,
             experiment.collate,
             device=experiment.device,
             precision=experiment.precision,
@@ -281,7 +313,7 @@ class TrainingBench:
         if self._answers is not None:
             return self._answers.logits(rows)
         self._ensure_teacher()
-        outputs, seconds = self._teachers.logits(rows)
+        outputs, seconds = self._teachers.logits(rows, self._texts)
         self._charge_teacher(logits=seconds)
         return outputs
 
@@ -329,14 +361,21 @@ class TrainingBench:
         self._check_teacher_is_model(
             f"{path} has texts for it to answer; give their answers, and set transfer=answered"
         )
-        return read_transfer_set(
-            path,
-            self.task,
-            self.tokenizer,
-            max_length=self.budget.max_length,
-            stride=self.budget.window_stride,
-            limit=limit,
-        )
+
+        def read(tokenizer: PreTrainedTokenizerBase) -> datasets.Dataset:
+            return read_transfer_set(
+                path,
+                self.task,
+                tokenizer,
+                max_length=self.budget.max_length,
+                stride=self.budget.window_stride,
+                limit=limit,
+            )
+
+        rows = read(self.tokenizer)
+        if self.experiment.teacher_has_own_ids:
+            self._texts.append((rows, read(self.experiment.of_teacher.tokenizer)))
+        return rows
 
     def hide_labels(self, rows: datasets.Dataset) -> datasets.Dataset:
         return without_labels(rows, self.kind)
@@ -377,22 +416,28 @@ class TrainingBench:
             )
         with self._teachers.lock(), torch.enable_grad():  # a strategy's first use may be inside no_grad
             self._teachers.discard_damaged()
-            external = self.experiment.external_teacher
-            if external is not None and not self._teachers.exists():
-                self._teachers.save(load_external_teacher(external.path, self.task.task), None)
-            elif not self._teachers.exists():
-                model = self._load(self.experiment.base.path, TEACHER_PARAMS, self.seed)
-                run = self._train(
-                    model,
-                    self.schedule(self.budget.teacher_factor, of_teacher=True),
-                    params=TEACHER_PARAMS,
-                    rows=self.experiment.task.train,
-                    phase="training the teacher",
-                    validate=self.validation_score,
-                )
-                self._teachers.save(model, run)
+            if not self._teachers.exists():
+                self._make_teacher()
         # The strategy's next random draws must not depend on whether the teacher was trained just now.
         set_seed(axis_seed(self.seed, "strategy"))
+
+    def _make_teacher(self) -> None:
+        """Train the teacher, or take the one that the user provides."""
+        external, own = self.experiment.external_teacher, self.experiment.of_teacher
+        if external is not None and not self.experiment.trains_teacher:
+            self._teachers.save(load_external_teacher(external.path, own.task.task), None)
+            return
+        model = self._load(own.base.path, TEACHER_PARAMS, self.seed)
+        run = self._train(
+            model,
+            self.schedule(self.budget.teacher_factor, of_teacher=True),
+            params=TEACHER_PARAMS,
+            rows=own.task.train,
+            collate=own.collate,
+            phase="training the teacher",
+            validate=lambda model: self._validation_score(model, own, own.task.validation),
+        )
+        self._teachers.save(model, run)
 
     def _load(self, folder: Path, params: Params, seed: int) -> PreTrainedModel:
         return load_base(
@@ -402,7 +447,7 @@ class TrainingBench:
             seed=axis_seed(seed, "init"),
             dropout=params.dropout,
             new_layers=params.new_layers,
-            fresh_head=folder == self.experiment.base.path,  # a teacher's was trained on this task
+            fresh_head=folder != self._teachers.folder,  # its head was trained on this task
         )
 
     def _train(self, model: nn.Module, schedule: Schedule, *, phase: str, **settings: Any) -> TrainingRun:
@@ -410,7 +455,7 @@ class TrainingBench:
             return train(
                 model,
                 settings.pop("rows"),
-                self.experiment.collate,
+                settings.pop("collate", self.experiment.collate),
                 schedule=schedule,
                 scratch=scratch,
                 report=lambda step, steps, value: self.report(phase, step, steps, value),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 import datasets
+import numpy as np
 import torch
 import transformers
 from transformers import PreTrainedTokenizerBase
@@ -22,10 +23,11 @@ from kdbench.data import PreparedTask, load_task, prepare
 from kdbench.data.answers import AnswersFile, open_answers
 from kdbench.data.batches import Collator
 from kdbench.data.loading import TaskData
+from kdbench.data.matching import Integers, are_split_alike, same_pieces
 from kdbench.data.splitting import Choice, choose
 from kdbench.evaluation.metrics import METRICS
 from kdbench.models.base import BaseModel, resolve_base_model
-from kdbench.models.build import check_external_teacher
+from kdbench.models.external_teacher import check_external_teacher
 from kdbench.models.foreign import load_tokenizer
 from kdbench.plugins import load_registry
 from kdbench.registry import Registry
@@ -47,7 +49,7 @@ class Experiment:
     encode: Callable[[PreTrainedTokenizerBase], PreparedTask]
     """Encodes the task's data with another tokenizer."""
     external_teacher: BaseModel | None = None
-    """A fine-tuned model that the user provides as the teacher."""
+    """A model that the user provides as the teacher: a fine-tuned one, or an encoder that is fine-tuned."""
     answers: AnswersFile | None = None
     """A file of answers that the user provides as the teacher."""
     report_to: tuple[str, ...] = ()
@@ -73,6 +75,52 @@ class Experiment:
     def answer_teacher(self) -> AnswerTeacher | None:
         """The teacher that is a file of answers; None where the teacher is a model."""
         return None if self.answers is None else AnswerTeacher(self.answers, self)
+
+    @cached_property
+    def of_teacher(self) -> Experiment:
+        """The experiment as the teacher sees it: the model that it is or is trained from, and the data in its word pieces."""
+        if self.external_teacher is None:
+            return self
+        tokenizer = load_tokenizer(self.external_teacher.path)
+        return replace(self.with_tokenizer(tokenizer), base=self.external_teacher, external_teacher=None)
+
+    @cached_property
+    def trains_teacher(self) -> bool:
+        """Whether the teacher is trained here: the base model, or an encoder that the user provides."""
+        teacher = self.external_teacher
+        return teacher is None or not check_external_teacher(teacher.path, self.task.task)
+
+    @property
+    def encoded_pairs(self) -> Iterator[tuple[datasets.Dataset, datasets.Dataset]]:
+        """The rows of each split with those that the teacher's tokenizer makes of the same examples."""
+        own, teachers = self.task, self.of_teacher.task
+        for name in ("train", "unlabelled", "validation", "scored"):
+            yield getattr(own, name), getattr(teachers, name)
+
+    @cached_property
+    def teacher_ids(self) -> Integers | None:
+        """For each id of the tokenizer the teacher's of the same word piece; None where it splits the texts otherwise."""
+        ids = same_pieces(self.tokenizer, self.of_teacher.tokenizer)
+        return ids if are_split_alike(self.encoded_pairs, ids) else None
+
+    @cached_property
+    def teacher_has_own_ids(self) -> bool:
+        """Whether the teacher reads other ids than the tokenizer makes of the texts."""
+        if self.external_teacher is None:
+            return False
+        return self.teacher_ids is None or not np.array_equal(
+            self.teacher_ids, np.arange(len(self.tokenizer))
+        )
+
+    @property
+    def other_splits(self) -> str | None:
+        """Why no strategy can match hidden states with the teacher's, word piece by word piece; None where they can."""
+        if not self.teacher_has_own_ids or self.teacher_ids is not None:
+            return None
+        return (
+            f"the teacher {self.of_teacher.base.name} splits the texts into other word pieces than {self.base.name}, so that its "
+            "hidden states cannot be matched with the student's"
+        )
 
     @cached_property
     def device(self) -> torch.device:
@@ -133,7 +181,7 @@ def make_experiment(
         answers = open_answers(user_path(config.teacher), data)
     elif config.teacher is not None:
         teacher = resolve_base_model(config.teacher, config.cache_dir, "--teacher")
-        check_external_teacher(teacher.path, task, tokenizer)
+        check_external_teacher(teacher.path, task)
     return Experiment(
         task=encode(tokenizer),
         base=base,

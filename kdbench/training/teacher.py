@@ -1,4 +1,8 @@
-"""Store teachers and their outputs: the base model fine-tuned on the task, once per seed and content hash."""
+"""Store teachers and their outputs, once per seed and content hash.
+
+A teacher is the base model fine-tuned on the task, or a model that the user provides (`kdbench.models.external_teacher`). It
+may have another tokenizer than its students: see `kdbench.data.matching`.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import datasets
+import numpy as np
 import torch
 from pydantic import TypeAdapter
 from torch import nn
@@ -16,8 +21,10 @@ from transformers.utils.generic import ModelOutput
 
 from kdbench.api.bench import Batch, model_inputs
 from kdbench.api.params import FINE_TUNING_RATES, Params, default_rate
+from kdbench.data.matching import Pairs, in_other_ids, outputs_by_example
+from kdbench.errors import UsageError
 from kdbench.models.build import auto_class
-from kdbench.models.foreign import load_weights
+from kdbench.models.foreign import load_config, load_weights
 from kdbench.training.cached_outputs import CachedLogits, CachedStates, LogitsByRow
 from kdbench.training.device import training_precision
 from kdbench.training.experiment import Experiment
@@ -32,6 +39,8 @@ _RUN: TypeAdapter[TrainingRun | None] = TypeAdapter(TrainingRun | None)
 
 TEACHER_PARAMS = Params()
 """The teacher is fine-tuned with default parameters."""
+_USUAL_WIDTH = 384
+"""Of the encoder that the default learning rates were chosen on."""
 
 
 class TeacherStore:
@@ -77,22 +86,55 @@ class TeacherStore:
         run = self.run()
         return Seconds(run.train_s, run.train_cpu_s) if run else Seconds(0.0, 0.0)
 
-    def logits(self, rows: datasets.Dataset) -> tuple[CachedLogits, Seconds]:
-        """Return the teacher's logits on `rows`, computed at the first call, and what this took."""
+    def logits(self, rows: datasets.Dataset, further: Pairs = ()) -> tuple[CachedLogits, Seconds]:
+        """Return the teacher's logits on `rows`, computed at the first call, and what this took.
+
+        Args:
+            rows: rows of the students' tokenizer.
+            further: beside the task's splits, rows of both tokenizers of examples that `rows` may belong to.
+
+        Raises:
+            UsageError: the teacher splits texts otherwise than its students, and a strategy made some of `rows` itself.
+        """
         experiment = self._experiment
 
         def compute(folder: Path) -> None:
-            logits, _ = row_logits(
-                nn.Module.to(self.load(), experiment.device),
-                rows,
-                experiment.collate,
-                device=experiment.device,
-                precision=experiment.precision,
-            )
-            CachedLogits.write(folder, rows["id"], logits)
+            CachedLogits.write(folder, rows["id"], self._row_logits(rows, further))
 
         folder, seconds = self._computed_once("logits", rows, compute)
         return CachedLogits(folder, per_word=experiment.kind.per_word), seconds
+
+    def _row_logits(self, rows: datasets.Dataset, further: Pairs) -> list[np.ndarray]:
+        experiment, model = self._experiment, nn.Module.to(self.load(), self._experiment.device)
+
+        def compute(own: datasets.Dataset) -> list[np.ndarray]:
+            logits, _ = row_logits(
+                model,
+                own,
+                experiment.of_teacher.collate,
+                device=experiment.device,
+                precision=experiment.precision,
+            )
+            return logits
+
+        if not experiment.teacher_has_own_ids:
+            return compute(rows)
+        if experiment.teacher_ids is not None:
+            return compute(in_other_ids(rows, experiment.teacher_ids))
+        try:
+            pairs = [*experiment.encoded_pairs, *further]
+            return outputs_by_example(
+                rows,
+                pairs,
+                compute,
+                per_word=experiment.kind.per_word,
+                pooling=experiment.budget.window_pooling,
+            )
+        except LookupError as error:
+            raise UsageError(
+                f"the teacher {experiment.of_teacher.base.name} splits texts into other word pieces than the student, so it "
+                f"cannot answer {error}; leave such rows out (augmentation=false)"
+            ) from None
 
     def states(self, rows: datasets.Dataset, logits: LogitsByRow) -> tuple[CachedStates, Seconds]:
         """Return the teacher's hidden states on `rows` beside `logits`, as `logits` does."""
@@ -100,7 +142,11 @@ class TeacherStore:
 
         def compute(folder: Path) -> None:
             model = nn.Module.to(self.load(), experiment.device)
-            CachedStates.write(folder, model, rows, experiment.collate, lambda: experiment.precision)
+            own = rows
+            if experiment.teacher_has_own_ids and experiment.teacher_ids is not None:
+                own = in_other_ids(rows, experiment.teacher_ids)
+            collate = experiment.of_teacher.collate
+            CachedStates.write(folder, model, own, collate, lambda: experiment.precision)
 
         folder, seconds = self._computed_once("states", rows, compute)
         return CachedStates(folder, logits), seconds
@@ -131,21 +177,46 @@ class TeacherStore:
 
 
 class RunningTeacher:
-    """A frozen teacher that runs in every step and returns hidden states, and attentions if requested."""
+    """A frozen teacher that runs in every step and returns hidden states, and attentions if requested.
 
-    def __init__(self, model: PreTrainedModel, *, attentions: bool) -> None:
+    Args:
+        model: the teacher.
+        experiment: that of the students, whose batches it gets.
+        attentions: whether attentions are requested.
+    """
+
+    def __init__(self, model: PreTrainedModel, experiment: Experiment, *, attentions: bool) -> None:
         self.requested = {"output_hidden_states": True}
         if attentions:
             self.requested["output_attentions"] = True
             model.set_attn_implementation("eager")  # fused kernels return no attentions
         self._model = model
+        self._inputs = experiment.of_teacher.tokenizer.model_input_names
+        ids = experiment.teacher_ids if experiment.teacher_has_own_ids else None
+        self._ids = None if ids is None else torch.from_numpy(ids).to(model.device)
 
     @torch.no_grad()
     def __call__(self, batch: Batch) -> ModelOutput:
         """Return the teacher's outputs for `batch`, in training precision like the cached logits."""
+        inputs = {name: value for name, value in model_inputs(batch).items() if name in self._inputs}
+        if self._ids is not None:
+            inputs["input_ids"] = self._ids[inputs["input_ids"]]
         with training_precision(self._model.device):
-            outputs: ModelOutput = self._model(**model_inputs(batch), **self.requested)
+            outputs: ModelOutput = self._model(**inputs, **self.requested)
         return outputs
+
+
+def teacher_rate(experiment: Experiment) -> float:
+    """Return the peak learning rate of the teacher's training.
+
+    The default rates were chosen on an encoder of width 384. One that the user provides may be wider: its rate is smaller in
+    proportion, 5e-5 for a text classifier of width 768, within what Devlin et al. 2019 (arXiv:1810.04805, appendix A.3) advise.
+    """
+    rate = default_rate(FINE_TUNING_RATES, experiment.kind)
+    if experiment.external_teacher is None:
+        return rate
+    width = float(load_config(experiment.external_teacher.path).hidden_size)
+    return rate * min(1.0, _USUAL_WIDTH / width)
 
 
 def teacher_key(experiment: Experiment, seed: int) -> str:
@@ -154,18 +225,20 @@ def teacher_key(experiment: Experiment, seed: int) -> str:
     Every seed has a teacher of its own, so that the spread between seeds contains the teacher's; a teacher provided by
     the user is the same for all.
     """
-    external = experiment.external_teacher
+    external, base = experiment.external_teacher, experiment.base
     origin: dict[str, object] = {
         "params": TEACHER_PARAMS.identity(),
-        "learning_rate": default_rate(FINE_TUNING_RATES, experiment.kind),
+        "learning_rate": teacher_rate(experiment),
         "seed": seed,
     }
-    if external is not None:
+    if external is not None and experiment.trains_teacher:
+        base = external
+    elif external is not None:
         origin = {"teacher": external.sha256}
     return content_hash(
         {
             **origin,
-            "base": experiment.base.sha256,
+            "base": base.sha256,
             "task": experiment.task.task.name,
             "labels": experiment.task.task.labels,
             "data": experiment.task.fingerprint,

@@ -122,8 +122,9 @@ def _bench(strategy: Strategy, experiment: Experiment, seed: int, report: Report
     bench = TrainingBench(experiment, strategy, seed, report)
     if not isinstance(strategy, Transform):
         return bench
-    # It changes the fine-tuned base model.
-    return TrainingBench(experiment, strategy, seed, report, fitted=bench.teacher.requires_grad_(True))
+    # It changes the fine-tuned teacher.
+    own = experiment.of_teacher if experiment.teacher_has_own_ids else experiment
+    return TrainingBench(own, strategy, seed, report, fitted=bench.teacher.requires_grad_(True))
 
 
 def _score(strategy: Strategy, model: Any, bench: TrainingBench, report: Report) -> float:

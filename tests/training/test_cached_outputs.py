@@ -16,7 +16,7 @@ def stored(bench):
 @pytest.mark.parametrize("task", ["toy-sentiment", "toy-tags"])
 def test_stored_states_are_those_of_a_running_teacher_rounded_to_bfloat16(make_bench, task):
     _, bench = make_bench("vanilla-kd", task)
-    running = RunningTeacher(bench.teacher, attentions=False)
+    running = RunningTeacher(bench.teacher, bench.experiment, attentions=False)
     batch = bench.experiment.collate([bench.task.train[i] for i in (5, 0, 9, 3)])
     expected, outputs = running(batch), stored(bench)(batch)
     counted = batch["attention_mask"].bool()

@@ -151,9 +151,16 @@ def test_its_name_does_not_change_with_what_leaves_its_weights_alone(make_experi
     assert {teacher_key(experiment, 0) for experiment in same} == {teacher_key(one, 0)}
 
 
-def test_a_given_teacher_is_that_of_every_seed(make_experiment, tiny_model):
-    given = make_experiment(teacher=tiny_model)
+def test_a_given_classifier_is_that_of_every_seed_and_a_given_encoder_is_not(
+    make_experiment, tiny_model, tmp_path
+):
+    one = make_experiment()
+    load_base(tiny_model, one.kind, one.task.task.labels, seed=0).save_pretrained(tmp_path)
+    one.tokenizer.save_pretrained(tmp_path)
+    given = make_experiment(teacher=tmp_path)
     assert teacher_key(given, 0) == teacher_key(given, 1)
+    encoder = make_experiment(teacher=tiny_model)
+    assert teacher_key(encoder, 0) != teacher_key(encoder, 1)
 
 
 def test_nothing_is_kept_of_a_training_that_was_cut_off(make_bench):
@@ -173,7 +180,7 @@ def test_a_running_teacher_shows_its_layers_and_answers_as_at_rest(make_bench, t
     _, bench = make_bench("vanilla-kd", task)
     batch = bench.experiment.collate([bench.task.train[i] for i in range(5)])
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids")}
-    running = RunningTeacher(bench.teacher, attentions=True)
+    running = RunningTeacher(bench.teacher, bench.experiment, attentions=True)
     with torch.no_grad(), bench.experiment.precision:
         at_rest = bench.teacher(**inputs).logits
     outputs = running(batch)

@@ -365,7 +365,7 @@ def test_what_is_frozen_is_not_counted_as_trained(fit, experiment):
 
 def test_a_running_teacher_s_operations_are_counted(fit, experiment):
     _, alone = fit()
-    _, beside = fit(teacher_outputs=RunningTeacher(fresh(experiment).eval(), attentions=False))
+    _, beside = fit(teacher_outputs=RunningTeacher(fresh(experiment).eval(), experiment, attentions=False))
     assert beside.train_flops / alone.train_flops == pytest.approx(4 / 3, rel=0.01)
 
 

@@ -4,10 +4,12 @@ import shutil
 import pytest
 import torch
 from helpers.training import KINDS, Reports, every_kind
+from safetensors.torch import load_file, save_file
 
 from kdbench.api.bench import model_inputs
 from kdbench.errors import UsageError
-from kdbench.models.build import check_external_teacher, load_base, load_external_teacher
+from kdbench.models.build import load_base
+from kdbench.models.external_teacher import check_external_teacher, gives_layers, load_external_teacher
 from kdbench.training.teacher import TeacherStore
 
 
@@ -103,25 +105,60 @@ def test_other_labels_are_refused_with_both_lists(make_experiment, fine_tuned):
     with pytest.raises(
         UsageError, match=r"labels bad, good, but task 'toy-sentiment' has negative, positive"
     ):
-        check_external_teacher(folder, experiment.task.task, experiment.tokenizer)
+        check_external_teacher(folder, experiment.task.task)
 
 
 def test_classes_are_refused_where_a_value_is_asked_for(make_experiment, fine_tuned):
     experiment = make_experiment("toy-score")
     folder = fine_tuned("toy-sentiment", ("negative", "positive"))
     with pytest.raises(UsageError, match=r"has 2 outputs, but task 'toy-score' is a sequence-regression"):
-        check_external_teacher(folder, experiment.task.task, experiment.tokenizer)
+        check_external_teacher(folder, experiment.task.task)
 
 
-def test_another_vocabulary_is_refused(make_experiment, fine_tuned):
-    experiment = make_experiment()
-    folder = fine_tuned("toy-sentiment", labels_of(experiment))
-    check_external_teacher(folder, experiment.task.task, experiment.tokenizer)
-    other = folder.with_name("other")
-    shutil.copytree(folder, other)
-    tokenizer = json.loads((other / "tokenizer.json").read_text())
+def test_a_head_for_another_kind_is_refused_and_an_encoder_is_to_be_fine_tuned(
+    make_experiment, fine_tuned, tiny_model
+):
+    task = make_experiment("toy-tags").task.task
+    folder = fine_tuned("toy-sentiment", ("negative", "positive"))
+    with pytest.raises(
+        UsageError, match=r"is a model for SequenceClassification, but task 'toy-tags' is a token-"
+    ):
+        check_external_teacher(folder, task)
+    assert not check_external_teacher(tiny_model, task)
+    assert check_external_teacher(folder, make_experiment().task.task)
+
+
+def test_a_head_without_weights_is_refused(make_experiment, fine_tuned):
+    folder = fine_tuned("toy-sentiment", ("negative", "positive"))
+    weights = load_file(folder / "model.safetensors")
+    del weights["classifier.weight"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(
+        UsageError, match=r"teacher given lacks the weights classifier\.weight; save it again"
+    ):
+        load_external_teacher(folder, make_experiment().task.task)
+
+
+@pytest.mark.parametrize(
+    ("changed", "fits"),
+    [
+        ({}, True),
+        ({"num_hidden_layers": 12}, True),
+        ({"hidden_size": 64}, False),
+        ({"model_type": "electra"}, False),
+    ],
+)
+def test_layers_are_given_by_a_model_of_one_architecture_and_width(tiny_model, tmp_path, changed, fits):
+    folder = shutil.copytree(tiny_model, tmp_path / "other")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | changed))
+    assert gives_layers(folder, tiny_model) == fits
+
+
+def test_layers_are_not_given_by_a_model_of_another_vocabulary(tiny_model, tmp_path):
+    folder = shutil.copytree(tiny_model, tmp_path / "other")
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
     vocabulary = tokenizer["model"]["vocab"]
     vocabulary["good"], vocabulary["bad"] = vocabulary["bad"], vocabulary["good"]
-    (other / "tokenizer.json").write_text(json.dumps(tokenizer))
-    with pytest.raises(UsageError, match="teacher other has another vocabulary"):
-        check_external_teacher(other, experiment.task.task, experiment.tokenizer)
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    assert not gives_layers(folder, tiny_model)
