@@ -151,16 +151,16 @@ class Registry:
         """Return the control of `strategy` started from the base model: what one would have without a teacher.
 
         None unless `control` starts from the teacher's layers, which are part of what the teacher gives; a student of
-        another width starts from random weights.
+        another width starts from random weights, one of its own checkpoint from that.
         """
         control = self.control(strategy)
         if control is None:
             return None
         params = self.strategy(control).params
-        has_own_width = isinstance(params, StudentParams) and (
-            params.hidden_size is not None or params.intermediate_size is not None
+        has_own_start = isinstance(params, StudentParams) and any(
+            own is not None for own in (params.hidden_size, params.intermediate_size, params.student)
         )
-        if getattr(params, "init", None) != "teacher" or has_own_width:
+        if getattr(params, "init", None) != "teacher" or has_own_start:
             return None
         return control.model_copy(update={"params": {**control.params, "init": "base"}})
 

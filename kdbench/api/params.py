@@ -76,8 +76,8 @@ class Params(BaseModel):
 
 
 def identity_of_params(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `params` without those of `Params` that came later and are not set, so that keys made before stay."""
-    fields = Params.model_fields
+    """Return `params` without those that came later and are not set, so that keys made before stay."""
+    fields = StudentParams.model_fields
     return {
         name: value
         for name, value in params.items()
@@ -85,7 +85,7 @@ def identity_of_params(params: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-_LATER_FIELDS = frozenset({"class_weights", "focal_gamma"})
+_LATER_FIELDS = frozenset({"class_weights", "focal_gamma", "student"})
 """Fields that the first versions' keys and records lack."""
 
 
@@ -114,6 +114,23 @@ class StudentParams(Params):
         "teacher",
         description="where the student's layers come from: teacher, base or random",
     )
+    student: str | None = Field(
+        None,
+        min_length=1,
+        description="the student's own pretrained checkpoint, used whole instead of layers of another model: a folder, an "
+        "embedded model or a hub id; it may have a tokenizer of its own",
+    )
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> StudentParams:
+        if self.student is None:
+            return self
+        for name in ("layers", "hidden_size", "intermediate_size", "init"):
+            if getattr(self, name) != StudentParams.model_fields[name].default:
+                raise ValueError(
+                    f"{name} has no effect on a student of its own checkpoint, which is used whole; leave it out"
+                )
+        return self
 
 
 def params_of(params: Params, kind: type[Params]) -> dict[str, object]:

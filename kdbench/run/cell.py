@@ -146,7 +146,7 @@ def _train_alone(
         if strategy.after is not None:
             fitted = load_artifact(previous_files.artifact)
         bench = TrainingBench(experiment, strategy, order.seed, report, fitted)
-        bench.own_tokenizer = previous is not None and previous.own_tokenizer
+        bench.own_tokenizer |= previous is not None and previous.own_tokenizer
         bench.row = str(spec_of(strategy))
         set_seed(axis_seed(order.seed, "strategy"))
         model = _checked(strategy.fit(bench), f"{strategy.name}'s fit")

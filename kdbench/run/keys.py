@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from kdbench.api.strategy import JointStrategy, Strategy
 from kdbench.data.readers import readable
+from kdbench.models.base import resolve_base_model
 from kdbench.results.records import key_of_cell, spelled_out
 from kdbench.results.tuning import TUNED
-from kdbench.training.experiment import Experiment
+from kdbench.training.experiment import Experiment, student_of
 from kdbench.utils.files import sha256
 
 TUNING_SEEDS = tuple(range(1_000_000, 1_000_005))
@@ -36,6 +37,7 @@ def cell_key(
             **({"revision": stage.revision} if stage.revision > 1 else {}),
             **({} if stage.tuned is None else TUNED),
             **_input_hashes(stage),
+            **_student_hash(stage, experiment),
         }
         for stage in strategy.stages
     ]
@@ -59,6 +61,13 @@ def study_key(strategy: Strategy, experiments: Sequence[Experiment]) -> str:
     """
     partners = experiments if isinstance(strategy, JointStrategy) else ()
     return cell_key(strategy, experiments[0], TUNING_SEEDS[0], partners)
+
+
+def _student_hash(strategy: Strategy, experiment: Experiment) -> dict[str, str]:
+    checkpoint = student_of(strategy)
+    if checkpoint is None:
+        return {}
+    return {"student": resolve_base_model(checkpoint, experiment.cache_dir, "student").sha256}
 
 
 def _input_hashes(strategy: Strategy) -> dict[str, list[str]]:

@@ -27,7 +27,7 @@ from kdbench.run.keys import cell_key, study_key
 from kdbench.run.provenance import model_info
 from kdbench.run.teacher_rows import from_base, students_start_from_base, why_not_matched
 from kdbench.run.tuned import TunedStrategies
-from kdbench.training.experiment import Experiment, make_experiment
+from kdbench.training.experiment import Experiment, make_experiment, student_of
 from kdbench.utils.formatting import plural
 from kdbench.utils.remarks import remark
 
@@ -228,6 +228,9 @@ def make_plan(config: RunConfig, registry: Registry, *, fetch: bool) -> Plan:
     downloads = missing_model_downloads(config.model, config.cache_dir)
     if config.teacher is not None and not is_answers(config.teacher):
         downloads += missing_model_downloads(config.teacher, config.cache_dir)
+    stages = (stage for cell in cells for stage in cell.row.strategy.stages)
+    for student in sorted({name for name in map(student_of, stages) if name is not None}):
+        downloads += missing_model_downloads(student, config.cache_dir)
     for task in tasks.values():
         downloads += missing_downloads(task, config.data)
     if downloads and not fetch:

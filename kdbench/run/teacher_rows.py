@@ -8,9 +8,9 @@ from kdbench.config import RunConfig
 from kdbench.models.base import missing_model_downloads, resolve_base_model
 from kdbench.models.external_teacher import gives_layers
 from kdbench.registry import Registry
-from kdbench.training.experiment import Experiment
+from kdbench.training.experiment import Experiment, student_of
 
-_OTHER_STARTS = frozenset({"init", "hidden_size", "intermediate_size"})
+_OTHER_STARTS = frozenset({"init", "hidden_size", "intermediate_size", "student"})
 """Parameters by which the user says where a student starts: a student of another width starts from random weights."""
 
 
@@ -44,7 +44,9 @@ def why_not_matched(strategy: Strategy, experiment: Experiment, registry: Regist
     """Return why `strategy` cannot learn from a teacher that reads other word pieces; None if it can or uses no teacher."""
     if not any(stage.teacher_outputs not in (None, "logits") for stage in strategy.stages):
         return None
-    if experiment.other_splits is None:
+    student = next(filter(None, map(student_of, strategy.stages)), None)
+    other_splits = experiment.for_student(student).other_splits
+    if other_splits is None:
         return None
     able = [name for name, known in registry.strategies.items() if known.item.teacher_outputs == "logits"]
-    return f"{experiment.other_splits}; {', '.join(able)} learn from its logits"
+    return f"{other_splits}; {', '.join(able)} learn from its logits"

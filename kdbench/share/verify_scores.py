@@ -228,6 +228,8 @@ def unknown_key_part(record: Record, registry: Registry) -> str | None:
         return f"no installed plugin provides the kind of task {record.task.kind!r}, whose default learning rate may matter"
     if is_joint(record, registry):
         return "the tasks that a joint strategy was trained on are not in the record"
+    if any(params.get("student") for params in stages_of(record).values()):
+        return "the hash of the student's own checkpoint is not in the record"
     if PATH in json.dumps(record.strategy.params):
         return "a path among the parameters was removed when the record was published"
     if record.strategy.name.count("+") >= len(stages_of(record)):

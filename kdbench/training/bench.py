@@ -28,7 +28,7 @@ from kdbench.models.foreign import load_config
 from kdbench.training.answers import AnswerTeacher
 from kdbench.training.cached_outputs import STATES_LIMIT_BYTES, LogitsByRow, states_bytes
 from kdbench.training.callbacks import Trackers
-from kdbench.training.experiment import Experiment
+from kdbench.training.experiment import Experiment, student_of
 from kdbench.training.label_weighting import weighted_kind
 from kdbench.training.predict import join_rows, predict, row_logits
 from kdbench.training.teacher import TEACHER_PARAMS, RunningTeacher, TeacherStore, teacher_rate
@@ -49,11 +49,11 @@ class TrainingBench:
         fitted: nn.Module | None = None,
         data: PreparedTask | None = None,
     ) -> None:
-        self.experiment = experiment
+        self.experiment = experiment.for_student(student_of(strategy))
         self._data = data
         """What the strategy trains on, where that is not what the teacher was trained on."""
         self.seed = seed
-        self.own_tokenizer = False
+        self.own_tokenizer = self.experiment is not experiment
         """Whether the model is deployed with a tokenizer other than the base model's."""
         self.row: str | None = None
         """The name of the board row that this cell belongs to; trackers report its training under this name."""
@@ -76,7 +76,7 @@ class TrainingBench:
         """What each of the teacher's cached outputs took, if this cell has used it."""
         self._fitted = fitted
         self._strategy = strategy
-        self._teachers = TeacherStore(experiment, seed)
+        self._teachers = TeacherStore(self.experiment, seed)
         self._texts: list[tuple[datasets.Dataset, datasets.Dataset]] = []
         """The texts that were read besides the task's, in the word pieces of the student and of the teacher."""
         self._drawn_from: datasets.Dataset | None = None
@@ -132,6 +132,8 @@ class TrainingBench:
 
     def student(self, params: StudentParams) -> PreTrainedModel:
         folder = self.experiment.base.path
+        if student_of(self._strategy) is not None:
+            return self.base()
         if params.init == "teacher" and not starts_fresh(params, load_config(folder)):
             self._check_teacher_is_model("its student starts from the teacher's layers; set init=base")
             if self.experiment.teacher_has_own_ids:
@@ -409,7 +411,7 @@ class TrainingBench:
             )
 
     def _ensure_teacher(self) -> None:
-        if self.own_tokenizer:
+        if self.own_tokenizer and self.experiment.origin is None:
             raise UsageError(
                 f"strategy {self._strategy.name!r} needs the teacher, which cannot read the trimmed vocabulary of the "
                 "stages before it; put it before them"

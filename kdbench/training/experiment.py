@@ -17,8 +17,10 @@ from transformers import PreTrainedTokenizerBase
 
 from kdbench.api.kinds import TaskKind
 from kdbench.api.metric import Metric, get_metric
+from kdbench.api.params import StudentParams
+from kdbench.api.strategy import Strategy
 from kdbench.budgets import Budget
-from kdbench.config import RunConfig, is_answers
+from kdbench.config import RunConfig, default_cache_dir, is_answers
 from kdbench.data import PreparedTask, load_task, prepare
 from kdbench.data.answers import AnswersFile, open_answers
 from kdbench.data.batches import Collator
@@ -56,6 +58,10 @@ class Experiment:
     """The experiment trackers that training reports to."""
     metrics: Mapping[str, Metric] = field(default_factory=lambda: METRICS)
     """The registered metrics; by default only kdbench's own."""
+    cache_dir: Path = field(default_factory=default_cache_dir)
+    """Where a student's own checkpoint is fetched to."""
+    origin: Experiment | None = None
+    """Where `base` is a student's own checkpoint, the experiment of the teacher and of the other rows."""
 
     def with_tokenizer(self, tokenizer: PreTrainedTokenizerBase) -> Experiment:
         """Return this experiment with its data encoded with `tokenizer`."""
@@ -79,10 +85,23 @@ class Experiment:
     @cached_property
     def of_teacher(self) -> Experiment:
         """The experiment as the teacher sees it: the model that it is or is trained from, and the data in its word pieces."""
+        if self.origin is not None:
+            return self.origin.of_teacher
         if self.external_teacher is None:
             return self
         tokenizer = load_tokenizer(self.external_teacher.path)
         return replace(self.with_tokenizer(tokenizer), base=self.external_teacher, external_teacher=None)
+
+    def for_student(self, checkpoint: str | None) -> Experiment:
+        """Return the experiment of a student of its own `checkpoint`: that is the base, and its tokenizer encodes the data.
+
+        Raises:
+            UsageError: there is no such model.
+        """
+        if checkpoint is None:
+            return self
+        base = resolve_base_model(checkpoint, self.cache_dir, "student")
+        return replace(self.with_tokenizer(load_tokenizer(base.path)), base=base, origin=self)
 
     @cached_property
     def trains_teacher(self) -> bool:
@@ -106,7 +125,7 @@ class Experiment:
     @cached_property
     def teacher_has_own_ids(self) -> bool:
         """Whether the teacher reads other ids than the tokenizer makes of the texts."""
-        if self.external_teacher is None:
+        if self.of_teacher is self:
             return False
         return self.teacher_ids is None or not np.array_equal(
             self.teacher_ids, np.arange(len(self.tokenizer))
@@ -193,7 +212,14 @@ def make_experiment(
         answers=answers,
         report_to=tuple(config.report_to),
         metrics=registry.metrics,
+        cache_dir=config.cache_dir,
     )
+
+
+def student_of(strategy: Strategy) -> str | None:
+    """Return the student's own checkpoint that the parameters of `strategy` name; None if they name none."""
+    params = strategy.params
+    return params.student if isinstance(params, StudentParams) else None
 
 
 def quiet_libraries() -> None:

@@ -225,6 +225,7 @@ def teacher_key(experiment: Experiment, seed: int) -> str:
     Every seed has a teacher of its own, so that the spread between seeds contains the teacher's; a teacher provided by
     the user is the same for all.
     """
+    experiment = experiment.origin or experiment
     external, base = experiment.external_teacher, experiment.base
     origin: dict[str, object] = {
         "params": TEACHER_PARAMS.identity(),

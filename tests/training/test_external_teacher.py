@@ -8,10 +8,12 @@ import torch
 from helpers.model_folders import letter_by_letter, renumbered
 from helpers.training import TINY_BUDGET, same
 
+from kdbench.api.spec import parse_spec
 from kdbench.data.matching import outputs_by_example
 from kdbench.errors import UsageError
 from kdbench.models.build import load_base
 from kdbench.models.foreign import load_tokenizer
+from kdbench.run.keys import cell_key
 from kdbench.training.teacher import TeacherStore, teacher_key, teacher_rate
 
 
@@ -178,3 +180,47 @@ def test_unmatched_rows_of_a_strategy_are_no_rows_of_the_task(make_experiment):
     rows = make_experiment().task.train.select([0])
     with pytest.raises(LookupError):
         outputs_by_example(rows, [], lambda rows: [], per_word=False)
+
+
+@pytest.mark.parametrize("encoder", ["mpnet", "letters"])
+def test_a_student_of_its_own_checkpoint_is_used_whole_and_taught_across_tokenizers(
+    make_bench, encoder, request, tmp_path
+):
+    checkpoint = request.getfixturevalue(encoder)
+    strategy, bench = make_bench(f"vanilla-kd[student={checkpoint}]")
+    start, untaught = (
+        bench.student(bench.params),
+        load_base(checkpoint, bench.kind, ("negative", "positive"), seed=0),
+    )
+    assert torch.equal(start.get_input_embeddings().weight, untaught.get_input_embeddings().weight)
+    assert start.config.num_hidden_layers == untaught.config.num_hidden_layers
+    model = strategy.fit(bench)
+    assert type(model) is type(start)
+    assert bench.own_tokenizer
+    assert bench.tokenizer.get_vocab() == load_tokenizer(checkpoint).get_vocab()
+    plain = make_bench("vanilla-kd")[1]
+    assert bench.teacher.name_or_path == plain.teacher.name_or_path  # the one that all rows share
+    rows = bench.task.train.select(range(4))
+    mine = bench.teacher_logits(rows)(bench.collate([rows[place] for place in range(4)])).logits
+    others = plain.task.train.select(range(4))
+    theirs = plain.teacher_logits(others)(plain.collate([others[place] for place in range(4)])).logits
+    torch.testing.assert_close(mine, theirs, rtol=0.02, atol=0.02)
+
+
+def test_its_control_starts_from_the_same_checkpoint_and_its_files_are_in_the_key(
+    make_experiment, registry, mpnet, letters
+):
+    taught = registry.strategy(parse_spec(f"vanilla-kd[student={mpnet}]"))
+    control = registry.control(taught)
+    assert str(control) == f'hard-labels[student="{mpnet}"]'
+    assert registry.base_control(taught) is None
+    experiment = make_experiment()
+    keys = {
+        cell_key(registry.strategy(parse_spec(spec)), experiment, 0)
+        for spec in ("vanilla-kd", f"vanilla-kd[student={mpnet}]", f"vanilla-kd[student={letters}]")
+    }
+    assert len(keys) == 3
+    with pytest.raises(UsageError, match="layers has no effect on a student of its own checkpoint"):
+        registry.strategy(parse_spec(f"vanilla-kd[student={mpnet},layers=2]"))
+    with pytest.raises(UsageError, match=r"^student ./gone: there is no such folder"):
+        experiment.for_student("./gone")
