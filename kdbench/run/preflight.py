@@ -24,6 +24,7 @@ from kdbench.data.preparing import without_scored
 from kdbench.measure.environment import describe_environment
 from kdbench.measure.latency import torch_threads
 from kdbench.models.build import load_base
+from kdbench.models.foreign import load_config
 from kdbench.results.records import RecordStore
 from kdbench.run.plan import Plan, State, outdated_remark
 from kdbench.run.provenance import majority_score
@@ -178,7 +179,7 @@ def _recorded_rates(config: RunConfig) -> dict[str, float]:
 
 def _tokens(experiment: Experiment, strategy: Strategy) -> float:
     budget, kind, task = experiment.budget, experiment.kind, experiment.task
-    factor = budget.teacher_factor if strategy.is_teacher_row else 1
+    factor = budget.teacher_factor * _relative_size(experiment) if strategy.is_teacher_row else 1
     if isinstance(strategy, Transform):
         factor = getattr(strategy.params, "recovery", 0)  # share of the steps trained after pruning
     examples = (
@@ -188,6 +189,15 @@ def _tokens(experiment: Experiment, strategy: Strategy) -> float:
         + len(task.noisy)
     )
     return examples * float(np.mean(task.train["length"][:]))
+
+
+def _relative_size(experiment: Experiment) -> float:
+    """Return about how many times the operations of the base model the teacher needs: its layers times their width squared."""
+    if experiment.external_teacher is None:
+        return 1.0
+    teacher, base = (load_config(each.base.path) for each in (experiment.of_teacher, experiment))
+    sizes = [float(config.num_hidden_layers * config.hidden_size**2) for config in (teacher, base)]
+    return sizes[0] / sizes[1]
 
 
 def _trial_rate(experiment: Experiment, threads: int) -> float:
