@@ -127,7 +127,7 @@ def test_its_key_has_its_files_and_its_rate_falls_with_its_width(make_experiment
     assert teacher_rate(usual) == teacher_rate(make_experiment(teacher=mpnet)) == usual.kind.learning_rate
 
 
-@pytest.mark.parametrize("spec", ["distilbert[hidden_size=48,layers=2]"])
+@pytest.mark.parametrize("spec", ["distilbert[hidden_size=48,layers=2]", "minilm[init=base,layers=2]"])
 def test_layers_of_another_architecture_are_matched_where_it_splits_texts_alike(make_bench, mpnet, spec):
     strategy, bench = make_bench(spec, teacher=mpnet)
     assert bench.experiment.other_splits is None
