@@ -24,6 +24,8 @@ from kdbench.api.bench import (
 from kdbench.api.metric import Answers, Metric, WholeMetric
 from kdbench.api.params import Params, StudentParams, UntrainedParams, params_of
 from kdbench.api.search import Choice, Range
+from kdbench.api.sequence_classification import SequenceClassification
+from kdbench.api.sequence_regression import SequenceRegression
 from kdbench.api.spec import StrategySpec
 from kdbench.api.strategy import JointStrategy, Strategy, Transform
 from kdbench.api.task import (
@@ -39,6 +41,7 @@ from kdbench.api.task import (
     Task,
     TaskKind,
 )
+from kdbench.api.token_classification import TokenClassification
 from kdbench.errors import KdbenchError, UsageError
 from kdbench.evaluation.evaluate_metric import EvaluateMetric
 from kdbench.export.load import load
@@ -80,6 +83,8 @@ __all__ = [
     "PackageSource",
     "Params",
     "Range",
+    "SequenceClassification",
+    "SequenceRegression",
     "Source",
     "Splits",
     "Strategy",
@@ -89,6 +94,7 @@ __all__ = [
     "TaskKind",
     "TeacherOutput",
     "TeacherOutputs",
+    "TokenClassification",
     "Transform",
     "UntrainedParams",
     "UsageError",

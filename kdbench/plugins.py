@@ -49,7 +49,7 @@ def load_plugins(modules: Sequence[str] = ()) -> Registry:
     for entry in sorted(entry_points(group=hookspecs.PROJECT), key=_order):
         loading.add(PluginInfo(entry.name, *_distribution(entry)), entry.load)
     for module in modules:
-        loading.add(PluginInfo(module, _MODULE, ""), partial(_import, module))
+        loading.add(PluginInfo(module, _MODULE, ""), partial(import_plugin, module))
     return loading.registry()
 
 
@@ -65,7 +65,12 @@ def _order(entry: EntryPoint) -> tuple[bool, str, str]:
     return (name != hookspecs.PROJECT, name.lower(), entry.name)
 
 
-def _import(module: str) -> object:
+def import_plugin(module: str) -> object:
+    """Return the plugin that `module` names, by its dotted name or the path of its ``.py`` file.
+
+    Raises:
+        UsageError: there is none.
+    """
     if module.endswith(".py"):
         return _import_file(user_path(module).resolve())
     if not all(part.isidentifier() for part in module.split(".")):

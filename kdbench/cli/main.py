@@ -10,7 +10,7 @@ from types import FrameType
 
 import click
 
-from kdbench.cli import board, describe, models, run, share, tune
+from kdbench.cli import authors, board, describe, models, run, share, tune
 from kdbench.cli.options import INTERRUPTED, complain, warn
 from kdbench.cli.streams import prepare_streams
 from kdbench.errors import KdbenchError, UsageError, one_line, shown
@@ -125,6 +125,8 @@ for command in (
     board.recommend_,
     describe.list_,
     describe.describe,
+    authors.new,
+    authors.check,
     models.export,
     models.predict,
     share.publish,

@@ -97,6 +97,11 @@ class TrainingBench:
         return self.experiment.budget
 
     @property
+    def strategy(self) -> Strategy:
+        """The strategy that it is the bench of."""
+        return self._strategy
+
+    @property
     def params(self) -> Params:
         return self._strategy.params
 

@@ -11,9 +11,12 @@ FOLDER = Path(__file__).parent
 DISTRIBUTIONS = sorted(path.name for path in FOLDER.iterdir() if (path / "pyproject.toml").is_file())
 
 
-def install(folder: Path, *distributions: str) -> Path:
-    """Build and install `distributions` with pip, and return the folder to put on PYTHONPATH; nothing is downloaded."""
-    sources = [shutil.copytree(FOLDER / name, folder / "sources" / name) for name in distributions]
+def install(folder: Path, *distributions: str | Path) -> Path:
+    """Build and install `distributions` with pip, and return the folder to put on PYTHONPATH; nothing is downloaded.
+
+    A distribution is the name of one here, or the path of a folder.
+    """
+    sources = [shutil.copytree(FOLDER / name, folder / "sources" / Path(name).name) for name in distributions]
     installed = folder / "installed"
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     offline = ["--no-index", "--no-deps", "--no-build-isolation", "--target", str(installed)]

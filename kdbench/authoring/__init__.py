@@ -1,0 +1,1 @@
+"""Help authors of plugins to begin: new distributions from templates."""
