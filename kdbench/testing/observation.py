@@ -80,9 +80,7 @@ def observed(folder: Path, seeds: Collection[int] = ()) -> Iterator[Observation]
         finally:
             seen.changed = [*_restore_settings(settings), *_restore_environment(environment)]
             seen.threads = [thread.name for thread in _lasting(lambda: _threads() - threads)]
-            seen.processes = [
-                " ".join(process.cmdline()[:3]) for process in _lasting(lambda: _children() - processes)
-            ]
+            seen.processes = [_command(process) for process in _lasting(lambda: _children() - processes)]
             seen.files = sorted(path.name for place in (working, temporary) for path in place.iterdir())
 
 
@@ -229,6 +227,14 @@ def _threads() -> set[threading.Thread]:
 
 def _children() -> set[psutil.Process]:
     return set(psutil.Process().children(recursive=True))
+
+
+def _command(process: psutil.Process) -> str:
+    """Return the command of `process`, or its name alone if it has ended and nobody has waited for it."""
+    try:
+        return " ".join(process.cmdline()[:3]) or process.name()
+    except psutil.Error:
+        return f"process {process.pid}"
 
 
 def _lasting(present: Callable[[], set[Any]]) -> list[Any]:

@@ -4,7 +4,6 @@ import contextlib
 import os
 import random
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,10 @@ from pydantic import ConfigDict, Field
 
 from kdbench import Params, Range, Strategy, TaskKind, UsageError, hookimpl
 
+ended = threading.Event()
+"""Set by the test when what is left behind may end."""
 started = []
+"""The processes that are left behind."""
 
 
 class Broken(Strategy):
@@ -197,7 +199,7 @@ class LeavesAThread(Broken):
     name = "leaves-nothing-behind"
 
     def fit(self, bench):
-        threading.Thread(target=time.sleep, args=(3,), daemon=True, name="watcher").start()
+        threading.Thread(target=ended.wait, daemon=True, name="watcher").start()
         return super().fit(bench)
 
 
@@ -215,7 +217,7 @@ class LeavesAProcess(Broken):
     def fit(self, bench):
         import subprocess
 
-        started.append(subprocess.Popen(["sleep", "3"]))
+        started.append(subprocess.Popen(["sleep", "600"]))
         return super().fit(bench)
 
 

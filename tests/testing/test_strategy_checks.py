@@ -1,5 +1,7 @@
 """Each check of strategies finds a strategy that breaks its promise, and passes one that keeps all."""
 
+import sys
+
 import helpers.broken_strategies as broken
 import pytest
 
@@ -37,7 +39,7 @@ MESSAGES = {
     "stays-offline": "kdbench.invalid",
     "leaves-nothing-behind": "watcher",
     "leaves-nothing-behind-2": "notes.txt",
-    "leaves-nothing-behind-3": "sleep 3",
+    "leaves-nothing-behind-3": "sleep 600",
     "leaves-global-state-alone": "torch's default dtype",
     "leaves-global-state-alone-2": "KDBENCH_BROKEN",
     "leaves-global-state-alone-3": "seeds a global random generator",
@@ -47,7 +49,13 @@ MESSAGES = {
 
 @pytest.fixture(scope="module")
 def laboratory():
-    return Laboratory(load_plugins([broken.__file__]))
+    registry = load_plugins([broken.__file__])
+    yield Laboratory(registry)
+    loaded = sys.modules[registry.strategies["fits"].item.__module__]
+    loaded.ended.set()
+    for process in loaded.started:
+        process.kill()
+        process.wait()
 
 
 def subject_of(strategy, laboratory):
