@@ -5,6 +5,7 @@ from kdbench_plugins.adapters import AdapterHoulsby, AdapterPfeiffer
 from kdbench_plugins.bilstm import BiLSTM, BiLSTMKD
 from kdbench_plugins.bitfit import BitFit
 from kdbench_plugins.distilbert import DistilBERT
+from kdbench_plugins.dkd import DKD
 from kdbench_plugins.drop_layers import DropLayers
 from kdbench_plugins.finetune import FineTune
 from kdbench_plugins.half_precision import BF16, FP16
@@ -14,11 +15,14 @@ from kdbench_plugins.int8 import Int8
 from kdbench_plugins.linear_probe import LinearProbe
 from kdbench_plugins.lora import DoRA, LoRA
 from kdbench_plugins.minilm import MiniLM
+from kdbench_plugins.model2vec import Model2Vec
 from kdbench_plugins.multi_task import MultiTask, MultiTaskKD
 from kdbench_plugins.pkd import PKD
 from kdbench_plugins.prefix_tuning import PrefixTuning
 from kdbench_plugins.prune_ffn import PruneFFN
 from kdbench_plugins.prune_heads import PruneHeads
+from kdbench_plugins.rkd import RKD
+from kdbench_plugins.setfit import SetFit
 from kdbench_plugins.tfidf import Tfidf
 from kdbench_plugins.tinybert import TinyBERT
 from kdbench_plugins.trim_vocab import TrimVocab
@@ -36,6 +40,7 @@ def kdbench_model_classes() -> dict[str, str]:
         "mean-probe": "kdbench_plugins._probe_model:MeanProbe",
         "prefix": "kdbench_plugins._prefix_model:PrefixModel",
         "pruned": "kdbench_plugins._pruning:PrunedModel",
+        "static": "kdbench_plugins._static_model:StaticModel",
         "tfidf": "kdbench_plugins._tfidf_model:TfidfModel",
         "kdbench_plugins._adapters:AdapterModel": "kdbench_plugins._adapter_model:AdapterModel",
         "kdbench_plugins._bilstm:BiLSTM": "kdbench_plugins._bilstm_model:BiLSTMModel",
@@ -49,9 +54,13 @@ def kdbench_strategies() -> list[type[Strategy]]:
     """Return the built-in strategies, grouped by family; boards and lists keep this order."""
     return [
         Tfidf,
+        Model2Vec,
         FineTune,
+        SetFit,
         HardLabels,
         VanillaKD,
+        DKD,
+        RKD,
         DistilBERT,
         PKD,
         TinyBERT,

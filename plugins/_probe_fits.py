@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from torch import nn
 
-from kdbench import Bench, Task, UsageError, new_layers
+from kdbench import Bench, Task, TaskKind, UsageError, new_layers
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -22,6 +24,40 @@ _ITERATIONS = 1000
 
 Fit = tuple[np.ndarray, np.ndarray]
 """Weights ``(outputs, width)`` and bias ``(outputs,)``."""
+
+
+def fit_layer(
+    model: nn.Module, layer: str, bench: Bench, penalties: Sequence[float], *, strategy: str
+) -> float:
+    """Fit the linear `layer` of `model`, its last, on the training rows, and freeze all others; return the validation score.
+
+    Of the regressions with the `penalties`, logistic or, for numbers, ridge, it takes the one that scores best there.
+
+    Raises:
+        UsageError: all training examples have the same label; names `strategy`.
+    """
+    task, validation = bench.task.task, bench.task.validation
+    features, labels = (np.concatenate(part) for part in features_of(model, layer, bench.task.train, bench))
+    held_out, references = features_of(model, layer, validation, bench)
+    if task.kind is TaskKind.SEQUENCE_REGRESSION:
+        fits = ridge_fits(features, labels, penalties)
+    elif task.kind is TaskKind.MULTI_LABEL_CLASSIFICATION:
+        fits = multi_label_fits(features, labels, penalties)
+    else:
+        check_labels(strategy, task, labels)
+        fits = logistic_fits(features, labels, penalties, len(task.labels))
+
+    def score(weights: np.ndarray, bias: np.ndarray) -> float:
+        return bench.score(validation, [rows @ weights.T + bias for rows in held_out], references)
+
+    best_score, best = max(((score(*fit), fit) for fit in fits), key=lambda candidate: candidate[0])
+
+    head: Any = model.get_submodule(layer)
+    model.requires_grad_(False)
+    for parameter, fitted in zip((head.weight, head.bias), best, strict=True):
+        parameter.data.copy_(torch.from_numpy(fitted))
+        parameter.requires_grad_(True)
+    return best_score
 
 
 def logistic_fits(
@@ -153,9 +189,16 @@ def features_of(
 
     A unit is a text or a word, as in `Bench.outputs`.
     """
-    last = model.get_submodule(layer)
-    model.set_submodule(layer, nn.Identity())  # the model then returns the layer's input as logits
-    try:
+    with without_layer(model, layer):
         return bench.outputs(model, rows, phase="computing features")
+
+
+@contextmanager
+def without_layer(model: nn.Module, layer: str) -> Iterator[None]:
+    """Take `layer`, the last of `model`, out inside the context: its inputs are then returned as logits."""
+    last = model.get_submodule(layer)
+    model.set_submodule(layer, nn.Identity())
+    try:
+        yield
     finally:
         model.set_submodule(layer, last)

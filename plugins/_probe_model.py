@@ -1,4 +1,4 @@
-"""Define the model of a linear probe on the mean of a text's tokens."""
+"""Define the model of a linear layer on the mean of a text's tokens."""
 
 from __future__ import annotations
 
@@ -36,6 +36,15 @@ class MeanProbe(FolderModel):
         model = cls(architecture_of(encoder), outputs, encoder)
         encoder.requires_grad_(False)
         return model
+
+    def get_input_embeddings(self) -> nn.Module:
+        """Return the encoder's table of word pieces."""
+        table: nn.Module = self.encoder.get_input_embeddings()
+        return table
+
+    def set_input_embeddings(self, table: nn.Module) -> None:
+        """Set the encoder's table of word pieces."""
+        self.encoder.set_input_embeddings(table)
 
     def forward(self, attention_mask: Tensor, **inputs: Tensor) -> SequenceClassifierOutput:
         """Return the logits, ``(batch, outputs)``."""

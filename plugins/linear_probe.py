@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
 from kdbench import Bench, Strategy, TaskKind, UntrainedParams
 
 if TYPE_CHECKING:
-    import numpy as np
     from torch import nn
+
+Penalties = Annotated[
+    tuple[Annotated[float, Field(gt=0)], ...],
+    Field(
+        min_length=1,
+        description="L2 penalties to try, on the weights of standardized features, relative to the mean loss",
+    ),
+]
+PENALTIES: Penalties = (1.0, 0.1, 0.01, 0.001, 0.0001)
+
+
+class PenaltyParams(UntrainedParams):
+    """Parameters of a strategy that only fits a linear layer, to convergence."""
+
+    penalties: Penalties = PENALTIES
 
 
 class LinearProbe(Strategy):
@@ -23,13 +37,7 @@ class LinearProbe(Strategy):
     regression. The penalty with the best validation score is chosen.
     """
 
-    class Params(UntrainedParams):
-        penalties: tuple[Annotated[float, Field(gt=0)], ...] = Field(
-            (1.0, 0.1, 0.01, 0.001, 0.0001),
-            min_length=1,
-            description="L2 penalties to try, on the weights of standardized features, relative to the mean loss",
-        )
-
+    Params = PenaltyParams
     name = "linear-probe"
     title = "Linear probe (frozen encoder)"
     citation = (
@@ -40,7 +48,7 @@ class LinearProbe(Strategy):
     freezes_base = True
     revision = 2  # 1 read texts through the pooler
     kinds = frozenset(TaskKind)
-    params: Params
+    params: PenaltyParams
 
     def fit(self, bench: Bench) -> nn.Module:
         """Return the encoder with a fitted linear layer.
@@ -48,16 +56,7 @@ class LinearProbe(Strategy):
         Raises:
             UsageError: the head does not end with a linear layer, or all training examples have the same label.
         """
-        import numpy as np
-        import torch
-        from kdbench_plugins._probe_fits import (
-            check_labels,
-            features_of,
-            last_layer,
-            logistic_fits,
-            multi_label_fits,
-            ridge_fits,
-        )
+        from kdbench_plugins._probe_fits import fit_layer, last_layer
         from kdbench_plugins._probe_model import MeanProbe
 
         started, cpu_started = time.perf_counter(), time.process_time()
@@ -66,28 +65,8 @@ class LinearProbe(Strategy):
         if not task.kind.per_word:
             model = MeanProbe.around(base, task.kind.outputs(task.labels))
         layer = last_layer(base) if task.kind.per_word else "classifier"
-        train, validation = bench.task.train, bench.task.validation
-        features, labels = (np.concatenate(part) for part in features_of(model, layer, train, bench))
-        validation_features, references = features_of(model, layer, validation, bench)
-
-        def score(weights: np.ndarray, bias: np.ndarray) -> float:
-            return bench.score(
-                validation, [rows @ weights.T + bias for rows in validation_features], references
-            )
-
-        if task.kind is TaskKind.SEQUENCE_REGRESSION:
-            fits = ridge_fits(features, labels, self.params.penalties)
-        elif task.kind is TaskKind.MULTI_LABEL_CLASSIFICATION:
-            fits = multi_label_fits(features, labels, self.params.penalties)
-        else:
-            check_labels(self.name, task, labels)
-            fits = logistic_fits(features, labels, self.params.penalties, len(task.labels))
-        best_score, best = max(((score(*fit), fit) for fit in fits), key=lambda candidate: candidate[0])
-
-        head: Any = model.get_submodule(layer)
-        model.requires_grad_(False)
-        for parameter, fitted in zip((head.weight, head.bias), best, strict=True):
-            parameter.copy_(torch.from_numpy(fitted))
-            parameter.requires_grad_(True)
-        bench.count_fit(time.perf_counter() - started, train, best_score, time.process_time() - cpu_started)
+        score = fit_layer(model, layer, bench, self.params.penalties, strategy=self.name)
+        bench.count_fit(
+            time.perf_counter() - started, bench.task.train, score, time.process_time() - cpu_started
+        )
         return model

@@ -16,6 +16,9 @@ from torch.nn import functional
 
 from kdbench.api.kind import IGNORED
 
+_SMALL = 1e-6
+"""The least norm that is divided by: texts may have equal vectors."""
+
 
 def task_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Return the loss against hard labels: cross-entropy for class indices, mean squared error for floats.
@@ -107,6 +110,37 @@ def distillation_loss(
     return alpha * soft + (1 - alpha) * task_loss(student, labels)
 
 
+def decoupled_loss(
+    student: Tensor, teacher: Tensor, labels: Tensor, *, temperature: float, alpha: float, beta: float
+) -> Tensor:
+    """Return alpha times the loss of the target class plus beta times that of the other classes, against the teacher's.
+
+    The first is the divergence between the probabilities of the labelled class and of all others together, the second
+    that between the distributions over the other classes; both from teacher to student, softened by `temperature` T and
+    scaled by T² (Zhao et al. 2022, arXiv:2203.08679, equations 6 and 7). `soft_target_loss` has, instead of beta, the
+    teacher's probability of the other classes. Positions without a label do not count.
+
+    Args:
+        student: ``(batch, classes)`` or ``(batch, sequence, classes)``.
+        teacher: the teacher's logits, of the same shape.
+        labels: class indices, ``(batch,)`` or ``(batch, sequence)``.
+    """
+    known = labels >= 0
+    target = functional.one_hot(labels[known], student.shape[-1]).bool()
+    targets, others = [], []
+    for logits in (student, teacher):
+        softened = logits[known].float() / temperature
+        log_all = functional.log_softmax(softened, dim=-1)
+        rest = torch.logsumexp(log_all.masked_fill(target, -torch.inf), dim=-1)
+        targets.append(torch.stack([log_all[target], rest], dim=-1))
+        others.append(functional.log_softmax(softened[~target].view(len(target), -1), dim=-1))
+    of_target, of_others = (
+        functional.kl_div(ours, theirs, reduction="sum", log_target=True)
+        for ours, theirs in (targets, others)
+    )
+    return (alpha * of_target + beta * of_others) * temperature**2 / known.sum().clamp(min=1)
+
+
 def cosine_loss(student: Tensor, teacher: Tensor, counted: Tensor) -> Tensor:
     """Return the mean cosine distance between hidden states: 1 - cosine similarity, from 0 to 2.
 
@@ -138,3 +172,64 @@ def patient_loss(student: Sequence[Tensor], teacher: Sequence[Tensor], counted: 
         for layers in (student, teacher)
     )
     return functional.mse_loss(student_states, teacher_states)
+
+
+def distance_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Return how far the distances between a batch's texts are from those in the teacher, by Huber's loss.
+
+    Distances are divided by their mean over the pairs that differ, in student and teacher each, so that the two may have
+    different widths (Park et al. 2019, arXiv:1904.05068, equations 5 to 8). As in the authors' code, the mean is over all
+    pairs, with those of a text and itself.
+
+    Args:
+        student: ``(batch, width)``.
+        teacher: ``(batch, width of the teacher)``.
+    """
+    return functional.smooth_l1_loss(_relative_distances(student), _relative_distances(teacher))
+
+
+def _relative_distances(vectors: Tensor) -> Tensor:
+    vectors = vectors.float()
+    # Exact: by products, distances between near texts would be differences of large numbers.
+    distances = torch.cdist(vectors, vectors, compute_mode="donot_use_mm_for_euclid_dist")
+    mean = distances.sum() / (distances > 0).sum().clamp(min=1)
+    return distances / mean.clamp(min=_SMALL)
+
+
+def angle_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Return how far the angles of a batch's triples of texts are from those in the teacher, by Huber's loss.
+
+    The angle of three texts is the cosine at the second of them (Park et al. 2019, arXiv:1904.05068, equations 9 and 10).
+    As in the authors' code, the mean is over all triples, also those that name a text twice.
+
+    Args:
+        student: ``(batch, width)``.
+        teacher: ``(batch, width of the teacher)``.
+    """
+    return functional.smooth_l1_loss(_angles(student), _angles(teacher))
+
+
+def _angles(vectors: Tensor) -> Tensor:
+    """Return the cosines at each text, ``(batch, batch, batch)``, of which the first axis names the text."""
+    vectors = vectors.float()
+    units = functional.normalize(vectors[None] - vectors[:, None], dim=-1, eps=_SMALL)
+    return units @ units.transpose(1, 2)
+
+
+def pair_loss(embeddings: Tensor, labels: Tensor) -> Tensor:
+    """Return how far the cosines between a batch's texts are from 1, for the same label, and from 0, for different ones.
+
+    It is the mean of two means of squared differences: over all pairs of the same label, and over all others; if a
+    batch has but one of the two, that one. Reimers and Gurevych 2019, arXiv:1908.10084, section 3, of pairs that are
+    drawn as in Tunstall et al. 2022, arXiv:2209.11055, section 3.1: as many of the same label as of different ones.
+
+    Args:
+        embeddings: ``(batch, width)``.
+        labels: ``(batch,)`` class indices.
+    """
+    units = functional.normalize(embeddings.float(), dim=-1)
+    first, second = torch.triu_indices(len(units), len(units), offset=1, device=units.device)
+    same = labels[first] == labels[second]
+    squares = ((units[first] * units[second]).sum(-1) - same.float()).square()
+    means = [squares[chosen].mean() for chosen in (same, ~same) if chosen.any()]
+    return torch.stack(means).mean() if means else squares.sum()

@@ -1,4 +1,5 @@
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -9,7 +10,10 @@ from torch.nn import functional
 from kdbench.api.bench import model_inputs
 from kdbench.api.kind import LabelWeighting
 from kdbench.api.losses import (
+    angle_loss,
     cosine_loss,
+    decoupled_loss,
+    distance_loss,
     patient_loss,
     several_labels_loss,
     soft_target_loss,
@@ -19,6 +23,8 @@ from kdbench.api.losses import (
 from kdbench.api.task import IGNORED, UNLABELLED, TaskKind
 from kdbench.errors import UsageError
 from kdbench.models.build import load_base
+
+Relation = Callable[[Tensor, Tensor], Tensor]
 
 
 def logits_of(*probabilities: float) -> Tensor:
@@ -300,3 +306,69 @@ def test_balanced_weights_are_scikit_learns_and_a_regression_has_none() -> None:
     assert weighted == classes
     with pytest.raises(UsageError, match="no effect on a sequence-regression task"):
         TaskKind.SEQUENCE_REGRESSION.weighing(LabelWeighting(None, 2.0))
+
+
+def test_the_decoupled_loss_equals_the_sums_done_by_hand() -> None:
+    student, teacher, labels = logits_of(0.5, 0.3, 0.2), logits_of(0.7, 0.2, 0.1), torch.tensor([0])
+    of_target = 0.7 * math.log(0.7 / 0.5) + 0.3 * math.log(0.3 / 0.5)
+    of_others = 2 / 3 * math.log((2 / 3) / 0.6) + 1 / 3 * math.log((1 / 3) / 0.4)
+    loss = decoupled_loss(student, teacher, labels, temperature=1.0, alpha=2.0, beta=3.0)
+    assert loss.item() == pytest.approx(2 * of_target + 3 * of_others, abs=1e-6)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+def test_weighted_by_the_teachers_other_classes_the_decoupled_loss_is_the_divergence(
+    temperature: float,
+) -> None:
+    torch.manual_seed(0)
+    student, teacher, labels = torch.randn(1, 5), 3 * torch.randn(1, 5), torch.tensor([3])
+    others = 1 - (teacher / temperature).softmax(-1)[0, 3].item()
+    decoupled = decoupled_loss(student, teacher, labels, temperature=temperature, alpha=1.0, beta=others)
+    expected = soft_target_loss(student, teacher, labels, temperature=temperature)
+    torch.testing.assert_close(decoupled, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_the_decoupled_loss_counts_labelled_words_alone() -> None:
+    torch.manual_seed(0)
+    student, teacher = torch.randn(2, 3, 4, requires_grad=True), torch.randn(2, 3, 4)
+    labels = torch.tensor([[2, IGNORED, 1], [UNLABELLED, 3, IGNORED]])
+    settings = {"temperature": 2.0, "alpha": 1.0, "beta": 8.0}
+    loss = decoupled_loss(student, teacher, labels, **settings)
+    single = [
+        decoupled_loss(
+            student[row, word][None], teacher[row, word][None], labels[row, word][None], **settings
+        )
+        for row, word in ((0, 0), (0, 2), (1, 1))
+    ]
+    torch.testing.assert_close(loss, torch.stack(single).mean())
+    loss.backward()
+    assert student.grad is not None
+    assert student.grad.abs().sum(-1).gt(0).tolist() == [[True, False, True], [False, True, False]]
+
+
+def test_distances_between_texts_equal_the_sum_done_by_hand() -> None:
+    student = torch.tensor([[0.0, 0.0], [3.0, 4.0], [6.0, 8.0]])  # 5, 10 and 5 apart, relative to 20/3
+    teacher = torch.tensor([[0.0], [1.0], [1.0]])  # 1, 1 and 0 apart, relative to 1
+    halves = 0.5 * (0.25**2 + 0.5**2 + 0.75**2)
+    assert distance_loss(student, teacher).item() == pytest.approx(2 * halves / 9, abs=1e-6)
+
+
+def test_angles_of_three_texts_equal_the_sum_done_by_hand() -> None:
+    student = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])  # cosines 0, and twice the root of a half
+    teacher = torch.tensor([[0.0], [1.0], [2.0]])  # cosines 1, -1 and 1
+    root = math.sqrt(0.5)
+    expected = 0.5 * 1 + (root + 1 - 0.5) + 0.5 * (1 - root) ** 2
+    assert angle_loss(student, teacher).item() == pytest.approx(2 * expected / 27, abs=1e-6)
+
+
+@pytest.mark.parametrize("relation", [distance_loss, angle_loss])
+def test_relations_know_no_size_and_no_direction_and_bear_equal_texts(relation: Relation) -> None:
+    torch.manual_seed(0)
+    teacher = torch.randn(6, 4)
+    turned = torch.linalg.qr(torch.randn(4, 4))[0]
+    assert relation(5 * teacher @ turned + 2, teacher).item() == pytest.approx(0, abs=1e-6)
+    for texts in (torch.zeros(3, 4), torch.randn(1, 4), teacher[[0, 0, 1]]):
+        student = texts.clone().requires_grad_()
+        relation(student, teacher[: len(texts)]).backward()
+        assert student.grad is not None
+        assert student.grad.isfinite().all()

@@ -40,7 +40,7 @@ def test_what_takes_no_gradient_steps_has_nothing_to_search(registry):
         for name, one in registry.strategies.items()
         if not one.item.search_space(TaskKind.SEQUENCE_CLASSIFICATION)
     }
-    assert empty == {"tfidf", "linear-probe", "int8", "fp16", "bf16", "trim-vocab"}
+    assert empty == {"tfidf", "model2vec", "linear-probe", "int8", "fp16", "bf16", "trim-vocab"}
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,12 @@ from helpers.training import KINDS, Reports, changed_budget, every_kind, same
 
 from kdbench.api.spec import parse_spec
 from kdbench.errors import UsageError
-from kdbench.training.trainer import hard_label_loss
+from kdbench.training.trainer import hard_label_loss, with_progress
 
 OWN = {
     "vanilla-kd": "alpha=0.5,temperature=8.0",
+    "dkd": "beta=2.0,ramp=0.5",
+    "rkd": "angle_weight=3.0",
     "distilbert": "cosine_weight=3.0",
     "pkd": "match=last,beta=10.0",
     "minilm": "relation_heads=4,alpha=0.1",
@@ -20,6 +22,7 @@ WITHOUT_TEACHER = (
     "vanilla-kd[layers=2,alpha=0.0,learning_rate=0.0001]",
     "distilbert[layers=2,soft_weight=0.0,hard_weight=3.0,cosine_weight=0.0,learning_rate=0.0001]",
     "pkd[layers=2,alpha=0.0,beta=0.0,learning_rate=0.0001]",
+    "rkd[layers=2,distance_weight=0.0,angle_weight=0.0,learning_rate=0.0001]",
     "bilstm-kd[hidden_size=8,dense_size=6,alpha=1.0,augmentation=false,learning_rate=0.001]",
 )
 STUDENT = "layers=2,init=base,dropout=0.0,learning_rate=0.003"
@@ -29,6 +32,7 @@ FALLING = (
     f"distilbert[{STUDENT}]",
     f"distilbert[{STUDENT},soft_weight=0.0,hard_weight=0.0]",
     f"pkd[{STUDENT}]",
+    f"rkd[{STUDENT}]",
     f"pkd[{STUDENT},match=last,alpha=0.0,beta=5000.0]",
     "bilstm-kd[augmentation=false,hidden_size=8,dense_size=6,dropout=0.0,learning_rate=0.01]",
 )
@@ -68,9 +72,9 @@ def test_it_sees_the_batches_of_its_control_whatever_its_stages(make_bench, name
         def noting(model, loss=None, **settings):
             loss = loss or hard_label_loss(lambda batch: bench.kind)
 
-            def noted(student, batch, teacher):
+            def noted(student, batch, teacher, progress):
                 seen.append(batch["id"].tolist())
-                return loss(student, batch, teacher)
+                return with_progress(loss)(student, batch, teacher, progress)
 
             return train(model, loss=noted, **settings)
 

@@ -17,12 +17,14 @@ SET = {
     "dropout": 0.5,
     "max_grad_norm": 0.5,
     "patience": 3,
+    "class_weights": "balanced",
+    "focal_gamma": 2.0,
     "new_layers": "xavier",
 }
 
 
 def test_they_are_the_transforms_that_train_nothing_and_what_is_solved():
-    assert UNTRAINED == ["tfidf", "linear-probe", "int8", "fp16", "bf16", "trim-vocab"]
+    assert UNTRAINED == ["tfidf", "model2vec", "linear-probe", "int8", "fp16", "bf16", "trim-vocab"]
 
 
 @pytest.mark.parametrize("name", UNTRAINED)
