@@ -2,8 +2,9 @@ import pytest
 import torch
 from helpers.training import KINDS, Reports, same
 
-from kdbench.api.losses import task_loss
+from kdbench.api.losses import task_loss, weighted_class_loss
 from kdbench.api.params import StudentParams
+from kdbench.errors import UsageError
 from kdbench.training.teacher import TeacherStore
 
 
@@ -166,3 +167,30 @@ def test_the_bench_shows_task_budget_and_parameters(make_bench, tiny_budget):
     assert bench.budget == tiny_budget
     assert bench.params is strategy.params
     assert bench.seed == 9
+
+
+def test_class_weights_and_focus_change_the_label_loss_and_leave_the_teacher_alone(make_bench):
+    plain, weighted = (
+        make_bench(spec)[1] for spec in ("vanilla-kd", "vanilla-kd[class_weights=balanced,focal_gamma=2]")
+    )
+    logits, labels = torch.tensor([[0.0, 1.0], [2.0, 0.0]]), torch.tensor([0, 1])
+    assert plain.kind.weighting is None
+    counts = plain.task.label_counts
+    expected = tuple(sum(counts.values()) / (2 * count) for count in counts.values())
+    assert weighted.kind.weighting.weights == pytest.approx(expected)
+    assert weighted.kind.weighting.gamma == 2
+    settings = {"temperature": 2.0, "alpha": 0.5}
+    assert plain.kind.distillation_loss(logits, logits, labels, **settings) == pytest.approx(
+        0.5 * plain.kind.label_loss(logits, labels).item()
+    )
+    assert weighted.kind.distillation_loss(logits, logits, labels, **settings) == pytest.approx(
+        0.5 * weighted_class_loss(logits, labels, weights=expected, gamma=2.0).item()
+    )
+    assert weighted.experiment.kind.weighting is None
+    assert TeacherStore(plain.experiment, 0).folder == TeacherStore(weighted.experiment, 0).folder
+
+
+def test_a_regression_refuses_class_weights_in_one_line(make_bench):
+    strategy, bench = make_bench("hard-labels[class_weights=balanced]", "toy-score")
+    with pytest.raises(UsageError, match="no effect on a sequence-regression task; leave them out"):
+        strategy.fit(bench)
