@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
@@ -23,6 +25,17 @@ def f1_thresholds(validation: Predictions) -> tuple[float, ...]:
         f1_threshold(validation.logits[:, label], validation.references[:, label] == 1)
         for label in range(validation.logits.shape[1])
     )
+
+
+def with_thresholds_chosen(validation: Predictions) -> Predictions:
+    """Return `validation` decided by its `f1_thresholds`; unchanged unless it has several labels per text.
+
+    A label whose probability has not passed one half yet would score 0 however well it ranks the texts, so that early
+    stopping could not tell the validations of a training apart.
+    """
+    if not validation.is_multi_label:
+        return validation
+    return replace(validation, thresholds=np.array(f1_thresholds(validation), dtype=np.float32))
 
 
 def f1_threshold(logits: npt.NDArray[np.float32], positive: npt.NDArray[np.bool_]) -> float:

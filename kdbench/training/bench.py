@@ -22,6 +22,7 @@ from kdbench.data import PreparedTask
 from kdbench.data.preparing import without_labels
 from kdbench.data.transfer import read_transfer_set, sample_examples
 from kdbench.errors import UsageError
+from kdbench.evaluation.thresholds import with_thresholds_chosen
 from kdbench.models.build import build_student, load_base, starts_fresh
 from kdbench.models.external_teacher import load_external_teacher
 from kdbench.models.foreign import load_config
@@ -313,7 +314,7 @@ class TrainingBench:
             device=experiment.device,
             precision=experiment.precision,
         )
-        return experiment.metric.of(predictions, self.task.task.labels)
+        return experiment.metric.of(with_thresholds_chosen(predictions), self.task.task.labels)
 
     def teacher_logits(self, rows: datasets.Dataset) -> LogitsByRow:
         self._check_teacher_is_declared()
@@ -339,7 +340,7 @@ class TrainingBench:
         self, rows: datasets.Dataset, logits: Sequence[np.ndarray], labels: Sequence[np.ndarray]
     ) -> float:
         predictions = join_rows(rows, logits, labels, self.kind, pooling=self.budget.window_pooling)
-        return self.experiment.metric.of(predictions, self.task.task.labels)
+        return self.experiment.metric.of(with_thresholds_chosen(predictions), self.task.task.labels)
 
     def count_fit(
         self, seconds: float, rows: datasets.Dataset, score: float, cpu_seconds: float | None = None

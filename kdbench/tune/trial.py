@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timezone
+from functools import partial
 from itertools import chain
 from statistics import fmean
 from typing import Any
@@ -17,6 +18,7 @@ from kdbench.api.spec import StrategySpec
 from kdbench.api.strategy import JointStrategy, Strategy, Transform
 from kdbench.config import RunConfig
 from kdbench.data.splitting import choose_for_tuning
+from kdbench.evaluation.thresholds import f1_thresholds
 from kdbench.models.base import BaseModel as PretrainedModel
 from kdbench.models.base import resolve_base_model
 from kdbench.plugins import load_registry
@@ -130,12 +132,19 @@ def _bench(strategy: Strategy, experiment: Experiment, seed: int, report: Report
 def _score(strategy: Strategy, model: Any, bench: TrainingBench, report: Report) -> float:
     deployed = strategy.finalize(model, bench)
     experiment = bench.experiment  # with the strategy's own tokenizer, if it has one
-    predictions = predict(
+    answers = partial(
+        predict,
         deployed.to(experiment.device),
-        experiment.task.scored,
-        experiment.collate,
+        collate=experiment.collate,
         device=experiment.device,
         precision=experiment.precision,
+    )
+    thresholds = None
+    if experiment.kind.decides_by_thresholds:
+        thresholds = f1_thresholds(answers(experiment.task.validation))
+    predictions = answers(
+        experiment.task.scored,
         report=lambda done, total: report("scoring", done, total, None),
+        thresholds=thresholds,
     )
     return experiment.metric.of(predictions, experiment.task.task.labels)

@@ -26,7 +26,12 @@ from kdbench.evaluation.diagnostics import (
     select_examples,
 )
 from kdbench.evaluation.metrics import METRICS
-from kdbench.evaluation.thresholds import LEAST_EXAMPLES, f1_threshold, f1_thresholds
+from kdbench.evaluation.thresholds import (
+    LEAST_EXAMPLES,
+    f1_threshold,
+    f1_thresholds,
+    with_thresholds_chosen,
+)
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 
@@ -173,3 +178,14 @@ def test_a_label_of_too_few_texts_keeps_the_threshold_zero():
     references[: LEAST_EXAMPLES - 1, 1] = 1
     logits = np.where(references == 1, -1.0, -3.0)
     assert f1_thresholds(several(logits, references)) == (-2.0, 0.0)
+
+
+def test_a_validation_is_scored_at_its_best_thresholds():
+    references = np.tile([[1, 0], [0, 1], [0, 0], [0, 0]], (10, 1))
+    shy = several(
+        references - 3.0, references
+    )  # ranks perfectly, and gives no label at a probability of one half
+    assert METRICS["micro-f1"].of(shy, LABELS[:2]) == 0.0
+    assert METRICS["micro-f1"].of(with_thresholds_chosen(shy), LABELS[:2]) == 1.0
+    classes = Predictions(np.arange(2), np.eye(2, dtype=np.float32), np.array([0, 1]))
+    assert with_thresholds_chosen(classes) is classes
