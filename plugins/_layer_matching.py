@@ -126,7 +126,7 @@ def check_equal_widths(strategy: str, student: PreTrainedModel, teacher: PreTrai
     if width != teacher_width:
         raise UsageError(
             f"strategy {strategy!r}: the student's hidden states are {width} wide and the teacher's {teacher_width}, but "
-            "both must have one width; leave out hidden_size and init, or take vanilla-kd, which matches logits alone"
+            "both must have one width; leave out hidden_size, or take a teacher as wide as the student, or tinybert, which projects"
         )
 
 
