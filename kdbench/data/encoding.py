@@ -87,6 +87,21 @@ def with_column(rows: Dataset, name: str, values: Sequence[Any]) -> Dataset:
     return replaced.select_columns(rows.column_names)
 
 
+class EncodedRows:
+    """A few encoded rows in memory, read like those of a `Dataset`: a row by its number, a column by its name."""
+
+    def __init__(self, columns: Mapping[str, Sequence[Any]]) -> None:
+        self._columns = columns
+
+    def __len__(self) -> int:
+        return len(self._columns["id"])
+
+    def __getitem__(self, key: int | str) -> Any:
+        if isinstance(key, str):
+            return self._columns[key]
+        return {name: values[key] for name, values in self._columns.items()}
+
+
 _ENCODED_TOGETHER = 2_000
 
 
@@ -156,6 +171,11 @@ class Encoder:
         write_table(path, schema, self._tables(rows, schema, counts))
         return counts
 
+    def encode(self, columns: Mapping[str, list[Any]]) -> EncodedRows:
+        """Return the rows that `write` writes for examples given as `columns`, without a file."""
+        encoded = self._encoded(columns, Counts(), first_id=0)
+        return EncodedRows({field.name: encoded[field.name] for field in self._schema()})
+
     def _schema(self) -> pa.Schema:
         import pyarrow as pa
 
@@ -169,18 +189,19 @@ class Encoder:
 
         next_id = 0
         for batch in rows.with_format(None).iter(batch_size=_ENCODED_TOGETHER):
-            columns = (
-                self._encode_tokens(batch, counts)
-                if self._kind.per_word
-                else self._encode_texts(batch, counts)
-            )
-            size = len(columns["input_ids"])
-            columns["id"] = range(next_id, next_id + size)
-            columns["length"] = [len(pieces) for pieces in columns["input_ids"]]
-            next_id += size
+            columns = self._encoded(batch, counts, next_id)
+            next_id += len(columns["id"])
             yield pa.RecordBatch.from_arrays(
                 [pa.array(columns[field.name], field.type) for field in schema], schema=schema
             )
+
+    def _encoded(self, batch: Mapping[str, list[Any]], counts: Counts, first_id: int) -> dict[str, Any]:
+        """Return the columns of the rows of `batch`, numbered from `first_id` on."""
+        encode = self._encode_tokens if self._kind.per_word else self._encode_texts
+        columns = encode(batch, counts)
+        columns["id"] = range(first_id, first_id + len(columns["input_ids"]))
+        columns["length"] = [len(pieces) for pieces in columns["input_ids"]]
+        return columns
 
     def _encode_texts(self, batch: Mapping[str, list[Any]], counts: Counts) -> dict[str, Any]:
         size = len(batch["text"])

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-import datasets
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -24,7 +22,7 @@ from kdbench.api.sequence_classification import LabelPrediction
 from kdbench.api.sequence_regression import ValuePrediction
 from kdbench.api.task import Splits, Task
 from kdbench.data.batches import Collator
-from kdbench.data.encoding import Encoder, read_table
+from kdbench.data.encoding import Encoder
 from kdbench.errors import UsageError, shown
 from kdbench.evaluation.metrics import entity_ends
 from kdbench.export.manifest import Manifest
@@ -103,7 +101,8 @@ Text = str | Sequence[str]
 class ExportedModel:
     """A model, which returns ``.logits``, and its tokenizer.
 
-    They predict texts as in scoring: same tokenization, same maximum length.
+    They predict texts as in scoring: same tokenization, same maximum length. Several threads may call `predict`; one at
+    a time tokenizes, since a tokenizer's truncation is a state of it.
     """
 
     def __init__(
@@ -116,6 +115,8 @@ class ExportedModel:
         self._encoder = Encoder(
             _AsTask(manifest, kind), tokenizer, manifest.max_length, manifest.window_stride
         )
+        self._encoding = threading.Lock()
+        self._collate = Collator(tokenizer, kind, manifest.window_pooling)
 
     def predict(self, texts: Iterable[Text]) -> list[Prediction]:
         """Return the prediction for each of `texts`, in their order.
@@ -175,17 +176,15 @@ class ExportedModel:
 
     def _predict_columns(self, columns: dict[str, list[Any]]) -> Predictions:
         """Return the model's outputs for columns of texts; the labels in them are placeholders."""
-        with TemporaryDirectory() as folder:
-            path = Path(folder) / "rows.arrow"
-            self._encoder.write(datasets.Dataset.from_dict(columns), path)
-            rows = read_table(path)
-            return predict(
-                self.model,
-                rows,
-                Collator(self.tokenizer, self._kind, self.manifest.window_pooling),
-                device=torch.device("cpu"),
-                thresholds=self.manifest.thresholds,
-            )
+        with self._encoding:
+            rows = self._encoder.encode(columns)
+        return predict(
+            self.model,
+            rows,
+            self._collate,
+            device=torch.device("cpu"),
+            thresholds=self.manifest.thresholds,
+        )
 
 
 class _AsTask(Task):

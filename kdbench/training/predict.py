@@ -14,13 +14,14 @@ from kdbench.api.bench import model_inputs
 from kdbench.api.kinds import IGNORED, TaskKind
 from kdbench.api.predictions import Predictions
 from kdbench.data.batches import Collator, Pooling
+from kdbench.data.encoding import EncodedRows
 
 BATCH_SIZE = 64
 
 
 def predict(
     model: nn.Module,
-    rows: datasets.Dataset,
+    rows: datasets.Dataset | EncodedRows,
     collate: Collator,
     *,
     device: torch.device,
@@ -42,7 +43,7 @@ def predict(
 
 
 def join_rows(
-    rows: datasets.Dataset,
+    rows: datasets.Dataset | EncodedRows,
     logits: Sequence[np.ndarray],
     labels: Sequence[np.ndarray],
     kind: TaskKind,
@@ -108,7 +109,7 @@ def predictions_of(
 @torch.inference_mode()
 def row_logits(
     model: nn.Module,
-    rows: datasets.Dataset,
+    rows: datasets.Dataset | EncodedRows,
     collate: Collator,
     *,
     device: torch.device,

@@ -211,3 +211,14 @@ def test_windows_change_the_key_of_the_encoding(bert):
     task = ToyTask({})
     keys = {Encoder(task, bert, 64, stride).key for stride in (None, 0, 8)}
     assert len(keys) == 3
+
+
+def test_rows_in_memory_are_those_that_would_be_written(encode, bert):
+    rows = [sentence("anna met bruno " * 9, "B-PER O B-PER " * 9), sentence("oslo", "O")]
+    written, _ = encode(bert, rows, TaskKind.TOKEN_CLASSIFICATION, TAGS, max_length=16)
+    columns = {name: [row[name] for row in rows] for name in ("words", "tags")}
+    task = ToyTask({}, TaskKind.TOKEN_CLASSIFICATION, TAGS)
+    encoded = Encoder(task, bert, 16).encode(columns)
+    assert len(encoded) == len(written) > len(rows)
+    assert [encoded[number] for number in range(len(encoded))] == [dict(row) for row in written]
+    assert list(encoded["example"]) == written["example"][:]

@@ -1,6 +1,7 @@
 """What a loaded export answers."""
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import helpers.toy_plugin as toys
 import numpy as np
@@ -90,6 +91,15 @@ def test_a_text_without_words_has_no_tags(exported):
     model = kdbench.load(exported(*TAGS).folder)
     assert model.predict(["", []]) == [TagsPrediction((), (), (), ())] * 2
     assert [len(answer.words) for answer in model.predict(["anna", " ", "in oslo"])] == [1, 0, 2]
+
+
+def test_threads_get_the_answers_that_one_gets(exported):
+    # Words are encoded twice, once without truncation, which is a state of the tokenizer that all share.
+    model = kdbench.load(exported(*TAGS).folder)
+    texts = ["anna was in oslo", "film " * 90, "(New York)", "bruno met clara"] * 5
+    alone = [model.predict([text]) for text in texts]
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(lambda text: model.predict([text]), texts)) == alone
 
 
 def test_long_texts_are_cut_and_long_sentences_split(exported):
