@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import simulated_calls
+import simulated_queues
 from simulated_rows import Floats, TrueRow, board_scores, board_spreads, derive, simulate
 
 from kdbench.api.predictions import Predictions
@@ -299,6 +300,12 @@ def timings(rng: np.random.Generator, draws: int) -> Iterator[Line]:
         yield Line(name, share, "at least 93%", count)
 
 
+def queues(rng: np.random.Generator, draws: int) -> Iterator[Line]:
+    """The intervals of served requests, which wait for each other."""
+    for name, share, count in simulated_queues.coverage(rng, draws // 4):
+        yield Line(name, share, "at least 93%", count)
+
+
 SIMULATIONS = (
     intervals,
     calibration,
@@ -310,6 +317,7 @@ SIMULATIONS = (
     recommendations,
     one_seed,
     timings,
+    queues,
 )
 
 

@@ -119,6 +119,13 @@ class Budget(BaseModel):
         0, ge=0, description="timed batches per model and size, on all cores, for the throughput; 0: none"
     )
 
+    serving_processes: int = Field(
+        0,
+        ge=0,
+        exclude_if=lambda processes: processes == 0,  # records without it stay as they are
+        description="fresh processes in which each model also serves requests, under load; 0: none",
+    )
+
     @field_validator("steps", "batch_size")
     @classmethod
     def _names_kinds(cls, by_kind: dict[str, int]) -> dict[str, int]:
@@ -146,7 +153,7 @@ class Budget(BaseModel):
         """Return the fields that a model's quality depends on: all but the number of seeds and the timing settings."""
         # Keys made before there were windows stay.
         of_windows = set() if self.window_stride is not None else {"window_stride", "window_pooling"}
-        return self.model_dump(mode="json", exclude={"seeds", *_LATENCY, *of_windows})
+        return self.model_dump(mode="json", exclude={"seeds", "serving_processes", *_LATENCY, *of_windows})
 
     @property
     def labels(self) -> int | None:
@@ -231,6 +238,9 @@ def _by_kind(numbers: Mapping[str, int], kind: str) -> int:
 
 _LATENCY = {name for name in Budget.model_fields if name.startswith("latency_")}
 
+SERVING_PROCESSES = 3
+"""The fewest whose differences give an interval; the `serving` of settings uses as many where a budget has none."""
+
 _BATCH = dict.fromkeys((_CLASSIFICATION, _REGRESSION, _TOKENS), 32)
 
 BUDGETS: dict[str, Budget] = {
@@ -282,6 +292,7 @@ BUDGETS: dict[str, Budget] = {
             latency_grid_rounds=5,
             latency_grid_seconds=20,  # a process makes a call of each size that does not count
             latency_batch_rounds=5,
+            serving_processes=SERVING_PROCESSES,
         ),
         Budget(
             name="full",
@@ -299,6 +310,7 @@ BUDGETS: dict[str, Budget] = {
             latency_grid_rounds=30,
             latency_grid_seconds=90,
             latency_batch_rounds=30,
+            serving_processes=5,
         ),
     )
 }

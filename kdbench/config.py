@@ -28,6 +28,7 @@ from tomlkit.exceptions import ParseError, TOMLKitError
 from kdbench.api.task import RESERVED_TASK_NAMES, TaskKind
 from kdbench.budgets import (
     BUDGETS,
+    SERVING_PROCESSES,
     BackEnd,
     Budget,
     LabelCount,
@@ -290,6 +291,11 @@ class RunConfig(BaseModel):
         "never",
         description="which finished cells are run again; outdated are those that another version of their plugin made",
     )
+    serving: bool | None = Field(
+        None,
+        description="whether models also serve requests (latency under load, cold start, memory); by default as the budget"
+        " says: standard and full do",
+    )
     drawings: bool = Field(
         True, description="whether to write the page index.html and the plots beside the board's tables"
     )
@@ -349,6 +355,9 @@ class RunConfig(BaseModel):
     def resolved_budget(self) -> Budget:
         """The selected budget, with the back ends of `back_end` beside its own."""
         budget = with_label_count(self.budget, self.known_budgets)
+        if self.serving is not None:
+            processes = (budget.serving_processes or SERVING_PROCESSES) if self.serving else 0
+            budget = budget.model_copy(update={"serving_processes": processes})
         return budget.timed_in(self.back_end) if self.back_end else budget
 
     @property

@@ -69,7 +69,7 @@ def test_settings_of_a_budget_are_of_its_models_or_of_their_timing():
     budget = BUDGETS["full"].model_copy(update={"window_stride": 8})
     identity, settings = set(budget.identity()), set(budget.latency_settings())
     assert settings == set(OTHERWISE_TIMED)
-    assert identity | settings | {"seeds"} == set(type(budget).model_fields)
+    assert identity | settings | {"seeds", "serving_processes"} == set(type(budget).model_fields)
     assert not identity & settings
 
 

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from kdbench.api.task import TaskKind
 from kdbench.budgets import BUDGETS, BackEnd
-from kdbench.config import TaskTable, load_config, to_toml
+from kdbench.config import RunConfig, TaskTable, load_config, to_toml
 from kdbench.errors import UsageError
 
 
@@ -131,6 +131,7 @@ def test_what_is_printed_gives_the_same_settings_when_read_again(file):
         "back_end": ["openvino"],
         "margin": 1.0,
         "overwrite": "failed",
+        "serving": True,
         "drawings": False,
         "report_to": ["wandb"],
         "tasks": {"tickets": {"train": "/data/tickets.csv", "text": ["title", "body"], "label": "queue"}},
@@ -141,6 +142,20 @@ def test_what_is_printed_gives_the_same_settings_when_read_again(file):
     config = load_config(None, given)
     assert load_config(file(to_toml(config)), {}) == config
     assert {name for name in type(config).model_fields if getattr(config, name) is not None} == set(given)
+
+
+def test_models_serve_as_the_budget_says_unless_the_settings_do():
+    def processes(**settings):
+        return RunConfig(**settings).resolved_budget.serving_processes
+
+    assert (processes(budget="quick"), processes(budget="standard")) == (0, 3)
+    assert (processes(budget="quick", serving=True), processes(budget="full", serving=True)) == (3, 5)
+    assert processes(budget="standard", serving=False) == 0
+    served, not_served = (
+        RunConfig(budget="quick", serving=serving).resolved_budget for serving in (True, False)
+    )
+    assert served.identity() == not_served.identity()  # nothing is trained again
+    assert "serving_processes" not in not_served.model_dump()  # as records of earlier versions
 
 
 def test_the_defaults_survive_the_same_way(tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ from kdbench.board.columns import CELL_COLUMNS, POINT_COLUMNS
 from kdbench.board.convergence import last_gain, not_converged
 from kdbench.board.diagnostics import Behaviour
 from kdbench.board.figures import FIGURES
+from kdbench.board.serving import serving_columns
 from kdbench.budgets import BackEnd
 from kdbench.results.records import Environment, Record
 from kdbench.results.timings import ModelTiming, Speed, Throughput, Timing
@@ -151,6 +152,7 @@ def _latency(timing: Timing | None, timed: ModelTiming | None) -> dict[str, Any]
         "latency_warning": timing.warning,
         "latency_repeat": _repeatability(timing),
         "latency_busy_share": timing.busy_share,
+        **serving_columns(timing, timed.key),
     }
 
 

@@ -43,6 +43,10 @@ task strategy seed back_end device batch_size length calls p50_ms p90_ms p95_ms 
 speedup_low speedup_high reason setting threads p50_low_ms p50_high_ms p95_low_ms p95_high_ms throughput_low_per_s
 throughput_high_per_s p95_speedup p95_speedup_low p95_speedup_high eager_speedup eager_speedup_low eager_speedup_high
 """
+_LOADS = """
+task strategy seed back_end load rate_per_s clients requests utilization is_beyond_capacity p50_ms p50_low_ms p50_high_ms
+p95_ms p95_low_ms p95_high_ms p99_ms per_s low_per_s high_per_s reason setting warning
+"""
 _ACROSS = """
 strategy tasks average_rank interquartile_mean interquartile_mean_low interquartile_mean_high missing not_normalized
 worst_task worst_normalized copy_of
@@ -131,6 +135,13 @@ CSV_CELL_COLUMNS = tuple(_typed(_CELLS_IN_CSV, _OF_CELLS))
 """The columns of ``cells.csv``."""
 POINT_COLUMNS = _typed(_POINTS) | {"batch_size": "int64"}
 """The columns of the table of latencies; a missing length means that the sentences are the task's own."""
+LOAD_COLUMNS = _typed(_LOADS) | {
+    **dict.fromkeys(("rate_per_s", "utilization", "per_s", "low_per_s", "high_per_s"), "float64"),
+    "clients": "Int64",
+    "requests": "int64",
+    "is_beyond_capacity": "boolean",
+}
+"""The columns of the table of loads, which are those of ``serving.csv``."""
 ACROSS_COLUMNS = _typed(_ACROSS)
 """The columns of the table over all tasks; columns are only ever appended."""
 LABEL_COLUMNS = _typed(_LABELS) | {"labels": "int64", "seeds": "int64"}

@@ -26,6 +26,7 @@ class Group(str, Enum):
     BEHAVIOUR = "Fidelity, calibration and typing errors"
     SIZE = "Size and compute"
     SPEED = "Speed"
+    SERVING = "Serving"
     COST = "Cost to obtain"
     PLUGINS = "From plugins"
 
@@ -150,6 +151,13 @@ def _source_difference(row: Row) -> str:
     return f"{formatting.with_interval(*ends, formatting.difference)} ({row['derived_from']}){remark}"
 
 
+def _cold_start(row: Row) -> str:
+    if row["cold_start_s"] is None:
+        return MISSING
+    ends = row["cold_start_shortest_s"], row["cold_start_longest_s"]
+    return f"{formatting.seconds(row['cold_start_s'])} ({' to '.join(map(formatting.seconds, ends))})"
+
+
 def _whole_percent(share: float) -> str:
     return f"{round(100 * share)}%"
 
@@ -163,6 +171,7 @@ _compute = partial(
 _size = partial(_compute, source="size")
 _speed = partial(Figure, group=Group.SPEED, is_lower_better=True, seeds=Seeds.TIMED)
 _point = partial(_speed, source="point")
+_serving = partial(_speed, group=Group.SERVING)
 _training = partial(Figure, group=Group.COST, seeds=Seeds.MEAN)
 _cost = partial(Figure, group=Group.COST, source="cost", seeds=Seeds.MEAN)
 
@@ -720,6 +729,67 @@ _DECLARED = (
         formatting.share,
         "the share of wrong answers where the model abstains on the fifth of answers that it is least sure of.",
         is_lower_better=True,
+    ),
+    _serving(
+        "end_to_end_p50_ms",
+        "end to end p50 ms",
+        formatting.milliseconds,
+        "the median time from one text to its decoded answer, tokenization included, as `kdbench.load` answers it, one"
+        " request after the other; with its 95% interval over processes.",
+        interval=("end_to_end_p50_low_ms", "end_to_end_p50_high_ms"),
+    ),
+    _serving(
+        "end_to_end_p95_ms",
+        "end to end p95 ms",
+        formatting.milliseconds,
+        "95% of these answers take no longer.",
+        interval=("end_to_end_p95_low_ms", "end_to_end_p95_high_ms"),
+    ),
+    _serving(
+        "cold_start_s",
+        "cold start",
+        formatting.seconds,
+        "from the start of a fresh process to its first answer, its files in the system's cache: the median over processes,"
+        " with the shortest and the longest.",
+        tell=_cold_start,
+    ),
+    _serving(
+        "cold_start_shortest_s",
+        "shortest cold start",
+        formatting.seconds,
+        "that of the process that was fastest.",
+        is_on_tasks_page=False,
+    ),
+    _serving(
+        "cold_start_longest_s",
+        "longest cold start",
+        formatting.seconds,
+        "that of the process that was slowest.",
+        is_on_tasks_page=False,
+    ),
+    _serving(
+        "imports_s",
+        "of it imports",
+        formatting.seconds,
+        "starting Python and importing libraries, all that `kdbench.load` needs, torch among them in any back end.",
+    ),
+    _serving(
+        "loading_s", "of it loading", formatting.seconds, "loading the model's weights and its tokenizer."
+    ),
+    _serving(
+        "loading_peak_bytes",
+        "memory while starting",
+        formatting.size,
+        "the most memory of that process, libraries included, until the first answer (resident set, median over processes).",
+    ),
+    _serving(
+        "rest_bytes", "memory at rest", formatting.size, "the memory of that process after the first answer."
+    ),
+    _serving(
+        "batch_peak_bytes",
+        "memory at 32 x 128",
+        formatting.size,
+        "the most memory while it answers a batch of 32 texts of 128 word pieces, or as many as the model reads.",
     ),
 )
 

@@ -86,7 +86,7 @@ _MEANS, _MEANS_OF_STUDENTS, _TIMED = (
     [figure for figure in FIGURES.values() if figure.seeds is seeds]
     for seeds in (Seeds.MEAN, Seeds.MEAN_OF_STUDENTS, Seeds.TIMED)
 )
-_OF_TIMING = [column for figure in figures_of(Group.SPEED) for column in figure.columns]
+_OF_TIMING = [column for figure in figures_of(Group.SPEED, Group.SERVING) for column in figure.columns]
 _ORDER = {status.value: place for place, status in enumerate(Status)}
 
 

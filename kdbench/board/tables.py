@@ -12,11 +12,12 @@ from typing import Any
 import pandas as pd
 
 from kdbench.api.task import TaskKind
-from kdbench.board.cells import latency_points, with_behaviour
+from kdbench.board.cells import latency_points, shown_timings, with_behaviour
 from kdbench.board.columns import ACROSS_COLUMNS
 from kdbench.board.frames import Row, first_row, rows_of
 from kdbench.board.load import Loaded
 from kdbench.board.rows import aggregate
+from kdbench.board.serving import loads_of
 from kdbench.board.statistics import MARGIN, Known, TaskStatistics, all_statistics
 from kdbench.results.records import Status
 from kdbench.stats.ranking import interquartile_mean, score_ranks
@@ -160,6 +161,8 @@ class Tables:
     """One row per strategy, task and seed."""
     points: pd.DataFrame
     """One row per cell, back end, batch size and length that was timed."""
+    loads: pd.DataFrame
+    """One row per cell and load of requests that its model served."""
     across: pd.DataFrame
     """One row per strategy, over all tasks."""
     statistics: Mapping[str, TaskStatistics]
@@ -183,6 +186,7 @@ def board_tables(
         rows=rows,
         cells=cells,
         points=latency_points(cells, loaded.timings),
+        loads=loads_of(cells, shown_timings(loaded.timings, set(cells["key"]))),
         across=across_tasks(rows, cells),
         statistics=statistics,
     )

@@ -111,6 +111,9 @@ def settings(command: _Command) -> _Command:
         _setting("price_per_answer", metavar="PRICE", kind=float),
         _setting("overwrite", metavar="never|failed|outdated|all"),
         click.option(
+            "--serving/--no-serving", default=None, help=RunConfig.model_fields["serving"].description
+        ),
+        click.option(
             "--drawings/--no-drawings", default=None, help=RunConfig.model_fields["drawings"].description
         ),
         _setting("report_to", metavar="NAME", multiple=True),

@@ -40,7 +40,8 @@ from kdbench.models.cost import count_parameters
 from kdbench.models.foreign import load_tokenizer
 from kdbench.models.onnx import OnnxModel, example_inputs
 from kdbench.registry import Registry
-from kdbench.results.paths import read_fit
+from kdbench.results.paths import CellFiles, read_fit
+from kdbench.results.records import Record
 from kdbench.training.experiment import quiet_libraries
 from kdbench.utils.files import folder_atomically, folder_bytes
 from kdbench.utils.formatting import percent, plural, size, with_interval
@@ -108,6 +109,30 @@ def export_model(
     return Exported(out, facts.manifest, facts.checked, facts.model_bytes, facts.answered)
 
 
+def manifest_of(
+    form: Format, record: Record, files: CellFiles, task: PreparedTask, model_max_length: int
+) -> Manifest:
+    """Return the manifest of the model of `record`, a cell with a score, whose tokenizer allows so many tokens."""
+    assert record.quality is not None
+    return Manifest(
+        format=form,
+        task=task.task.name,
+        kind=task.task.kind,
+        labels=task.task.labels,
+        paired=task.paired,
+        max_length=min(record.budget.max_length, model_max_length),
+        window_stride=record.budget.window_stride,
+        window_pooling=record.budget.window_pooling,
+        strategy=record.strategy.label,
+        key=record.key,
+        base_model=record.model.name,
+        base_sha256=record.model.weights_sha256,
+        thresholds=read_fit(files).thresholds,
+        metric=record.task.metric,
+        score=record.quality.score,
+    )
+
+
 @dataclass(frozen=True)
 class _Source:
     """A benchmarked model and the data that it was scored on."""
@@ -128,23 +153,7 @@ def _finish(folder: Path, form: Format, source: _Source, base: BaseModel | None)
     record, task, kind = source.choice.record, source.task, source.task.task.kind
     assert record.quality is not None  # `choose` returns only cells with a score
     model_bytes = folder_bytes(folder)
-    manifest = Manifest(
-        format=form,
-        task=task.task.name,
-        kind=kind,
-        labels=task.task.labels,
-        paired=task.paired,
-        max_length=min(record.budget.max_length, source.model_max_length),
-        window_stride=record.budget.window_stride,
-        window_pooling=record.budget.window_pooling,
-        strategy=record.strategy.label,
-        key=record.key,
-        base_model=record.model.name,
-        base_sha256=record.model.weights_sha256,
-        thresholds=read_fit(source.choice.files).thresholds,
-        metric=record.task.metric,
-        score=record.quality.score,
-    )
+    manifest = manifest_of(form, record, source.choice.files, task, source.model_max_length)
     is_built_in = kind in list(TaskKind)
     if form is Format.KDBENCH and not is_built_in:
         raise UsageError(

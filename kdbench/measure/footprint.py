@@ -48,10 +48,10 @@ def load_and_answer(
     returns the model on the CPU, `answer` gets it on `device`.
     """
     answer(load().to(device))
-    can_measure = _release_memory()
-    before, before_gpu = _resident_bytes(), _gpu_bytes(device)
+    can_measure = release_memory()
+    before, before_gpu = resident_bytes(), _gpu_bytes(device)
     model = load().to(device)
-    can_measure = _reset_peaks(device) and can_measure
+    can_measure = reset_peaks(device) and can_measure
     _read_weights(model)
     answer(model)
     added = peak_memory_bytes() - before if can_measure and before is not None else None
@@ -68,7 +68,7 @@ def _read_weights(model: nn.Module) -> None:
         weights.sum()
 
 
-def _release_memory() -> bool:
+def release_memory() -> bool:
     """Return freed memory to the system, as the next model would reuse it unmeasured; return whether this succeeded."""
     gc.collect()
     torch.cuda.empty_cache()
@@ -79,7 +79,7 @@ def _release_memory() -> bool:
     return True
 
 
-def _reset_peaks(device: torch.device) -> bool:
+def reset_peaks(device: torch.device) -> bool:
     """Reset the peaks, so that they are measured from here on (proc(5), clear_refs); return whether this succeeded."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -89,7 +89,8 @@ def _reset_peaks(device: torch.device) -> bool:
     return False
 
 
-def _resident_bytes() -> int | None:
+def resident_bytes() -> int | None:
+    """Return the resident set of this process; None where the system does not report it (Linux does)."""
     with suppress(OSError):
         for line in PROC_STATUS.read_text().splitlines():
             if line.startswith("VmRSS:"):

@@ -206,14 +206,15 @@ class Usage:
     """Processor time of this process."""
 
 
-def usage() -> Usage:
-    """Return the current counters."""
+def usage(*, with_children: bool = False) -> Usage:
+    """Return the current counters; `with_children` adds processes that this one has waited for to its own time."""
     machine = psutil.cpu_times()._asdict()
     idle = machine["idle"] + machine.get("iowait", 0.0)
     # Linux includes the time of guests in that of users.
     twice = idle + machine.get("guest", 0.0) + machine.get("guest_nice", 0.0)
     own = psutil.Process().cpu_times()
-    return Usage(sum(machine.values()) - twice, idle, own.user + own.system)
+    children_s = own.children_user + own.children_system if with_children else 0.0
+    return Usage(sum(machine.values()) - twice, idle, own.user + own.system + children_s)
 
 
 class BusyMeter:
@@ -244,11 +245,12 @@ class BusyMeter:
         self._others_s += busy_s - (after.own_s - before.own_s)
 
 
-def busy_warning(share: float | None) -> str | None:
-    """Return a warning where other processes kept the machine busy, else None."""
+def busy_warning(
+    share: float | None,
+    during: str = "models were timed",
+    so: str = "speed-ups come from paired calls and are more reliable than milliseconds",
+) -> str | None:
+    """Return a warning where other processes kept the machine busy `during` a measurement, else None."""
     if share is None or share <= THRESHOLD:
         return None
-    return (
-        f"the machine was busy: other processes used {share:.0%} of its cores' time while models were timed; speed-ups "
-        "come from paired calls and are more reliable than milliseconds"
-    )
+    return f"the machine was busy: other processes used {share:.0%} of its cores' time while {during}; {so}"

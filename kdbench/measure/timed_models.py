@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from transformers import PreTrainedTokenizerBase
 
 from kdbench.api.bench import Batch, model_inputs
 from kdbench.budgets import BackEnd
@@ -98,7 +99,7 @@ class TimedRow:
             device=device,
             inputs=[{name: value.to(device) for name, value in batch.items()} for batch in self.inputs],
             vocabulary=self.vocabulary,
-            longest=_longest(self.experiment, model),
+            longest=longest_input(self.experiment.tokenizer, model),
             stopwatch=stopwatch_for(device),
             padded=padded,
             reload=reload,
@@ -181,10 +182,10 @@ def inputs_of_process(experiment: Experiment, process: int) -> np.ndarray:
     return drawn[process * share : (process + 1) * share] if share else drawn
 
 
-def _longest(experiment: Experiment, model: nn.Module) -> int:
+def longest_input(tokenizer: PreTrainedTokenizerBase, model: nn.Module) -> int:
     """Return the number of word pieces that `model` can read."""
     config = getattr(model, "config", None)
     name = "max_position_embeddings"
     positions = config.get(name) if isinstance(config, dict) else getattr(config, name, None)
-    limits = [experiment.tokenizer.model_max_length, positions]
+    limits = [tokenizer.model_max_length, positions]
     return int(min(limit for limit in limits if isinstance(limit, int)))

@@ -16,6 +16,7 @@ from kdbench.board.frames import Row, first_row, rows_of
 from kdbench.board.statistics import ALPHA, TaskStatistics
 from kdbench.render.markdown import images, markdown, table
 from kdbench.render.notes import ONE_SEED, is_of_one_seed, run_facts, task_notes
+from kdbench.render.serving import load_tables
 from kdbench.results.records import Status
 from kdbench.utils.formatting import MISSING, milliseconds
 
@@ -133,6 +134,7 @@ def task_page(
     cells: pd.DataFrame,
     points: pd.DataFrame,
     statistics: TaskStatistics,
+    loads: pd.DataFrame,
     pending: int = 0,
     published: str = "",
     drawn: Collection[str] = (),
@@ -169,6 +171,8 @@ def task_page(
         behaviour=_part(scored, figures_of(Group.BEHAVIOUR)),
         size=_part(scored, figures_of(Group.SIZE)),
         speed=_part(scored, figures_of(Group.SPEED)),
+        serving=_part(scored, figures_of(Group.SERVING)),
+        loads=load_tables(scored, loads),
         by_back_end=_by_back_end(scored, points),
         grid=_grid(scored, points),
         elsewhere=_other_settings(scored, points),

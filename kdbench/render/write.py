@@ -41,13 +41,15 @@ from kdbench.utils.formatting import listing
 from kdbench.utils.system import gc_paused, usable_cores
 
 CURVES_FILE = "curves.csv"
+LOADS_FILE = "serving.csv"
 
 
 def data_files(rows: pd.DataFrame, tables: Tables, records: Iterable[Record]) -> dict[str, str | bytes]:
     """Return the contents of the data files by file name; `rows` are those of `tables` with the columns of plugins.
 
     ``<task>.csv`` and ``rows.parquet`` hold the table of rows, ``cells.csv`` and ``cells.parquet`` one line per
-    strategy, task and seed, ``latency.csv`` one per latency point, ``overview.csv`` one per strategy, ``curves.csv`` one per
+    strategy, task and seed, ``latency.csv`` one per latency point, ``overview.csv`` one per strategy, ``serving.csv`` one per load
+    of requests, if any was measured, ``curves.csv`` one per
     validation during training, if there were any. Columns of CSV files may be added, but not renamed or removed; Parquet
     files have all columns. ``records.jsonl`` holds all `records`, those of `tables` and of label counts, ordered by key.
     """
@@ -64,6 +66,7 @@ def data_files(rows: pd.DataFrame, tables: Tables, records: Iterable[Record]) ->
         "cells.csv": csv_text(measured),
         "latency.csv": csv_text(tables.points),
         "overview.csv": csv_text(tables.across),
+        **({} if tables.loads.empty else {LOADS_FILE: csv_text(tables.loads)}),
         **({} if curves.empty else {CURVES_FILE: csv_text(curves)}),
         "rows.parquet": _parquet(_as_text(rows, (name for name in rows.columns if name not in ROW_COLUMNS))),
         "cells.parquet": _parquet(in_columns),
@@ -248,6 +251,7 @@ def _task_pages(
             own,
             tables.points[tables.points["task"] == task],
             tables.statistics[str(task)],
+            tables.loads[tables.loads["task"] == task],
             waiting[str(task)],
             published_section(of_task, own) if papers else "",
             drawn,

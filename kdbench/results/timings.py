@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from kdbench.budgets import BackEnd
 from kdbench.results.fields import CellKey, Moment
 from kdbench.results.records import Environment
+from kdbench.results.serving import Serving
 from kdbench.utils.files import JsonModel, load_json_files, write_atomically
 
 
@@ -211,6 +212,8 @@ class Timing(JsonModel):
     models: tuple[ModelTiming, ...]
     teacher: tuple[BackEndTiming, ...] = ()
     """The teacher's times, where it is none of `models`."""
+    serving: Serving | None = None
+    """How the models serve requests; None where that was not measured."""
 
     def machine(self, environment: Environment | None = None) -> dict[str, str]:
         """Return what latencies must share to be compared: the hardware, and the versions of the runtimes.

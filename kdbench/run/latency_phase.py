@@ -3,61 +3,85 @@
 from __future__ import annotations
 
 import psutil
+from pydantic import BaseModel
 
 from kdbench.config import RunConfig
+from kdbench.export.serving import ServingOrder
 from kdbench.measure.environment import describe_environment
 from kdbench.measure.latency import TimingOrder, groups_needed
 from kdbench.results.paths import CellFiles
 from kdbench.results.records import Record, RecordStore, Status
-from kdbench.results.timings import load_timings
+from kdbench.results.timings import Timing, load_timings
 from kdbench.run.executor import Ended, Executor, Job, Stage
 from kdbench.run.plan import Plan
 from kdbench.run.progress import LATENCY, Watcher, pass_on
 from kdbench.training.experiment import Experiment
+from kdbench.utils.system import THREAD_VARIABLES
 
 THREADS = 1
 """A model that serves single requests gets one core; with more, the operating system's scheduler is timed as well."""
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
 
 
 def run_latency_phase(config: RunConfig, plan: Plan, executor: Executor, watcher: Watcher) -> list[str]:
-    """Time the models of each task of `plan` unless they were timed together before; return one line per failure."""
+    """Time the models of each task of `plan` unless they were timed together before; return one line per failure.
+
+    Where the budget says so, the timed models then serve requests, unless they did.
+    """
     failures = []
     for problem in load_timings(config.results)[1]:
         watcher.remark(problem)
     for task, experiment in (plan.experiments or {}).items():
         records = _timed_cells(config, experiment)
         keys = [record.key for record in records]
-        if not keys or _is_timed(config, experiment, keys):
+        if not keys:
             continue
         teacher = next((record.key for record in records if record.is_teacher), None)
-        name = f"{LATENCY}{task}"
-        watcher.started(name)
-        artifacts = [CellFiles(config.results, key).artifact for key in keys]
-        groups = groups_needed(artifacts, experiment.budget, psutil.virtual_memory().available)
-        order = TimingOrder(
-            config=config, task=task, keys=keys, teacher=teacher, threads=THREADS, groups=groups
-        )
-        executor.start(Job(name, _stages(order), config.results / "logs" / f"latency-{task}.log"))
-        ended = _wait(executor, watcher, name)
-        watcher.ended(name, ended.status, ended.reason, None, ended.seconds)
-        if ended.status is not Status.OK:
-            failures.append(f"{name}: {ended.reason}")
+        failure = None
+        if _timing(config, experiment, keys) is None:
+            failure = _run(_latency_job(config, task, experiment, keys, teacher), executor, watcher)
+        if failure is None and _is_to_serve(config, experiment, keys):
+            if teacher is None:
+                watcher.remark(
+                    f"the models of {task} do not serve requests: the teacher, whose capacity sets the rates, has no model"
+                )
+            else:
+                failure = _run(_serving_job(config, task, keys, teacher), executor, watcher)
+        failures += [failure] if failure else []
     return failures
 
 
-def _stages(order: TimingOrder) -> tuple[Stage, ...]:
-    """Return the parts of the phase, each of which runs in a process of its own."""
+def _latency_job(
+    config: RunConfig, task: str, experiment: Experiment, keys: list[str], teacher: str | None
+) -> Job:
+    """Return the job whose parts, each in a process of its own, time the models `keys`."""
+    artifacts = [CellFiles(config.results, key).artifact for key in keys]
+    groups = groups_needed(artifacts, experiment.budget, psutil.virtual_memory().available)
+    order = TimingOrder(config=config, task=task, keys=keys, teacher=teacher, threads=THREADS, groups=groups)
     processes = [order.model_copy(update={"process": number}) for number in range(order.processes)]
-    parts = [
-        ("prepare_timing", order),
-        *(("time_process", process) for process in processes),
-    ]
-    environment = {name: str(THREADS) for name in _THREAD_VARIABLES}
-    return tuple(
-        Stage(f"kdbench.measure.latency:{function}", argument.model_dump_json(), environment)
-        for function, argument in parts
+    stages = (
+        _stage("kdbench.measure.latency:prepare_timing", order),
+        *(_stage("kdbench.measure.latency:time_process", process) for process in processes),
     )
+    return Job(f"{LATENCY}{task}", stages, config.results / "logs" / f"latency-{task}.log")
+
+
+def _serving_job(config: RunConfig, task: str, keys: list[str], teacher: str) -> Job:
+    order = ServingOrder(config=config, task=task, keys=keys, teacher=teacher, threads=THREADS)
+    stage = _stage("kdbench.export.serving:serve_models", order)
+    return Job(f"{LATENCY}{task} under load", (stage,), config.results / "logs" / f"serving-{task}.log")
+
+
+def _stage(function: str, order: BaseModel) -> Stage:
+    return Stage(function, order.model_dump_json(), dict.fromkeys(THREAD_VARIABLES, str(THREADS)))
+
+
+def _run(job: Job, executor: Executor, watcher: Watcher) -> str | None:
+    """Run `job` to its end; return a line if it failed."""
+    watcher.started(job.id)
+    executor.start(job)
+    ended = _wait(executor, watcher, job.id)
+    watcher.ended(job.id, ended.status, ended.reason, None, ended.seconds)
+    return None if ended.status is Status.OK else f"{job.id}: {ended.reason}"
 
 
 def _wait(executor: Executor, watcher: Watcher, name: str) -> Ended:
@@ -89,13 +113,26 @@ def _has_model(files: CellFiles) -> bool:
     return files.artifact.is_dir() and files.damage(sizes_only=True) is None
 
 
-def _is_timed(config: RunConfig, experiment: Experiment, keys: list[str]) -> bool:
-    """Return whether exactly these models were timed together with this machine, these libraries and this budget."""
+def _timing(config: RunConfig, experiment: Experiment, keys: list[str]) -> Timing | None:
+    """Return the timing of exactly these models together with this machine, these libraries and this budget."""
     timings, _ = load_timings(config.results)
-    return any(
-        timing.task == experiment.task.task.name
-        and {model.key for model in timing.models} == set(keys)
-        and timing.settings == experiment.budget.latency_settings()
-        and timing.machine() == timing.machine(describe_environment())
-        for timing in timings
+    return next(
+        (
+            timing
+            for timing in timings
+            if timing.task == experiment.task.task.name
+            and {model.key for model in timing.models} == set(keys)
+            and timing.settings == experiment.budget.latency_settings()
+            and timing.machine() == timing.machine(describe_environment())
+        ),
+        None,
     )
+
+
+def _is_to_serve(config: RunConfig, experiment: Experiment, keys: list[str]) -> bool:
+    """Return whether the budget lets models serve requests, and these have not in as many processes."""
+    processes = experiment.budget.serving_processes
+    timing = _timing(config, experiment, keys)
+    if not processes or timing is None:
+        return False
+    return timing.serving is None or timing.serving.processes != processes

@@ -214,7 +214,8 @@ def write_scrubbed_results(
     for timing in load_timings(results)[0]:
         models = tuple(model for model in timing.models if model.key in keys)
         if models:
-            put_timing(folder, _scrubbed_item(timing.model_copy(update={"models": models}), private))
+            chosen = {"models": models, "serving": timing.serving and timing.serving.only(keys)}
+            put_timing(folder, _scrubbed_item(timing.model_copy(update=chosen), private))
     return published, _merged_rows(records, published)
 
 

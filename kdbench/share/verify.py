@@ -23,6 +23,7 @@ from kdbench.share.verify_records import (
 )
 from kdbench.share.verify_report import Report
 from kdbench.share.verify_scores import RERUN, check_key, check_scores, is_joint, test_set
+from kdbench.share.verify_serving import impossible_in_serving, recomputed_serving
 from kdbench.share.verify_timings import recomputed, too_many_calls
 from kdbench.utils.files import sha256
 
@@ -91,11 +92,13 @@ def _check_timings(folder: SubmittedFolder, records: PlacedRecords, now: datetim
     teachers = {record.key for _, record in records if record.is_teacher}
     for place, timing in folder.timings():
         lines = list(impossible_in_timing(timing, now))
+        lines += impossible_in_serving(timing.serving) if timing.serving else []
         if too_many_calls(timing):
             report.not_checked(place, "latencies: too many calls to compute them again")
         elif not lines:
             report.checked["latencies"] += 1
             lines += recomputed(timing, teachers)
+            lines += recomputed_serving(timing.serving) if timing.serving else []
         for line in lines:
             report.problem(place, line, "time the models again with 'kdbench run'")
         unknown = [model.key for model in timing.models if model.key not in keys]

@@ -8,17 +8,21 @@ from kdbench.budgets import BackEnd
 from kdbench.measure.timing import MAIN, Size
 from kdbench.measure.timing_summary import Calls, References, summarize
 from kdbench.results.timings import BackEndTiming, Point, Timing
+from kdbench.utils.files import JsonModel
 
 _TOLERANCE = 0.005
 """The share by which a figure may differ: calls are stored with four digits after the point."""
 _MOST_CALLS = 1_000_000
 """Of more, hundreds of resamples would take minutes."""
+_SPEEDUPS = {name for name in Point.model_fields if "speedup" in name}
+"""Need the teacher's calls."""
 
 
 def too_many_calls(timing: Timing) -> bool:
     """Return whether a timing has more calls than `recomputed` can resample."""
     points = [point for back_ends in _back_ends(timing) for one in back_ends for point in one.points]
-    return sum(len(calls) for point in points for calls in point.calls_ms) > _MOST_CALLS
+    calls = sum(len(calls) for point in points for calls in point.calls_ms)
+    return calls + (timing.serving.requests if timing.serving else 0) > _MOST_CALLS
 
 
 def recomputed(timing: Timing, teachers: Collection[str]) -> Iterator[str]:
@@ -32,7 +36,8 @@ def recomputed(timing: Timing, teachers: Collection[str]) -> Iterator[str]:
                 inputs = timing.inputs if size == MAIN else 1
                 expected = summarize(calls, _references(references, one.back_end, size, calls), size, inputs)
                 place = f"{model.key}, {one.back_end}, batch {point.batch_size}"
-                yield from (f"{line} ({place})" for line in _differences(point, expected, bool(references)))
+                left_out = {"calls_ms", "reason"} | (set() if references else _SPEEDUPS)
+                yield from (f"{line} ({place})" for line in differences(point, expected, left_out))
 
 
 def _back_ends(timing: Timing) -> Iterator[tuple[BackEndTiming, ...]]:
@@ -55,12 +60,11 @@ def _references(
     return References(teacher.get(back_end.runtime, {}).get(size), eager)
 
 
-def _differences(point: Point, expected: Point, has_teacher: bool) -> Iterator[str]:
-    for name, stored in point.model_dump(exclude={"calls_ms", "reason"}).items():
+def differences(stored: JsonModel, expected: JsonModel, left_out: set[str]) -> Iterator[str]:
+    """Yield one line per figure that is stored, or expected, and is not the other; those `left_out` are not compared."""
+    for name, figure in stored.model_dump(exclude=left_out).items():
         value = getattr(expected, name)
-        if "speedup" in name and not has_teacher:
+        if figure is None and value is None:
             continue
-        if stored is None and value is None:
-            continue
-        if stored is None or value is None or abs(stored - value) > _TOLERANCE * abs(value):
-            yield f"{name} is {stored}, but {value} when recomputed from the calls"
+        if figure is None or value is None or abs(figure - value) > _TOLERANCE * abs(value):
+            yield f"{name} is {figure}, but {value} when recomputed from the calls"

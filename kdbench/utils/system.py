@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
+"""The environment's variables that set the thread counts of libraries."""
 _BYTES_PER_CELL = 2 * 1024**3
 """Resident memory of a cell that trains a small BERT, with a margin."""
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from kdbench.board.cells import latency_points, tidy
+from kdbench.board.cells import latency_points, shown_timings, tidy
 from kdbench.board.load import Loaded, load_cells
 from kdbench.board.rows import aggregate
+from kdbench.board.serving import loads_of
 from kdbench.board.statistics import Known, TaskStatistics
 from kdbench.board.tables import Tables, across_tasks, board_tables
 from kdbench.results.records import Record
@@ -22,6 +23,7 @@ def tables_without_predictions(records: Sequence[Record], timings: Sequence[Timi
         rows=rows,
         cells=cells,
         points=latency_points(cells, timings),
+        loads=loads_of(cells, shown_timings(timings, set(cells["key"]))),
         across=across_tasks(rows, cells),
         statistics={task: TaskStatistics() for task in set(cells["task"])},
     )

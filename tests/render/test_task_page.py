@@ -13,7 +13,7 @@ from kdbench.results.timings import BackEndTiming, Point, Repeatability, Tokeniz
 
 def page_of(tables, pending=0):
     (statistics,) = tables.statistics.values()
-    return task_page(tables.rows, tables.cells, tables.points, statistics, pending)
+    return task_page(tables.rows, tables.cells, tables.points, statistics, tables.loads, pending)
 
 
 def page(records, timings=(), pending=0):

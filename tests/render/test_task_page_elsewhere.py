@@ -20,7 +20,7 @@ def tables(*timings):
 
 def page(*timings):
     board = tables(*timings)
-    return task_page(board.rows, board.cells, board.points, board.statistics["rotten-tomatoes"])
+    return task_page(board.rows, board.cells, board.points, board.statistics["rotten-tomatoes"], board.loads)
 
 
 def test_every_further_setting_has_a_table_of_its_own():

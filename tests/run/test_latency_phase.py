@@ -6,10 +6,12 @@ import pytest
 from helpers.support import key_named, make_record, make_timing
 
 from kdbench.budgets import BUDGETS
+from kdbench.export.serving import ServingOrder
 from kdbench.measure.environment import describe_environment
 from kdbench.measure.latency import TimingOrder, groups_needed
 from kdbench.results.paths import CellFiles
 from kdbench.results.records import RecordStore, Status
+from kdbench.results.serving import Serving
 from kdbench.results.timings import put_timing
 from kdbench.run.executor import Ended
 from kdbench.run.latency_phase import run_latency_phase
@@ -32,6 +34,12 @@ TEACHER, STUDENT = key_named("teacher"), key_named("student")
 
 
 class Watcher:
+    def __init__(self):
+        self.remarks = []
+
+    def remark(self, line):
+        self.remarks.append(line)
+
     def started(self, name):
         pass
 
@@ -40,9 +48,9 @@ class Watcher:
 
 
 @pytest.fixture
-def phase(make_config, make_experiment):
+def phase(request, make_config, make_experiment):
     """Run the phase over two trained cells of a task; ``phase()`` returns the jobs."""
-    config = make_config()
+    config = make_config(**getattr(request, "param", {}))
     experiment = make_experiment(budget=config.resolved_budget, results=config.results)
 
     def record(key, **changed):
@@ -58,7 +66,9 @@ def phase(make_config, make_experiment):
     def run():
         executor = Executor()
         plan = SimpleNamespace(experiments={experiment.task.task.name: experiment})
-        assert run_latency_phase(config, plan, executor, Watcher()) == []
+        watcher = Watcher()
+        assert run_latency_phase(config, plan, executor, watcher) == []
+        run.remarks = watcher.remarks
         return executor.jobs
 
     run.record, run.config, run.budget = record, config, experiment.budget
@@ -165,3 +175,36 @@ def test_models_of_further_seeds_and_other_budgets_are_not_timed(phase):
     phase.record("longer", budget=phase.budget.model_copy(update={"max_length": 16}))
     (job,) = phase()
     assert set(TimingOrder.model_validate_json(job.stages[0].argument).keys) == {TEACHER, STUDENT}
+
+
+serves = pytest.mark.parametrize("phase", [{"serving": True}], indirect=True)
+
+
+def served(processes):
+    return Serving(processes=processes, capacity_per_s=100, cores=2, models=())
+
+
+@serves
+@pytest.mark.parametrize(("serving", "jobs"), [(None, 1), (served(2), 1), (served(3), 0)])
+def test_models_that_were_timed_serve_unless_they_have_in_as_many_processes(phase, serving, jobs):
+    timed(phase, serving=serving)
+    found = phase()
+    assert len(found) == jobs
+    for job in found:
+        (stage,) = job.stages
+        order = ServingOrder.model_validate_json(stage.argument)
+        assert (set(order.keys), order.teacher) == ({TEACHER, STUDENT}, TEACHER)
+        assert stage.function == "kdbench.export.serving:serve_models"
+        assert set(stage.environment.values()) == {"1"}
+
+
+@serves
+def test_without_a_teacher_no_rates_are_known_and_that_is_told(phase):
+    RecordStore(phase.config.results).path(TEACHER).unlink()
+    timing = make_timing({"student": 5.0}, task="toy-sentiment")
+    timed_alone = {"settings": phase.budget.latency_settings(), "environment": describe_environment()}
+    put_timing(phase.config.results, timing.model_copy(update=timed_alone))
+    assert phase() == []
+    assert phase.remarks == [
+        "the models of toy-sentiment do not serve requests: the teacher, whose capacity sets the rates, has no model"
+    ]

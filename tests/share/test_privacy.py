@@ -6,10 +6,15 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from helpers.support import make_record, make_timing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdbench.share.privacy import Private, last_name, of_this_machine
+from kdbench.budgets import BackEnd
+from kdbench.results.records import RecordStore
+from kdbench.results.serving import ModelServing, Serving
+from kdbench.results.timings import load_timings, put_timing
+from kdbench.share.privacy import Private, last_name, of_this_machine, write_scrubbed_results
 
 HERS = Private(
     folders=("/home/alice", "/home/alice/My Docs/results", "/scratch7"), users=("alice",), hosts=("box17",)
@@ -134,3 +139,19 @@ def test_accounts_that_are_everybody_s_are_nobody_s(monkeypatch):
 )
 def test_a_model_given_as_a_folder_goes_by_its_last_name(given, name):
     assert last_name(given) == name
+
+
+def test_of_what_served_only_the_published_models_remain_and_reasons_are_scrubbed(tmp_path):
+    record, other = make_record("lora"), make_record("secret")
+    models = tuple(
+        ModelServing(key=one.key, back_end=BackEnd.TORCH, reason="no /home/alice/model")
+        for one in (record, other)
+    )
+    serving = Serving(processes=1, capacity_per_s=9, cores=2, models=models)
+    timing = make_timing({record.key: 5.0, other.key: 6.0})
+    RecordStore(tmp_path / "results").put(record)
+    put_timing(tmp_path / "results", timing.model_copy(update={"serving": serving}))
+    write_scrubbed_results(tmp_path / "results", {record.key}, tmp_path / "out", HERS)
+    (published,) = load_timings(tmp_path / "out")[0]
+    (served,) = published.serving.models
+    assert (served.key, served.reason) == (record.key, "no <path>")

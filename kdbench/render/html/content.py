@@ -15,7 +15,7 @@ from kdbench.board.figures import FIGURES, Figure, Group, plugin_figure
 from kdbench.board.frames import Row, first_row, rows_of
 from kdbench.board.load import Loaded
 from kdbench.board.rows import has_score
-from kdbench.render.html.details import POINT_HEADINGS, Sources, rounded, row_details
+from kdbench.render.html.details import LOAD_HEADINGS, POINT_HEADINGS, Sources, rounded, row_details
 from kdbench.render.notes import ONE_SEED, is_of_one_seed, rerun_command, run_facts, unstable_timings
 from kdbench.render.palette import family_looks
 from kdbench.utils import formatting
@@ -62,6 +62,7 @@ def page_content(
         "families": [[name, look.colour, look.shape] for name, look in families.items()],
         "rows": shown,
         "points": POINT_HEADINGS,
+        "loads": LOAD_HEADINGS,
         "notes": _notes(figures),
         "facts": [list(fact) for fact in run_facts(cells)],
         "command": "\n".join(rerun_command(cells)),
@@ -71,7 +72,7 @@ def page_content(
 
 def no_content(title: str) -> dict[str, Any]:
     """Return the content of a page without rows."""
-    lists = ("tasks", "columns", "costs", "families", "rows", "overview", "facts", "points")
+    lists = ("tasks", "columns", "costs", "families", "rows", "overview", "facts", "points", "loads")
     return {"title": title, "model": "a model", "notes": "", "command": "", **{name: [] for name in lists}}
 
 

@@ -19,9 +19,10 @@ from kdbench.board.predictions import made_from
 from kdbench.errors import KdbenchError
 from kdbench.results.paths import LOG_BYTES, CellFiles
 from kdbench.results.records import Record, Status
+from kdbench.results.serving import ClosedLoop, ModelServing, OpenLoop
 from kdbench.results.timings import BackEndTiming, ModelTiming, Point
 from kdbench.utils import formatting
-from kdbench.utils.formatting import on_one_line
+from kdbench.utils.formatting import MISSING, milliseconds, on_one_line, plural, with_interval
 from kdbench.utils.plain_files import read_end
 
 _TIMES = [FIGURES[name] for name in ("p50_ms", "p90_ms", "p95_ms")]
@@ -63,6 +64,34 @@ def _point(point: Point) -> list[str]:
     ]
 
 
+LOAD_HEADINGS = ["load", "busy", "per second", "p50 ms", "p95 ms", "p99 ms", "requests"]
+"""The headings of a load's texts, in order."""
+
+
+def _loads(model: ModelServing | None) -> list[list[str]]:
+    """Return the texts of each load that a model served."""
+    return [] if model is None else [_load(loop) for loop in model.loops]
+
+
+def _load(loop: OpenLoop | ClosedLoop) -> list[str]:
+    times = [
+        with_interval(loop.p50_ms, loop.p50_low_ms, loop.p50_high_ms, milliseconds),
+        with_interval(loop.p95_ms, loop.p95_low_ms, loop.p95_high_ms, milliseconds),
+        milliseconds(loop.p99_ms),
+    ]
+    if isinstance(loop, OpenLoop):
+        times = ["beyond capacity"] * 3 if loop.is_beyond_capacity else times
+        load, busy, per_s = (
+            f"{loop.rate_per_s:g} arrivals per second",
+            formatting.share(loop.utilization),
+            MISSING,
+        )
+    else:
+        load, busy = plural(loop.clients, "client"), MISSING
+        per_s = with_interval(loop.per_s, loop.low_per_s, loop.high_per_s, formatting.three_digits)
+    return [load, busy, per_s, *times, str(loop.requests)]
+
+
 LOG_LINES = 40
 """The number of lines shown from the end of a failed cell's log."""
 
@@ -77,6 +106,11 @@ class Sources:
         shown = shown_timings(loaded.timings, set(self.records))
         self.timings = {key: model for key, (_, model) in shown.items()}
         """The timings that the board shows."""
+        self.serving = {
+            key: served
+            for key, (timing, _) in shown.items()
+            if timing.serving is not None and (served := timing.serving.of(key)) is not None
+        }
 
     def by_class(self, cells: list[Row]) -> ByClass:
         """Return the results by class of a row with these `cells`, one per seed, from its predictions."""
@@ -138,6 +172,7 @@ def row_details(row: Row, cells: list[Row], sources: Sources) -> dict[str, Any]:
             and (lines := sources.log_end(cell["key"]))
         ],
         "latency": next(filter(None, grids), None),
+        "loads": next(filter(None, (_loads(sources.serving.get(cell["key"])) for cell in cells)), None),
         **sources.by_class(cells),
     }
     return {name: value for name, value in details.items() if value not in (None, [], "")}

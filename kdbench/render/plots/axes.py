@@ -69,7 +69,7 @@ def score_limits(rows: Iterable[DrawnRow], others: Iterable[float] = ()) -> Exte
     room = max((max(scores) - min(scores)) / 2, _LEAST_ROOM)
     low = max(min([*scores, *ends]), min(scores) - room)
     high = min(max([*scores, *ends]), max(scores) + room)
-    margin = 0.03 * (high - low)
+    margin = 0.03 * (high - low) or _LEAST_ROOM  # of equal scores without intervals
     return Extent(min([low, *others]) - margin, max([high, *others]) + margin)
 
 

@@ -53,7 +53,7 @@ def score_extent(lines: Iterable[Line]) -> Extent:
     room = max(0.25 * (high - low), 1.0)
     ends = [end for point in points for end in (point.low, point.high) if end is not None]
     low, high = max(min([low, *ends]), low - room), min(max([high, *ends]), high + room)
-    margin = _ROOM * (high - low)
+    margin = _ROOM * (high - low) or 1.0  # of equal scores without intervals
     return Extent(low - margin, high + margin)
 
 

@@ -35,6 +35,7 @@ function sections(row, details, task) {
     add(`Latency: ${grid.back_end}`, grid.reason ? element("p", {}, grid.reason) : "",
       grid.points.length ? plainTable(content.points, grid.points) : "");
   }
+  if (details.loads) add("Serving requests", plainTable(content.loads, details.loads, { texts: [0] }));
   const params = details.strategy?.params ?? [];
   if (params.length) add("Parameters", plainTable(["parameter", "value"], params, { texts: [0, 1] }));
   return parts;
