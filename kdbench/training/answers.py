@@ -166,4 +166,4 @@ def _mean_entropy(targets: Sequence[Target]) -> float:
     """Return the mean entropy of the answers about a text or word in bits, without the smoothing."""
     shares = np.concatenate([own_probabilities(target) for target in targets])
     logarithms = np.log2(shares, where=shares > 0, out=np.zeros_like(shares))
-    return float(-(shares * logarithms).sum(axis=1).mean())
+    return abs(float((shares * logarithms).sum(axis=1).mean()))
