@@ -224,8 +224,9 @@ class Environment(JsonModel):
 
     hardware: dict[str, str]
     libraries: dict[str, str]
-    git_revision: str | None
-    git_dirty: bool | None
+    git_revision: str | None = None
+    """None outside of a git repository; timings leave out what is None."""
+    git_dirty: bool | None = None
 
 
 class Record(JsonModel):

@@ -8,7 +8,7 @@ import pytest
 from helpers.support import make_record
 from pydantic import ValidationError
 
-from kdbench.results.records import Compute, Quality, Record, RecordStore, Status
+from kdbench.results.records import Compute, Environment, Quality, Record, RecordStore, Status
 from kdbench.utils.files import content_hash
 
 KEY = "0" * 20
@@ -181,3 +181,8 @@ def test_the_order_of_a_mapping_means_nothing_and_that_of_a_list_does():
 )
 def test_what_differs_has_another_key(one, other):
     assert content_hash(one) != content_hash(other)
+
+
+def test_an_environment_outside_of_a_repository_is_read_again_where_nothing_is_written_of_it():
+    outside = Environment(hardware={"cpu": "x"}, libraries={"torch": "1"}, git_revision=None, git_dirty=None)
+    assert Environment.model_validate_json(outside.model_dump_json(exclude_none=True)) == outside
