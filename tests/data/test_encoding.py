@@ -222,3 +222,12 @@ def test_rows_in_memory_are_those_that_would_be_written(encode, bert):
     assert len(encoded) == len(written) > len(rows)
     assert [encoded[number] for number in range(len(encoded))] == [dict(row) for row in written]
     assert list(encoded["example"]) == written["example"][:]
+
+
+def test_windows_in_memory_are_those_that_would_be_written(encode, bert):
+    rows = [{"text": "word " * 30, "label": "yes"}, {"text": "short", "label": "no"}]
+    written, _ = encode(bert, rows, TaskKind.SEQUENCE_CLASSIFICATION, ("no", "yes"), 12, 2)
+    columns = {name: [row[name] for row in rows] for name in ("text", "label")}
+    encoded = Encoder(ToyTask({}), bert, 12, 2).encode(columns)
+    assert len(encoded) == len(written) > len(rows)
+    assert [encoded[number] for number in range(len(encoded))] == [dict(row) for row in written]
