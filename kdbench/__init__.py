@@ -46,6 +46,7 @@ from kdbench.errors import KdbenchError, UsageError
 from kdbench.evaluation.evaluate_metric import EvaluateMetric
 from kdbench.export.load import load
 from kdbench.hookspecs import hookimpl
+from kdbench.utils.plain_files import read_plain
 
 if TYPE_CHECKING:
     from kdbench.api import losses
@@ -111,6 +112,7 @@ __all__ = [
     "new_layers",
     "params_of",
     "quantize",
+    "read_plain",
     "readers",
     "structure",
     "train_jointly",

@@ -189,7 +189,7 @@ class Registry:
         """Return the strategies that match any of `patterns`, in order of registration, without duplicates.
 
         A pattern is a name or a glob such as ``tinybert*``, optionally with parameters: ``lora[r=16]``, ``*[dropout=0.2]``,
-        ``*[tuned]``.
+        ``*[tuned]``. A glob leaves out strategies that run `on_request`.
 
         Raises:
             UsageError: a pattern has no match, or sets a parameter that one of its matches lacks or rejects.
@@ -200,7 +200,11 @@ class Registry:
             for pattern in specs
             for name in _matches(pattern.name, self.strategies, "strategy")
             # A glob such as `*[tuned]` means those that have something to tune.
-            if pattern.tuned is None or name == pattern.name or _is_searched(self.strategies[name].item)
+            if name == pattern.name
+            or (
+                not self.strategies[name].item.on_request
+                and (pattern.tuned is None or _is_searched(self.strategies[name].item))
+            )
         ]
         for spec in matches:
             self.strategy(spec)

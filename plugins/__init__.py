@@ -13,10 +13,11 @@ from kdbench_plugins.hard_labels import HardLabels
 from kdbench_plugins.ia3 import IA3
 from kdbench_plugins.int8 import Int8
 from kdbench_plugins.linear_probe import LinearProbe
-from kdbench_plugins.lora import DoRA, LoRA
+from kdbench_plugins.lora import DoRA, LoRA, LoRAPlus, LoRAUnmerged, PiSSA, RsLoRA
 from kdbench_plugins.minilm import MiniLM
 from kdbench_plugins.model2vec import Model2Vec
 from kdbench_plugins.multi_task import MultiTask, MultiTaskKD
+from kdbench_plugins.peft_method import PeftMethod
 from kdbench_plugins.pkd import PKD
 from kdbench_plugins.prefix_tuning import PrefixTuning
 from kdbench_plugins.prune_ffn import PruneFFN
@@ -27,6 +28,7 @@ from kdbench_plugins.tfidf import Tfidf
 from kdbench_plugins.tinybert import TinyBERT
 from kdbench_plugins.trim_vocab import TrimVocab
 from kdbench_plugins.vanilla_kd import VanillaKD
+from kdbench_plugins.vera import VeRA
 
 from kdbench import Strategy, hookimpl
 
@@ -41,6 +43,7 @@ def kdbench_model_classes() -> dict[str, str]:
         "prefix": "kdbench_plugins._prefix_model:PrefixModel",
         "pruned": "kdbench_plugins._pruning:PrunedModel",
         "static": "kdbench_plugins._static_model:StaticModel",
+        "unmerged": "kdbench_plugins._unmerged_model:UnmergedModel",
         "tfidf": "kdbench_plugins._tfidf_model:TfidfModel",
         "kdbench_plugins._adapters:AdapterModel": "kdbench_plugins._adapter_model:AdapterModel",
         "kdbench_plugins._bilstm:BiLSTM": "kdbench_plugins._bilstm_model:BiLSTMModel",
@@ -68,7 +71,12 @@ def kdbench_strategies() -> list[type[Strategy]]:
         BiLSTM,
         BiLSTMKD,
         LoRA,
+        LoRAUnmerged,
+        LoRAPlus,
+        RsLoRA,
         DoRA,
+        PiSSA,
+        VeRA,
         AdaLoRA,
         IA3,
         PrefixTuning,
@@ -76,6 +84,7 @@ def kdbench_strategies() -> list[type[Strategy]]:
         AdapterHoulsby,
         AdapterPfeiffer,
         LinearProbe,
+        PeftMethod,
         MultiTask,
         MultiTaskKD,
         Int8,

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from kdbench import structure
 
 
+NAMES_MODULES = ("auto_mapping", "megatron_config", "megatron_core")
+"""Settings of peft that name modules to import; files of strangers may contain them."""
+
+
 class LongWarmUp(Params):
     """Warm up over half of the steps, for strategies that add weights to every layer and start with a random head.
 
@@ -76,11 +80,11 @@ class PeftStrategy(ParameterEfficient):
 
     def finalize(self, model: nn.Module, bench: Bench) -> nn.Module:
         """Return the plain base model with the peft adapter merged into its weights."""
-        _unwrap_saved_modules(model)
+        unwrap_saved_modules(model)
         return model.merge_and_unload()
 
 
-def _unwrap_saved_modules(model: PeftModel) -> None:
+def unwrap_saved_modules(model: PeftModel) -> None:
     """Put the trained modules of ``modules_to_save`` in their places.
 
     peft does so itself for all methods but (IA)³, which takes each for a single layer: RoBERTa's head has two.
@@ -163,6 +167,20 @@ def _roles(layer: structure.Layer) -> dict[str, tuple[nn.Module, ...]]:
         for name in ("query", "key", "value"):
             roles[name] = (getattr(attention, name).linear,)
     return roles
+
+
+def encoder_layers(base: PreTrainedModel) -> list[str]:
+    """Return the full names of all linear layers of the encoder of `base`, without those that pretraining left untrained."""
+    from torch import nn
+
+    from kdbench import new_layers
+
+    prefix, new = f"{base.base_model_prefix}.", set(new_layers(base))
+    return [
+        name
+        for name, module in base.named_modules()
+        if isinstance(module, nn.Linear) and name.startswith(prefix) and name not in new
+    ]
 
 
 def _with_suffix(names: list[str], end: str) -> list[str]:

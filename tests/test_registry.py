@@ -145,8 +145,12 @@ def test_matches_come_in_the_order_of_registration_each_once(registry, patterns,
     assert [str(spec) for spec in registry.match_strategies(patterns)] == hits
 
 
-def test_a_star_matches_everything(registry):
-    assert [spec.name for spec in registry.match_strategies(["*"])] == list(registry.strategies)
+def test_a_star_matches_everything_but_what_runs_on_request(registry):
+    named = {name for name, registered in registry.strategies.items() if registered.item.on_request}
+    assert "peft" in named
+    expected = [name for name in registry.strategies if name not in named]
+    assert [spec.name for spec in registry.match_strategies(["*"])] == expected
+    assert [spec.name for spec in registry.match_strategies(["peft", "lora"])] == ["lora", "peft"]
     assert [task.name for task in registry.match_tasks(["*"])] == list(registry.tasks)
 
 

@@ -149,6 +149,7 @@ class Bench(Protocol):
         keep: Keep = "best",
         extra: nn.Module | None = None,
         after_step: Callable[[int], None] | None = None,
+        rate_of: Callable[[str], float] | None = None,
     ) -> nn.Module:
         """Train `model` in place within the budget, and return it with the weights of the best validation score.
 
@@ -168,6 +169,7 @@ class Bench(Protocol):
             extra: a module that only the loss uses, trained jointly and then discarded, such as a projection between
                 widths.
             after_step: called with the number of each step, from 1, after the optimizer's update.
+            rate_of: the learning rate of a weight, by its name, as a multiple of the peak rate; by default 1 for all.
         """
 
     def teacher_logits(self, rows: datasets.Dataset) -> TeacherOutputs:

@@ -206,6 +206,7 @@ class TrainingBench:
         keep: Keep = "best",
         extra: nn.Module | None = None,
         after_step: Callable[[int], None] | None = None,
+        rate_of: Callable[[str], float] | None = None,
     ) -> nn.Module:
         if keep not in ("best", "last"):
             raise ValueError(f"keep={keep!r}: expected 'best' or 'last'")
@@ -235,6 +236,7 @@ class TrainingBench:
                 ),
                 extra=extra,
                 after_step=after_step,
+                rate_of=rate_of,
                 batches=batches,
             )
         )

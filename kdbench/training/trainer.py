@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 import datasets
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from torch.utils.data import DataLoader
 from transformers import (
@@ -125,6 +126,7 @@ def train(
     after_step: Callable[[int], None] | None = None,
     batches: Sequence[Sequence[int]] | None = None,
     rates: Sequence[float] | None = None,
+    rate_of: Callable[[str], float] | None = None,
     trackers: Trackers | None = None,
 ) -> TrainingRun:
     """Train `model` in place and restore the weights of the best validation; see also `kdbench.Bench.train`.
@@ -137,6 +139,7 @@ def train(
         after_step: as there, before the gradients are cleared.
         batches: the row indices of each step's batch; by default the schedule's first batches.
         rates: each step's learning rate as a multiple of the schedule's; by default 1.
+        rate_of: a weight's learning rate, by its name, as a multiple of the schedule's; by default 1.
         trackers: get the mean losses over at most `CURVE_POINTS` intervals and the validation scores, as they come.
 
     Raises:
@@ -165,6 +168,7 @@ def train(
             teacher_outputs=teacher_outputs,
             batches=batches,
             rates=rates,
+            rate_of=rate_of,
         )
         trainer.remove_callback(PrinterCallback)  # progress goes to `report`
         if trackers is not None:
@@ -246,10 +250,12 @@ class _StrategyTrainer(Trainer):
         batches: Sequence[Sequence[int]],
         report: Callable[[int, int, float], None],
         rates: Sequence[float] | None,
+        rate_of: Callable[[str], float] | None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self._rates = rates
+        self._rate_of = rate_of
         self._loss = with_progress(loss)
         self._report = report
         self._teacher_outputs = teacher_outputs
@@ -278,6 +284,17 @@ class _StrategyTrainer(Trainer):
             pin_memory=self.args.dataloader_pin_memory,
         )
         return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
+
+    def create_optimizer(self, *args: Any, **kwargs: Any) -> Optimizer:
+        optimizer: Optimizer = super().create_optimizer(*args, **kwargs)
+        if self._rate_of is not None:
+            names = {weight: name for name, weight in self.model.named_parameters()}  # type: ignore[union-attr]
+            optimizer.param_groups[:] = [
+                part
+                for group in optimizer.param_groups
+                for part in _by_rate(group, lambda weight: self._rate_of(names[weight]))  # type: ignore[misc]
+            ]
+        return optimizer
 
     def create_scheduler(self, *args: Any, **kwargs: Any) -> LRScheduler:
         scheduler: LambdaLR = super().create_scheduler(*args, **kwargs)  # type: ignore[assignment]
@@ -328,6 +345,15 @@ class _StrategyTrainer(Trainer):
         self.losses.append(value)
         self._report(step, self.state.max_steps, value)
         return (loss, student) if return_outputs else loss
+
+
+def _by_rate(group: dict[str, Any], rate_of: Callable[[Tensor], float]) -> Iterator[dict[str, Any]]:
+    """Yield a part of an optimizer's parameter group for each multiple of its learning rate."""
+    by_rate: dict[float, list[Tensor]] = {}
+    for weight in group["params"]:
+        by_rate.setdefault(rate_of(weight), []).append(weight)
+    for rate, weights in by_rate.items():
+        yield {**group, "params": weights, "lr": group["lr"] * rate}
 
 
 def _scaled(shape: Callable[[int], float], rates: Sequence[float]) -> Callable[[int], float]:
