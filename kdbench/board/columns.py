@@ -28,7 +28,7 @@ software revision non_embedding_parameters flops_per_example flops_length infere
 train_flops noisy_score noisy_drop label_loyalty probability_loyalty calibration_error brier_score throughput_per_s
 tokenization_p50_ms onnxruntime_p50_ms onnxruntime_int8_p50_ms latency_repeat latency_busy_share finished_at
 onnxruntime_int8_lost latency_hardware latency_runtimes latency_unsteady_after base_control passes
-last_gain tuning_s tuning_trials derived_from near_duplicates emulated latency_processes
+last_gain tuning_s tuning_trials derived_from near_duplicates emulated latency_processes energy_reason
 """
 _CELLS_IN_CSV = """
 task strategy seed key status reason metric score score_low score_high is_teacher control warnings total_parameters

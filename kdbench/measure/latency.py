@@ -28,7 +28,7 @@ from kdbench.measure.exports import export_cells
 from kdbench.measure.stopwatch import BusyMeter, busy_warning, texts_of, time_tokenizers
 from kdbench.measure.summarized_task import Prepared, ProcessCalls, back_end_in, key_of, name_of, summarized
 from kdbench.measure.timed_models import TimedRow, drawn_rows, inputs_of_process
-from kdbench.measure.timing import Candidate, time_batches, time_together
+from kdbench.measure.timing import Candidate, measure_energy, time_batches, time_together
 from kdbench.models.artifacts import artifact_class
 from kdbench.models.compiled import compiled_in
 from kdbench.models.onnx import OnnxModel
@@ -247,6 +247,7 @@ class _TimedTask:
                 report=report,
                 seed=process,
             )
+        energy_reason: str | None = "this budget times no batches on all cores"
         if budget.latency_batch_rounds:
             candidates.pop(SECOND_TEACHER)
             with torch_threads(cores), meter:
@@ -256,7 +257,9 @@ class _TimedTask:
                 time_batches(
                     candidates, threads=cores, rounds=rounds, report=report, timed=timed, seed=process
                 )
-        return ProcessCalls.of(timed, names, emulated, meter)
+            with torch_threads(cores):
+                energy_reason = measure_energy(candidates, threads=cores, report=report, timed=timed)
+        return ProcessCalls.of(timed, names, emulated, meter, energy_reason)
 
     def _candidates(self, report: Report) -> dict[str, Candidate]:
         keys = {*self.order.timed_by_process(), self.teacher}

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from pydantic import BaseModel
 
 from kdbench.budgets import BackEnd, Budget
+from kdbench.measure.energy import Drawn
 from kdbench.measure.stopwatch import BusyMeter
-from kdbench.measure.timing import MAIN, Size, Timed
+from kdbench.measure.timing import ENERGY_BATCH, MAIN, Size, Timed
 from kdbench.measure.timing_summary import (
     ByBackEnd,
     BySize,
@@ -22,7 +24,7 @@ from kdbench.measure.timing_summary import (
     summarize,
     throughput_of,
 )
-from kdbench.results.timings import BackEndTiming, ModelTiming, Point, Timing, Tokenization
+from kdbench.results.timings import BackEndTiming, Energy, ModelTiming, Point, Timing, Tokenization
 
 
 def name_of(key: str, back_end: BackEnd) -> str:
@@ -67,6 +69,7 @@ class CandidateCalls(BaseModel):
     warm: bool
     calls: list[tuple[Size, list[float]]]
     reasons: list[tuple[Size, str]]
+    drawn: Drawn | None = None
 
 
 class ProcessCalls(BaseModel):
@@ -76,6 +79,8 @@ class ProcessCalls(BaseModel):
     """By name; the artifacts in the back end that each is made for come first."""
     busy_s: tuple[float, float]
     """Seconds of all cores that other processes used, and all there were."""
+    energy_reason: str | None = None
+    """Why there is no energy of a device."""
 
     @classmethod
     def of(
@@ -84,6 +89,7 @@ class ProcessCalls(BaseModel):
         names: Mapping[str, tuple[BackEnd, str]],
         emulated: Mapping[str, str],
         meter: BusyMeter,
+        energy_reason: str | None,
     ) -> ProcessCalls:
         """Return what was `timed`; `names` has the back end and the device of each."""
         return cls(
@@ -96,10 +102,12 @@ class ProcessCalls(BaseModel):
                     warm=one.warm_up.stable,
                     calls=list(one.calls_ms.items()),
                     reasons=list(one.reasons.items()),
+                    drawn=one.drawn,
                 )
                 for name, one in timed.items()
             },
             busy_s=meter.seconds,
+            energy_reason=energy_reason,
         )
 
 
@@ -129,10 +137,26 @@ def summarized(
         processes=budget.latency_processes,
         inputs=inputs,
         repeatability=noise,
+        energy_reason=next((one.energy_reason for one in processes if one.energy_reason), None),
         warning="; ".join(filter(None, warnings)) or None,
         models=tuple(found.model(key, teachers) for key in keys),
         teacher=() if teacher in keys else teachers,
         **facts,
+    )
+
+
+def _energy(drawn: Sequence[Drawn], own: BySize) -> Energy | None:
+    """Return the energy that each process has drawn; None where none has."""
+    if not drawn:
+        return None
+    return Energy(
+        source=drawn[0].source,
+        batch_size=ENERGY_BATCH,
+        threads=max(size.threads for size in own),
+        joules=tuple(one.joules for one in drawn),
+        seconds=tuple(one.seconds for one in drawn),
+        examples=tuple(one.examples for one in drawn),
+        idle_w=fmean(one.idle_w for one in drawn),
     )
 
 
@@ -226,6 +250,7 @@ class _Found:
             warm=all(one.warm for one in of_each),
             score_lost=self._prepared.lost.get(name),
             export_s=self._prepared.export_s.get(name),
+            energy=_energy([one.drawn for one in of_each if one.drawn is not None], own),
             emulated=of_each[0].emulated,
             reason=reasons.get(MAIN),
         )

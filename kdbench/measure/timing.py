@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from transformers import PreTrainedTokenizerBase
 from kdbench.api.bench import Batch
 from kdbench.budgets import BackEnd, Budget
 from kdbench.errors import described
+from kdbench.measure.energy import Counter, Drawn, Meter, counter_of
 from kdbench.measure.environment import emulated_types
 from kdbench.measure.stopwatch import Stopwatch, Turn, WarmUp, time_rounds, warm_up
 from kdbench.utils.system import Report, axis_seed
@@ -184,6 +186,8 @@ class Timed:
     """In the order of the rounds."""
     reasons: dict[Size, str] = field(default_factory=dict)
     """Why there is no call of a size."""
+    drawn: Drawn | None = None
+    """The energy for batches of `ENERGY_BATCH` on all cores; None where it was not measured."""
 
 
 @torch.inference_mode()
@@ -264,6 +268,48 @@ def time_batches(
             phase = f"timing batches of {batch_size}"
             for name, ms in time_rounds(calls, calls=rounds, report=report, phase=phase, seed=seed).items():
                 timed[name].calls_ms[size] = ms.tolist()
+
+
+ENERGY_BATCH = BATCH_SIZES_ON_ALL_CORES[-1]
+
+
+@torch.inference_mode()
+def measure_energy(
+    candidates: Mapping[str, Candidate],
+    *,
+    threads: int,
+    report: Report,
+    timed: Mapping[str, Timed],
+    counter_of: Callable[[torch.device], Counter | str] = counter_of,
+) -> str | None:
+    """Measure the energy of all `candidates` that `time_batches` has timed, and add it to `timed`.
+
+    Returns:
+        Why there is none of a device; None where all were measured.
+    """
+    size = Size(ENERGY_BATCH, None, threads)
+    reasons = []
+    for device in dict.fromkeys(one.device for one in candidates.values()):
+        counter = counter_of(device)
+        if isinstance(counter, str):
+            reasons.append(counter)
+            continue
+        of_device = {name: one for name, one in candidates.items() if one.device == device}
+        try:
+            meter = Meter(counter)
+            for number, (name, candidate) in enumerate(of_device.items()):
+                if size in timed[name].calls_ms:
+                    answer = partial(_answer, candidate, candidate.padded(ENERGY_BATCH))
+                    timed[name].drawn = meter.draw(answer)
+                report("measuring energy", number + 1, len(of_device), None)
+        except Exception as error:  # costs no timing
+            reasons.append(f"the counter ({counter.source}) failed: {described(error)}")
+    return "; ".join(reasons) or None
+
+
+def _answer(candidate: Candidate, batch: Batch) -> int:
+    candidate.stopwatch(lambda: candidate.model(**batch))  # waits until a GPU has finished
+    return len(batch["input_ids"])
 
 
 def _first_call(candidate: Candidate, batch: Batch) -> float | str:

@@ -44,6 +44,7 @@ def task_notes(cells: pd.DataFrame, statistics: TaskStatistics) -> dict[str, Any
         ],
         "repeats": timed["latency_repeat"].dropna().unique(),
         "busy_shares": [f"{share:.0%}" for share in sorted(timed["latency_busy_share"].dropna().unique())],
+        "energy_reasons": timed["energy_reason"].dropna().unique(),
         "latency_warnings": timed["latency_warning"].dropna().unique(),
         "unsteady": unstable_timings(cells),
     }

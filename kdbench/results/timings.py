@@ -6,7 +6,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from kdbench.budgets import BackEnd
 from kdbench.results.fields import CellKey, Moment
@@ -85,6 +85,28 @@ class Throughput(JsonModel):
     speedup_high: float | None = None
 
 
+class Energy(JsonModel):
+    """What a hardware counter advanced by while a model answered batches of the task's own sentences, per process.
+
+    It is that of the whole processor package, or GPU; the power without work is not subtracted.
+    """
+
+    source: str
+    """``RAPL``: all processor packages; ``NVML``: the GPU alone."""
+    batch_size: int = Field(ge=1)
+    threads: int = Field(ge=1)
+    joules: tuple[NonNegativeFloat, ...] = Field(min_length=1)
+    seconds: tuple[PositiveFloat, ...] = Field(min_length=1)
+    examples: tuple[PositiveInt, ...] = Field(min_length=1)
+    idle_w: float = Field(ge=0)
+    """The mean power of the same counter with the models loaded and nothing running."""
+
+    @property
+    def joules_per_1000(self) -> float:
+        """The joules for 1,000 examples, over all processes."""
+        return 1000 * sum(self.joules) / sum(self.examples)
+
+
 class BackEndTiming(JsonModel):
     """One model in one back end."""
 
@@ -102,6 +124,8 @@ class BackEndTiming(JsonModel):
     measured: in float32, which gives the same answers, and in the back end that the artifact is scored in."""
     export_s: float | None = None
     """Seconds to export the artifact to it; None for the artifact itself."""
+    energy: Energy | None = None
+    """None where it was not measured; `Timing.energy_reason` says why."""
     emulated: str | None = None
     """The precision that the processor has no instructions for, so that it computes in another one."""
     reason: str | None = None
@@ -207,6 +231,8 @@ class Timing(JsonModel):
     repeatability: Repeatability | None = None
     busy_share: float | None = None
     """The share of all cores' time that other processes used meanwhile; None where the system does not report it."""
+    energy_reason: str | None = None
+    """Why no energy was measured; None in timings of versions that did not measure it."""
     warning: str | None = None
     """Why the numbers are unreliable."""
     models: tuple[ModelTiming, ...]

@@ -14,9 +14,12 @@ from helpers.timed import (
     timed_in_three_processes,
 )
 
+from kdbench.budgets import BackEnd
+from kdbench.measure.energy import Drawn
 from kdbench.measure.summarized_task import ProcessCalls, name_of
 from kdbench.measure.timing import MAIN
-from kdbench.results.timings import Speed
+from kdbench.results.timings import Speed, Timing
+from kdbench.share.verify_timings import recomputed
 
 
 @pytest.fixture
@@ -129,3 +132,66 @@ def test_a_model_that_does_not_answer_says_why_and_has_no_best_back_end():
     assert (broken.main.calls, broken.main.p50_ms) == (0, None)
     assert broken.main.reason == broken.back_ends[0].reason == "the model does not answer: IndexError"
     assert broken.best == ()
+
+
+COMPILED, OPENVINO = BackEnd.TORCH_COMPILE, BackEnd.OPENVINO
+IN_MORE = {
+    (TEACHER, COMPILED): 8.0,
+    (STUDENT, COMPILED): 5.0,
+    (TEACHER, OPENVINO): 7.5,
+    (STUDENT, OPENVINO): 3.0,
+}
+
+
+def with_drawn(one, joules):
+    drawn = Drawn(source="RAPL", joules=joules, seconds=1.25, examples=320, idle_w=joules)
+    return one.model_copy(update={"drawn": drawn})
+
+
+def in_more_back_ends():
+    """Each of three processes draws 6, 7 or 8 J for 320 examples of the student in PyTorch."""
+    processes = []
+    for joules in (6.0, 7.0, 8.0):
+        found = {
+            "teacher-again" if name[0] == "teacher-again" else name_of(*name): candidate(name, ms, 1.0)
+            for name, ms in (MS | IN_MORE).items()
+        }
+        found[name_of(STUDENT, EAGER)] = with_drawn(found[name_of(STUDENT, EAGER)], joules)
+        processes.append(ProcessCalls(candidates=found, busy_s=(0.0, 1.0)))
+    return put_together(processes)
+
+
+def test_compiled_models_and_openvino_are_runtimes_of_their_own_and_may_be_the_best():
+    timing = in_more_back_ends()
+    student = model(timing, STUDENT)
+    assert [part.back_end for part in student.back_ends] == [EAGER, COMPILED, GRAPH, OPENVINO]
+    assert main(timing, STUDENT, COMPILED).speedup == pytest.approx(8 / 5)
+    assert main(timing, STUDENT, OPENVINO).speedup == pytest.approx(7.5 / 3)
+    assert main(timing, STUDENT, OPENVINO).eager_speedup == pytest.approx(12 / 3)
+    best = student.best_at(Speed.SINGLE)
+    assert best.back_end is OPENVINO
+    assert best.speedup == pytest.approx(7.5 / 3)  # the teacher is fastest there, too
+    assert list(recomputed(timing, [TEACHER])) == []
+
+
+def test_energy_is_that_of_all_processes_and_its_absence_has_a_reason():
+    timing = in_more_back_ends()
+    energy = model(timing, STUDENT).back_ends[0].energy
+    assert energy.joules_per_1000 == pytest.approx(1000 * 21 / 960)
+    assert (energy.joules, energy.batch_size, energy.threads, energy.idle_w) == ((6, 7, 8), 32, 2, 7)
+    assert model(timing, TEACHER).back_ends[0].energy is None
+    again = Timing.model_validate_json(timing.model_dump_json(exclude_none=True))
+    assert again == timing
+    process = ProcessCalls(
+        candidates={
+            name: candidate((None, back_end), 1.0, 1.0)
+            for name, back_end in ((name_of(TEACHER, EAGER), EAGER), ("teacher-again", EAGER))
+        }
+        | {
+            name_of(key, back_end): candidate((None, back_end), 1.0, 1.0)
+            for key, back_end in ((STUDENT, EAGER), (INT8, QUANTIZED))
+        },
+        busy_s=(0.0, 1.0),
+        energy_reason="there is no counter",
+    )
+    assert put_together([process] * 3).energy_reason == "there is no counter"

@@ -8,7 +8,7 @@ from helpers.support import make_environment, make_record, make_timing, markdown
 from kdbench.budgets import BackEnd
 from kdbench.render.task_page import task_page
 from kdbench.results.records import Compute, Status
-from kdbench.results.timings import BackEndTiming, Point, Repeatability, Tokenization
+from kdbench.results.timings import BackEndTiming, Energy, Point, Repeatability, Tokenization
 
 
 def page_of(tables, pending=0):
@@ -267,6 +267,39 @@ def test_how_well_the_timing_repeats_itself_is_told():
     assert "is 1.00x as fast as itself [0.99x, 1.01x]" in text
     assert "its median moved by -2.1%" in text
     assert "took 3% of the cores' time" in text
+
+
+def test_energy_is_shown_where_a_row_has_it_and_else_why_it_was_not_measured():
+    record = make_record()
+    timing = make_timing({record.key: 5.0})
+    assert "Energy" not in page([record], [timing])  # an earlier version did not measure it
+    absent = timing.model_copy(update={"energy_reason": "there is no counter"})
+    text = page([record], [absent])
+    assert "- **Energy.** Not measured: there is no counter." in text
+    assert "joules per 1,000" not in tables_on(text)["Speed"][0]
+    (model,) = timing.models
+    (own,) = model.back_ends
+    energy = Energy(
+        source="RAPL",
+        batch_size=32,
+        threads=2,
+        joules=(6, 8),
+        seconds=(1, 1),
+        examples=(320, 320),
+        idle_w=4.5,
+    )
+    others = [
+        own.model_copy(
+            update={"back_end": back_end, "points": (own.points[0].model_copy(update={"p50_ms": ms}),)}
+        )
+        for back_end, ms in ((BackEnd.TORCH_COMPILE, 3.0), (BackEnd.OPENVINO, 2.0))
+    ]
+    model = model.model_copy(update={"back_ends": (own.model_copy(update={"energy": energy}), *others)})
+    text = page([record], [timing.model_copy(update={"models": (model,)})])
+    assert column(text, "joules per 1,000", "Speed") == ["21.9"]  # 14 J for 640 examples
+    assert column(text, "idle watts", "Speed") == ["4.50"]
+    assert column(text, "compiled ms", "Speed") == ["3.00"]
+    assert column(text, "OpenVINO ms", "Speed") == ["2.00"]
 
 
 def test_the_control_stands_beside_its_row():
