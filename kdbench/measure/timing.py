@@ -149,7 +149,7 @@ class Candidate:
         self.load_weights()
         self.model(**self.inputs[int(order[-1])])
         if self.back_end.prepares_sizes:
-            for batch in {batch["input_ids"].shape[1]: batch for batch in self.inputs}.values():
+            for batch in {batch["input_ids"].shape: batch for batch in self.inputs}.values():
                 self.model(**batch)
         return warm_up(lambda: self._timed(typical))
 
@@ -309,7 +309,7 @@ def measure_energy(
 
 def _answer(candidate: Candidate, batch: Batch) -> int:
     candidate.stopwatch(lambda: candidate.model(**batch))  # waits until a GPU has finished
-    return len(batch["input_ids"])
+    return ENERGY_BATCH
 
 
 def _first_call(candidate: Candidate, batch: Batch) -> float | str:
