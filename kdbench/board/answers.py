@@ -112,10 +112,11 @@ def _worth(
     )
     line |= {"fewest": curve[0].labels, "most": curve[-1].labels}
     for name, count in (("", found.count), ("_low", found.low), ("_high", found.high)):
+        line[f"reached{name}"] = bool(count < np.inf)
         if np.isfinite(count):
             line[f"equivalent_labels{name}"] = count
             line[f"labels_per_answer{name}"] = (count - at.labels) / answers
-    return line | {"reached": bool(found.count < np.inf)}
+    return line
 
 
 def _mean_score(at: AtCount, row: str) -> float:

@@ -64,7 +64,7 @@ entropy_bits refused held_out
 _WORTH = """
 task strategy control labels seeds answers score difference difference_low difference_high equivalent_labels
 equivalent_labels_low equivalent_labels_high labels_per_answer labels_per_answer_low labels_per_answer_high reached fewest
-most price price_per_point
+most price price_per_point reached_low reached_high
 """
 _CURVES = "task strategy seed loop step examples train_flops score"
 _TYPES = {
@@ -153,7 +153,7 @@ ANSWER_COLUMNS = _typed(_ANSWERS) | dict.fromkeys(("agreement", "entropy_bits"),
 WORTH_COLUMNS = _typed(_WORTH) | {
     **dict.fromkeys(_WORTH.split()[5:16], "float64"),
     **dict.fromkeys(("price", "price_per_point"), "float64"),
-    "reached": "boolean",
+    **dict.fromkeys(("reached", "reached_low", "reached_high"), "boolean"),
     **dict.fromkeys(("fewest", "most"), "Int64"),
     **dict.fromkeys(("labels", "seeds"), "int64"),
 }

@@ -99,8 +99,10 @@ def _labels(row: Row) -> str:
     """Return the labels with which the control scores as much, with their interval, whose ends may lie beyond the counts."""
     if row["reached"] is None:
         return MISSING
-    low = _bound(row["equivalent_labels_low"], f"below {row['fewest']:,}")
-    high = _bound(row["equivalent_labels_high"], f"above {row['most']:,}")
+    low, high = (
+        _bound(row[f"equivalent_labels_{end}"], _beyond(row, end, f"{row['fewest']:,}", f"{row['most']:,}"))
+        for end in ("low", "high")
+    )
     return f"{_equivalent(row)} [{low}, {high}]"
 
 
@@ -118,10 +120,16 @@ def _per_answer(row: Row) -> str:
     if row["reached"] is None:
         return MISSING
     below, above = (_two_digits((row[end] - row["labels"]) / row["answers"]) for end in ("fewest", "most"))
-    low = _worth_of(row["labels_per_answer_low"], f"below {below}")
-    high = _worth_of(row["labels_per_answer_high"], f"above {above}")
+    low, high = (
+        _worth_of(row[f"labels_per_answer_{end}"], _beyond(row, end, below, above)) for end in ("low", "high")
+    )
     beyond = f"{below} or less" if row["reached"] else f"above {above}"
     return f"{_worth_of(row['labels_per_answer'], beyond)} [{low}, {high}]"
+
+
+def _beyond(row: Row, end: str, fewest: str, most: str) -> str:
+    """Return where an end of an interval lies that is beyond the counts that were run: below the fewest or above the most."""
+    return f"below {fewest}" if row[f"reached_{end}"] else f"above {most}"
 
 
 def _worth_of(value: float | None, beyond: str) -> str:

@@ -99,8 +99,9 @@ def test_the_page_says_it_in_words(results: Path) -> None:
     assert "| 0.48 [" in lines["16"]
     assert "| 50.00 | 5.00 [" in lines["16"]
     assert "| 50.00 | no gain |" in lines["64"]
-    assert "| not reached with 2,000 [" in lines["2,000"]
-    assert "| above 0 [" in lines["2,000"]
+    assert (
+        "| not reached with 2,000 [above 2,000, above 2,000] | above 0 [above 0, above 0] |" in lines["2,000"]
+    )
     assert "| 16 | 12 | 87.5 | 9,000 | 4,900 | 0 | 0.500 | 5,000 | 0 | 0 |" in page
 
 
