@@ -99,8 +99,8 @@ def check_board(config, serving, board):
     page = (board / f"{TASK}.md").read_text()
     assert page.index("## Speed") < page.index("## Serving") < page.index("## Latency under load")
     for rate in rates_of(serving.capacity_per_s):
-        assert f"|busy at {rate:g}/s|p95 ms at {rate:g}/s|p99 ms at {rate:g}/s" in page
-    assert "|per second, 1 client|p95 ms, 1 client|per second, 2 clients|" in page
+        assert f"| busy at {rate:g}/s | p95 ms at {rate:g}/s | p99 ms at {rate:g}/s |" in page
+    assert "| per second, 1 client | p95 ms, 1 client | per second, 2 clients |" in page
     loads = pd.read_csv(board / "serving.csv")
     assert len(loads) == len(serving.models) * (len(CLIENTS) + 3)
     rows = pd.read_csv(board / f"{TASK}.csv").set_index("strategy")
