@@ -11,7 +11,14 @@ import tomllib
 from kdbench.authoring.new import PARTS, write_plugin
 from kdbench.errors import UsageError
 from kdbench.plugins import load_plugins
+from kdbench.testing.laboratory import Laboratory
+from kdbench.testing.strategy_checks import cases_of
+from kdbench.testing.subjects import of_strategy
 from tests.third_party import install
+
+TRAINED = ("strategy", "joint")
+"""The parts whose own tests train many models; the test of a transform is written from the same template."""
+RUN = [part for part in PARTS if part not in TRAINED]
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +60,7 @@ def test_what_is_written_is_registered_and_passes_its_tests_and_the_checks(writt
             [sys.executable, *arguments], env=environment, cwd=tmp_path, capture_output=True, text=True
         )
 
-    tests = [str(path) for folder in written.values() for path in folder.glob("test_*.py")]
+    tests = [str(path) for part in RUN for path in written[part].glob("test_*.py")]
     ended = run("-m", "pytest", "-q", "-p", "no:cacheprovider", *tests)
     assert ended.returncode == 0, ended.stdout
     ended = run("-m", "kdbench", "check", "--json", "kdbench-new-kind")
@@ -63,6 +70,15 @@ def test_what_is_written_is_registered_and_passes_its_tests_and_the_checks(writt
         "kind new-kind",
         "metric new-kind-closeness",
     ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", TRAINED)
+def test_what_trains_passes_the_checks_on_one_architecture(written, part):
+    registry = load_plugins([str(written[part] / f"kdbench_new_{part}.py")])
+    strategy = registry.strategies[f"new-{part}"].item
+    cases = list(cases_of(strategy, ["bert"]))[:1]
+    assert of_strategy(strategy, Laboratory(registry), cases).run().failures == ()
 
 
 @pytest.mark.parametrize(
