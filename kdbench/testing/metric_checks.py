@@ -43,6 +43,9 @@ class _Sample:
             return replace(
                 self.predictions, logits=np.eye(classes, dtype=np.float32)[self.predictions.references]
             )
+        if self.predictions.is_multi_label:
+            logits = (2 * self.predictions.references - 1).astype(np.float32)
+            return replace(self.predictions, logits=logits)
         return replace(self.predictions, decoded=self.predictions.references)
 
 
@@ -178,7 +181,8 @@ def _chosen(predictions: Predictions, examples: np.ndarray) -> Predictions:
         units = (examples[:, None] * _WORDS + np.arange(_WORDS)).reshape(-1)
         offsets = np.arange(0, len(units) + 1, _WORDS)
     decoded: Any = predictions.decoded
-    return Predictions(
+    return replace(
+        predictions,
         ids=np.arange(len(examples)),
         logits=predictions.logits[units],
         references=predictions.references[units],
