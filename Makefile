@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/.installed
 
-.PHONY: run test test-fast fuzz coverage check lint docs install clean
+.PHONY: run test test-fast support fuzz coverage check lint docs install clean
 
 run: install
 	$(VENV)/bin/kdbench run
@@ -20,6 +20,10 @@ test: lint
 # For developers: the quick tests and one real run.
 test-fast: install
 	$(PYTEST) -m 'not slow' --durations=10
+
+# Tries every strategy on every architecture, and writes docs/support.md from what they gave.
+support: install
+	KDBENCH_WRITE_SUPPORT=1 OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest tests/plugins/test_support.py -k write_the_page
 
 # For a nightly job: new inputs for every parser, as many as FUZZ_INPUTS says; `make test` gets the same few each time.
 # The batches of one parser are spread over all cores.

@@ -131,7 +131,9 @@ class _Exporter:
         with torch.no_grad():
             expected = self._model(**self._example).logits
         name = type(self._model).__name__
-        check_logits(converted(**self._example).logits, expected, f"OpenVINO's graph of {name}")
+        check_logits(
+            converted(**self._example).logits, expected, self._example, f"OpenVINO's graph of {name}"
+        )
         return converted
 
     def _compiled(self) -> tuple[str | None, float]:

@@ -77,7 +77,7 @@ def _problem(model: nn.Module, example: Batch) -> KdbenchError | None:
         except Exception as error:
             return KdbenchError(f"torch.compile cannot compile {name}: {_first_line(error)}")
         try:
-            check_logits(answered, model(**batch).logits, f"the compiled {name}")
+            check_logits(answered, model(**batch).logits, batch, f"the compiled {name}")
         except KdbenchError as error:
             return error
     return None

@@ -7,11 +7,17 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from helpers.architectures import config
 from kdbench_plugins._adapter_model import AdapterModel
 from kdbench_plugins._bilstm_model import BiLSTMModel
 from onnx import TensorProto, helper
 from torch import nn
-from transformers import BertConfig, BertForSequenceClassification, BertForTokenClassification
+from transformers import (
+    AutoModelForTokenClassification,
+    BertConfig,
+    BertForSequenceClassification,
+    BertForTokenClassification,
+)
 
 from kdbench.errors import KdbenchError, UsageError
 from kdbench.models.cost import count_non_embedding, count_parameters, count_trainable
@@ -273,3 +279,16 @@ def test_exporting_says_nothing_and_leaves_a_sound_file(tmp_path, capfd, caplog)
     exported.save_pretrained(tmp_path)
     onnx.checker.check_model(str(tmp_path / "model.onnx"), full_check=True)
     assert json.loads((tmp_path / "config.json").read_text()) == {}
+
+
+@pytest.mark.slow
+def test_what_padding_attends_to_does_not_matter():
+    """A piece of padding whose window holds padding alone attends to nothing, for which runtimes give other numbers."""
+    torch.manual_seed(0)
+    model = AutoModelForTokenClassification.from_config(config("modernbert", num_hidden_layers=2)).eval()
+    mask = torch.tensor([[1] * 20, [1] * 3 + [0] * 17])
+    example = {"input_ids": torch.arange(5, 45).view(2, 20) % 40, "attention_mask": mask}
+    found, expected = (one(**example).logits for one in (OnnxModel.of(model, example), model))
+    read = mask.bool()
+    torch.testing.assert_close(found[read], expected[read], rtol=0, atol=1e-5)
+    assert (found - expected)[~read].abs().max() > 0.01
