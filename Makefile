@@ -21,9 +21,11 @@ test: lint
 test-fast: install
 	$(PYTEST) -m 'not slow' --durations=10
 
-# Tries every strategy on every architecture, and writes docs/support.md from what they gave.
+# Tries every strategy on every architecture, and writes docs/support.md from what they gave; with SUPPORT=new, the
+# strategies that it lacks.
+support: SUPPORT ?= every
 support: install
-	KDBENCH_WRITE_SUPPORT=1 OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest tests/plugins/test_support.py -k write_the_page
+	KDBENCH_WRITE_SUPPORT=$(SUPPORT) OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest tests/plugins/test_support.py -k write_the_page
 
 # For a nightly job: new inputs for every parser, as many as FUZZ_INPUTS says; `make test` gets the same few each time.
 # The batches of one parser are spread over all cores.
