@@ -42,7 +42,7 @@ def check(names: tuple[str, ...], plugin: tuple[str, ...], data_dir: Path | None
     """Check plugins, or single strategies, tasks, metrics or kinds.
 
     NAME_OR_FILE is a .py file, a distribution or the name of a part. Strategies are tried on tiny random models of three
-    architectures, offline, in seconds. The exit code is 1 if a check fails.
+    architectures, offline. The exit code is 1 if a check fails.
     """
     from kdbench.config import DataSettings
     from kdbench.plugins import load_plugins
