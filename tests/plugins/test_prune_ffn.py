@@ -36,8 +36,9 @@ def test_neurons_that_have_no_say_go_first(make_experiment, fitted, task):
     torch.testing.assert_close(answers(pruned, experiment), answers(model, experiment), rtol=0, atol=1e-5)
     assert bench.runs == []
     for before, after in zip(feed_forwards(model, "test"), feed_forwards(pruned, "test"), strict=True):
-        assert torch.equal(after.inner.weight, before.inner.weight[loud])
-        assert torch.equal(after.inner.bias, before.inner.bias[loud])
+        (now,), (then,) = (block.parts.inner for block in (after, before))
+        assert torch.equal(now.linear.weight, then.linear.weight[loud])
+        assert torch.equal(now.linear.bias, then.linear.bias[loud])
         assert torch.equal(after.outer.weight, before.outer.weight[:, loud])
         assert torch.equal(after.outer.bias, before.outer.bias)
 
