@@ -102,6 +102,7 @@ class PiSSA(LoRA):
         "arXiv:2404.02948"
     )
     freezes_base = False  # what is frozen is the rest of W
+    on_request = True
 
     def config(self, base: PreTrainedModel, bench: Bench) -> LoraConfig:
         """Return LoRA's configuration with updates that start as the principal part of the weights."""
@@ -122,6 +123,7 @@ class LoRAPlus(LoRA):
     title = "LoRA+, merged"
     citation = "Hayou et al. 2024, LoRA+: Efficient Low Rank Adaptation of Large Models, arXiv:2402.12354"
     learning_rates = dict.fromkeys(TaskKind, 1e-3)
+    on_request = True
     params: Params
 
     def fit(self, bench: Bench) -> nn.Module:
@@ -138,6 +140,7 @@ class LoRAUnmerged(LoRA):
     name = "lora-unmerged"
     title = "LoRA, not merged"
     note = "The updates are computed beside the base model's weights, so that one base serves many tasks."
+    on_request = True
 
     def finalize(self, model: nn.Module, bench: Bench) -> nn.Module:
         """Return the base model with the updates beside its weights."""

@@ -32,6 +32,7 @@ class VeRA(PeftStrategy):
     title = "VeRA, merged"
     citation = "Kopiczko et al. 2024, VeRA: Vector-based Random Matrix Adaptation, arXiv:2310.11454"
     learning_rates = dict.fromkeys(TaskKind, 1e-2)
+    on_request = True
     params: Params
 
     def config(self, base: PreTrainedModel, bench: Bench) -> VeraConfig:

@@ -45,8 +45,8 @@ class Strategy(ABC):
     note: ClassVar[str] = ""
     """One sentence that readers of the board must know about the deployed model, such as that it cannot be merged."""
     on_request: ClassVar[bool] = False
-    """Whether it runs only where it is named: globs, and so a run without names, leave it out. For strategies that say
-    nothing without a parameter."""
+    """Whether it runs only where it is named: globs, and so a run without names, leave it out. For variants of another
+    strategy, and those that say nothing without a parameter."""
     is_teacher_row: ClassVar[bool] = False
     """Whether the strategy's row is the teacher itself; it then runs first, and for every task of a run."""
     teacher_outputs: ClassVar[TeacherOutput | None] = None
