@@ -24,6 +24,7 @@ from kdbench.models.layers import layers_to_keep
 
 LABELS = {
     TaskKind.SEQUENCE_CLASSIFICATION: ("no", "yes", "maybe"),
+    TaskKind.MULTI_LABEL_CLASSIFICATION: ("fast", "small", "cheap"),
     TaskKind.SEQUENCE_REGRESSION: (),
     TaskKind.TOKEN_CLASSIFICATION: ("O", "B-X", "I-X"),
 }
