@@ -169,6 +169,11 @@ class TaskKind(str, metaclass=_Kinds):
         """Return the number of logits per text or word."""
         return max(1, len(labels))
 
+    def output_names(self, labels: Sequence[str]) -> tuple[str, ...]:
+        """Return the name of each output in a model's configuration: that of a label, or transformers' own without labels."""
+        outputs = self.outputs(labels)
+        return tuple(labels[:outputs]) if labels else tuple(f"LABEL_{i}" for i in range(outputs))
+
     @abstractmethod
     def label_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the scalar loss against the labels: the mean over labelled units, zero if there are none."""

@@ -580,38 +580,6 @@ _DECLARED = (
         formatting.milliseconds,
         "the p50 of the same model in ONNX Runtime with weights in 8-bit integers; the lost score is the next figure.",
     ),
-    _speed(
-        "torch_compile_p50_ms",
-        "compiled ms",
-        formatting.milliseconds,
-        "the p50 of the same model compiled by torch.compile.",
-    ),
-    _speed(
-        "openvino_p50_ms",
-        "OpenVINO ms",
-        formatting.milliseconds,
-        "the p50 of the same model in OpenVINO, float32.",
-    ),
-    _speed(
-        "onnxruntime_int8_lost",
-        "lost in int8",
-        formatting.difference,
-        "points by which the model itself scores higher than in 8-bit integers, on the same examples (at most 1,000).",
-    ),
-    _speed(
-        "joules_per_1000",
-        "joules per 1,000",
-        formatting.three_digits,
-        "what the energy counter of all processor packages (of the GPU, for a row that runs on one) advanced by for 1,000"
-        " sentences, in batches of 32 on all cores, in the row's own back end; idle power is not subtracted.",
-    ),
-    _speed(
-        "idle_w",
-        "idle watts",
-        formatting.three_digits,
-        "the mean power by the same counter with the models loaded and nothing running.",
-        is_lower_better=None,
-    ),
     _training(
         "passes",
         "passes",
@@ -755,6 +723,38 @@ _DECLARED = (
         formatting.share,
         "the share of wrong answers where the model abstains on the fifth of answers that it is least sure of.",
         is_lower_better=True,
+    ),
+    _speed(
+        "torch_compile_p50_ms",
+        "compiled ms",
+        formatting.milliseconds,
+        "the p50 of the same model compiled by torch.compile.",
+    ),
+    _speed(
+        "openvino_p50_ms",
+        "OpenVINO ms",
+        formatting.milliseconds,
+        "the p50 of the same model in OpenVINO, float32.",
+    ),
+    _speed(
+        "onnxruntime_int8_lost",
+        "lost in int8",
+        formatting.difference,
+        "points by which the model itself scores higher than in 8-bit integers, on the same examples (at most 1,000).",
+    ),
+    _speed(
+        "joules_per_1000",
+        "joules per 1,000",
+        formatting.three_digits,
+        "what the energy counter of all processor packages (of the GPU, for a row that runs on one) advanced by for 1,000"
+        " sentences, in batches of 32 on all cores, in the row's own back end; idle power is not subtracted.",
+    ),
+    _speed(
+        "idle_w",
+        "idle watts",
+        formatting.three_digits,
+        "the mean power by the same counter with the models loaded and nothing running.",
+        is_lower_better=None,
     ),
     _serving(
         "end_to_end_p50_ms",

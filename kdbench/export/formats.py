@@ -115,7 +115,7 @@ def _name_labels(path: Path, kind: TaskKind, labels: tuple[str, ...]) -> None:
     config = config.get("architecture", {}).get("config", config)
     config.pop("_name_or_path", None)
     config["problem_type"] = kind.problem_type
-    names = labels or tuple(f"LABEL_{i}" for i in range(kind.outputs(labels)))
+    names = kind.output_names(labels)
     config.update(id2label={str(i): name for i, name in enumerate(names)})
     config.update(label2id={name: i for i, name in enumerate(names)})
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -166,11 +166,9 @@ def _task_config(
     folder: Path, kind: TaskKind, labels: Sequence[str], dropout: float | None
 ) -> PretrainedConfig:
     config = load_config(folder)
-    if labels:
-        config.id2label = dict(enumerate(labels))
-        config.label2id = {label: i for i, label in enumerate(labels)}
-    else:
-        config.num_labels = kind.outputs(labels)
+    names = kind.output_names(labels)
+    config.id2label = dict(enumerate(names))
+    config.label2id = {name: i for i, name in enumerate(names)}
     config.problem_type = kind.problem_type  # type: ignore[assignment]  # one that transformers knows
     for name in _OF_ANOTHER_TASK:
         if getattr(config, name, None) is not None:

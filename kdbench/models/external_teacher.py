@@ -102,12 +102,13 @@ def _outputs_in_task_order(folder: Path, task: Task) -> list[int] | None:
             )
         return None
     names = [str(config.id2label[index]) for index in range(config.num_labels)]
-    if sorted(names) != sorted(task.labels):
+    expected_names = task.kind.output_names(task.labels)
+    if sorted(names) != sorted(expected_names):
         raise UsageError(
             f"teacher {folder.name} has the labels {', '.join(names)}, but task {task.name!r} has "
-            f"{', '.join(task.labels)}; set id2label in its config.json to the task's names"
+            f"{', '.join(expected_names)}; set id2label in its config.json to the task's names"
         )
-    return [names.index(label) for label in task.labels]
+    return [names.index(name) for name in expected_names]
 
 
 def _head(model: PreTrainedModel) -> nn.Linear:

@@ -15,6 +15,7 @@ from kdbench.export.predict import Dialect, _read
 ROOT = Path(kdbench.__file__).parents[1]
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 OF_OTHERS = {
+    "kdbench/cli/authors.py": "pip",
     "kdbench/data/fetch.py": "pip",
     "kdbench/share/git.py": "git",
     "kdbench/measure/environment.py": "git, nvidia-smi",

@@ -12,7 +12,7 @@ from helpers.manifests import make_manifest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdbench.export.manifest import read_manifest, write_manifest
+from kdbench.export.manifest import Manifest, read_manifest, write_manifest
 
 SEEDS = [
     make_manifest().model_dump_json(),
@@ -42,5 +42,6 @@ def test_odd_manifests(exported: Path, content: bytes) -> None:
     if problem is None:
         given = json.loads(content)
         read = manifest.model_dump(mode="json")
-        assert read == {name: given[name] for name in read}
+        defaults = {name: field.default for name, field in Manifest.model_fields.items()}
+        assert read == {name: given.get(name, defaults[name]) for name in read}
     assert list(exported.iterdir()) == [file]

@@ -19,7 +19,9 @@ pytestmark = pytest.mark.slow
 
 FACTOR = 20
 """The steps given, as a multiple of those of the budget `smoke`."""
-STRATEGIES = {strategy.name: strategy for strategy in kdbench_strategies() if strategy.name != "peft"}  # it needs a file
+STRATEGIES = {
+    strategy.name: strategy for strategy in kdbench_strategies() if strategy.name != "peft"
+}  # it needs a file
 BUDGET = BUDGETS["smoke"].model_copy(
     update={
         "name": "learn",

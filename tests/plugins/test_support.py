@@ -5,6 +5,7 @@ all pairs, and ``make support`` writes the page from what they gave (``make supp
 """
 
 import os
+import re
 import traceback
 from pathlib import Path
 
@@ -37,7 +38,9 @@ BUDGET = Budget(
     max_length=32,
     evaluations=1,
 )
-STRATEGIES = {strategy.name: strategy for strategy in kdbench_strategies()}
+STRATEGIES = {
+    strategy.name: strategy for strategy in kdbench_strategies() if strategy.name != "peft"
+}  # it needs a file
 TASKS = {TaskKind.SEQUENCE_CLASSIFICATION: "toy-sentiment", TaskKind.TOKEN_CLASSIFICATION: "toy-tags"}
 PARAMS = {
     **dict.fromkeys(
@@ -73,7 +76,7 @@ def outcome(make_experiment, registry, folders, tmp_path_factory):
         try:
             check_deployment(strategy, name, make_experiment, registry, folders(name), folder)
         except UsageError as error:
-            return str(error)
+            return re.sub("For(Sequence|Token)Classification", "", str(error))  # the reason is the encoder's
         return WORKS
 
     return find

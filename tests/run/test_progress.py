@@ -82,7 +82,8 @@ def test_data_that_may_surprise_is_warned_of(plan):
         too_long_share=0.5,
         label_counts={"negative": 64, "positive": 0},
     ) == [
-        "! 50% of the texts are truncated; a budget with a larger max_length avoids that",
+        "! 50% of the texts are truncated; a budget with a larger max_length, or with window_stride, which reads long"
+        " texts in windows, avoids that",
         "! 25% of the tokens are unknown; does the model know the data's language?",
         "! 1,234 scored examples are also in train",
         "! 5 scored examples nearly in train: most runs of three words are the same",

@@ -285,7 +285,7 @@ def test_a_broken_record_of_a_cell_is_replaced(done, do, records, tmp_path):
 def test_where_a_teacher_cannot_be_trained_those_that_need_it_say_so_and_the_others_run(do, records):
     with pytest.MonkeyPatch.context() as patch:
         # A rate at which training diverges, for the teacher alone.
-        patch.setattr("kdbench.training.bench.FINE_TUNING_RATES", dict.fromkeys(TaskKind, 1e20))
+        patch.setattr("kdbench.training.teacher.FINE_TUNING_RATES", dict.fromkeys(TaskKind, 1e20))
         outcome, _ = do(strategy=["vanilla-kd[init=base]", "lora"])
     found = records()
     assert found["finetune"].status is Status.FAILED
