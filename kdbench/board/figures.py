@@ -580,6 +580,12 @@ _DECLARED = (
         formatting.milliseconds,
         "the p50 of the same model in ONNX Runtime with weights in 8-bit integers; the lost score is the next figure.",
     ),
+    _speed(
+        "onnxruntime_int8_lost",
+        "lost in int8",
+        formatting.difference,
+        "points by which the model itself scores higher than in 8-bit integers, on the same examples (at most 1,000).",
+    ),
     _training(
         "passes",
         "passes",
@@ -735,12 +741,6 @@ _DECLARED = (
         "OpenVINO ms",
         formatting.milliseconds,
         "the p50 of the same model in OpenVINO, float32.",
-    ),
-    _speed(
-        "onnxruntime_int8_lost",
-        "lost in int8",
-        formatting.difference,
-        "points by which the model itself scores higher than in 8-bit integers, on the same examples (at most 1,000).",
     ),
     _speed(
         "joules_per_1000",
