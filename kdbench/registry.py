@@ -185,6 +185,11 @@ class Registry:
         """The metrics by name."""
         return {name: registered.item for name, registered in self.registered_metrics.items()}
 
+    @property
+    def learning_from_logits(self) -> list[str]:
+        """The names of the strategies that learn from a teacher's logits and need nothing else of it."""
+        return [name for name, known in self.strategies.items() if known.item.teacher_outputs == "logits"]
+
     def match_strategies(self, patterns: Iterable[str]) -> list[StrategySpec]:
         """Return the strategies that match any of `patterns`, in order of registration, without duplicates.
 

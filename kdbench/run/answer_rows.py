@@ -5,22 +5,20 @@ from __future__ import annotations
 from kdbench.api.spec import StrategySpec
 from kdbench.api.strategy import Strategy
 from kdbench.registry import Registry
+from kdbench.run.teacher_rows import stage_from_base
 
 
 def with_answers(spec: StrategySpec, registry: Registry) -> StrategySpec:
     """Return `spec` with the parameters that its stages take where the teacher is a file of answers.
 
-    A student that would start from the teacher's layers starts from the base model's.
+    A student that would start from the teacher's layers starts as one of a teacher whose layers do not fit.
     """
     return StrategySpec.of_stages([_stage_with_answers(stage, registry) for stage in spec.stages])
 
 
 def _stage_with_answers(stage: StrategySpec, registry: Registry) -> StrategySpec:
-    strategy = registry.strategies[stage.name].item
-    added = dict(strategy.with_answers)
-    init = strategy.Params.model_fields.get("init")
-    if init is not None and init.default == "teacher":
-        added["init"] = "base"
+    stage = stage_from_base(stage, registry)
+    added = registry.strategies[stage.name].item.with_answers
     return stage.model_copy(update={"params": {**added, **stage.params}})
 
 
@@ -36,14 +34,7 @@ def why_not_with_answers(strategy: Strategy, registry: Registry) -> str | None:
     """Return why `strategy` cannot learn from a file of answers, or None if it can or uses no teacher."""
     for stage in strategy.stages:
         if stage.teacher_outputs not in (None, "logits"):
-            able = [
-                name
-                for name, registered in registry.strategies.items()
-                if registered.item.teacher_outputs == "logits"
-            ]
             needed = str(stage.teacher_outputs).replace("_", " ")
-            return (
-                f"{stage.name} needs the teacher's {needed}, which a file of answers does not have; {', '.join(able)} learn "
-                "from answers"
-            )
+            able = ", ".join(registry.learning_from_logits)
+            return f"{stage.name} needs the teacher's {needed}, which a file of answers does not have; {able} learn from answers"
     return None

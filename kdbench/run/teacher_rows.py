@@ -29,10 +29,11 @@ def students_start_from_base(config: RunConfig) -> bool:
 
 def from_base(spec: StrategySpec, registry: Registry) -> StrategySpec:
     """Return `spec` with students that start from the base model's layers, unless the user says where they start."""
-    return StrategySpec.of_stages([_stage_from_base(stage, registry) for stage in spec.stages])
+    return StrategySpec.of_stages([stage_from_base(stage, registry) for stage in spec.stages])
 
 
-def _stage_from_base(stage: StrategySpec, registry: Registry) -> StrategySpec:
+def stage_from_base(stage: StrategySpec, registry: Registry) -> StrategySpec:
+    """Return the `stage` of a strategy as `from_base` does."""
     known = registry.strategies.get(stage.name)
     init = known and known.item.Params.model_fields.get("init")
     if not init or init.default != "teacher" or _OTHER_STARTS & stage.params.keys():
@@ -48,5 +49,4 @@ def why_not_matched(strategy: Strategy, experiment: Experiment, registry: Regist
     other_splits = experiment.for_student(student).other_splits
     if other_splits is None:
         return None
-    able = [name for name, known in registry.strategies.items() if known.item.teacher_outputs == "logits"]
-    return f"{other_splits}; {', '.join(able)} learn from its logits"
+    return f"{other_splits}; {', '.join(registry.learning_from_logits)} learn from its logits"

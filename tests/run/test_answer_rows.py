@@ -46,6 +46,14 @@ def test_parameters_of_the_user_stay(plan: Callable[..., Plan]) -> None:
     assert "vanilla-kd[init=base]+int8" in names
 
 
+def test_a_student_of_another_width_starts_from_random_weights_as_under_any_teacher(
+    plan: Callable[..., Plan],
+) -> None:
+    names = {str(cell.row.spec) for cell in plan("vanilla-kd[hidden_size=16]").cells}
+    assert "vanilla-kd[hidden_size=16,transfer=answered]" in names
+    assert "hard-labels[hidden_size=16]" in names
+
+
 def test_hidden_states_are_not_in_a_file(plan: Callable[..., Plan]) -> None:
     cells = {cell.row.strategy.name: cell for cell in plan("tinybert", "lora").cells}
     assert cells["tinybert"].state is State.NOT_APPLICABLE
