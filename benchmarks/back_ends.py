@@ -13,40 +13,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
 import torch
+from _encoders import VOCABULARY, encoder, sentences
 from torch import nn
-from transformers import BertConfig, BertForSequenceClassification
 
 from kdbench.api.bench import Batch
 from kdbench.budgets import BUDGETS, BackEnd
 from kdbench.measure.back_ends import absence
 from kdbench.measure.stopwatch import BusyMeter, stopwatch_for
 from kdbench.measure.timed_models import graph_model
-from kdbench.measure.timing import MAIN, Candidate, synthetic_batch, time_together
+from kdbench.measure.timing import MAIN, Candidate, time_together
 from kdbench.measure.timing_summary import References, summarize
 from kdbench.models.compiled import compiled, compiled_in
 from kdbench.models.onnx import OnnxModel, quantize
 
-VOCABULARY = 30_522
 CPU = torch.device("cpu")
-
-
-def encoder(layers: int) -> nn.Module:
-    config = BertConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=384,
-        num_hidden_layers=layers,
-        num_attention_heads=12,
-        intermediate_size=1536,
-    )
-    return BertForSequenceClassification(config).eval()
-
-
-def sentences(count: int) -> list[Batch]:
-    lengths = np.clip(np.random.default_rng(0).gamma(4, 7, count), 8, 60).astype(int)
-    names = ("input_ids", "attention_mask", "token_type_ids")
-    return [synthetic_batch(range(1000, VOCABULARY), names, 1, int(length)) for length in lengths]
 
 
 def in_back_end(back_end: BackEnd, model: nn.Module, graph: OnnxModel) -> nn.Module:

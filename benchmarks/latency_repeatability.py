@@ -19,41 +19,21 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from statistics import fmean, median
 
-import numpy as np
 import torch
+from _encoders import VOCABULARY, encoder, sentences
 from torch import nn
-from transformers import BertConfig, BertForSequenceClassification
 
 from kdbench.api.bench import Batch
 from kdbench.budgets import BUDGETS, BackEnd
 from kdbench.measure.stopwatch import BusyMeter, stopwatch_for
-from kdbench.measure.timing import Candidate, Size, synthetic_batch, time_together
+from kdbench.measure.timing import Candidate, Size, time_together
 from kdbench.measure.timing_summary import References, repeatability, summarize
 from kdbench.results.timings import Point, Repeatability
 
-VOCABULARY = 30_522
 BUSY = (False, True, True, False, True)
 NAIVE_CALLS = 20
 LARGEST_SPREAD = 0.05
 CPU = torch.device("cpu")
-
-
-def encoder(layers: int) -> nn.Module:
-    config = BertConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=384,
-        num_hidden_layers=layers,
-        num_attention_heads=12,
-        intermediate_size=1536,
-    )
-    return BertForSequenceClassification(config).eval()
-
-
-def sentences(rounds: int) -> list[Batch]:
-    """Return single sentences of 8 to 60 word pieces, 28 on average; each is answered twice."""
-    lengths = np.clip(np.random.default_rng(0).gamma(4, 7, rounds // 2), 8, 60).astype(int)
-    names = ("input_ids", "attention_mask", "token_type_ids")
-    return [synthetic_batch(range(1000, VOCABULARY), names, 1, int(length)) for length in lengths]
 
 
 @contextmanager
@@ -123,7 +103,7 @@ def main() -> None:
     # The same weights in a memory of their own, as the phase loads the teacher a second time.
     models["teacher again"] = encoder(6)
     models["teacher again"].load_state_dict(models["teacher"].state_dict())
-    inputs = sentences(rounds)
+    inputs = sentences(rounds // 2)  # each is answered twice
     points: list[Point] = []
     naive: list[float] = []
     for number, busy in enumerate(BUSY, start=1):

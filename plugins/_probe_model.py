@@ -49,5 +49,15 @@ class MeanProbe(FolderModel):
     def forward(self, attention_mask: Tensor, **inputs: Tensor) -> SequenceClassifierOutput:
         """Return the logits, ``(batch, outputs)``."""
         states = self.encoder(attention_mask=attention_mask, **inputs).last_hidden_state
-        mask = attention_mask[..., None].to(states.dtype)
-        return SequenceClassifierOutput(logits=self.classifier((states * mask).sum(1) / mask.sum(1)))
+        return SequenceClassifierOutput(logits=self.classifier(mean_of_tokens(states, attention_mask)))
+
+
+def mean_of_tokens(states: Tensor, attention_mask: Tensor) -> Tensor:
+    """Return the mean of each text's states, ``(batch, width)``, without padding.
+
+    Args:
+        states: ``(batch, sequence, width)``.
+        attention_mask: ``(batch, sequence)``, 0 at padding.
+    """
+    mask = attention_mask[..., None].to(states.dtype)
+    return (states * mask).sum(1) / mask.sum(1)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Annotated
 
+from kdbench_plugins._fit_clock import FitClock
 from pydantic import Field
 
 from kdbench import Bench, Strategy, TaskKind, UntrainedParams
@@ -59,14 +59,12 @@ class LinearProbe(Strategy):
         from kdbench_plugins._probe_fits import fit_layer, last_layer
         from kdbench_plugins._probe_model import MeanProbe
 
-        started, cpu_started = time.perf_counter(), time.process_time()
+        clock = FitClock()
         base, task = bench.base(), bench.task.task
         model: nn.Module = base
         if not task.kind.per_word:
             model = MeanProbe.around(base, task.kind.outputs(task.labels))
         layer = last_layer(base) if task.kind.per_word else "classifier"
         score = fit_layer(model, layer, bench, self.params.penalties, strategy=self.name)
-        bench.count_fit(
-            time.perf_counter() - started, bench.task.train, score, time.process_time() - cpu_started
-        )
+        clock.count(bench, bench.task.train, score)
         return model

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-import time
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
+from kdbench_plugins._fit_clock import FitClock
 from kdbench_plugins.linear_probe import PenaltyParams
 from pydantic import Field
 
@@ -54,12 +54,10 @@ class Model2Vec(Strategy):
         """
         from kdbench_plugins._probe_fits import fit_layer
 
-        started, cpu_started = time.perf_counter(), time.process_time()
+        clock = FitClock()
         model = self.distil(bench)
         score = fit_layer(model, "classifier", bench, self.params.penalties, strategy=self.name)
-        bench.count_fit(
-            time.perf_counter() - started, bench.task.train, score, time.process_time() - cpu_started
-        )
+        clock.count(bench, bench.task.train, score)
         return model
 
     def distil(self, bench: Bench) -> StaticModel:

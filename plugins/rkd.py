@@ -9,7 +9,7 @@ from pydantic import Field
 from kdbench import Bench, Range, Strategy, StudentParams, TaskKind
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 
 class RKD(Strategy):
@@ -35,20 +35,19 @@ class RKD(Strategy):
 
     def fit(self, bench: Bench) -> nn.Module:
         """Return the student, trained on the labels and on both relations."""
+        from kdbench_plugins._probe_model import mean_of_tokens
+
         from kdbench import losses
 
         p = self.params
 
         def loss(student, batch, teacher):  # type: ignore[no-untyped-def]
-            ours, theirs = (text_vectors(model, batch["attention_mask"]) for model in (student, teacher))
+            ours, theirs = (
+                mean_of_tokens(outputs.hidden_states[-1].float(), batch["attention_mask"])
+                for outputs in (student, teacher)
+            )
             relations = p.distance_weight * losses.distance_loss(ours, theirs)
             relations = relations + p.angle_weight * losses.angle_loss(ours, theirs)
             return bench.kind.label_loss(student.logits, batch["labels"]) + relations
 
         return bench.train(bench.student(p), loss=loss)
-
-
-def text_vectors(outputs, mask: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
-    """Return the mean of each text's last hidden states, ``(batch, width)``; `mask` is the batch's ``attention_mask``."""
-    mask = mask[..., None].float()
-    return (outputs.hidden_states[-1].float() * mask).sum(1) / mask.sum(1)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
+from kdbench_plugins._fit_clock import FitClock
 from kdbench_plugins.linear_probe import PENALTIES, Penalties
 
 from kdbench import Bench, Strategy, TaskKind
@@ -56,10 +56,8 @@ class SetFit(Strategy):
         model.encoder.requires_grad_(True)
         with without_layer(model, "classifier"):
             bench.train(model, loss=loss, keep="last")
-        started, cpu_started = time.perf_counter(), time.process_time()
+        clock = FitClock()
         score = fit_layer(model, "classifier", bench, self.params.penalties, strategy=self.name)
         model.requires_grad_(True)
-        bench.count_fit(
-            time.perf_counter() - started, bench.task.train, score, time.process_time() - cpu_started
-        )
+        clock.count(bench, bench.task.train, score)
         return model

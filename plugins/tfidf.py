@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Annotated
 
+from kdbench_plugins._fit_clock import FitClock
 from pydantic import Field
 
 from kdbench import Bench, Strategy, TaskKind, UntrainedParams, UsageError
@@ -53,7 +53,7 @@ class Tfidf(Strategy):
         from sklearn.feature_extraction.text import TfidfVectorizer
         from sklearn.linear_model import LogisticRegression
 
-        started, cpu_started = time.perf_counter(), time.process_time()
+        clock = FitClock()
         train, validation, labels = bench.task.train, bench.task.validation, bench.task.task.labels
         special, vocabulary = bench.tokenizer.all_special_ids, len(bench.tokenizer)
         vectorizer = TfidfVectorizer(
@@ -89,5 +89,5 @@ class Tfidf(Strategy):
             (model.bias, bias),
         ):
             parameter.data.copy_(torch.from_numpy(np.ascontiguousarray(values)))
-        bench.count_fit(time.perf_counter() - started, train, score, time.process_time() - cpu_started)
+        clock.count(bench, train, score)
         return model

@@ -9,16 +9,14 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from string import ascii_lowercase
 from typing import Any
 
 import helpers.toy_plugin as toys
 import pytest
-import torch
 from filelock import FileLock
 from helpers.training import TINY_BUDGET, no_report
 from hypothesis import settings as hypothesis_settings
-from transformers import BertConfig, BertModel, BertTokenizerFast, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from kdbench import Strategy
 from kdbench.api.spec import parse_spec
@@ -30,6 +28,7 @@ from kdbench.models.base import resolve_base_model
 from kdbench.models.foreign import load_tokenizer
 from kdbench.plugins import load_plugins
 from kdbench.registry import Registry
+from kdbench.testing.tiny_models import write_bert
 from kdbench.training.bench import TrainingBench
 from kdbench.training.experiment import Experiment, quiet_libraries
 from kdbench.utils.system import Report
@@ -129,24 +128,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a BERT of 4 layers x 32 with random weights, whose tokenizer knows most toy words whole."""
     folder = tmp_path_factory.mktemp("models") / "tiny-bert"
     known = {*toys.GOOD, *toys.BAD, *toys.FILLER, "anna", "bruno", "clara", "paris", "oslo", "new", "york"}
-    pieces = [*ascii_lowercase, *(f"##{letter}" for letter in ascii_lowercase)]
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *sorted(known - set(pieces)), *pieces]
-    folder.mkdir()
-    (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
-    BertTokenizerFast(str(folder / "vocab.txt"), model_max_length=64).save_pretrained(folder)
-    config = BertConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=32,
-        num_hidden_layers=4,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=64,
-        initializer_range=0.1,  # so small a model would else answer all texts alike
-    )
-    torch.manual_seed(0)
-    model = BertModel(config)
-    model.pooler.dense.bias.data.fill_(0.01)  # as a trained pooler's, which strategies may freeze
-    model.save_pretrained(folder)
+    write_bert(folder, known)
     return folder
 
 
